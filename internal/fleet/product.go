@@ -1,0 +1,133 @@
+// Package fleet holds what is sold and who has it: products with the
+// declarations of their signals, features, parameters, tolerances and
+// purposes; units with their components, versions and credentials; owners and
+// operators.
+package fleet
+
+import "time"
+
+// ValueType is the type of a signal's values.
+type ValueType string
+
+// The types a signal may have.
+const (
+	Number  ValueType = "number"
+	Boolean ValueType = "boolean"
+	Text    ValueType = "text"
+)
+
+// Product is a model: what every unit of it reports, can do and must keep to.
+// It is declared in a file of kind Product.
+type Product struct {
+	Name        string      `json:"-"`
+	Title       string      `json:"title" doc:"What owners call it, as \"Wall charger\"."`
+	Description string      `json:"description,omitempty"`
+	Purposes    []Purpose   `json:"purposes" doc:"Why data is collected."`
+	Signals     []Signal    `json:"signals" doc:"What units report. Anything else is counted and dropped."`
+	Features    []Feature   `json:"features,omitempty"`
+	Parameters  []Parameter `json:"parameters,omitempty"`
+	Tolerances  []Tolerance `json:"tolerances,omitempty"`
+	// SampleGap caps the time that one sample stands for, in hold times and
+	// exposure: a longer silence between two samples counts as no evidence.
+	SampleGap Duration `json:"sampleGap,omitempty" doc:"Longest time one sample stands for (default 1h)."`
+}
+
+// Basis is the ground on which a purpose may be served.
+type Basis string
+
+// Consent is a switch the owner holds; Necessary is shown with its reason and has no switch.
+const (
+	BasisConsent   Basis = "consent"
+	BasisNecessary Basis = "necessary"
+)
+
+// Purpose is why data is collected (W3C DPV purpose).
+type Purpose struct {
+	Name        string `json:"name"`
+	Title       string `json:"title" doc:"Shown to owners beside the switch."`
+	Description string `json:"description" doc:"In plain words: what for, and for a necessary purpose why it cannot be switched off."`
+	Basis       Basis  `json:"basis" enum:"consent,necessary"`
+}
+
+// Signal is a typed value with a unit of measure (COVESA VSS, SenML).
+type Signal struct {
+	Name        string    `json:"name"`
+	Title       string    `json:"title,omitempty"`
+	Type        ValueType `json:"type" enum:"number,boolean,text"`
+	Unit        string    `json:"unit,omitempty" doc:"UCUM code, as Cel, A, V, kW.h, %."`
+	Purposes    []string  `json:"purposes" doc:"Names of the purposes it may be kept for; it is kept when one of them is permitted."`
+	Retention   Duration  `json:"retention" doc:"How long history keeps it, as 90d."`
+	Description string    `json:"description"`
+}
+
+// Feature is a capability that owners use.
+type Feature struct {
+	Name        string `json:"name"`
+	Title       string `json:"title"`
+	Description string `json:"description,omitempty"`
+}
+
+// Parameter is a setting that can be changed over the air.
+type Parameter struct {
+	Name        string    `json:"name"`
+	Type        ValueType `json:"type" enum:"number,boolean,text"`
+	Unit        string    `json:"unit,omitempty"`
+	Default     any       `json:"default,omitempty"`
+	Min         *float64  `json:"min,omitempty"`
+	Max         *float64  `json:"max,omitempty"`
+	Description string    `json:"description,omitempty"`
+}
+
+// Tolerance is the band a signal belongs in, by operating context. The first
+// band whose When holds applies; where none holds the signal is not judged.
+type Tolerance struct {
+	Name        string `json:"name"`
+	Signal      string `json:"signal"`
+	Description string `json:"description,omitempty"`
+	Bands       []Band `json:"bands"`
+}
+
+// Band bounds a signal while When (CEL over the unit's latest signals; empty: always) holds.
+type Band struct {
+	When string   `json:"when,omitempty" doc:"CEL over signals, as current >= 16.0."`
+	Min  *float64 `json:"min,omitempty"`
+	Max  *float64 `json:"max,omitempty"`
+}
+
+// Signal finds a declared signal by name.
+func (p *Product) Signal(name string) (Signal, bool) {
+	for _, s := range p.Signals {
+		if s.Name == name {
+			return s, true
+		}
+	}
+	return Signal{}, false
+}
+
+// Purpose finds a declared purpose by name.
+func (p *Product) Purpose(name string) (Purpose, bool) {
+	for _, q := range p.Purposes {
+		if q.Name == name {
+			return q, true
+		}
+	}
+	return Purpose{}, false
+}
+
+// Tolerance finds a declared tolerance by name.
+func (p *Product) Tolerance(name string) (Tolerance, bool) {
+	for _, t := range p.Tolerances {
+		if t.Name == name {
+			return t, true
+		}
+	}
+	return Tolerance{}, false
+}
+
+// Gap is SampleGap, or its default of one hour.
+func (p *Product) Gap() time.Duration {
+	if p.SampleGap > 0 {
+		return time.Duration(p.SampleGap)
+	}
+	return time.Hour
+}

@@ -1,0 +1,127 @@
+package fleet
+
+import (
+	"context"
+	"time"
+)
+
+// UnitState is where a unit stands with the service.
+type UnitState string
+
+// A pending unit has asked to be enrolled and stores nothing; a revoked one is refused.
+const (
+	UnitPending UnitState = "pending"
+	UnitActive  UnitState = "active"
+	UnitRevoked UnitState = "revoked"
+	UnitRetired UnitState = "retired"
+)
+
+// Unit is one serial number in an owner's hands. ID names it to people and is
+// its MQTT user name; Key names it in the stream, history and snapshots, so
+// that those say nothing about the owner.
+type Unit struct {
+	ID         string            `json:"id"`
+	Key        int64             `json:"-"`
+	Product    string            `json:"product"`
+	Serial     string            `json:"serial"`
+	Hardware   string            `json:"hardware,omitempty"` // hardware revision
+	Batch      string            `json:"batch,omitempty"`
+	Region     string            `json:"region,omitempty"`
+	Attributes map[string]string `json:"attributes,omitempty"`
+	Versions   map[string]string `json:"versions,omitempty"` // component to software version, as last reported; the main one is "software"
+	OwnerID    string            `json:"ownerId,omitempty"`
+	State      UnitState         `json:"state"`
+	CreatedAt  time.Time         `json:"createdAt"`
+	VersionAt  time.Time         `json:"versionAt,omitzero"` // receive time of the last version report
+}
+
+// MainComponent is the component whose version a release of one image changes.
+const MainComponent = "software"
+
+// UnitSpec is what a file of kind Unit declares; its metadata.name is the unit's id.
+type UnitSpec struct {
+	Product    string            `json:"product"`
+	Serial     string            `json:"serial"`
+	Hardware   string            `json:"hardware,omitempty" doc:"Hardware revision."`
+	Batch      string            `json:"batch,omitempty"`
+	Region     string            `json:"region,omitempty"`
+	Attributes map[string]string `json:"attributes,omitempty"`
+	Owner      *OwnerSpec        `json:"owner,omitempty"`
+}
+
+// OwnerSpec names a unit's owner; owners are the same person when the email is.
+type OwnerSpec struct {
+	Email    string `json:"email"`
+	Name     string `json:"name,omitempty"`
+	Locale   string `json:"locale,omitempty" doc:"BCP 47 tag, as en or de (default en)."`
+	TimeZone string `json:"timeZone,omitempty" doc:"IANA name, as Europe/Oslo (default UTC)."`
+}
+
+// Owner decides for units.
+type Owner struct {
+	ID       string `json:"id"`
+	Email    string `json:"email"`
+	Name     string `json:"name"`
+	Locale   string `json:"locale"`
+	TimeZone string `json:"timeZone"`
+}
+
+// Location is the owner's time zone, UTC where it is unknown.
+func (o Owner) Location() *time.Location {
+	l, err := time.LoadLocation(o.TimeZone)
+	if err != nil {
+		return time.UTC
+	}
+	return l
+}
+
+// Operator runs the service.
+type Operator struct {
+	ID    string `json:"id"`
+	Email string `json:"email"`
+	Role  string `json:"role"` // "admin" until issue 6 brings the others
+}
+
+// Filter picks units. Empty fields match all.
+type Filter struct {
+	Product    string
+	State      UnitState
+	Hardware   string
+	Batch      string
+	Region     string
+	Version    string // of MainComponent
+	Attributes map[string]string
+	Search     string // part of id or serial
+	OwnerID    string
+	After      string // page: ids greater than this
+	Limit      int    // 0: no limit
+}
+
+// Store keeps products, units and owners. Units are ordered by id. A missing
+// thing is a fault.NotFound.
+type Store interface {
+	PutProduct(ctx context.Context, p Product) error
+	Product(ctx context.Context, name string) (Product, error)
+	Products(ctx context.Context) ([]Product, error)
+	DeleteProduct(ctx context.Context, name string) error
+
+	PutUnits(ctx context.Context, units []Unit) error // insert or update declared fields; never versions or key of a known unit
+	Unit(ctx context.Context, id string) (Unit, error)
+	UnitByKey(ctx context.Context, key int64) (Unit, error)
+	Units(ctx context.Context, f Filter) ([]Unit, error)
+	CountUnits(ctx context.Context, f Filter) (int, error)
+	SetUnitState(ctx context.Context, id string, s UnitState) error
+	// SetVersions merges versions reported at a receive time.
+	SetVersions(ctx context.Context, id string, versions map[string]string, at time.Time) error
+	DeleteUnit(ctx context.Context, id string) error
+
+	PutOwner(ctx context.Context, o Owner) (Owner, error) // by email; gives the kept one
+	Owner(ctx context.Context, id string) (Owner, error)
+	OwnerByEmail(ctx context.Context, email string) (Owner, error)
+}
+
+// Transactor runs fn in one transaction of the records; stores called with
+// fn's context take part in it. Nested calls join the outer transaction.
+type Transactor interface {
+	InTx(ctx context.Context, fn func(ctx context.Context) error) error
+}

@@ -1,0 +1,228 @@
+// Package sqldb keeps the records on SQLite or PostgreSQL: one query text with
+// ? placeholders, a flavor for what differs, twin migrations. Each room's
+// store is a file here; a room alone writes its own prefixed tables. Times are
+// Unix milliseconds (0: none), in BIGINT columns; structures are JSON text.
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	_ "github.com/jackc/pgx/v5/stdlib" // driver "pgx"
+	_ "github.com/mattn/go-sqlite3"    // driver "sqlite3"
+	"github.com/pressly/goose/v3"
+
+	"fettle.dev/fettle/internal/fault"
+)
+
+//go:embed migrations
+var migrations embed.FS
+
+// DB is the records. It implements fleet.Transactor; the rooms' stores are
+// made from it.
+type DB struct {
+	sql      *sql.DB // reads; and writes on PostgreSQL
+	write    *sql.DB // SQLite has one writer: a pool of one, so that writers queue here and never see SQLITE_BUSY
+	postgres bool
+}
+
+// Open opens "sqlite:PATH" or a postgres:// URL and migrates it to this
+// version's schema. It refuses records of a newer version.
+func Open(ctx context.Context, dsn string) (*DB, error) {
+	db := &DB{}
+	switch {
+	case strings.HasPrefix(dsn, "sqlite:"):
+		q := url.Values{
+			"_journal_mode": {"WAL"}, "_synchronous": {"FULL"}, "_foreign_keys": {"on"},
+			"_busy_timeout": {"10000"}, "_txlock": {"immediate"},
+		}
+		file := "file:" + strings.TrimPrefix(dsn, "sqlite:") + "?" + q.Encode()
+		var err error
+		if db.write, err = sql.Open("sqlite3", file); err != nil {
+			return nil, fmt.Errorf("open records: %w", err)
+		}
+		db.write.SetMaxOpenConns(1)
+		q.Set("_txlock", "deferred")
+		if db.sql, err = sql.Open("sqlite3", "file:"+strings.TrimPrefix(dsn, "sqlite:")+"?"+q.Encode()); err != nil {
+			return nil, fmt.Errorf("open records: %w", err)
+		}
+		db.sql.SetMaxOpenConns(4)
+	case strings.HasPrefix(dsn, "postgres://"), strings.HasPrefix(dsn, "postgresql://"):
+		pool, err := sql.Open("pgx", dsn)
+		if err != nil {
+			return nil, fmt.Errorf("open records: %w", err)
+		}
+		pool.SetMaxOpenConns(16)
+		db.sql, db.write, db.postgres = pool, pool, true
+	default:
+		return nil, fault.New(fault.Invalid, "records address %q: expected sqlite:PATH or postgres://…", dsn)
+	}
+	if err := db.migrate(ctx); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
+}
+
+// Close closes the records.
+func (db *DB) Close() error {
+	if db.write != db.sql {
+		return errors.Join(db.write.Close(), db.sql.Close())
+	}
+	return db.sql.Close()
+}
+
+// Ping reports whether the records answer.
+func (db *DB) Ping(ctx context.Context) error { return db.write.PingContext(ctx) }
+
+func (db *DB) migrate(ctx context.Context) error {
+	dialect, dir := goose.DialectSQLite3, "migrations/sqlite"
+	if db.postgres {
+		dialect, dir = goose.DialectPostgres, "migrations/postgres"
+	}
+	files, err := fs.Sub(migrations, dir)
+	if err != nil {
+		return err
+	}
+	p, err := goose.NewProvider(dialect, db.write, files)
+	if err != nil {
+		return fmt.Errorf("migrate records: %w", err)
+	}
+	have, want, err := p.GetVersions(ctx)
+	if err != nil {
+		return fmt.Errorf("migrate records: %w", err)
+	}
+	if have > want {
+		return fault.New(fault.Invalid, "the records have schema version %d, this program knows %d: use the newer program, or restore a backup", have, want)
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return fmt.Errorf("migrate records: %w", err)
+	}
+	return nil
+}
+
+type txKey struct{}
+
+// InTx runs fn in one transaction; stores called with fn's context take part.
+// Nested calls join.
+func (db *DB) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
+	if ctx.Value(txKey{}) != nil {
+		return fn(ctx)
+	}
+	tx, err := db.write.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	if err := fn(context.WithValue(ctx, txKey{}, tx)); err != nil {
+		return errors.Join(err, ignoreDone(tx.Rollback()))
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	return nil
+}
+
+func ignoreDone(err error) error {
+	if errors.Is(err, sql.ErrTxDone) {
+		return nil
+	}
+	return err
+}
+
+type querier interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+func (db *DB) at(ctx context.Context, pool *sql.DB) querier {
+	if tx, ok := ctx.Value(txKey{}).(*sql.Tx); ok {
+		return tx
+	}
+	return pool
+}
+
+// rebind turns ? into $1, $2 … on PostgreSQL. Query texts hold no literal ?.
+func (db *DB) rebind(query string) string {
+	if !db.postgres {
+		return query
+	}
+	var b strings.Builder
+	n := 0
+	for _, r := range query {
+		if r == '?' {
+			n++
+			b.WriteByte('$')
+			b.WriteString(strconv.Itoa(n))
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+func (db *DB) exec(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	return db.at(ctx, db.write).ExecContext(ctx, db.rebind(query), args...)
+}
+
+func (db *DB) query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	return db.at(ctx, db.sql).QueryContext(ctx, db.rebind(query), args...)
+}
+
+func (db *DB) queryRow(ctx context.Context, query string, args ...any) *sql.Row {
+	return db.at(ctx, db.sql).QueryRowContext(ctx, db.rebind(query), args...)
+}
+
+// forUpdate locks the rows a read-change-write reads; SQLite has one writer anyway.
+func (db *DB) forUpdate() string {
+	if db.postgres {
+		return " FOR UPDATE"
+	}
+	return ""
+}
+
+// collect scans every row of a query.
+func collect[T any](rows *sql.Rows, err error, scan func(*sql.Rows) (T, error)) ([]T, error) {
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []T
+	for rows.Next() {
+		v, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, v)
+	}
+	return out, rows.Err()
+}
+
+// missing turns "no rows" into fault.NotFound that names what was looked for.
+func missing(err error, format string, args ...any) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		return fault.New(fault.NotFound, format, args...)
+	}
+	return err
+}
+
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+func fromMillis(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}

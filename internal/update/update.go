@@ -1,0 +1,154 @@
+// Package update holds signed software and its way onto units: artifacts,
+// releases, and the assignment of a release to a unit with its progress. It
+// knows neither campaigns nor owners: whoever assigns says when the unit may
+// be offered the deployment.
+package update
+
+import (
+	"context"
+	"io"
+	"slices"
+	"time"
+
+	"fettle.dev/fettle/internal/fleet"
+)
+
+// ReleaseKind is what a release is for; a feature may not ride in a recall,
+// safety or security campaign.
+type ReleaseKind string
+
+// The kinds of a release.
+const (
+	Security ReleaseKind = "security"
+	Safety   ReleaseKind = "safety"
+	Fix      ReleaseKind = "fix"
+	Feature  ReleaseKind = "feature"
+)
+
+// Release is declared in a file of kind Release. Its artifact is uploaded by
+// apply from the path beside the file, or before by `fettle artifact put`.
+type Release struct {
+	Name string `json:"-"`
+
+	Product     string            `json:"product"`
+	Component   string            `json:"component,omitempty" doc:"Component it installs on (default software)."`
+	Version     string            `json:"version"`
+	Kind        ReleaseKind       `json:"kind" enum:"security,safety,fix,feature"`
+	Hardware    []string          `json:"hardware,omitempty" doc:"Hardware revisions it fits; empty: all."`
+	From        []string          `json:"from,omitempty" doc:"Versions it may be installed over; empty: any."`
+	Minutes     int               `json:"minutes" doc:"How long an installation takes, until the fleet has shown it."`
+	Notes       map[string]string `json:"notes" doc:"What changes, in plain words for owners, by language."`
+	Unavailable map[string]string `json:"unavailable,omitempty" doc:"What will not work meanwhile, by language."`
+	Artifact    string            `json:"artifact" doc:"Path of the signed image beside this file, or sha256:<hex> of one uploaded before."`
+}
+
+// Artifact is bytes known by their hashes.
+type Artifact struct {
+	SHA256   string    `json:"sha256"` // hex; its name
+	SHA1     string    `json:"sha1"`
+	MD5      string    `json:"md5"`
+	Size     int64     `json:"size"`
+	Filename string    `json:"filename"`
+	At       time.Time `json:"at"`
+}
+
+// AssignmentState is where one unit's update stands, as its client says.
+type AssignmentState string
+
+// Withheld: not offered to the unit yet. Offered: the unit's next poll shows
+// it. Running: the client has begun. Claimed: the client says it succeeded.
+// Installed: the unit has reported the new version.
+const (
+	Withheld  AssignmentState = "withheld"
+	Offered   AssignmentState = "offered"
+	Running   AssignmentState = "running"
+	Claimed   AssignmentState = "claimed"
+	Installed AssignmentState = "installed"
+	Failed    AssignmentState = "failed"
+	Canceling AssignmentState = "canceling" // the unit must still agree
+	Canceled  AssignmentState = "canceled"
+)
+
+// Assignment is one release for one unit. ID is the action id on the wire:
+// 1 to 2^31-1, given once.
+type Assignment struct {
+	ID        int64           `json:"id"`
+	UnitID    string          `json:"unitId"`
+	Release   string          `json:"release"`
+	Ref       string          `json:"ref"` // whose it is: the campaign task's id; at most one assignment a ref
+	State     AssignmentState `json:"state"`
+	NotBefore time.Time       `json:"notBefore,omitzero"` // offered from then on; zero while withheld
+	Details   []string        `json:"details,omitempty"`  // the client's words, latest last, bounded
+	Done, Of  int             `json:"-"`                  // progress
+	Created   time.Time       `json:"created"`
+	Offered   time.Time       `json:"offered,omitzero"`
+	Started   time.Time       `json:"started,omitzero"`
+	Claimed   time.Time       `json:"claimed,omitzero"`
+	Installed time.Time       `json:"installed,omitzero"`
+	Ended     time.Time       `json:"ended,omitzero"` // failed or canceled
+	Updated   time.Time       `json:"updated"`
+}
+
+// Feedback is what a unit says about its assignment, in our words.
+type Feedback struct {
+	State    AssignmentState // Running, Claimed, Failed, Canceled
+	Done, Of int
+	Details  []string
+	Refused  bool // of a cancel: the unit will not stop
+}
+
+// Store keeps releases, artifacts and assignments.
+type Store interface {
+	PutRelease(ctx context.Context, r Release) error
+	Release(ctx context.Context, name string) (Release, error)
+	Releases(ctx context.Context, product string) ([]Release, error)
+	DeleteRelease(ctx context.Context, name string) error
+	PutArtifact(ctx context.Context, a Artifact) error
+	Artifact(ctx context.Context, sha256 string) (Artifact, error)
+
+	// Assign gives the one assignment of a.Ref, made now if there is none.
+	Assign(ctx context.Context, a Assignment) (Assignment, error)
+	Assignment(ctx context.Context, id int64) (Assignment, error)
+	AssignmentByRef(ctx context.Context, ref string) (Assignment, error)
+	// Current is the unit's one assignment that is not ended, oldest first; fault.NotFound without.
+	Current(ctx context.Context, unitID string) (Assignment, error)
+	UpdateAssignment(ctx context.Context, id int64, change func(*Assignment) error) (Assignment, error)
+	// ChangedSince lists assignments updated at or after t, by Updated then ID.
+	ChangedSince(ctx context.Context, t time.Time, limit int) ([]Assignment, error)
+}
+
+// Blobs keeps artifact bytes by sha256.
+type Blobs interface {
+	Put(ctx context.Context, sha256 string, r io.Reader) error
+	// Open gives a seekable reader of the bytes.
+	Open(ctx context.Context, sha256 string) (io.ReadSeekCloser, error)
+	Exists(ctx context.Context, sha256 string) (bool, error)
+	Delete(ctx context.Context, sha256 string) error
+	List(ctx context.Context, fn func(sha256 string, size int64) error) error
+}
+
+// Fits reports whether r may be installed on u, else the reason.
+func (r *Release) Fits(u *fleet.Unit) (ok bool, why string) {
+	if r.Product != u.Product {
+		return false, "the release is for product " + r.Product
+	}
+	if len(r.Hardware) > 0 && !slices.Contains(r.Hardware, u.Hardware) {
+		return false, "hardware " + u.Hardware + " is not among those the release fits"
+	}
+	v := u.Versions[r.ComponentName()]
+	if v == r.Version {
+		return false, "has version " + v + " already"
+	}
+	if len(r.From) > 0 && !slices.Contains(r.From, v) {
+		return false, "version " + v + " is not among those it may be installed over"
+	}
+	return true, ""
+}
+
+// ComponentName is Component or its default.
+func (r *Release) ComponentName() string {
+	if r.Component == "" {
+		return fleet.MainComponent
+	}
+	return r.Component
+}
