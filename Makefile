@@ -1,0 +1,68 @@
+# The README's two commands are `make demo` and `make test`. Both install what
+# they need: Debian packages (as root), npm packages, Go modules and tools.
+
+BIN      := bin/fettle
+WEB_SRC  := $(shell find web -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null) api/openapi.yaml
+GO_FLAGS := -trimpath
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+TEST_PACKAGES := swupdate cpio openssl mosquitto-clients postgresql chromium exim4-daemon-light
+UNITS    ?= 1000
+
+export CGO_ENABLED := 1
+
+.PHONY: demo build web deps test check lint soak fuzz bench clean generate
+
+demo: build ## run the 2014 story: 1,000 simulated wall chargers, from telemetry to verified remedy
+	@if [ -t 1 ]; then $(BIN) demo --units $(UNITS); else $(BIN) demo --units $(UNITS) --exit; fi
+
+build: web ## leave bin/fettle
+	go build $(GO_FLAGS) -ldflags "-X main.version=$(VERSION)" -o $(BIN) ./cmd/fettle
+
+web: web/dist/console/index.html ## build the console and the portal
+
+web/node_modules/.package-lock.json: web/package-lock.json
+	cd web && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+web/dist/console/index.html: web/node_modules/.package-lock.json $(WEB_SRC)
+	cd web && npm run --silent build
+	@touch $@
+
+deps: ## the real peers that the tests run against
+	@missing=""; for p in $(TEST_PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then \
+	  if [ "$$(id -u)" != 0 ]; then echo "as root: apt-get install --no-install-recommends$$missing"; exit 1; fi; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+
+.tools/golangci-lint: tools.mod tools.sum
+	go build -modfile=tools.mod -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+lint: .tools/golangci-lint web ## format, vet, lint, types
+	.tools/golangci-lint run ./...
+	cd web && npm run --silent lint && npm run --silent typecheck
+
+test: deps build lint ## everything: lint, house law, unit tests with -race, real peers, browser
+	@rm -f .tools/recordings; mkdir -p .tools
+	FETTLE_RECORDINGS_LOG=$(CURDIR)/.tools/recordings go test -race -timeout 30m ./...
+	cd web && npm test --silent
+	cd web && npm run --silent size
+	@echo "recordings used: $$(sort -u .tools/recordings 2>/dev/null | wc -l)"
+
+check: test
+
+soak: deps build ## the long versions: random seeds, full counts (hours); writes docs/benchmarks.md's last result to the terminal
+	FETTLE_SOAK=1 go test -timeout 6h -count=1 -v -run 'Soak' ./...
+
+fuzz: ## each fuzz test for 30 s
+	@for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+	  echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime 30s $$p || exit 1; done; done
+
+bench: ## Go benchmarks; compare two runs with benchstat
+	go test -run '^$$' -bench . -benchmem ./...
+
+generate: ## rewrite the golden files: API, schemas
+	go test ./internal/api/... ./cmd/... -run 'Golden|OpenAPI|Schema' -update
+
+clean:
+	rm -rf bin web/dist/console web/dist/portal web/node_modules .tools

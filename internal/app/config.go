@@ -1,0 +1,250 @@
+// Package app opens the engines once, builds the rooms from them and runs the
+// parts of one fettle process.
+package app
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"fettle.dev/fettle/internal/clock"
+	"fettle.dev/fettle/internal/fault"
+)
+
+// Config is what an operator can set. Each field is a flag of `fettle serve`,
+// an environment variable (FETTLE_ and the name in capitals, - as _) and a key
+// of the file named by --config; the flag wins over the variable, the variable
+// over the file.
+type Config struct {
+	Data      string `name:"data" default:"data" help:"directory that holds everything: records, stream, history, artifacts"`
+	Listen    string `name:"listen" default:"127.0.0.1:8080" help:"address of HTTP: console, portal, API, units' HTTPS and update doors"`
+	MQTT      string `name:"mqtt" default:"127.0.0.1:1883" help:"address of plain MQTT; empty: off"`
+	MQTTS     string `name:"mqtts" default:"" help:"address of MQTT over TLS, with the certificate files; empty: off"`
+	PublicURL string `name:"public-url" default:"" help:"address people and units use, as https://fettle.example.com (default: from listen)"`
+
+	TLSCert        string `name:"tls-cert" default:"" help:"PEM certificate chain for HTTPS and MQTT over TLS; read anew when it changes"`
+	TLSKey         string `name:"tls-key" default:"" help:"PEM private key of tls-cert"`
+	TrustedProxies string `name:"trusted-proxies" default:"" help:"comma-separated addresses or networks of reverse proxies whose X-Forwarded-* headers are believed"`
+
+	Records   string `name:"records" default:"" help:"records: sqlite:PATH or postgres://… (default: SQLite in the data directory)"`
+	Bus       string `name:"bus" default:"" help:"address of a NATS cluster, nats://… (default: in this process)"`
+	Artifacts string `name:"artifacts" default:"" help:"artifacts: a directory or s3://BUCKET?… (default: in the data directory)"`
+
+	StreamAge     time.Duration `name:"stream-age" default:"24h" help:"how long the stream keeps what history and detectors have taken"`
+	StreamBytes   int64         `name:"stream-bytes" default:"8589934592" help:"largest size of the stream; when it is full, senders wait"`
+	HistoryMemory string        `name:"history-memory" default:"1GiB" help:"memory that queries over history may use"`
+	HistoryThread int           `name:"history-threads" default:"2" help:"threads of queries over history"`
+
+	SMTP     string `name:"smtp" default:"" help:"mail server, smtp://user:password@host:587 (smtps:// for TLS from the start); without it owners cannot sign in"`
+	MailFrom string `name:"mail-from" default:"fettle@localhost" help:"sender of mails"`
+
+	PollInterval time.Duration `name:"poll-interval" default:"5m" help:"how often update clients are told to poll"`
+
+	LogLevel  string `name:"log-level" default:"info" help:"debug, info, warn or error"`
+	LogFormat string `name:"log-format" default:"" help:"json or text (default: text on a terminal)"`
+
+	Dev         bool    `name:"dev" default:"false" help:"development: mails are printed when there is no smtp, cookies work over http, the clock may be scaled; never in production"`
+	ClockOrigin string  `name:"clock-origin" default:"" help:"with dev: real instant (RFC 3339) at which the clock shows clock-start"`
+	ClockStart  string  `name:"clock-start" default:"" help:"with dev: time (RFC 3339) shown at clock-origin"`
+	ClockSpeed  float64 `name:"clock-speed" default:"1" help:"with dev: how many times faster than real the clock runs"`
+}
+
+// Setting describes one field of Config for help texts and flags.
+type Setting struct{ Name, Env, Default, Help, Type string }
+
+// Settings lists every field of Config in order.
+func Settings() []Setting {
+	t := reflect.TypeFor[Config]()
+	out := make([]Setting, 0, t.NumField())
+	for f := range t.Fields() {
+		name := f.Tag.Get("name")
+		typ := f.Type.String()
+		if typ == "time.Duration" {
+			typ = "duration"
+		}
+		out = append(out, Setting{name, envName(name), f.Tag.Get("default"), f.Tag.Get("help"), typ})
+	}
+	return out
+}
+
+func envName(name string) string {
+	return "FETTLE_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+}
+
+// Load reads the configuration: file ("": none), then environment, then flags
+// that were given (by setting name).
+func Load(file string, env func(string) (string, bool), flags map[string]string) (Config, error) {
+	values := map[string]string{}
+	var mistakes []fault.Field
+	if file != "" {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			return Config{}, fault.Wrap(fault.Invalid, "read --config", err)
+		}
+		var doc map[string]any
+		if err := yaml.Unmarshal(raw, &doc); err != nil {
+			return Config{}, fault.New(fault.Invalid, "%s: %s", file, yaml.FormatError(err, false, true))
+		}
+		for k, v := range doc {
+			values[k] = fmt.Sprint(v)
+		}
+	}
+	known := map[string]bool{}
+	for _, s := range Settings() {
+		known[s.Name] = true
+		if _, ok := values[s.Name]; !ok {
+			values[s.Name] = s.Default
+		}
+		if v, ok := env(s.Env); ok {
+			values[s.Name] = v
+		}
+		if v, ok := flags[s.Name]; ok {
+			values[s.Name] = v
+		}
+	}
+	var c Config
+	v := reflect.ValueOf(&c).Elem()
+	for f, field := range v.Fields() {
+		name := f.Tag.Get("name")
+		if err := set(field, values[name]); err != nil {
+			mistakes = append(mistakes, fault.Field{Path: name, Expected: err.Error(), Got: strconv.Quote(values[name])})
+		}
+	}
+	for k := range values {
+		if !known[k] {
+			mistakes = append(mistakes, fault.Field{Path: k, Expected: "a setting that `fettle serve --help` lists"})
+		}
+	}
+	mistakes = append(mistakes, c.check()...)
+	return c, fault.Fields("configuration", mistakes)
+}
+
+func set(field reflect.Value, s string) error {
+	switch p := field.Addr().Interface().(type) {
+	case *string:
+		*p = s
+	case *bool:
+		b, err := strconv.ParseBool(s)
+		if err != nil {
+			return fmt.Errorf("true or false")
+		}
+		*p = b
+	case *time.Duration:
+		d, err := time.ParseDuration(s)
+		if err != nil || d <= 0 {
+			return fmt.Errorf("a duration, as 5m")
+		}
+		*p = d
+	case *int64, *int:
+		n, err := strconv.ParseInt(s, 10, 64)
+		if err != nil || n <= 0 {
+			return fmt.Errorf("a whole number above 0")
+		}
+		field.SetInt(n)
+	case *float64:
+		f, err := strconv.ParseFloat(s, 64)
+		if err != nil || !(f > 0) || f > 1e6 {
+			return fmt.Errorf("a number above 0, at most 1000000")
+		}
+		*p = f
+	}
+	return nil
+}
+
+func (c *Config) check() []fault.Field {
+	var m []fault.Field
+	add := func(path, expected, got string) { m = append(m, fault.Field{Path: path, Expected: expected, Got: got}) }
+	if c.Data == "" {
+		add("data", "a directory", "")
+	}
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		add("tls-cert", "tls-cert and tls-key together", "one of them")
+	}
+	if c.MQTTS != "" && c.TLSCert == "" {
+		add("mqtts", "tls-cert and tls-key with it", "")
+	}
+	if !c.Dev && (c.ClockSpeed != 1 || c.ClockOrigin != "" || c.ClockStart != "") {
+		add("clock-speed", "no scaled clock outside --dev", "")
+	}
+	if c.PublicURL != "" {
+		if u, err := url.Parse(c.PublicURL); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+			add("public-url", "an address as https://fettle.example.com", c.PublicURL)
+		}
+	}
+	if _, err := c.proxies(); err != nil {
+		add("trusted-proxies", "addresses or networks, as 10.0.0.7,10.1.0.0/16", c.TrustedProxies)
+	}
+	if _, err := c.clock(); err != nil {
+		add("clock-origin", "RFC 3339 times in clock-origin and clock-start", err.Error())
+	}
+	switch c.LogLevel {
+	case "debug", "info", "warn", "error":
+	default:
+		add("log-level", "debug, info, warn or error", c.LogLevel)
+	}
+	switch c.LogFormat {
+	case "", "json", "text":
+	default:
+		add("log-format", "json or text", c.LogFormat)
+	}
+	return m
+}
+
+func (c *Config) proxies() ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for s := range strings.SplitSeq(c.TrustedProxies, ",") {
+		s = strings.TrimSpace(s)
+		if s == "" {
+			continue
+		}
+		if a, err := netip.ParseAddr(s); err == nil {
+			out = append(out, netip.PrefixFrom(a, a.BitLen()))
+			continue
+		}
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+func (c *Config) clock() (clock.Clock, error) {
+	if c.ClockOrigin == "" && c.ClockStart == "" && c.ClockSpeed == 1 {
+		return clock.Real{}, nil
+	}
+	origin, err := time.Parse(time.RFC3339Nano, c.ClockOrigin)
+	if err != nil {
+		return nil, err
+	}
+	start, err := time.Parse(time.RFC3339Nano, c.ClockStart)
+	if err != nil {
+		return nil, err
+	}
+	return clock.Scaled{Origin: origin, Start: start, Speed: c.ClockSpeed}, nil
+}
+
+func (c *Config) path(parts ...string) string {
+	return filepath.Join(append([]string{c.Data}, parts...)...)
+}
+
+// Scheme and authority that people and units reach us at.
+func (c *Config) publicURL() string {
+	if c.PublicURL != "" {
+		return strings.TrimRight(c.PublicURL, "/")
+	}
+	scheme := "http"
+	if c.TLSCert != "" {
+		scheme = "https"
+	}
+	return scheme + "://" + c.Listen
+}

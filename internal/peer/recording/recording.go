@@ -1,0 +1,44 @@
+// Package recording finds the recordings that tests develop against, and keeps
+// count of those that were used. For tests only.
+package recording
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+)
+
+// Dir is FETTLE_DATA, or ../shared/data beside the repository's root.
+func Dir() string {
+	if d := os.Getenv("FETTLE_DATA"); d != "" {
+		return d
+	}
+	_, here, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(here), "..", "..", "..", "..", "shared", "data")
+}
+
+// Path gives a recording's file. Where there are no recordings the test is
+// skipped by name; where there are some (or shared/ stands beside the clone),
+// one that is missing is a failure.
+func Path(t testing.TB, name string) string {
+	t.Helper()
+	path := filepath.Join(Dir(), filepath.FromSlash(name))
+	if _, err := os.Stat(path); err != nil {
+		if _, err := os.Stat(Dir()); err == nil {
+			t.Fatalf("recording %s is not in %s", name, Dir())
+		}
+		t.Skipf("no recordings: %s needs %s (set FETTLE_DATA)", t.Name(), name)
+	}
+	if log := os.Getenv("FETTLE_RECORDINGS_LOG"); log != "" {
+		f, err := os.OpenFile(log, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if _, err := f.WriteString(name + "\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return path
+}
