@@ -126,11 +126,25 @@ type Comment struct {
 // Exposure is how much judged use a unit has had under a detector since its
 // state was last reset (enrolment, version report), and since when.
 type Exposure struct {
-	UnitKey int64
-	Since   time.Time     // receive time of the reset
-	For     time.Duration // exposure collected since then
-	LastAt  time.Time     // event time of the newest row judged
+	Detector Ref
+	UnitKey  int64
+	Since    time.Time     // receive time of the reset
+	For      time.Duration // exposure collected since then
+	LastAt   time.Time     // event time of the newest row judged; zero: none yet
 }
+
+// Condition is a unit's health (ISO 13374).
+type Condition string
+
+// The conditions. Unknown means that there is no data that may be looked at:
+// it is never shown as normal.
+const (
+	Normal   Condition = "normal"
+	Degraded Condition = "degraded"
+	Failed   Condition = "failed"
+	Silent   Condition = "silent"
+	Unknown  Condition = "unknown"
+)
 
 // FindingFilter picks findings, newest OpenedAt first.
 type FindingFilter struct {
@@ -144,12 +158,15 @@ type FindingFilter struct {
 	Limit                     int
 }
 
-// State is what an Evaluator keeps for one unit under one detector version:
-// an opaque, versioned encoding.
+// State is what an Evaluator keeps for one unit under all its detectors (unit
+// 0: for the stream as a whole): an opaque, versioned encoding, and beside it
+// what others read by column. Data nil means that the unit is no longer watched.
 type State struct {
-	UnitKey  int64
-	Detector Ref
-	Data     []byte
+	UnitKey   int64
+	Product   string
+	JudgedAt  time.Time // receive time of the newest row judged by a tolerance detector; zero: none since the last reset of consent
+	Exposures []Exposure
+	Data      []byte
 }
 
 // Store keeps detectors, findings and evaluator state.
@@ -177,4 +194,11 @@ type Store interface {
 	// last commit.
 	Exposures(ctx context.Context, d Ref, units []int64) ([]Exposure, error)
 	PutExposures(ctx context.Context, d Ref, e []Exposure) error
+
+	// JudgedAt is the newest State.JudgedAt of each unit (nil: all of the
+	// product) by unit key; units never judged are absent.
+	JudgedAt(ctx context.Context, product string, units []int64) (map[int64]time.Time, error)
+	// CountConditions counts the active units of a product by condition.
+	// A unit last judged before stale is unknown.
+	CountConditions(ctx context.Context, product string, stale time.Time) (map[Condition]int, error)
 }
