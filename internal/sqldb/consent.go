@@ -1,0 +1,105 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"fettle.dev/fettle/internal/consent"
+	"fettle.dev/fettle/internal/fault"
+)
+
+type consentStore struct{ db *DB }
+
+// Consent is the store of owners' choices.
+func (db *DB) Consent() consent.Store { return consentStore{db} }
+
+func (s consentStore) AddChoices(ctx context.Context, choices []consent.Choice) error {
+	if len(choices) == 0 {
+		return nil
+	}
+	type key struct{ unit, purpose string }
+	latest := make(map[key]int, len(choices)) // place in mask
+	var mask, all [][]any
+	for _, c := range choices {
+		all = append(all, []any{c.ID, c.UnitID, c.Purpose, c.Given, millis(c.At), c.Notice, c.By})
+		k, row := key{c.UnitID, c.Purpose}, []any{c.UnitID, c.Purpose, c.Given}
+		if i, ok := latest[k]; ok {
+			mask[i] = row
+			continue
+		}
+		latest[k] = len(mask)
+		mask = append(mask, row)
+	}
+	err := s.db.InTx(ctx, func(ctx context.Context) error {
+		err := s.db.insertRows(ctx, `INSERT INTO consent_mask (unit_id, purpose, given)`,
+			` ON CONFLICT (unit_id, purpose) DO UPDATE SET given = excluded.given`, mask)
+		if err != nil {
+			return err
+		}
+		return s.db.insertRows(ctx, `INSERT INTO consent_choice (id, unit_id, purpose, given, at, notice, made_by)`, ``, all)
+	})
+	switch {
+	case isForeign(err):
+		return fault.New(fault.NotFound, "keep choices: a unit of them is not known: %w", err)
+	case err != nil:
+		return fmt.Errorf("keep choices: %w", err)
+	}
+	return nil
+}
+
+func (s consentStore) Mask(ctx context.Context, unitID string) (consent.Mask, error) {
+	rows, err := s.db.query(ctx, `SELECT purpose, given FROM consent_mask WHERE unit_id = ?`, unitID)
+	if err != nil {
+		return nil, fmt.Errorf("mask of unit %s: %w", unitID, err)
+	}
+	defer rows.Close()
+	m := consent.Mask{}
+	for rows.Next() {
+		var purpose string
+		var given bool
+		if err := rows.Scan(&purpose, &given); err != nil {
+			return nil, fmt.Errorf("mask of unit %s: %w", unitID, err)
+		}
+		m[purpose] = given
+	}
+	return m, rows.Err()
+}
+
+func (s consentStore) Masks(ctx context.Context, product string) (map[string]consent.Mask, error) {
+	rows, err := s.db.query(ctx, `SELECT m.unit_id, m.purpose, m.given FROM consent_mask m
+		JOIN fleet_unit u ON u.id = m.unit_id WHERE u.product = ?`, product)
+	if err != nil {
+		return nil, fmt.Errorf("masks of product %s: %w", product, err)
+	}
+	defer rows.Close()
+	all := map[string]consent.Mask{}
+	for rows.Next() {
+		var unit, purpose string
+		var given bool
+		if err := rows.Scan(&unit, &purpose, &given); err != nil {
+			return nil, fmt.Errorf("masks of product %s: %w", product, err)
+		}
+		m := all[unit]
+		if m == nil {
+			m = consent.Mask{}
+			all[unit] = m
+		}
+		m[purpose] = given
+	}
+	return all, rows.Err()
+}
+
+func (s consentStore) Choices(ctx context.Context, unitID string) ([]consent.Choice, error) {
+	rows, err := s.db.query(ctx, `SELECT id, unit_id, purpose, given, at, notice, made_by FROM consent_choice WHERE unit_id = ? ORDER BY seq`, unitID)
+	out, err := collect(rows, err, func(r *sql.Rows) (c consent.Choice, err error) {
+		var at int64
+		err = r.Scan(&c.ID, &c.UnitID, &c.Purpose, &c.Given, &at, &c.Notice, &c.By)
+		c.At = fromMillis(at)
+		return c, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("choices of unit %s: %w", unitID, err)
+	}
+	return out, nil
+}
