@@ -1,0 +1,89 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+
+	"github.com/lmittmann/tint"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"fettle.dev/fettle/internal/app"
+)
+
+func newServeCmd() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the service: units' doors, detectors, campaigns, console and portal",
+		Long: `Run the service in one process on one data directory.
+
+Every setting below is a flag, an environment variable and a key of the YAML
+file named by --config. The flag wins over the variable, the variable over the
+file. The first operator's sign-in link is written to DATA/first-operator-link,
+readable by this user alone.
+
+SIGTERM stops it: units are disconnected after what they sent is durable.
+
+Settings:
+` + settingsTable(),
+		Example: `  fettle serve --data /var/lib/fettle --listen 0.0.0.0:8080 --mqtt 0.0.0.0:1883
+  FETTLE_SMTP=smtp://mail.example.com:587 fettle serve --config /etc/fettle.yaml`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			given := map[string]string{}
+			for _, s := range app.Settings() {
+				if f := cmd.Flags().Lookup(s.Name); f != nil && f.Changed {
+					given[s.Name] = f.Value.String()
+				}
+			}
+			config, err := app.Load(file, os.LookupEnv, given)
+			if err != nil {
+				return err
+			}
+			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
+			defer stop()
+			return app.Serve(ctx, config, logger(cmd.ErrOrStderr(), config), version)
+		},
+	}
+	cmd.Flags().StringVar(&file, "config", "", "YAML file of settings")
+	for _, s := range app.Settings() {
+		if s.Type == "bool" {
+			cmd.Flags().Bool(s.Name, s.Default == "true", s.Help)
+			continue
+		}
+		cmd.Flags().String(s.Name, s.Default, s.Help)
+	}
+	_ = cmd.MarkFlagFilename("config", "yaml", "yml")
+	_ = cmd.MarkFlagDirname("data")
+	return cmd
+}
+
+func settingsTable() string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	for _, s := range app.Settings() {
+		fmt.Fprintf(w, "  %s\t%s\t%s\n", s.Name, s.Env, s.Help)
+	}
+	_ = w.Flush()
+	return b.String()
+}
+
+// logger writes JSON lines, or coloured text on a terminal.
+func logger(w io.Writer, c app.Config) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.LogLevel)) // Load has checked it
+	f, isFile := w.(*os.File)
+	text := c.LogFormat == "text" || c.LogFormat == "" && isFile && term.IsTerminal(int(f.Fd()))
+	if text {
+		return slog.New(tint.NewHandler(w, &tint.Options{Level: level}))
+	}
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+}
+
