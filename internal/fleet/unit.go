@@ -47,6 +47,9 @@ type UnitSpec struct {
 	Region     string            `json:"region,omitempty"`
 	Attributes map[string]string `json:"attributes,omitempty"`
 	Owner      *OwnerSpec        `json:"owner,omitempty"`
+	// Consents become the unit's first choices (consent.Choice By "import");
+	// a choice that the owner has made since is never changed by a file.
+	Consents map[string]bool `json:"consents,omitempty" doc:"Choices the owner made with the maker at the sale, by purpose; the maker holds the proof."`
 }
 
 // OwnerSpec names a unit's owner; owners are the same person when the email is.
