@@ -1,0 +1,118 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/telemetry"
+)
+
+// fetchBytes is how much is fetched ahead of a consumer.
+const fetchBytes = 8 << 20
+
+// entry is a message of the stream as it came.
+type entry struct {
+	seq  uint64
+	data []byte
+}
+
+// Consume hands batches after position from to handle, in order, as many as
+// are waiting and at most max, until ctx ends (then its error is returned) or
+// handle fails. Lost connections are made again. ErrGap says that entries
+// after from are gone, or that the stream ends before from.
+func (b *Bus) Consume(ctx context.Context, from uint64, max int, handle func(ctx context.Context, batches []telemetry.Sequenced) error) error {
+	if max < 1 {
+		return fault.New(fault.Invalid, "consume: max must be at least 1, is %d", max)
+	}
+	return b.consume(ctx, from, max, func(ctx context.Context, entries []entry) error {
+		batches := make([]telemetry.Sequenced, len(entries))
+		for i, e := range entries {
+			batch, err := telemetry.Decode(e.data)
+			if err != nil {
+				return fmt.Errorf("consume: entry %d: %w", e.seq, err)
+			}
+			batches[i] = telemetry.Sequenced{Seq: e.seq, Batch: batch}
+		}
+		return handle(ctx, batches)
+	})
+}
+
+func (b *Bus) consume(ctx context.Context, from uint64, max int, handle func(ctx context.Context, entries []entry) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+
+	s, err := b.Stats(ctx)
+	if err != nil {
+		return fmt.Errorf("consume: %w", err)
+	}
+	if from > s.Last {
+		return fmt.Errorf("consume: the position is %d but the stream ends at %d: %w", from, s.Last, ErrGap)
+	}
+	if from+1 < s.First {
+		return gap(from, s.First)
+	}
+
+	consumer, err := b.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
+		DeliverPolicy:    jetstream.DeliverByStartSequencePolicy,
+		OptStartSeq:      from + 1,
+		MaxResetAttempts: -1,
+	})
+	if err != nil {
+		return fault.Wrap(fault.Unavailable, "consume", err)
+	}
+	waiting := make(chan entry, max)
+	delivery, err := consumer.Consume(func(m jetstream.Msg) {
+		meta, err := m.Metadata()
+		if err != nil {
+			b.log.Error("stream: entry without metadata", "err", err) // the next shows the gap
+			return
+		}
+		select {
+		case waiting <- entry{seq: meta.Sequence.Stream, data: m.Data()}:
+		case <-ctx.Done():
+		}
+	}, jetstream.PullMaxMessagesWithBytesLimit(max, fetchBytes), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
+		if ctx.Err() == nil {
+			b.log.Debug("stream: consumer starts again", "err", err)
+		}
+	}))
+	if err != nil {
+		return fault.Wrap(fault.Unavailable, "consume", err)
+	}
+	defer delivery.Stop()
+
+	entries := make([]entry, 0, max)
+	last := from
+	for {
+		entries = entries[:0]
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-b.closing.Done():
+			return fault.New(fault.Unavailable, "consume: the stream was closed")
+		case <-delivery.Closed():
+			return fault.New(fault.Unavailable, "consume: the consumer was closed")
+		case e := <-waiting:
+			entries = append(entries, e)
+		}
+		for len(entries) < max && len(waiting) > 0 {
+			entries = append(entries, <-waiting)
+		}
+		for _, e := range entries {
+			if e.seq != last+1 {
+				return gap(last, e.seq)
+			}
+			last = e.seq
+		}
+		if err := handle(ctx, entries); err != nil {
+			return err
+		}
+	}
+}
+
+func gap(position, first uint64) error {
+	return fmt.Errorf("consume: the position is %d but the next entry held is %d: %w", position, first, ErrGap)
+}

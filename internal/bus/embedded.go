@@ -1,0 +1,133 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"fettle.dev/fettle/internal/fault"
+)
+
+// embedded is a NATS server in this process, without a listener.
+type embedded struct {
+	server *server.Server
+	lock   *os.File
+	log    *slog.Logger
+
+	mu       sync.Mutex // held while JetStream is started anew
+	config   server.JetStreamConfig
+	earliest time.Time // of the next attempt
+}
+
+func startEmbedded(ctx context.Context, cfg Config, logger *slog.Logger) (*embedded, error) {
+	if cfg.Dir == "" {
+		return nil, fault.New(fault.Invalid, "neither a directory nor an address is given")
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	lock, err := lockDir(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	const memory = 256 << 20        // consumers keep their state there, not entries
+	store := max(2*cfg.MaxBytes, 1) // the stream's own limit is the one that counts
+	s, err := server.NewServer(&server.Options{
+		ServerName:         "fettle",
+		DontListen:         true,
+		NoSigs:             true,
+		JetStream:          true,
+		StoreDir:           cfg.Dir,
+		SyncAlways:         true,
+		JetStreamMaxMemory: memory,
+		JetStreamMaxStore:  store,
+		MaxPayload:         int32(cfg.MaxPayload),
+		MaxPending:         64 << 20,
+	})
+	if err != nil {
+		_ = lock.Close()
+		return nil, err
+	}
+	e := &embedded{
+		server: s, lock: lock, log: logger,
+		config: server.JetStreamConfig{MaxMemory: memory, MaxStore: store, StoreDir: cfg.Dir, SyncAlways: true},
+	}
+	s.SetLoggerV2(serverLog{logger}, false, false, false)
+	s.Start()
+	for !s.ReadyForConnections(250 * time.Millisecond) {
+		if err := ctx.Err(); err != nil {
+			e.stop()
+			return nil, err
+		}
+	}
+	if !s.JetStreamEnabled() {
+		e.stop()
+		return nil, fault.New(fault.Unavailable, "JetStream did not start in %s; the log says why", cfg.Dir)
+	}
+	return e, nil
+}
+
+// lockDir keeps a second process out: JetStream does not.
+func lockDir(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, fault.New(fault.Conflict, "another process uses %s", dir)
+		}
+		return nil, fmt.Errorf("lock %s: %w", dir, err)
+	}
+	return f, nil
+}
+
+func (e *embedded) stop() {
+	e.server.Shutdown()
+	e.server.WaitForShutdown()
+	_ = e.lock.Close()
+}
+
+// revive starts JetStream anew when it has shut itself down, as it does when
+// the disk is full. It tries at most once a second.
+func (e *embedded) revive(now time.Time) {
+	if e.server.JetStreamEnabled() {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if now.Before(e.earliest) || e.server.JetStreamEnabled() {
+		return
+	}
+	e.earliest = now.Add(time.Second)
+	config := e.config
+	if err := e.server.EnableJetStream(&config); err != nil {
+		e.log.Error("stream: starting the store again", "err", err)
+		return
+	}
+	e.log.Info("stream: the store was started again")
+}
+
+// serverLog hands the server's log on. Its notices are about itself.
+type serverLog struct{ log *slog.Logger }
+
+func (l serverLog) say(level slog.Level, format string, v []any) {
+	l.log.Log(context.Background(), level, "stream server: "+strings.TrimSpace(fmt.Sprintf(format, v...)))
+}
+
+func (l serverLog) Noticef(format string, v ...any) { l.say(slog.LevelDebug, format, v) }
+func (l serverLog) Warnf(format string, v ...any)   { l.say(slog.LevelWarn, format, v) }
+func (l serverLog) Fatalf(format string, v ...any)  { l.say(slog.LevelError, format, v) }
+func (l serverLog) Errorf(format string, v ...any)  { l.say(slog.LevelError, format, v) }
+func (l serverLog) Debugf(format string, v ...any)  { l.say(slog.LevelDebug, format, v) }
+func (l serverLog) Tracef(format string, v ...any)  { l.say(slog.LevelDebug, format, v) }

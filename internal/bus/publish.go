@@ -1,0 +1,80 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"fettle.dev/fettle/internal/clock"
+	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/telemetry"
+)
+
+// margin is left of the server's largest payload for what travels beside the
+// data.
+const margin = 1024
+
+// Publish returns when b is on disk. A batch that is larger than an entry may
+// be becomes several, one after the other; when one of them fails the earlier
+// ones stay, and publishing all of them again makes duplicates that history
+// finds. A single value larger than an entry is fault.Invalid; whatever may
+// pass is fault.Unavailable.
+func (b *Bus) Publish(ctx context.Context, batch *telemetry.Batch) error {
+	if len(batch.Rows) == 0 && len(batch.Marks) == 0 {
+		return nil
+	}
+	data := telemetry.Encode(batch)
+	if len(data) <= b.maxEntry() {
+		return b.publish(ctx, data)
+	}
+	first, second, ok := halve(batch)
+	if !ok {
+		return fault.New(fault.Invalid, "publish: one value of %d bytes is larger than an entry of the stream may be, %d", len(data), b.maxEntry())
+	}
+	if err := b.Publish(ctx, first); err != nil {
+		return err
+	}
+	return b.Publish(ctx, second)
+}
+
+func (b *Bus) maxEntry() int { return max(int(b.nc.MaxPayload())-margin, 1) }
+
+// halve splits a batch: by rows, then by marks, then the values of one row,
+// whose counts go with the first half.
+func halve(b *telemetry.Batch) (first, second *telemetry.Batch, ok bool) {
+	rows, marks := len(b.Rows), len(b.Marks)
+	switch {
+	case rows > 0 && marks > 0:
+		return &telemetry.Batch{Product: b.Product, Rows: b.Rows}, &telemetry.Batch{Product: b.Product, Marks: b.Marks}, true
+	case rows > 1:
+		return &telemetry.Batch{Product: b.Product, Rows: b.Rows[:rows/2]}, &telemetry.Batch{Product: b.Product, Rows: b.Rows[rows/2:]}, true
+	case marks > 1:
+		return &telemetry.Batch{Product: b.Product, Marks: b.Marks[:marks/2]}, &telemetry.Batch{Product: b.Product, Marks: b.Marks[marks/2:]}, true
+	case rows == 1 && len(b.Rows[0].Values) > 1:
+		r, half := b.Rows[0], len(b.Rows[0].Values)/2
+		rest := r
+		r.Values, rest.Values = r.Values[:half], rest.Values[half:]
+		rest.NotConsented, rest.Undeclared, rest.Invalid = 0, 0, 0
+		return &telemetry.Batch{Product: b.Product, Rows: []telemetry.Row{r}}, &telemetry.Batch{Product: b.Product, Rows: []telemetry.Row{rest}}, true
+	}
+	return nil, nil, false
+}
+
+func (b *Bus) publish(ctx context.Context, data []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, b.cfg.Timeout)
+	defer cancel()
+	_, err := b.js.Publish(ctx, b.subject(), data, jetstream.WithExpectStream(b.cfg.Stream))
+	if err == nil {
+		return nil
+	}
+	if b.embedded != nil {
+		b.embedded.revive(clock.Real{}.Now())
+	}
+	const maximumBytesExceeded = 10077
+	if refused, ok := errors.AsType[*jetstream.APIError](err); ok && refused.ErrorCode == maximumBytesExceeded {
+		err = fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	return fault.Wrap(fault.Unavailable, "publish", err)
+}

@@ -1,0 +1,105 @@
+// Package natsd builds and starts a real nats-server process for tests, at the
+// version that is embedded, syncing every entry as the embedded one does.
+package natsd
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Server is a nats-server process.
+type Server struct {
+	URL  string
+	port int
+	dir  string
+	cmd  *exec.Cmd
+}
+
+// Start builds nats-server when that is not done yet, and runs it until the
+// test ends.
+func Start(t *testing.T) *Server {
+	t.Helper()
+	port := freePort(t)
+	s := &Server{URL: fmt.Sprintf("nats://127.0.0.1:%d", port), port: port, dir: t.TempDir()}
+	config := fmt.Sprintf("listen: 127.0.0.1:%d\njetstream {\n  store_dir: %q\n  sync_interval: always\n}\n", port, filepath.Join(s.dir, "js"))
+	require.NoError(t, os.WriteFile(filepath.Join(s.dir, "nats.conf"), []byte(config), 0o600))
+	s.run(t)
+	t.Cleanup(func() { s.Kill() })
+	return s
+}
+
+// Kill ends the process at once, as kill -9 does.
+func (s *Server) Kill() {
+	if s.cmd != nil {
+		_ = s.cmd.Process.Kill()
+		_ = s.cmd.Wait()
+		s.cmd = nil
+	}
+}
+
+// Restart kills the process and starts it on the same data and port.
+func (s *Server) Restart(t *testing.T) {
+	t.Helper()
+	s.Kill()
+	s.run(t)
+}
+
+func (s *Server) run(t *testing.T) {
+	t.Helper()
+	program, err := build()
+	require.NoError(t, err)
+	logFile, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	require.NoError(t, err)
+	defer func() { _ = logFile.Close() }()
+	s.cmd = exec.Command(program, "-c", filepath.Join(s.dir, "nats.conf")) // ends by Kill, not with a context
+	s.cmd.Stdout, s.cmd.Stderr = logFile, logFile
+	require.NoError(t, s.cmd.Start())
+	require.Eventually(t, func() bool {
+		c, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", s.port), time.Second)
+		if err != nil {
+			return false
+		}
+		return c.Close() == nil
+	}, 15*time.Second, 20*time.Millisecond, "nats-server did not listen; see %s", filepath.Join(s.dir, "log"))
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = l.Close() }()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// build compiles the server of the version in go.mod. Go's build cache makes
+// the second time cheap.
+var build = sync.OnceValues(func() (string, error) {
+	_, file, _, ok := runtime.Caller(0)
+	if !ok {
+		return "", errors.New("where the source is, is not known")
+	}
+	root := filepath.Join(filepath.Dir(file), "..", "..", "..")
+	dir := filepath.Join(root, ".tools")
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // programs that everybody may run
+		return "", err
+	}
+	// Several test processes may build at once: each its own file, renamed.
+	temporary := filepath.Join(dir, fmt.Sprintf("nats-server.%d", os.Getpid()))
+	cmd := exec.Command("go", "build", "-o", temporary, "github.com/nats-io/nats-server/v2")
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build nats-server: %w\n%s", err, out)
+	}
+	program := filepath.Join(dir, "nats-server")
+	return program, os.Rename(temporary, program)
+})
