@@ -42,6 +42,9 @@ type Config struct {
 	// MaxBytes is the most that the stream may hold (default 8 GiB). A full
 	// stream refuses what is new, it never drops what is old.
 	MaxBytes int64
+	// MinFree is how much of the disk under Dir must stay free (default
+	// 64 MiB): with less, nothing is published.
+	MinFree int64
 	// MaxPayload is the largest entry of the server in this process (default
 	// 1 MiB). At an address the server says.
 	MaxPayload int
@@ -62,6 +65,9 @@ func (c *Config) setDefaults() {
 	if c.MaxBytes == 0 {
 		c.MaxBytes = 8 << 30
 	}
+	if c.MinFree == 0 {
+		c.MinFree = 64 << 20
+	}
 	if c.MaxPayload == 0 {
 		c.MaxPayload = 1 << 20
 	}
@@ -70,8 +76,8 @@ func (c *Config) setDefaults() {
 	}
 }
 
-// Errors of the stream. ErrFull: it holds MaxBytes and refuses more; kind
-// Unavailable. ErrGap: entries that a consumer has not read are gone; kind
+// Errors of the stream. ErrFull: it holds MaxBytes, or the disk has less free
+// than MinFree, and it refuses more; kind Unavailable. ErrGap: entries that a consumer has not read are gone; kind
 // Internal, since nothing but a restore helps.
 var (
 	ErrFull = errors.New("the stream is full")
@@ -214,6 +220,9 @@ func (b *Bus) Ready(ctx context.Context) error {
 	}
 	if s.MaxBytes > 0 && s.Bytes >= uint64(s.MaxBytes) {
 		return fault.Wrap(fault.Unavailable, "stream", ErrFull)
+	}
+	if b.embedded != nil {
+		return fault.Wrap(fault.Unavailable, "stream", b.embedded.room(b.cfg.MinFree))
 	}
 	return nil
 }

@@ -196,13 +196,25 @@ func TestChildPublishes(t *testing.T) {
 }
 
 // A full disk refuses, keeps what it has acknowledged, and takes entries
-// again when there is room.
+// again when there is room: refused in time by MinFree, or when JetStream
+// itself finds no room.
 func TestDiskFull(t *testing.T) {
 	t.Parallel()
+	for name, minFree := range map[string]int64{"in time": 2 << 20, "too late": 1} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			diskFull(t, minFree)
+		})
+	}
+}
+
+func diskFull(t *testing.T, minFree int64) {
+	t.Helper()
 	dir := smallDisk(t, "16m")
 	ballast := filepath.Join(dir, "ballast")
 	require.NoError(t, os.WriteFile(ballast, make([]byte, 4<<20), 0o600))
-	b := open(t, bus.Config{Dir: filepath.Join(dir, "bus"), Timeout: time.Second})
+	cfg := bus.Config{Dir: filepath.Join(dir, "bus"), Timeout: time.Second, MinFree: minFree}
+	b := open(t, cfg)
 	big := func(i int) *telemetry.Batch {
 		batch := one(i)
 		batch.Rows[0].Values = []telemetry.Value{{Signal: "log", Text: string(make([]byte, 100<<10)), IsText: true}}
@@ -216,28 +228,40 @@ func TestDiskFull(t *testing.T) {
 		}
 	}
 	require.Equal(t, fault.Unavailable, fault.KindOf(err), "%v", err)
-	t.Logf("%d acknowledged, then: %v", n, err)
 	require.Greater(t, n, 10)
+	if minFree > 1 {
+		require.ErrorIs(t, err, bus.ErrFull)
+		require.ErrorIs(t, b.Ready(t.Context()), bus.ErrFull)
+	}
 
+	// A consumer reads on meanwhile and sees all that was acknowledged.
+	seen := make(chan int64, 2000)
+	consumed := make(chan error, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		consumed <- b.Consume(ctx, 0, 10, func(_ context.Context, batches []telemetry.Sequenced) error {
+			for _, e := range batches {
+				seen <- e.Batch.Rows[0].Unit
+			}
+			return nil
+		})
+	}()
 	require.NoError(t, os.Remove(ballast))
 	require.Eventually(t, func() bool { return b.Publish(t.Context(), big(n)) == nil }, 30*time.Second, 100*time.Millisecond)
-	seen := map[int64]bool{}
-	enough := errors.New("enough")
-	last, err := b.Last(t.Context())
-	require.NoError(t, err)
-	err = b.Consume(t.Context(), 0, 10, func(_ context.Context, batches []telemetry.Sequenced) error {
-		for _, e := range batches {
-			seen[e.Batch.Rows[0].Unit] = true
-			if e.Seq == last {
-				return enough
-			}
+	got := map[int64]bool{}
+	for i := 0; i <= n; {
+		select {
+		case unit := <-seen:
+			got[unit] = true
+		case <-time.After(30 * time.Second):
+			t.Fatalf("%d of %d came", len(got), n+1)
 		}
-		return nil
-	})
-	require.ErrorIs(t, err, enough)
-	for i := range n + 1 {
-		require.True(t, seen[int64(i)], "entry %d was acknowledged", i)
+		for got[int64(i)] {
+			i++
+		}
 	}
+	cancel()
+	require.ErrorIs(t, <-consumed, context.Canceled)
 }
 
 // smallDisk mounts a file system in memory of a size.

@@ -22,6 +22,7 @@ type embedded struct {
 	server *server.Server
 	lock   *os.File
 	log    *slog.Logger
+	stream string
 
 	mu       sync.Mutex // held while JetStream is started anew
 	config   server.JetStreamConfig
@@ -58,7 +59,7 @@ func startEmbedded(ctx context.Context, cfg Config, logger *slog.Logger) (*embed
 		return nil, err
 	}
 	e := &embedded{
-		server: s, lock: lock, log: logger,
+		server: s, lock: lock, log: logger, stream: cfg.Stream,
 		config: server.JetStreamConfig{MaxMemory: memory, MaxStore: store, StoreDir: cfg.Dir, SyncAlways: true},
 	}
 	s.SetLoggerV2(serverLog{logger}, false, false, false)
@@ -98,24 +99,40 @@ func (e *embedded) stop() {
 	_ = e.lock.Close()
 }
 
-// revive starts JetStream anew when it has shut itself down, as it does when
-// the disk is full. It tries at most once a second.
-func (e *embedded) revive(now time.Time) {
-	if e.server.JetStreamEnabled() {
-		return
+// room refuses when the disk has less free than minFree: better before than
+// while JetStream writes.
+func (e *embedded) room(minFree int64) error {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(e.config.StoreDir, &fs); err != nil {
+		return fmt.Errorf("ask for free space: %w", err)
 	}
+	if free := int64(fs.Bavail) * fs.Bsize; free < minFree {
+		return fmt.Errorf("%w: the disk has %d MiB free, %d MiB must stay", ErrFull, free>>20, minFree>>20)
+	}
+	return nil
+}
+
+// revive starts JetStream anew when it can no longer write: after any error of
+// the disk it refuses the stream until then. It tries at most once a second.
+func (e *embedded) revive(now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if now.Before(e.earliest) || e.server.JetStreamEnabled() {
+	if now.Before(e.earliest) {
 		return
 	}
 	e.earliest = now.Add(time.Second)
+	health := e.server.Healthz(&server.HealthzOptions{Account: server.DEFAULT_GLOBAL_ACCOUNT, Stream: e.stream})
+	if health.Status == "ok" {
+		return
+	}
+	e.log.Warn("stream: the store is started again", "why", health.Error)
+	if err := e.server.ShutdownJetStream(); err != nil {
+		e.log.Error("stream: stopping the store", "err", err)
+	}
 	config := e.config
 	if err := e.server.EnableJetStream(&config); err != nil {
 		e.log.Error("stream: starting the store again", "err", err)
-		return
 	}
-	e.log.Info("stream: the store was started again")
 }
 
 // serverLog hands the server's log on. Its notices are about itself.

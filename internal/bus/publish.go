@@ -63,6 +63,11 @@ func halve(b *telemetry.Batch) (first, second *telemetry.Batch, ok bool) {
 }
 
 func (b *Bus) publish(ctx context.Context, data []byte) error {
+	if b.embedded != nil {
+		if err := b.embedded.room(b.cfg.MinFree); err != nil {
+			return fault.Wrap(fault.Unavailable, "publish", err)
+		}
+	}
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.Timeout)
 	defer cancel()
 	_, err := b.js.Publish(ctx, b.subject(), data, jetstream.WithExpectStream(b.cfg.Stream))
