@@ -1,0 +1,170 @@
+// Package api is the operations of operators (/v1) and owners (/owner/v1) over
+// HTTP, described in OpenAPI 3.1 from these Go types. It decides who may ask
+// and maps refusals to RFC 9457 problems; what is asked is done by the rooms.
+package api
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+)
+
+// Scope is what a credential of an operator may do.
+type Scope string
+
+// The scopes. Each includes those before it.
+const (
+	ScopeRead  Scope = "read"
+	ScopeWrite Scope = "write"
+	ScopeAdmin Scope = "admin"
+)
+
+// Page is one page of a list. Next, where it is set, is the `after` of the next page.
+type Page[T any] struct {
+	Items []T    `json:"items"`
+	Next  string `json:"next,omitempty" doc:"Give it as after to get the next page; absent on the last."`
+}
+
+// PageParams ask for a page.
+type PageParams struct {
+	After string `query:"after" doc:"The next of the page before."`
+	Limit int    `query:"limit" default:"100" minimum:"1" maximum:"1000" doc:"Most items to return."`
+}
+
+// None is an answer without content.
+type None struct{}
+
+type server struct {
+	d   Deps
+	api huma.API
+}
+
+// New serves the operations. The description is at /v1/openapi.json and /v1/openapi.yaml.
+func New(d Deps) http.Handler {
+	mux := http.NewServeMux()
+	newServer(d, mux)
+	return mux
+}
+
+func newServer(d Deps, mux *http.ServeMux) *server {
+	registry := newRegistry()
+	config := huma.Config{
+		OpenAPI: &huma.OpenAPI{
+			OpenAPI: "3.1.0",
+			Info: &huma.Info{
+				Title: "Fettle", Version: "1",
+				Description: "Operators work under /v1, owners under /owner/v1. Lists are paged: give `next` as `after`. " +
+					"Mistakes are RFC 9457 problems whose `errors` say where. Times are RFC 3339 in UTC.",
+			},
+			Components: &huma.Components{
+				Schemas: registry,
+				SecuritySchemes: map[string]*huma.SecurityScheme{
+					"token":    {Type: "http", Scheme: "bearer", Description: "An API token of an operator, fet_…"},
+					"operator": {Type: "apiKey", In: "cookie", Name: OperatorCookie, Description: "An operator's session."},
+					"owner":    {Type: "apiKey", In: "cookie", Name: OwnerCookie, Description: "An owner's session."},
+				},
+			},
+		},
+		OpenAPIPath:   "/v1/openapi",
+		Formats:       huma.DefaultFormats,
+		DefaultFormat: "application/json",
+	}
+	s := &server{d: d, api: humago.New(mux, config)}
+	s.api.UseMiddleware(s.authorize)
+	s.session()
+	s.tokens()
+	s.declared()
+	s.units()
+	s.claims()
+	s.findings()
+	s.cohorts()
+	s.campaigns()
+	s.backtest()
+	s.overview()
+	s.routes()
+	s.artifacts()
+	s.ownerSession()
+	s.ownerUnits()
+	s.ownerUpdates()
+	return s
+}
+
+// route describes one operation.
+type route struct {
+	method, path string
+	id, summary  string
+	doc          string
+	tag          string
+	access       access
+	status       int
+	maxBody      int64
+	raw          bool // the handler decodes the body strictly by itself
+}
+
+// access says who may call an operation.
+type access int
+
+const (
+	nobody access = iota // zero value: a route that forgot is refused to all
+	anyone
+	read
+	write
+	admin
+	owner
+)
+
+var security = map[access][]map[string][]string{
+	anyone: {},
+	read:   {{"token": {}}, {"operator": {}}},
+	write:  {{"token": {}}, {"operator": {}}},
+	admin:  {{"token": {}}, {"operator": {}}},
+	owner:  {{"owner": {}}},
+}
+
+func (r route) operation() huma.Operation {
+	op := huma.Operation{
+		Method: r.method, Path: r.path, OperationID: r.id, Summary: r.summary, Description: r.doc,
+		Tags: []string{r.tag}, Security: security[r.access], DefaultStatus: r.status,
+		Metadata: map[string]any{"access": r.access}, MaxBodyBytes: r.maxBody, SkipValidateBody: r.raw,
+		Errors: []int{http.StatusUnprocessableEntity, http.StatusInternalServerError},
+	}
+	if r.access != anyone {
+		op.Errors = append(op.Errors, http.StatusUnauthorized, http.StatusForbidden)
+	}
+	if strings.Contains(r.path, "{") {
+		op.Errors = append(op.Errors, http.StatusNotFound)
+	}
+	if r.method != http.MethodGet {
+		op.Errors = append(op.Errors, http.StatusConflict)
+	}
+	return op
+}
+
+type reply[T any] struct{ Body T }
+
+// add registers an operation whose answer has a body.
+func add[I, O any](s *server, r route, handle func(context.Context, *I) (O, error)) {
+	huma.Register(s.api, r.operation(), func(ctx context.Context, in *I) (*reply[O], error) {
+		out, err := handle(ctx, in)
+		if err != nil {
+			return nil, s.problem(ctx, err)
+		}
+		return &reply[O]{out}, nil
+	})
+}
+
+// do registers an operation that answers with nothing (204).
+func do[I any](s *server, r route, handle func(context.Context, *I) error) {
+	if r.status == 0 {
+		r.status = http.StatusNoContent
+	}
+	huma.Register(s.api, r.operation(), func(ctx context.Context, in *I) (*struct{}, error) {
+		if err := handle(ctx, in); err != nil {
+			return nil, s.problem(ctx, err)
+		}
+		return nil, nil
+	})
+}

@@ -1,0 +1,4 @@
+package api
+
+// Deps is what the operations work with.
+type Deps struct{}

@@ -1,0 +1,225 @@
+package api
+
+import (
+	"encoding/json"
+	"reflect"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"fettle.dev/fettle/internal/campaign"
+	"fettle.dev/fettle/internal/cohort"
+	"fettle.dev/fettle/internal/condition"
+	"fettle.dev/fettle/internal/consent"
+	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/notify"
+	"fettle.dev/fettle/internal/outcome"
+	"fettle.dev/fettle/internal/update"
+)
+
+func init() {
+	// Lists are always sent as lists, so that clients need not look for null.
+	huma.DefaultArrayNullable = false
+}
+
+const schemaPrefix = "#/components/schemas/"
+
+// named registers an enumeration under its own name and refers to it, so that
+// generated clients get one type for it.
+func named(r huma.Registry, name, doc string, values ...string) *huma.Schema {
+	if _, ok := r.Map()[name]; !ok {
+		s := &huma.Schema{Type: huma.TypeString, Description: doc}
+		for _, v := range values {
+			s.Enum = append(s.Enum, v)
+		}
+		s.PrecomputeMessages()
+		r.Map()[name] = s
+	}
+	return &huma.Schema{Ref: schemaPrefix + name}
+}
+
+// The types below stand for domain types in the schema only: the domain knows
+// nothing of HTTP.
+type (
+	durationSchema       string
+	unitStateSchema      string
+	severitySchema       string
+	findingStateSchema   string
+	assessmentSchema     string
+	listSchema           string
+	campaignStateSchema  string
+	campaignKindSchema   string
+	taskStateSchema      string
+	choiceSchema         string
+	channelSchema        string
+	verdictSchema        string
+	releaseKindSchema    string
+	valueTypeSchema      string
+	basisSchema          string
+	detectorTypeSchema   string
+	conditionStateSchema string
+	scopeSchema          string
+)
+
+func (durationSchema) Schema(r huma.Registry) *huma.Schema {
+	if _, ok := r.Map()["Duration"]; !ok {
+		r.Map()["Duration"] = &huma.Schema{
+			Type: huma.TypeString, Description: "A length of time, as 90d, 36h, 10m or 1d12h; a day is 24 hours.",
+			Examples: []any{"90d"},
+		}
+		r.Map()["Duration"].PrecomputeMessages()
+	}
+	return &huma.Schema{Ref: schemaPrefix + "Duration"}
+}
+
+func (unitStateSchema) Schema(r huma.Registry) *huma.Schema {
+	return named(r, "UnitState", "Where a unit stands with the service. A pending unit has asked to be enrolled and stores nothing; a revoked one is refused.",
+		"pending", "active", "revoked", "retired")
+}
+
+func (severitySchema) Schema(r huma.Registry) *huma.Schema {
+	return named(r, "Severity", "X.733 perceived severity, mildest first.", "warning", "minor", "major", "critical")
+}
+
+func (findingStateSchema) Schema(r huma.Registry) *huma.Schema {
+	return named(r, "FindingState", "Whether the breach goes on.", "open", "cleared")
+}
+
+func (assessmentSchema) Schema(r huma.Registry) *huma.Schema {
+	return named(r, "Assessment", "What a person found; empty takes an assessment back.", "confirmed", "no fault found", "")
+}
+
+func (listSchema) Schema(r huma.Registry) *huma.Schema {
+	return named(r, "MemberList", "Where a unit stands in a cohort.", "in", "out", "not judgeable")
+}
+
+func (campaignStateSchema) Schema(r huma.Registry) *huma.Schema {
+	return named(r, "CampaignState", "The state of a campaign.", "draft", "running", "paused", "canceled", "finished")
+}
+
+func (campaignKindSchema) Schema(r huma.Registry) *huma.Schema {
+	return named(r, "CampaignKind", "Sets the owner's policy.", "recall", "safety", "security", "service", "feature")
+}
+
+func (taskStateSchema) Schema(r huma.Registry) *huma.Schema {
+	return named(r, "TaskState", "Where one unit's remedy stands.",
+		string(campaign.Planned), string(campaign.Blocked), string(campaign.Offered), string(campaign.Scheduled), string(campaign.Snoozed),
+		string(campaign.Accepted), string(campaign.Installing), string(campaign.Claimed), string(campaign.Verifying), string(campaign.Verified),
+		string(campaign.Relapsed), string(campaign.Unjudged), string(campaign.Declined), string(campaign.FailedTask), string(campaign.Expired),
+		string(campaign.Withdrawn), string(campaign.Unreachable))
+}
+
+func (choiceSchema) Schema(r huma.Registry) *huma.Schema {
+	return named(r, "Choice", "What an owner may say to an offer. Tonight is 02:00 next in the owner's time zone.", "now", "tonight", "at", "not now", "decline")
+}
+
+func (channelSchema) Schema(r huma.Registry) *huma.Schema {
+	return named(r, "Channel", "How a message is carried.", "mail", "webhook")
+}
+
+func (verdictSchema) Schema(r huma.Registry) *huma.Schema {
+	return named(r, "Verdict", "What a comparison of waves says.", "demonstrated", "not demonstrated", "no comparison")
+}
+
+func (releaseKindSchema) Schema(r huma.Registry) *huma.Schema {
+	return named(r, "ReleaseKind", "What a release is for.", "security", "safety", "fix", "feature")
+}
+
+func (valueTypeSchema) Schema(r huma.Registry) *huma.Schema {
+	return named(r, "ValueType", "The type of a signal's values.", "number", "boolean", "text")
+}
+
+func (basisSchema) Schema(r huma.Registry) *huma.Schema {
+	return named(r, "Basis", "Consent is a switch the owner holds; necessary is shown with its reason and has no switch.", "consent", "necessary")
+}
+
+func (detectorTypeSchema) Schema(r huma.Registry) *huma.Schema {
+	return named(r, "DetectorType", "The kind of rule.", "tolerance", "silence")
+}
+
+func (conditionStateSchema) Schema(r huma.Registry) *huma.Schema {
+	return named(r, "Condition", "A unit's health. Unknown: there is no data that may be looked at; never to be shown as normal.",
+		"normal", "degraded", "failed", "silent", "unknown")
+}
+
+func (scopeSchema) Schema(r huma.Registry) *huma.Schema {
+	return named(r, "Scope", "What a token may do: read; write (changes); admin (tokens, claims, routes, credentials).", "read", "write", "admin")
+}
+
+// schemaNames gives clear names to types whose own says little outside their room.
+var schemaNames = map[reflect.Type]string{
+	reflect.TypeFor[condition.Ref]():      "DetectorRef",
+	reflect.TypeFor[cohort.Definition]():  "CohortDefinition",
+	reflect.TypeFor[cohort.Evidence]():    "CohortEvidence",
+	reflect.TypeFor[cohort.Attributes]():  "CohortAttributes",
+	reflect.TypeFor[cohort.Snapshot]():    "Cohort",
+	reflect.TypeFor[campaign.Campaign]():  "CampaignSpec",
+	reflect.TypeFor[campaign.Wave]():      "WaveSpec",
+	reflect.TypeFor[campaign.Gate]():      "GateSpec",
+	reflect.TypeFor[fleet.Product]():      "ProductSpec",
+	reflect.TypeFor[condition.Detector](): "DetectorSpec",
+	reflect.TypeFor[update.Release]():     "ReleaseSpec",
+	reflect.TypeFor[fleet.Band]():         "BandSpec",
+	reflect.TypeFor[consent.Choice]():     "Receipt",
+	reflect.TypeFor[notify.Route]():       "NotifyRoute",
+	reflect.TypeFor[huma.ErrorModel]():    "Problem",
+	reflect.TypeFor[huma.ErrorDetail]():   "ProblemDetail",
+}
+
+func newRegistry() huma.Registry {
+	r := huma.NewMapRegistry(schemaPrefix, func(t reflect.Type, hint string) string {
+		base := t
+		for base.Kind() == reflect.Pointer {
+			base = base.Elem()
+		}
+		if n, ok := schemaNames[base]; ok {
+			return n
+		}
+		return huma.DefaultSchemaNamer(t, hint)
+	})
+	for from, to := range map[reflect.Type]reflect.Type{
+		reflect.TypeFor[fleet.Duration]():         reflect.TypeFor[durationSchema](),
+		reflect.TypeFor[fleet.UnitState]():        reflect.TypeFor[unitStateSchema](),
+		reflect.TypeFor[fleet.ValueType]():        reflect.TypeFor[valueTypeSchema](),
+		reflect.TypeFor[fleet.Basis]():            reflect.TypeFor[basisSchema](),
+		reflect.TypeFor[condition.Severity]():     reflect.TypeFor[severitySchema](),
+		reflect.TypeFor[condition.FindingState](): reflect.TypeFor[findingStateSchema](),
+		reflect.TypeFor[condition.Assessment]():   reflect.TypeFor[assessmentSchema](),
+		reflect.TypeFor[condition.DetectorType](): reflect.TypeFor[detectorTypeSchema](),
+		reflect.TypeFor[cohort.List]():            reflect.TypeFor[listSchema](),
+		reflect.TypeFor[campaign.State]():         reflect.TypeFor[campaignStateSchema](),
+		reflect.TypeFor[campaign.Kind]():          reflect.TypeFor[campaignKindSchema](),
+		reflect.TypeFor[campaign.TaskState]():     reflect.TypeFor[taskStateSchema](),
+		reflect.TypeFor[campaign.Choice]():        reflect.TypeFor[choiceSchema](),
+		reflect.TypeFor[notify.Channel]():         reflect.TypeFor[channelSchema](),
+		reflect.TypeFor[outcome.Verdict]():        reflect.TypeFor[verdictSchema](),
+		reflect.TypeFor[update.ReleaseKind]():     reflect.TypeFor[releaseKindSchema](),
+		reflect.TypeFor[condition.Condition]():    reflect.TypeFor[conditionStateSchema](),
+		reflect.TypeFor[Scope]():                  reflect.TypeFor[scopeSchema](),
+	} {
+		r.RegisterTypeAlias(from, to)
+	}
+	return r
+}
+
+// Spec is the specification of a declared document, as it was written.
+type Spec json.RawMessage
+
+// MarshalJSON gives the bytes as they are.
+func (s Spec) MarshalJSON() ([]byte, error) { return json.RawMessage(s).MarshalJSON() }
+
+// UnmarshalJSON keeps the bytes as they are.
+func (s *Spec) UnmarshalJSON(b []byte) error { return (*json.RawMessage)(s).UnmarshalJSON(b) }
+
+// Schema is one of the kinds' specifications.
+func (Spec) Schema(r huma.Registry) *huma.Schema {
+	return &huma.Schema{
+		Description: "By kind: ProductSpec, UnitSpec, DetectorSpec, ReleaseSpec or CampaignSpec.",
+		AnyOf: []*huma.Schema{
+			r.Schema(reflect.TypeFor[fleet.Product](), true, ""),
+			r.Schema(reflect.TypeFor[fleet.UnitSpec](), true, ""),
+			r.Schema(reflect.TypeFor[condition.Detector](), true, ""),
+			r.Schema(reflect.TypeFor[update.Release](), true, ""),
+			r.Schema(reflect.TypeFor[campaign.Campaign](), true, ""),
+		},
+	}
+}
