@@ -87,8 +87,19 @@ type Run struct {
 	CreatedAt  time.Time     `json:"createdAt"`
 	StartedAt  time.Time     `json:"startedAt,omitzero"`
 	EndedAt    time.Time     `json:"endedAt,omitzero"`
-	NextAt     time.Time     `json:"-"`
+	NextAt     time.Time     `json:"-"` // when the outcome is judged next
+
+	// Judged afresh: a resumed campaign is measured from its resumption, so
+	// that what an operator has looked at does not pause it at once again.
+	ResumedAt time.Time `json:"resumedAt,omitzero"`
+	Excused   int       `json:"excused,omitempty"` // tasks of the open wave that had failed or relapsed by then
 }
+
+// Open reports whether the campaign has begun and not ended.
+func (r *Run) Open() bool { return r.State == Running || r.State == Paused }
+
+// Last reports whether the last wave is open.
+func (r *Run) Last() bool { return r.WaveOpen == len(r.Campaign.Waves)-1 }
 
 // TaskState is one unit's remedy as owner-experience.md names it.
 type TaskState string
@@ -137,8 +148,22 @@ type Task struct {
 	EndedAt      time.Time `json:"endedAt,omitzero"`
 	FoundAt      time.Time `json:"foundAt,omitzero"` // OpenedAt of the unit's earliest finding of the detector, if any
 	NextAt       time.Time `json:"-"`
+	SeenAt       time.Time `json:"-"` // Updated of the assignment as last looked at
 	Reminded     int       `json:"reminded,omitempty"`
+	Done         int       `json:"done,omitempty"` // progress of the installation
+	Of           int       `json:"of,omitempty"`
+	Details      []string  `json:"details,omitempty"` // the client's last words
 	Updated      time.Time `json:"updated"`
+}
+
+// Over reports whether the task has come to an end that nothing but a relapse changes.
+func (t *Task) Over() bool {
+	switch t.State {
+	case Blocked, Verified, Relapsed, Unjudged, Declined, FailedTask, Expired, Withdrawn, Unreachable:
+		return true
+	default:
+		return false
+	}
 }
 
 // Choice is what an owner may say to an offer.
@@ -184,4 +209,13 @@ type Store interface {
 	Tasks(ctx context.Context, f TaskFilter) ([]Task, error)
 	CountTasks(ctx context.Context, campaignID string) ([]Count, error)
 	UpdateTask(ctx context.Context, id string, change func(*Task) error) (Task, error)
+
+	// DueTasks are those of running campaigns whose NextAt is set and not after now, soonest first.
+	DueTasks(ctx context.Context, now time.Time, limit int) ([]Task, error)
+	// StaleTasks are those whose assignment was updated after their SeenAt.
+	StaleTasks(ctx context.Context, after string, limit int) ([]Task, error)
+	// WakeTasks sets NextAt of a campaign's tasks in the states; wave -1: any.
+	WakeTasks(ctx context.Context, campaignID string, wave int, states []TaskState, at time.Time) error
+	// UnitsBusy are the units with a task of another campaign that is under way.
+	UnitsBusy(ctx context.Context, product, except string) (map[string]string, error)
 }

@@ -98,8 +98,6 @@ func (s updateStore) Artifact(ctx context.Context, sha256 string) (update.Artifa
 
 const assignmentColumns = `id, unit_id, release, ref, state, done, total, updated, doc`
 
-type scanner interface{ Scan(dest ...any) error }
-
 func scanAssignment(row scanner) (update.Assignment, error) {
 	var a, cols update.Assignment
 	var updated int64

@@ -89,6 +89,20 @@ type Assignment struct {
 	Updated   time.Time       `json:"updated"`
 }
 
+// Over reports whether nothing more can come of it.
+func (a *Assignment) Over() bool {
+	return a.State == Installed || a.State == Failed || a.State == Canceled
+}
+
+// Begun reports whether the unit has taken it up: then an owner's change of
+// mind comes too late.
+func (a *Assignment) Begun() bool { return a.State != Withheld && a.State != Offered }
+
+// Due reports whether the unit may see the deployment at now.
+func (a *Assignment) Due(now time.Time) bool {
+	return a.State == Running || a.State == Offered && !now.Before(a.NotBefore)
+}
+
 // Feedback is what a unit says about its assignment, in our words.
 type Feedback struct {
 	State    AssignmentState // Running, Claimed, Failed, Canceled
@@ -115,6 +129,19 @@ type Store interface {
 	UpdateAssignment(ctx context.Context, id int64, change func(*Assignment) error) (Assignment, error)
 	// ChangedSince lists assignments updated at or after t, by Updated then ID.
 	ChangedSince(ctx context.Context, t time.Time, limit int) ([]Assignment, error)
+	// OfUnit lists a unit's assignments, newest first.
+	OfUnit(ctx context.Context, unitID string, limit int) ([]Assignment, error)
+	// Unended calls fn for every assignment that is not ended.
+	Unended(ctx context.Context, fn func(Assignment) error) error
+	// UnitsKnown calls fn for every unit that has, or had, an assignment.
+	UnitsKnown(ctx context.Context, fn func(unitID string)) error
+	// ReleaseInUse reports whether an assignment that is not ended is of the release.
+	ReleaseInUse(ctx context.Context, name string) (bool, error)
+
+	// Attributes are what a unit's update client says of itself.
+	PutAttributes(ctx context.Context, unitID string, a map[string]string) error
+	Attributes(ctx context.Context, unitID string) (map[string]string, error) // empty if it never said
+	AttributesKnown(ctx context.Context, fn func(unitID string)) error        // units that have said
 }
 
 // Blobs keeps artifact bytes by sha256.

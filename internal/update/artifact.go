@@ -1,0 +1,97 @@
+package update
+
+import (
+	"context"
+	"crypto/md5"  //nolint:gosec // DDI clients ask for it; sha256 is what identifies
+	"crypto/sha1" //nolint:gosec // DDI clients require it; sha256 is what identifies
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strings"
+
+	"fettle.dev/fettle/internal/fault"
+)
+
+// PutArtifact takes the bytes of an image and keeps them under their hash. The
+// bytes are spooled to disk, never held in memory; the same bytes are kept
+// once. The record is written after the bytes, so that no record names bytes
+// that are not there.
+func (s *Service) PutArtifact(ctx context.Context, r io.Reader, filename string) (a Artifact, err error) {
+	if err := validFilename(filename); err != nil {
+		return Artifact{}, err
+	}
+	spool, err := os.CreateTemp(s.dir, "artifact-*")
+	if err != nil {
+		return Artifact{}, fault.Wrap(fault.Unavailable, "spool artifact", err)
+	}
+	defer func() { err = errors.Join(err, spool.Close(), os.Remove(spool.Name())) }()
+	h256, h1, h5 := sha256.New(), sha1.New(), md5.New() //nolint:gosec // see imports
+	size, err := io.Copy(io.MultiWriter(spool, h256, h1, h5), contextReader{ctx, r})
+	if err != nil {
+		return Artifact{}, fault.Wrap(fault.Unavailable, "receive artifact "+filename, err)
+	}
+	if size == 0 {
+		return Artifact{}, fault.Fields("artifact", []fault.Field{{Path: "body", Expected: "the bytes of an image", Got: "nothing"}})
+	}
+	a = Artifact{
+		SHA256: hex.EncodeToString(h256.Sum(nil)), SHA1: hex.EncodeToString(h1.Sum(nil)), MD5: hex.EncodeToString(h5.Sum(nil)),
+		Size: size, Filename: filename, At: s.clock.Now(),
+	}
+	known, err := s.blobs.Exists(ctx, a.SHA256)
+	if err != nil {
+		return Artifact{}, fmt.Errorf("keep artifact %s: %w", filename, err)
+	}
+	if !known {
+		if _, err := spool.Seek(0, io.SeekStart); err != nil {
+			return Artifact{}, fmt.Errorf("keep artifact %s: %w", filename, err)
+		}
+		if err := s.blobs.Put(ctx, a.SHA256, spool); err != nil {
+			return Artifact{}, fmt.Errorf("keep artifact %s: %w", filename, err)
+		}
+	}
+	if err := s.store.PutArtifact(ctx, a); err != nil {
+		return Artifact{}, fmt.Errorf("keep artifact %s: %w", filename, err)
+	}
+	return a, nil
+}
+
+func validFilename(name string) error {
+	if name == "" || len(name) > 200 || path.Base(name) != name || strings.ContainsAny(name, "\\\x00\r\n\"%?#") || strings.HasPrefix(name, ".") {
+		return fault.Fields("artifact", []fault.Field{{Path: "filename", Expected: "a plain file name of at most 200 characters, ending in .swu for SWUpdate", Got: name}})
+	}
+	return nil
+}
+
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c contextReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}
+
+// Artifact describes the bytes of a hash.
+func (s *Service) Artifact(ctx context.Context, sha256 string) (Artifact, error) {
+	return s.store.Artifact(ctx, sha256)
+}
+
+// OpenArtifact opens the bytes of a hash.
+func (s *Service) OpenArtifact(ctx context.Context, sha256 string) (Artifact, io.ReadSeekCloser, error) {
+	a, err := s.store.Artifact(ctx, sha256)
+	if err != nil {
+		return Artifact{}, nil, err
+	}
+	r, err := s.blobs.Open(ctx, sha256)
+	if err != nil {
+		return Artifact{}, nil, fmt.Errorf("open artifact %s: %w", sha256, err)
+	}
+	return a, r, nil
+}

@@ -1,0 +1,397 @@
+package update
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"fettle.dev/fettle/internal/clock"
+	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/fleet"
+)
+
+// Bounds of what a unit may make us keep about one assignment.
+const (
+	maxDetails      = 50
+	maxDetailLength = 500
+)
+
+// Config is what a Service works with.
+type Config struct {
+	Store Store
+	Blobs Blobs
+	Fleet fleet.Store
+	Tx    fleet.Transactor
+	Clock clock.Clock
+	Log   *slog.Logger
+	Dir   string // for spooling uploads; empty: the system's temporary directory
+}
+
+// Service keeps releases and moves assignments. Every change of an assignment
+// goes through it, because it remembers which units have one: the others'
+// polls, nearly all there are, cost no read.
+type Service struct {
+	store Store
+	blobs Blobs
+	fleet fleet.Store
+	tx    fleet.Transactor
+	clock clock.Clock
+	log   *slog.Logger
+	dir   string
+
+	mu        sync.RWMutex
+	known     map[string]struct{} // units that have or had an assignment; only grows, so that a transaction rolled back cannot hide one
+	described map[string]struct{} // units whose client has described itself
+}
+
+// NewService loads which units have assignments, and catches up with version
+// reports that were kept without reaching their assignment.
+func NewService(ctx context.Context, cfg Config) (*Service, error) {
+	s := &Service{
+		store: cfg.Store, blobs: cfg.Blobs, fleet: cfg.Fleet, tx: cfg.Tx, clock: cfg.Clock, log: cfg.Log, dir: cfg.Dir,
+		known: map[string]struct{}{}, described: map[string]struct{}{},
+	}
+	if err := s.store.UnitsKnown(ctx, func(id string) { s.known[id] = struct{}{} }); err != nil {
+		return nil, fmt.Errorf("load assignments: %w", err)
+	}
+	if err := s.store.AttributesKnown(ctx, func(id string) { s.described[id] = struct{}{} }); err != nil {
+		return nil, fmt.Errorf("load attributes: %w", err)
+	}
+	if err := s.catchUp(ctx); err != nil {
+		return nil, fmt.Errorf("catch up with version reports: %w", err)
+	}
+	return s, nil
+}
+
+func (s *Service) catchUp(ctx context.Context) error {
+	var waiting []Assignment
+	err := s.store.Unended(ctx, func(a Assignment) error {
+		if a.State != Withheld {
+			waiting = append(waiting, a)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, a := range waiting {
+		u, err := s.fleet.Unit(ctx, a.UnitID)
+		if fault.KindOf(err) == fault.NotFound {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := s.Reported(ctx, u.ID, u.Versions, u.VersionAt); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Service) knows(unitID string) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	_, ok := s.known[unitID]
+	return ok
+}
+
+// Assign gives the assignment of ref, made now, withheld, if there is none: a
+// second call with the same ref never makes a second.
+func (s *Service) Assign(ctx context.Context, unitID, release, ref string) (Assignment, error) {
+	r, err := s.store.Release(ctx, release)
+	if err != nil {
+		return Assignment{}, fmt.Errorf("assign to %s: %w", unitID, err)
+	}
+	if a, err := s.store.AssignmentByRef(ctx, ref); err == nil {
+		return s.same(a, unitID, release)
+	} else if fault.KindOf(err) != fault.NotFound {
+		return Assignment{}, fmt.Errorf("assign to %s: %w", unitID, err)
+	}
+	u, err := s.fleet.Unit(ctx, unitID)
+	if err != nil {
+		return Assignment{}, fmt.Errorf("assign to %s: %w", unitID, err)
+	}
+	if u.State != fleet.UnitActive {
+		return Assignment{}, fault.New(fault.Conflict, "unit %s is %s", unitID, u.State)
+	}
+	if ok, why := r.Fits(&u); !ok {
+		return Assignment{}, fault.New(fault.Conflict, "release %s is not for unit %s: %s", release, unitID, why)
+	}
+	// Remembered before it is committed: one read too many is cheaper than an
+	// assignment that no poll looks for.
+	s.mu.Lock()
+	s.known[unitID] = struct{}{}
+	s.mu.Unlock()
+	now := s.clock.Now().Truncate(time.Millisecond)
+	a, err := s.store.Assign(ctx, Assignment{UnitID: unitID, Release: release, Ref: ref, State: Withheld, Created: now, Updated: now})
+	if err != nil {
+		return Assignment{}, fmt.Errorf("assign to %s: %w", unitID, err)
+	}
+	return s.same(a, unitID, release)
+}
+
+func (s *Service) same(a Assignment, unitID, release string) (Assignment, error) {
+	if a.UnitID != unitID || a.Release != release {
+		return Assignment{}, fault.New(fault.Conflict, "%s already has an assignment: release %s for unit %s", a.Ref, a.Release, a.UnitID)
+	}
+	return a, nil
+}
+
+// Assignment is an assignment by its action id.
+func (s *Service) Assignment(ctx context.Context, id int64) (Assignment, error) {
+	return s.store.Assignment(ctx, id)
+}
+
+// OfUnit lists a unit's assignments, newest first.
+func (s *Service) OfUnit(ctx context.Context, unitID string, limit int) ([]Assignment, error) {
+	return s.store.OfUnit(ctx, unitID, limit)
+}
+
+// ChangedSince lists assignments updated at or after t, by Updated then ID.
+func (s *Service) ChangedSince(ctx context.Context, t time.Time, limit int) ([]Assignment, error) {
+	return s.store.ChangedSince(ctx, t, limit)
+}
+
+// errSame ends a change that would change nothing.
+var errSame = fault.New(fault.Internal, "nothing changes")
+
+// change runs fn on an assignment; fn may return errSame. Every change has a
+// later Updated than the one before, whatever the clock does, so that whoever
+// follows can tell that there was one.
+func (s *Service) change(ctx context.Context, id int64, fn func(*Assignment) error) (Assignment, error) {
+	var kept Assignment
+	a, err := s.store.UpdateAssignment(ctx, id, func(a *Assignment) error {
+		kept = *a
+		if err := fn(a); err != nil {
+			return err
+		}
+		now := s.clock.Now().Truncate(time.Millisecond) // as the records keep it
+		if !now.After(a.Updated) {
+			now = a.Updated.Add(time.Millisecond)
+		}
+		a.Updated = now
+		return nil
+	})
+	if errors.Is(err, errSame) {
+		return kept, nil
+	}
+	return a, err
+}
+
+// Offer lets the unit see the deployment from notBefore on. What the unit has
+// begun stays as it is.
+func (s *Service) Offer(ctx context.Context, id int64, notBefore time.Time) (Assignment, error) {
+	a, err := s.change(ctx, id, func(a *Assignment) error {
+		switch a.State {
+		case Withheld:
+			a.State = Offered
+		case Offered:
+			if a.NotBefore.Equal(notBefore) {
+				return errSame
+			}
+		case Running, Claimed, Installed:
+			return errSame
+		default:
+			return fault.New(fault.Conflict, "assignment %d is %s", id, a.State)
+		}
+		a.NotBefore = notBefore
+		if a.Offered.IsZero() {
+			a.Offered = s.clock.Now()
+		}
+		return nil
+	})
+	return a, wrap("offer assignment", id, err)
+}
+
+// Withhold takes an offer back that the unit has not begun; once it has, this
+// is refused.
+func (s *Service) Withhold(ctx context.Context, id int64) (Assignment, error) {
+	a, err := s.change(ctx, id, func(a *Assignment) error {
+		switch a.State {
+		case Withheld:
+			return errSame
+		case Offered:
+			a.State, a.NotBefore = Withheld, time.Time{}
+			return nil
+		case Running, Claimed:
+			return fault.New(fault.Conflict, "the unit has begun the update")
+		default:
+			return fault.New(fault.Conflict, "assignment %d is %s", id, a.State)
+		}
+	})
+	return a, wrap("withhold assignment", id, err)
+}
+
+// Cancel ends an assignment. One that the unit may have seen is canceling
+// until the unit agrees; one it cannot have seen is canceled at once. What has
+// ended, or is claimed, stays as it is.
+func (s *Service) Cancel(ctx context.Context, id int64) (Assignment, error) {
+	a, err := s.change(ctx, id, func(a *Assignment) error {
+		now := s.clock.Now()
+		switch a.State {
+		case Withheld:
+			// It may have been shown before it was withheld, but no feedback
+			// came and its link is dead: there is nothing to stop.
+			a.State, a.Ended = Canceled, now
+		case Offered:
+			if now.Before(a.NotBefore) {
+				a.State, a.Ended = Canceled, now
+			} else {
+				a.State = Canceling
+			}
+		case Running:
+			a.State = Canceling
+		default:
+			return errSame
+		}
+		return nil
+	})
+	return a, wrap("cancel assignment", id, err)
+}
+
+func wrap(op string, id int64, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s %d: %w", op, id, err)
+}
+
+// errInactive refuses feedback on what has ended.
+func errInactive(a *Assignment) error {
+	return fault.New(fault.Conflict, "action %d is %s and takes no more feedback", a.ID, a.State)
+}
+
+// Feedback takes what a unit says about its own assignment. An assignment of
+// another unit, or one that the unit may not see, is fault.NotFound; one that
+// has ended, or whose success was claimed already, is fault.Conflict.
+func (s *Service) Feedback(ctx context.Context, unitID string, id int64, f Feedback) (Assignment, error) {
+	if !s.knows(unitID) {
+		return Assignment{}, fault.New(fault.NotFound, "no action %d", id)
+	}
+	a, err := s.change(ctx, id, func(a *Assignment) error {
+		now := s.clock.Now()
+		if a.UnitID != unitID || a.State == Withheld || a.State == Offered && now.Before(a.NotBefore) {
+			return fault.New(fault.NotFound, "no action %d", id)
+		}
+		if a.Over() || a.State == Claimed {
+			return errInactive(a)
+		}
+		for _, d := range f.Details {
+			a.Details = append(a.Details, clip(d))
+		}
+		if n := len(a.Details); n > maxDetails {
+			a.Details = slices.Clone(a.Details[n-maxDetails:])
+		}
+		if f.Of > 0 && f.Done >= 0 && f.Done <= f.Of {
+			a.Done, a.Of = f.Done, f.Of
+		}
+		switch f.State {
+		case Running:
+			// A canceling assignment goes on being canceled while the client works.
+			if a.State == Offered {
+				a.State = Running
+			}
+			if a.Started.IsZero() {
+				a.Started = now
+			}
+		case Claimed:
+			a.State, a.Claimed = Claimed, now
+			if a.Started.IsZero() {
+				a.Started = now
+			}
+		case Failed, Canceled:
+			a.State, a.Ended = f.State, now
+		case Offered, Withheld, Canceling, Installed:
+			return fault.New(fault.Invalid, "a unit cannot say that its update is %s", f.State)
+		default: // words only
+		}
+		return nil
+	})
+	return a, wrap("feedback on assignment", id, err)
+}
+
+// CancelFeedback takes a unit's answer to a cancel: agreed, refused (the
+// update goes on), or words only.
+func (s *Service) CancelFeedback(ctx context.Context, unitID string, id int64, f Feedback) (Assignment, error) {
+	if !s.knows(unitID) {
+		return Assignment{}, fault.New(fault.NotFound, "no action %d", id)
+	}
+	a, err := s.change(ctx, id, func(a *Assignment) error {
+		if a.UnitID != unitID || !a.Over() && a.State != Canceling {
+			return fault.New(fault.NotFound, "no cancel of action %d", id)
+		}
+		if a.Over() {
+			return errInactive(a)
+		}
+		for _, d := range f.Details {
+			a.Details = append(a.Details, clip(d))
+		}
+		if n := len(a.Details); n > maxDetails {
+			a.Details = slices.Clone(a.Details[n-maxDetails:])
+		}
+		switch {
+		case f.Refused:
+			a.State = Running
+			if a.Started.IsZero() {
+				a.Started = s.clock.Now()
+			}
+		case f.State == Canceled:
+			a.State, a.Ended = Canceled, s.clock.Now()
+		}
+		return nil
+	})
+	return a, wrap("feedback on the cancel of assignment", id, err)
+}
+
+func clip(s string) string {
+	if len(s) <= maxDetailLength {
+		return s
+	}
+	cut := maxDetailLength
+	for cut > 0 && s[cut]&0xC0 == 0x80 { // never inside a character
+		cut--
+	}
+	return s[:cut] + "…"
+}
+
+// Reported moves the unit's assignments whose version it now reports to
+// Installed: only this, never a client's claim, counts as installed. Call it
+// with every version report, in the transaction that keeps it, with the
+// receive time of its Version mark. It costs nothing for a unit that never had
+// an assignment.
+func (s *Service) Reported(ctx context.Context, unitID string, versions map[string]string, at time.Time) error {
+	if !s.knows(unitID) {
+		return nil
+	}
+	list, err := s.store.OfUnit(ctx, unitID, ofUnit)
+	if err != nil {
+		return fmt.Errorf("version report of %s: %w", unitID, err)
+	}
+	for _, a := range list {
+		if a.Over() {
+			continue
+		}
+		r, err := s.store.Release(ctx, a.Release)
+		if err != nil {
+			return fmt.Errorf("version report of %s: %w", unitID, err)
+		}
+		if v, ok := versions[r.ComponentName()]; !ok || v != r.Version {
+			continue
+		}
+		if _, err := s.change(ctx, a.ID, func(a *Assignment) error {
+			if a.Over() {
+				return errSame
+			}
+			a.State, a.Installed = Installed, at
+			return nil
+		}); err != nil {
+			return fmt.Errorf("version report of %s: %w", unitID, err)
+		}
+	}
+	return nil
+}

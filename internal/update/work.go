@@ -1,0 +1,121 @@
+package update
+
+import (
+	"context"
+	"fmt"
+
+	"fettle.dev/fettle/internal/fault"
+)
+
+// ofUnit is how many assignments of one unit are looked at: a unit has one
+// that is not ended at a time, seldom two.
+const ofUnit = 50
+
+// Work is what one poll of a unit shows.
+type Work struct {
+	Action     *Assignment // to be installed, or canceling; nil: nothing
+	Installed  *Assignment // the latest that was installed
+	Attributes bool        // the client should describe itself
+}
+
+// Deployment is all that a unit needs to install an assignment.
+type Deployment struct {
+	Assignment Assignment
+	Release    Release
+	Artifact   Artifact
+}
+
+// Work tells what a unit's poll shows: the oldest assignment that is due or
+// canceling. A unit that never had one costs no read, any other one.
+func (s *Service) Work(ctx context.Context, unitID string) (Work, error) {
+	s.mu.RLock()
+	_, known := s.known[unitID]
+	_, described := s.described[unitID]
+	s.mu.RUnlock()
+	w := Work{Attributes: !described}
+	if !known {
+		return w, nil
+	}
+	list, err := s.store.OfUnit(ctx, unitID, ofUnit)
+	if err != nil {
+		return w, fmt.Errorf("work of %s: %w", unitID, err)
+	}
+	now := s.clock.Now()
+	for i := range list { // newest first
+		a := &list[i]
+		switch {
+		case a.Due(now), a.State == Canceling:
+			w.Action = a
+		case a.State == Installed && w.Installed == nil:
+			w.Installed = a
+		}
+	}
+	return w, nil
+}
+
+// Deployment is what a unit may fetch now under an action id: its own, due,
+// and not yet claimed. Anything else is fault.NotFound, or fault.Conflict where it has
+// ended.
+func (s *Service) Deployment(ctx context.Context, unitID string, id int64) (Deployment, error) {
+	a, err := s.own(ctx, unitID, id)
+	if err != nil {
+		return Deployment{}, err
+	}
+	if !a.Due(s.clock.Now()) {
+		if a.Over() || a.State == Claimed || a.State == Canceling {
+			return Deployment{}, errInactive(&a)
+		}
+		return Deployment{}, fault.New(fault.NotFound, "no action %d", id)
+	}
+	return s.deployment(ctx, a)
+}
+
+// InstalledDeployment is what a unit has installed under an action id.
+func (s *Service) InstalledDeployment(ctx context.Context, unitID string, id int64) (Deployment, error) {
+	a, err := s.own(ctx, unitID, id)
+	if err != nil {
+		return Deployment{}, err
+	}
+	if a.State != Installed {
+		return Deployment{}, fault.New(fault.NotFound, "no action %d", id)
+	}
+	return s.deployment(ctx, a)
+}
+
+// Canceling is the assignment that a unit is asked to stop.
+func (s *Service) Canceling(ctx context.Context, unitID string, id int64) (Assignment, error) {
+	a, err := s.own(ctx, unitID, id)
+	if err != nil {
+		return Assignment{}, err
+	}
+	if a.State != Canceling {
+		return Assignment{}, fault.New(fault.NotFound, "no cancel of action %d", id)
+	}
+	return a, nil
+}
+
+func (s *Service) own(ctx context.Context, unitID string, id int64) (Assignment, error) {
+	if !s.knows(unitID) {
+		return Assignment{}, fault.New(fault.NotFound, "no action %d", id)
+	}
+	a, err := s.store.Assignment(ctx, id)
+	if err != nil {
+		return Assignment{}, err
+	}
+	if a.UnitID != unitID {
+		return Assignment{}, fault.New(fault.NotFound, "no action %d", id)
+	}
+	return a, nil
+}
+
+func (s *Service) deployment(ctx context.Context, a Assignment) (Deployment, error) {
+	r, err := s.store.Release(ctx, a.Release)
+	if err != nil {
+		return Deployment{}, fmt.Errorf("deployment %d: %w", a.ID, err)
+	}
+	art, err := s.store.Artifact(ctx, r.ArtifactSHA256())
+	if err != nil {
+		return Deployment{}, fmt.Errorf("deployment %d: %w", a.ID, err)
+	}
+	return Deployment{Assignment: a, Release: r, Artifact: art}, nil
+}
