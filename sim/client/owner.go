@@ -14,26 +14,24 @@ type Owner struct {
 	Caller
 }
 
+// Choice is an owner's answer to an offer.
+type Choice string
+
+// The choices.
+const (
+	Now     Choice = "now"
+	Tonight Choice = "tonight"
+	At      Choice = "at"
+	NotNow  Choice = "not now"
+	Decline Choice = "decline"
+)
+
 // Update is one offer as the owner sees it.
 type Update struct {
-	ID       string    `json:"id"`
-	TaskID   string    `json:"taskId"`
-	UnitID   string    `json:"unitId"`
-	Campaign string    `json:"campaign"`
-	State    string    `json:"state"`
-	Title    string    `json:"title"`
-	Reason   string    `json:"reason"`
-	Minutes  int       `json:"minutes"`
-	Size     int64     `json:"size"`
-	Deadline time.Time `json:"deadline"`
-}
-
-// Key is the id to answer with.
-func (u *Update) Key() string {
-	if u.TaskID != "" {
-		return u.TaskID
-	}
-	return u.ID
+	ID      string   `json:"id"`
+	UnitID  string   `json:"unitId"`
+	State   string   `json:"state"`
+	Choices []Choice `json:"choices"`
 }
 
 // AskLink asks for a sign-in mail.
@@ -72,11 +70,11 @@ func (o *Owner) Updates(ctx context.Context) ([]Update, error) {
 }
 
 // Choose answers an offer; at is sent with the choice "at" only.
-func (o *Owner) Choose(ctx context.Context, key, choice string, at time.Time) error {
+func (o *Owner) Choose(ctx context.Context, id string, choice Choice, at time.Time) error {
 	in := map[string]any{"choice": choice}
-	if choice == "at" {
+	if choice == At {
 		in["at"] = at.UTC().Format(time.RFC3339)
 	}
-	_, err := o.Do(ctx, http.MethodPost, "/owner/v1/updates/"+url.PathEscape(key), in, nil)
+	_, err := o.Do(ctx, http.MethodPost, "/owner/v1/updates/"+url.PathEscape(id), in, nil)
 	return err
 }

@@ -1,0 +1,193 @@
+package drive
+
+import (
+	"context"
+	"encoding/json"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/eclipse/paho.mqtt.golang/packets"
+	"github.com/stretchr/testify/require"
+
+	"fettle.dev/fettle/sim"
+	"fettle.dev/fettle/sim/charger"
+)
+
+// counter is a server of paho's codecs that counts samples, and now and then
+// loses its mind: it takes a message and drops the connection instead of
+// acknowledging, or acknowledges nothing at all before it drops.
+type counter struct {
+	ln     net.Listener
+	breaks float64
+
+	mu       sync.Mutex
+	rng      *rand.Rand
+	taken    map[string]int64          // samples by unit, all copies
+	messages map[string]map[string]int // copies of each row, by unit
+	last     map[string]int64          // newest event time taken, by unit
+	disorder int
+	versions map[string]string
+}
+
+func newCounter(t *testing.T, breaks float64) *counter {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	c := &counter{ln: ln, breaks: breaks, rng: rand.New(rand.NewPCG(1, 1)), taken: map[string]int64{}, messages: map[string]map[string]int{}, last: map[string]int64{}, versions: map[string]string{}}
+	t.Cleanup(func() { _ = ln.Close() })
+	go func() {
+		for {
+			nc, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go c.serve(nc)
+		}
+	}()
+	return c
+}
+
+func (c *counter) serve(nc net.Conn) {
+	defer func() { _ = nc.Close() }()
+	unit := ""
+	for {
+		cp, err := packets.ReadPacket(nc)
+		if err != nil {
+			return
+		}
+		switch cp := cp.(type) {
+		case *packets.ConnectPacket:
+			unit = cp.Username
+			_ = packets.NewControlPacket(packets.Connack).Write(nc)
+		case *packets.SubscribePacket:
+			ack := packets.NewControlPacket(packets.Suback).(*packets.SubackPacket)
+			ack.MessageID = cp.MessageID
+			ack.ReturnCodes = make([]byte, len(cp.Topics))
+			_ = ack.Write(nc)
+		case *packets.PublishPacket:
+			if !c.take(unit, cp) {
+				return
+			}
+			ack := packets.NewControlPacket(packets.Puback).(*packets.PubackPacket)
+			ack.MessageID = cp.MessageID
+			_ = ack.Write(nc)
+		case *packets.PingreqPacket:
+			_ = packets.NewControlPacket(packets.Pingresp).Write(nc)
+		}
+	}
+}
+
+type wireRow struct {
+	TS     int64                      `json:"ts"`
+	Values map[string]json.RawMessage `json:"values"`
+}
+
+func (c *counter) take(unit string, p *packets.PublishPacket) (answer bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	lost := c.rng.Float64() < c.breaks
+	if lost && c.rng.IntN(2) == 0 {
+		return false // before it was durable
+	}
+	if p.TopicName == topicAttributes {
+		var in struct{ Versions map[string]string }
+		if json.Unmarshal(p.Payload, &in) == nil {
+			c.versions[unit] = in.Versions["software"]
+		}
+		return !lost
+	}
+	var rows []json.RawMessage
+	if p.Payload[0] == '[' {
+		if err := json.Unmarshal(p.Payload, &rows); err != nil {
+			panic(err)
+		}
+	} else {
+		rows = append(rows, p.Payload)
+	}
+	for _, raw := range rows {
+		var r wireRow
+		if err := json.Unmarshal(raw, &r); err != nil {
+			panic(err)
+		}
+		c.taken[unit] += int64(len(r.Values))
+		if c.messages[unit] == nil {
+			c.messages[unit] = map[string]int{}
+		}
+		c.messages[unit][string(raw)]++
+		if c.messages[unit][string(raw)] == 1 && r.TS < c.last[unit] && !p.Dup {
+			c.disorder++
+		}
+		if r.TS < time.Date(2015, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli() {
+			c.last[unit] = max(c.last[unit], r.TS)
+		}
+	}
+	return !lost
+}
+
+// alive runs a fleet against c for some simulated days.
+func alive(t *testing.T, c *counter, units int, days float64) *Fleet {
+	t.Helper()
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(`{"config":{"polling":{"sleep":"00:05:00"}}}`))
+	}))
+	t.Cleanup(web.Close)
+	specs, err := charger.Fleet(charger.Options{Units: units, Seed: 9})
+	require.NoError(t, err)
+	tokens := map[string]string{}
+	for _, s := range specs {
+		tokens[s.ID] = "t"
+	}
+	start := time.Date(2014, 1, 6, 0, 0, 0, 0, time.UTC)
+	clock := sim.Clock{Origin: time.Now(), Start: start, Speed: 86400}
+	f, err := New(Options{Clock: clock, MQTT: c.ln.Addr().String(), HTTP: web.URL, Units: specs, Tokens: tokens, Start: start, Connected: 8000, PollEvery: 12 * time.Hour})
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { f.Run(ctx); close(done) }()
+	t.Cleanup(func() { cancel(); <-done })
+	time.Sleep(clock.Real(time.Duration(days * 24 * float64(time.Hour))))
+	quiet, stop := context.WithTimeout(t.Context(), 30*time.Second)
+	defer stop()
+	require.Zero(t, f.Quiesce(quiet), "units with unacknowledged data")
+	return f
+}
+
+func TestEverySampleIsAcknowledgedAndCounted(t *testing.T) {
+	t.Parallel()
+	c := newCounter(t, 0)
+	f := alive(t, c, 60, 3)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var sum Account
+	for _, truth := range f.Truths() {
+		require.Equal(t, truth.Acked.Acknowledged, c.taken[truth.Unit.ID], truth.Unit.ID)
+		require.Zero(t, truth.Uncertain)
+		a := truth.Acked
+		require.Equal(t, a.Acknowledged, a.Stored+a.NotConsented+a.Undeclared+a.Duplicate+a.Invalid)
+		sum.Add(a)
+		require.Equal(t, "1.0.0", c.versions[truth.Unit.ID])
+	}
+	require.Greater(t, sum.Stored, int64(8000))
+	require.Positive(t, sum.NotConsented)
+	require.Zero(t, c.disorder)
+}
+
+func TestLossesOfConnectionLoseNothing(t *testing.T) {
+	t.Parallel()
+	c := newCounter(t, 0.05)
+	f := alive(t, c, 40, 3)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	require.Greater(t, f.Stats().Losses, int64(20))
+	require.Zero(t, c.disorder, "rows out of order")
+	for _, truth := range f.Truths() {
+		got := c.taken[truth.Unit.ID]
+		require.GreaterOrEqual(t, got, truth.Acked.Acknowledged, "nothing acknowledged is missing")
+		require.LessOrEqual(t, got, truth.Acked.Acknowledged+truth.Uncertain.Acknowledged)
+	}
+}
