@@ -265,6 +265,7 @@ const ownerColumns = `id, email, name, locale, time_zone`
 
 func (s fleetStore) PutOwner(ctx context.Context, o fleet.Owner) (fleet.Owner, error) {
 	var kept fleet.Owner
+	o.Email = fleet.CanonicalEmail(o.Email)
 	err := s.db.InTx(ctx, func(ctx context.Context) error {
 		_, err := s.db.exec(ctx, `INSERT INTO fleet_owner (`+ownerColumns+`) VALUES (?, ?, ?, ?, ?)
 			ON CONFLICT (email) DO UPDATE SET name = excluded.name, locale = excluded.locale, time_zone = excluded.time_zone`,
@@ -289,5 +290,5 @@ func (s fleetStore) Owner(ctx context.Context, id string) (fleet.Owner, error) {
 }
 
 func (s fleetStore) OwnerByEmail(ctx context.Context, email string) (fleet.Owner, error) {
-	return s.owner(ctx, `email = ?`, email)
+	return s.owner(ctx, `email = ?`, fleet.CanonicalEmail(email))
 }
