@@ -38,6 +38,8 @@ const (
 type Detector struct {
 	Name    string `json:"-"`
 	Version int    `json:"-"`
+	// Basis is the tolerance as it was when this version was made; nil: as the product has it.
+	Basis *Basis `json:"-"`
 
 	Product     string       `json:"product"`
 	Title       string       `json:"title,omitempty"`

@@ -108,7 +108,7 @@ func (s *Service) health(u fleet.Unit, open []Finding, judged time.Time, types m
 	case judged.IsZero():
 		h.Condition, h.Why = Unknown, "there is no data of it that may be looked at"
 	case judged.Before(s.c.Clock.Now().Add(-stale)):
-		h.Condition, h.Why = Unknown, "nothing that could be judged has arrived since "+words(judged)
+		h.Condition, h.Why = Unknown, "nothing that could be judged has arrived since "+Instant(judged)
 	default:
 		h.Condition, h.Why = Normal, "within its tolerances"
 	}
@@ -122,5 +122,3 @@ func rank(s Severity) int { return severities[s] }
 
 // AtLeast reports whether s is as severe as least; "" is below all.
 func (s Severity) AtLeast(least Severity) bool { return rank(s) >= rank(least) }
-
-func words(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }

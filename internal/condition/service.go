@@ -44,12 +44,39 @@ func (s *Service) PutDetector(ctx context.Context, d Detector) (Detector, error)
 	if err := fault.Fields("detector "+d.Name, Validate(&p, &d)); err != nil {
 		return Detector{}, err
 	}
+	basis := BasisOf(&p, &d)
+	d.Basis = &basis
 	kept, err := s.c.Store.PutDetector(ctx, d)
 	if err != nil {
 		return Detector{}, err
 	}
 	s.changed()
 	return kept, nil
+}
+
+// ProductChanged makes new versions of the detectors whose tolerance has
+// changed with their product. Call it after a product was put.
+func (s *Service) ProductChanged(ctx context.Context, product string) error {
+	p, err := s.c.Fleet.Product(ctx, product)
+	if err != nil {
+		return err
+	}
+	ds, err := s.c.Store.Detectors(ctx, product)
+	if err != nil {
+		return err
+	}
+	for _, d := range ds {
+		basis := BasisOf(&p, &d)
+		d.Basis = &basis
+		if err := fault.Fields("detector "+d.Name, Validate(&p, &d)); err != nil {
+			return err
+		}
+		if _, err := s.c.Store.PutDetector(ctx, d); err != nil {
+			return err
+		}
+	}
+	s.changed()
+	return nil
 }
 
 // Detector is a version of a detector; version 0 is the newest.

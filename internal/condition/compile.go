@@ -1,0 +1,284 @@
+package condition
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"fettle.dev/fettle/internal/detect"
+	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/fleet"
+)
+
+// Basis is what a detector version takes from its product, kept with the
+// version: a later change of the product makes a new version and leaves a
+// frozen one as it was.
+type Basis struct {
+	Tolerance fleet.Tolerance `json:"tolerance,omitzero"`
+	Gap       fleet.Duration  `json:"gap"`
+}
+
+// BasisOf is what d takes from p as p now stands.
+func BasisOf(p *fleet.Product, d *Detector) Basis {
+	b := Basis{Gap: fleet.Duration(p.Gap())}
+	if d.Type == TypeTolerance {
+		b.Tolerance, _ = p.Tolerance(d.Tolerance)
+	}
+	return b
+}
+
+// rule is a detector version ready to run.
+type rule struct {
+	Detector
+	consent bool // its purpose is the owner's to permit
+
+	// Tolerance.
+	signal   string
+	index    int    // of signal among the product's watched ones
+	measure  string // the signal's unit
+	bands    []band
+	exposure *expression
+	episode  detect.Rule
+
+	// Silence.
+	patience detect.Patience
+}
+
+type band struct {
+	when   *expression
+	limits detect.Limits
+}
+
+// defaults of silence detectors.
+const (
+	defaultFactor  = 4
+	defaultMinimum = 10 * time.Minute
+	defaultMaximum = 7 * 24 * time.Hour
+)
+
+// compile makes d ready to run on units of p; the mistakes are fields.
+func compile(p *fleet.Product, d *Detector) (*rule, []fault.Field) {
+	c := &checks{}
+	r := &rule{Detector: *d}
+	if d.Product != p.Name {
+		c.add("spec.product", "the product's name, "+p.Name, d.Product)
+	}
+	if _, ok := severities[d.Severity]; !ok {
+		c.add("spec.severity", "warning, minor, major or critical", string(d.Severity))
+	}
+	if q, ok := p.Purpose(d.Purpose); !ok {
+		c.add("spec.purpose", "a purpose of product "+p.Name+list(purposes(p)), d.Purpose)
+	} else {
+		r.consent = q.Basis != fleet.BasisNecessary
+	}
+	switch d.Type {
+	case TypeTolerance:
+		r.tolerance(c, p, d)
+	case TypeSilence:
+		r.silence(c, d)
+	default:
+		c.add("spec.type", "tolerance or silence", string(d.Type))
+	}
+	return r, c.fields
+}
+
+func (r *rule) tolerance(c *checks, p *fleet.Product, d *Detector) {
+	basis := BasisOf(p, d)
+	if d.Basis != nil {
+		basis = *d.Basis
+	}
+	if basis.Tolerance.Name == "" {
+		c.add("spec.tolerance", "a tolerance of product "+p.Name+list(tolerances(p)), d.Tolerance)
+	}
+	c.absent(d.Factor != 0, "spec.factor", "silence")
+	c.absent(d.Minimum != 0, "spec.minimum", "silence")
+	c.absent(d.Maximum != 0, "spec.maximum", "silence")
+	if d.Hysteresis < 0 || math.IsNaN(d.Hysteresis) || math.IsInf(d.Hysteresis, 0) {
+		c.add("spec.hysteresis", "a number, 0 or more", fmt.Sprint(d.Hysteresis))
+	}
+	r.episode = detect.Rule{
+		Hold: time.Duration(d.Hold).Milliseconds(), Clear: time.Duration(d.Clear).Milliseconds(),
+		Gap: time.Duration(basis.Gap).Milliseconds(), Hysteresis: d.Hysteresis,
+	}
+	var mistakes []fault.Field
+	r.exposure, mistakes = parse(p, d.Exposure, "spec.exposure")
+	c.fields = append(c.fields, mistakes...)
+	r.uses(c, p, d, r.exposure, "spec.exposure")
+
+	t := basis.Tolerance
+	s, ok := p.Signal(t.Signal)
+	if !ok {
+		return // the product's own mistake, or no tolerance
+	}
+	r.signal, r.measure = s.Name, s.Unit
+	if !slices.Contains(s.Purposes, d.Purpose) {
+		c.add("spec.purpose", fmt.Sprintf("a purpose that signal %s of tolerance %s is collected for%s", s.Name, t.Name, list(s.Purposes)), d.Purpose)
+	}
+	for i, b := range t.Bands {
+		path := fmt.Sprintf("product %s: spec.tolerances[%s].bands[%d].when", p.Name, t.Name, i)
+		when, mistakes := parse(p, b.When, path)
+		c.fields = append(c.fields, mistakes...)
+		r.uses(c, p, d, when, "spec.tolerance")
+		limits := detect.Limits{Min: math.Inf(-1), Max: math.Inf(1)}
+		if b.Min != nil {
+			limits.Min = *b.Min
+		}
+		if b.Max != nil {
+			limits.Max = *b.Max
+		}
+		r.bands = append(r.bands, band{when, limits})
+	}
+}
+
+// uses checks that every signal an expression reads is collected for the
+// detector's purpose.
+func (r *rule) uses(c *checks, p *fleet.Product, d *Detector, x *expression, path string) {
+	if x == nil {
+		return
+	}
+	for _, ref := range x.refs {
+		if s, _ := p.Signal(ref.name); !slices.Contains(s.Purposes, d.Purpose) {
+			c.add(path, fmt.Sprintf("signals that are collected for purpose %q", d.Purpose), fmt.Sprintf("%s, collected for %s", s.Name, strings.Join(s.Purposes, ", ")))
+		}
+	}
+}
+
+func (r *rule) silence(c *checks, d *Detector) {
+	c.absent(d.Tolerance != "", "spec.tolerance", "tolerance")
+	c.absent(d.Hold != 0, "spec.hold", "tolerance")
+	c.absent(d.Hysteresis != 0, "spec.hysteresis", "tolerance")
+	c.absent(d.Clear != 0, "spec.clear", "tolerance")
+	c.absent(d.Exposure != "", "spec.exposure", "tolerance")
+	factor, minimum, maximum := d.Factor, time.Duration(d.Minimum), time.Duration(d.Maximum)
+	if factor == 0 {
+		factor = defaultFactor
+	}
+	if minimum == 0 {
+		minimum = defaultMinimum
+	}
+	if maximum == 0 {
+		maximum = max(defaultMaximum, minimum)
+	}
+	if factor < 1 || factor > 1000 || math.IsNaN(factor) {
+		c.add("spec.factor", "a number from 1 to 1000", fmt.Sprint(d.Factor))
+	}
+	if maximum < minimum {
+		c.add("spec.maximum", "no less than the minimum, "+fleet.Duration(minimum).String(), d.Maximum.String())
+	}
+	r.patience = detect.Patience{Factor: factor, Minimum: minimum.Milliseconds(), Maximum: maximum.Milliseconds()}
+}
+
+// bind looks up where the signals stand that the rule reads.
+func (r *rule) bind(index func(name string) int) {
+	if r.Type != TypeTolerance {
+		return
+	}
+	r.index = index(r.signal)
+	r.exposure.bind(index)
+	for i := range r.bands {
+		r.bands[i].when.bind(index)
+	}
+}
+
+// Validate lists everything that is wrong with a detector of product p, with
+// paths as they stand in its file.
+func Validate(p *fleet.Product, d *Detector) []fault.Field {
+	_, fields := compile(p, d)
+	return fields
+}
+
+var identifier = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
+
+// ValidateProduct lists what is wrong with a product's tolerances: everything
+// the detectors rely on.
+func ValidateProduct(p *fleet.Product) []fault.Field {
+	c := &checks{}
+	for i, s := range p.Signals {
+		if !identifier.MatchString(s.Name) || reserved[s.Name] {
+			c.add(fmt.Sprintf("spec.signals[%d].name", i), "letters, digits and _, not beginning with a digit, and no word of CEL: expressions refer to it", s.Name)
+		}
+	}
+	seen := map[string]bool{}
+	for i, t := range p.Tolerances {
+		path := fmt.Sprintf("spec.tolerances[%d]", i)
+		if t.Name == "" || seen[t.Name] {
+			c.add(path+".name", "a name of its own", t.Name)
+		}
+		seen[t.Name] = true
+		if s, ok := p.Signal(t.Signal); !ok {
+			c.add(path+".signal", "a signal of the product"+list(names(p)), t.Signal)
+		} else if s.Type != fleet.Number {
+			c.add(path+".signal", "a signal of type number", t.Signal+", of type "+string(s.Type))
+		}
+		if len(t.Bands) == 0 {
+			c.add(path+".bands", "at least one band", "")
+		}
+		for j, b := range t.Bands {
+			at := fmt.Sprintf("%s.bands[%d]", path, j)
+			if b.Min == nil && b.Max == nil {
+				c.add(at, "min, max or both", "")
+			}
+			for name, v := range map[string]*float64{"min": b.Min, "max": b.Max} {
+				if v != nil && (math.IsNaN(*v) || math.IsInf(*v, 0)) {
+					c.add(at+"."+name, "a finite number", fmt.Sprint(*v))
+				}
+			}
+			if b.Min != nil && b.Max != nil && *b.Min > *b.Max {
+				c.add(at+".max", "no less than min, "+number(*b.Min), number(*b.Max))
+			}
+			_, mistakes := parse(p, b.When, at+".when")
+			c.fields = append(c.fields, mistakes...)
+			if b.When == "" && j < len(t.Bands)-1 {
+				c.add(at+".when", "a context, because a band without one hides those after it", "")
+			}
+		}
+	}
+	return c.fields
+}
+
+// reserved words of CEL (its specification, "Syntax").
+var reserved = map[string]bool{
+	"true": true, "false": true, "null": true, "in": true, "as": true, "break": true, "const": true,
+	"continue": true, "else": true, "for": true, "function": true, "if": true, "import": true, "let": true,
+	"loop": true, "package": true, "namespace": true, "return": true, "var": true, "void": true, "while": true,
+	"bool": true, "bytes": true, "double": true, "duration": true, "dyn": true, "int": true, "list": true, "map": true,
+	"null_type": true, "string": true, "timestamp": true, "type": true, "uint": true,
+}
+
+type checks struct{ fields []fault.Field }
+
+func (c *checks) add(path, expected, got string) {
+	c.fields = append(c.fields, fault.Field{Path: path, Expected: expected, Got: got})
+}
+
+func (c *checks) absent(set bool, path, kind string) {
+	if set {
+		c.add(path, "nothing: only detectors of type "+kind+" have it", "")
+	}
+}
+
+func list(names []string) string {
+	if len(names) == 0 {
+		return " (it has none)"
+	}
+	return " (" + strings.Join(names, ", ") + ")"
+}
+
+func purposes(p *fleet.Product) []string {
+	out := make([]string, len(p.Purposes))
+	for i, q := range p.Purposes {
+		out[i] = q.Name
+	}
+	return out
+}
+
+func tolerances(p *fleet.Product) []string {
+	out := make([]string, len(p.Tolerances))
+	for i, t := range p.Tolerances {
+		out[i] = t.Name
+	}
+	return out
+}

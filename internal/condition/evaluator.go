@@ -1,0 +1,444 @@
+package condition
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"fettle.dev/fettle/internal/detect"
+	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/telemetry"
+)
+
+// Identity is what never changes of a unit: its id and its product.
+type Identity struct {
+	ID      string
+	Product string
+}
+
+// Directory tells units by their key. A key that it doesn't know is skipped:
+// ok is false. An error stops the evaluator before it has taken anything in.
+type Directory func(ctx context.Context, key int64) (id Identity, ok bool, err error)
+
+// Evaluator judges units as the stream tells of them. It is a function of the
+// stream alone: the same rows and marks in the same order give the same
+// findings, live, after a restart and in a backtest. One goroutine at a time.
+type Evaluator struct {
+	directory Directory
+	permitted bool // units that never chose are taken to permit everything
+
+	products map[string]*product
+	units    map[int64]*unit
+	strings  map[string]string
+	timers   timers
+	ticks    ticks
+	now      int64 // the newest receive time seen
+
+	findings map[string]*Finding // changed since the last Take
+	dirty    []*unit
+	ticked   bool
+	urgent   bool // something opened or closed since the last Take
+}
+
+// product is what the evaluator knows of a product: the signals that some rule
+// reads, and the rules.
+type product struct {
+	name    string
+	signals []string
+	index   map[string]int
+	rules   []*rule
+	recent  []column // signals as the newest row had them, by place
+}
+
+type column struct {
+	name  string
+	index int // -1: no rule reads it
+}
+
+// unit is what the evaluator keeps of a unit.
+type unit struct {
+	key      int64
+	id       string
+	product  *product // nil: no detector watches its product
+	of       string   // the product's name
+	chosen   bool     // the owner's choices are known
+	given    string   // purposes, comma-separated
+	retired  bool
+	dirty    bool
+	lagKnown bool
+	lag      int64 // least time between event and receipt: the difference of the clocks, and the way
+	judged   int64 // receive time of the newest row judged
+	known    detect.Known
+	values   []reading // by place in product.signals
+	watches  []*watch  // by place in product.rules; nil where it is not permitted
+}
+
+// watch is one unit under one rule.
+type watch struct {
+	since    int64 // receive time of the last reset
+	newest   int64 // event time of the newest row judged
+	episode  detect.Episode
+	late     *detect.Episode // rows out of order, in their own order
+	exposure detect.Exposure
+	finding  *Finding // open
+
+	contact  int64 // silence: receive time of the newest contact
+	interval detect.Interval
+	due      int64 // of its timer; 0: none
+}
+
+// Definition is a product with the detector versions that watch it.
+type Definition struct {
+	Product   fleet.Product
+	Detectors []Detector
+}
+
+// NewEvaluator makes an evaluator that knows nothing yet.
+func NewEvaluator(directory Directory, definitions []Definition) (*Evaluator, error) {
+	e := &Evaluator{
+		directory: directory, products: map[string]*product{}, units: map[int64]*unit{},
+		strings: map[string]string{}, findings: map[string]*Finding{},
+	}
+	return e, e.define(definitions)
+}
+
+// define takes definitions in place of those before.
+func (e *Evaluator) define(definitions []Definition) error {
+	products := make(map[string]*product, len(definitions))
+	for i := range definitions {
+		def := &definitions[i]
+		p := &product{name: def.Product.Name, index: map[string]int{}}
+		for j := range def.Detectors {
+			d := &def.Detectors[j]
+			r, mistakes := compile(&def.Product, d)
+			if err := fault.Fields(fmt.Sprintf("detector %s version %d", d.Name, d.Version), mistakes); err != nil {
+				return err
+			}
+			r.bind(func(name string) int {
+				at, ok := p.index[name]
+				if !ok {
+					at = len(p.signals)
+					p.index[name], p.signals = at, append(p.signals, name)
+				}
+				return at
+			})
+			p.rules = append(p.rules, r)
+		}
+		if len(p.rules) > 0 {
+			products[p.name] = p
+		}
+	}
+	e.products = products
+	return nil
+}
+
+// Redefine takes up new, changed and removed detectors from here on: what a
+// removed version has open is closed.
+func (e *Evaluator) Redefine(definitions []Definition) error {
+	before := e.products
+	if err := e.define(definitions); err != nil {
+		e.products = before
+		return err
+	}
+	for _, u := range e.units {
+		e.refit(u)
+	}
+	e.timers.rebuild(e.units)
+	return nil
+}
+
+// refit makes a unit's state that of its product's present rules.
+func (e *Evaluator) refit(u *unit) {
+	old, values, watches := u.product, u.values, u.watches
+	saved := savedUnit{unit: *u}
+	if old != nil {
+		for i, name := range old.signals {
+			saved.values = append(saved.values, savedReading{name, values[i]})
+		}
+		for i, w := range watches {
+			if w != nil {
+				saved.watches = append(saved.watches, savedWatch{old.rules[i].Ref(), w})
+			}
+		}
+	}
+	e.restore(u, &saved)
+}
+
+// restore gives a unit what was saved of it, under the present rules.
+func (e *Evaluator) restore(u *unit, saved *savedUnit) {
+	key, id, of, dirty := u.key, u.id, u.of, u.dirty
+	*u = saved.unit
+	u.key, u.id, u.of, u.dirty = key, id, of, dirty
+	u.given = e.intern(u.given)
+	u.product, u.values, u.watches = nil, nil, nil
+	e.fit(u, e.now)
+	if u.product != nil {
+		for _, v := range saved.values {
+			if i, ok := u.product.index[v.signal]; ok {
+				v.text = e.intern(v.text)
+				u.values[i] = v.reading
+			}
+		}
+	}
+	for _, s := range saved.watches {
+		i := -1
+		if u.product != nil {
+			i = slices.IndexFunc(u.product.rules, func(r *rule) bool { return r.Ref() == s.ref })
+		}
+		if i >= 0 && u.watches[i] != nil {
+			u.watches[i] = s.watch
+			if f := s.watch.finding; f != nil {
+				f.ID = FindingID(s.ref, u.key, f.Onset.UnixMilli())
+				f.Severity, f.UnitID, f.UnitKey, f.Product = u.product.rules[i].Severity, u.id, u.key, u.of
+			}
+			continue
+		}
+		if s.watch.finding != nil {
+			f := s.watch.finding
+			f.ID = FindingID(s.ref, u.key, f.Onset.UnixMilli())
+			f.UnitID, f.UnitKey, f.Product = u.id, u.key, u.of
+			e.close(u, s.watch, e.now, e.superseded(s.ref))
+		}
+		e.touch(u)
+	}
+}
+
+// superseded says why a detector version is no longer run.
+func (e *Evaluator) superseded(ref Ref) string {
+	for _, p := range e.products {
+		for _, r := range p.rules {
+			if r.Name == ref.Name {
+				return fmt.Sprintf("the detector was changed: version %d watches from here", r.Version)
+			}
+		}
+	}
+	return "the detector was deleted"
+}
+
+// watched reports whether the owner permits the rule's purpose.
+func (e *Evaluator) watched(u *unit, r *rule) bool {
+	if u.retired {
+		return false
+	}
+	if !r.consent || (e.permitted && !u.chosen) {
+		return true
+	}
+	for name := range strings.SplitSeq(u.given, ",") {
+		if name == r.Purpose {
+			return true
+		}
+	}
+	return false
+}
+
+// unit finds a unit, or takes it up at a receive time; nil if it is unknown or
+// nothing watches its product.
+func (e *Evaluator) unit(ctx context.Context, key, at int64) (*unit, error) {
+	u, ok := e.units[key]
+	if ok {
+		return u, nil
+	}
+	id, ok, err := e.directory(ctx, key)
+	if err != nil {
+		return nil, fmt.Errorf("look up unit: %w", err)
+	}
+	if !ok {
+		return nil, nil
+	}
+	u = &unit{key: key, id: id.ID, of: e.intern(id.Product)}
+	e.units[key] = u
+	e.fit(u, at)
+	return u, nil
+}
+
+// fit starts a unit under its product's rules.
+func (e *Evaluator) fit(u *unit, at int64) {
+	u.product = e.products[u.of]
+	if u.product == nil {
+		return
+	}
+	u.values = make([]reading, len(u.product.signals))
+	for i := range u.values {
+		u.values[i].at = never
+	}
+	u.watches = make([]*watch, len(u.product.rules))
+	for i, r := range u.product.rules {
+		if e.watched(u, r) {
+			u.watches[i] = &watch{since: at}
+		}
+	}
+}
+
+func (e *Evaluator) intern(s string) string {
+	if kept, ok := e.strings[s]; ok {
+		return kept
+	}
+	s = strings.Clone(s)
+	e.strings[s] = s
+	return s
+}
+
+func (e *Evaluator) touch(u *unit) {
+	if !u.dirty {
+		u.dirty = true
+		e.dirty = append(e.dirty, u)
+	}
+}
+
+// Mark takes in a mark.
+func (e *Evaluator) Mark(ctx context.Context, m *telemetry.Mark) error {
+	if m.Kind == telemetry.MarkTick {
+		e.now = max(e.now, m.At)
+		e.tick(m)
+		return nil
+	}
+	u, err := e.unit(ctx, m.Unit, m.At)
+	if err != nil || u == nil {
+		return err
+	}
+	e.now = max(e.now, m.At)
+	switch m.Kind {
+	case telemetry.MarkContact:
+		e.contact(u, m.At)
+	case telemetry.MarkVersion:
+		component, version, _ := strings.Cut(m.Text, "=")
+		e.reset(u, m.At, component+" changed to "+version+"; watched anew")
+		e.contact(u, m.At)
+	case telemetry.MarkConsent:
+		e.consent(u, m)
+	case telemetry.MarkRetired:
+		u.retired = true
+		e.reset(u, m.At, "the unit was retired")
+		u.judged = 0
+	case telemetry.MarkEnrolled:
+		u.retired = false
+		e.reset(u, m.At, "the unit was enrolled anew")
+	default:
+	}
+	return nil
+}
+
+// reset starts a unit anew under every rule.
+func (e *Evaluator) reset(u *unit, at int64, why string) {
+	if u.product == nil {
+		return
+	}
+	for i, r := range u.product.rules {
+		if w := u.watches[i]; w != nil && w.finding != nil {
+			e.close(u, w, at, why)
+		}
+		u.watches[i] = nil
+		if e.watched(u, r) {
+			u.watches[i] = &watch{since: at}
+		}
+	}
+	e.touch(u)
+}
+
+// consent takes in the owner's choices. Where a purpose is withdrawn the unit
+// is no longer watched for it; where it is given, the unit is watched anew.
+func (e *Evaluator) consent(u *unit, m *telemetry.Mark) {
+	u.chosen = true
+	u.given = e.intern(m.Text)
+	e.touch(u)
+	if u.product == nil {
+		return
+	}
+	judging := false
+	for i, r := range u.product.rules {
+		w, may := u.watches[i], e.watched(u, r)
+		switch {
+		case w != nil && !may:
+			if w.finding != nil {
+				e.close(u, w, m.At, "the owner no longer permits "+r.Purpose+"; not watched")
+			}
+			u.watches[i] = nil
+			for j := range u.values {
+				u.values[j] = reading{at: never} // none of it may be used when the purpose is given again
+			}
+		case w == nil && may:
+			u.watches[i] = &watch{since: m.At}
+		}
+		judging = judging || (u.watches[i] != nil && r.Type == TypeTolerance)
+	}
+	if !judging {
+		u.judged = 0
+	}
+}
+
+// Now is the newest receive time that the stream has told, in Unix ms.
+func (e *Evaluator) Now() int64 { return e.now }
+
+// Urgent reports whether a finding has opened or closed since the last Take.
+func (e *Evaluator) Urgent() bool { return e.urgent }
+
+// Changed reports whether Take has anything to give.
+func (e *Evaluator) Changed() bool { return len(e.findings) > 0 || len(e.dirty) > 0 || e.ticked }
+
+// Take gives the findings and the states that have changed since the last
+// Take, findings by id, states by unit.
+func (e *Evaluator) Take() ([]Finding, []State) {
+	findings := make([]Finding, 0, len(e.findings))
+	for _, f := range e.findings {
+		findings = append(findings, *f)
+	}
+	slices.SortFunc(findings, func(a, b Finding) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortFunc(e.dirty, func(a, b *unit) int { return cmp.Compare(a.key, b.key) })
+	states := make([]State, 0, len(e.dirty)+1)
+	if e.ticked {
+		states = append(states, State{Data: e.ticks.encode(nil, e.now)})
+	}
+	size := 0
+	for _, u := range e.dirty {
+		size += u.sizeHint()
+	}
+	arena := make([]byte, 0, size)
+	for _, u := range e.dirty {
+		u.dirty = false
+		begin := len(arena)
+		arena = u.encode(arena)
+		states = append(states, u.state(arena[begin:len(arena):len(arena)]))
+	}
+	clear(e.findings)
+	e.dirty, e.ticked, e.urgent = e.dirty[:0], false, false
+	return findings, states
+}
+
+// Load takes back the states that Take gave, into an evaluator that has taken
+// in nothing yet.
+func (e *Evaluator) Load(ctx context.Context, states []State) error {
+	for i := range states {
+		if s := &states[i]; s.UnitKey == 0 {
+			now, err := e.ticks.decode(s.Data)
+			if err != nil {
+				return fmt.Errorf("state of the stream: %w", err)
+			}
+			e.now = now
+		}
+	}
+	for i := range states {
+		s := &states[i]
+		if s.UnitKey == 0 {
+			continue
+		}
+		id, ok, err := e.directory(ctx, s.UnitKey)
+		if err != nil {
+			return fmt.Errorf("look up unit: %w", err)
+		}
+		if !ok {
+			continue // deleted from the records
+		}
+		saved, err := decodeUnit(s.Data)
+		if err != nil {
+			return fmt.Errorf("state of unit %s: %w", id.ID, err)
+		}
+		u := &unit{key: s.UnitKey, id: id.ID, of: e.intern(id.Product)}
+		e.units[u.key] = u
+		e.restore(u, saved)
+	}
+	e.timers.rebuild(e.units)
+	return nil
+}

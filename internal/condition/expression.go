@@ -1,0 +1,193 @@
+package condition
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/checker"
+	"cel.dev/cel-go/common/types"
+
+	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/fleet"
+)
+
+// What an expression may cost: it runs on every row of every unit.
+const (
+	maxExpression     = 1000 // bytes
+	maxExpressionCost = 10_000
+	maxTextCost       = 4096 // bytes assumed of a text signal when its cost is estimated
+)
+
+// reading is a signal's newest value.
+type reading struct {
+	at     int64 // event time, never if there is none
+	number float64
+	text   string
+}
+
+const never = math.MinInt64
+
+// expression is a compiled condition over signals. It keeps scratch of its
+// own: one goroutine at a time.
+type expression struct {
+	source  string
+	program cel.Program
+	refs    []reference
+	values  []reading // of the unit, during eval
+}
+
+type reference struct {
+	name  string
+	index int // into the product's watched signals
+	kind  fleet.ValueType
+}
+
+// parse compiles source over the product's signals; the mistakes are fields at
+// path. An empty source gives nil: it always holds.
+func parse(p *fleet.Product, source, path string) (*expression, []fault.Field) {
+	if strings.TrimSpace(source) == "" {
+		return nil, nil
+	}
+	if len(source) > maxExpression {
+		return nil, []fault.Field{{Path: path, Expected: fmt.Sprintf("at most %d bytes", maxExpression), Got: fmt.Sprintf("%d bytes", len(source))}}
+	}
+	options := []cel.EnvOption{cel.ClearMacros(), cel.CrossTypeNumericComparisons(true)}
+	for _, s := range p.Signals {
+		kind := cel.DoubleType
+		switch s.Type {
+		case fleet.Boolean:
+			kind = cel.BoolType
+		case fleet.Text:
+			kind = cel.StringType
+		default:
+		}
+		options = append(options, cel.Variable(s.Name, kind))
+	}
+	env, err := cel.NewEnv(options...)
+	if err != nil {
+		return nil, []fault.Field{{Path: path, Expected: "signals whose names CEL can read: " + err.Error()}}
+	}
+	ast, issues := env.Compile(source)
+	if issues.Err() != nil {
+		return nil, mistakes(p, issues, source, path)
+	}
+	if ast.OutputType() != cel.BoolType {
+		return nil, []fault.Field{{Path: path, Expected: "an expression that is true or false", Got: fmt.Sprintf("%q, which is of type %s", source, ast.OutputType())}}
+	}
+	if cost, err := env.EstimateCost(ast, estimator{}); err != nil || cost.Max > maxExpressionCost {
+		return nil, []fault.Field{{Path: path, Expected: fmt.Sprintf("an expression that costs at most %d (this one may cost %d)", maxExpressionCost, cost.Max), Got: source}}
+	}
+	program, err := env.Program(ast, cel.EvalOptions(cel.OptOptimize))
+	if err != nil {
+		return nil, []fault.Field{{Path: path, Expected: "an expression that can be run: " + err.Error(), Got: source}}
+	}
+	x := &expression{source: strings.TrimSpace(source), program: program}
+	for _, ref := range ast.NativeRep().ReferenceMap() {
+		s, ok := p.Signal(ref.Name)
+		if !ok || slices.ContainsFunc(x.refs, func(r reference) bool { return r.name == s.Name }) {
+			continue
+		}
+		x.refs = append(x.refs, reference{name: s.Name, kind: s.Type})
+	}
+	slices.SortFunc(x.refs, func(a, b reference) int { return strings.Compare(a.name, b.name) })
+	return x, nil
+}
+
+// mistakes says in our words what CEL found wrong, one field a mistake.
+func mistakes(p *fleet.Product, issues *cel.Issues, source, path string) []fault.Field {
+	var out []fault.Field
+	for _, e := range issues.Errors() {
+		where := fmt.Sprintf("line %d, column %d", e.Location.Line(), e.Location.Column()+1)
+		f := fault.Field{Path: path, Got: fmt.Sprintf("%q", source)}
+		if rest, ok := strings.CutPrefix(e.Message, "undeclared reference to '"); ok {
+			name, _, _ := strings.Cut(rest, "'")
+			f.Expected = fmt.Sprintf("a signal of product %s (%s) at %s", p.Name, strings.Join(names(p), ", "), where)
+			f.Got = fmt.Sprintf("%q in %q", name, source)
+		} else if strings.Contains(e.Message, "no matching overload") && strings.Contains(e.Message, "double") && strings.Contains(e.Message, "int") {
+			f.Expected = fmt.Sprintf("numbers of one type, as 2.0 rather than 2, at %s: %s", where, e.Message)
+		} else {
+			f.Expected = fmt.Sprintf("an expression that is true or false; at %s: %s", where, e.Message)
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
+func names(p *fleet.Product) []string {
+	out := make([]string, len(p.Signals))
+	for i, s := range p.Signals {
+		out[i] = s.Name
+	}
+	return out
+}
+
+type estimator struct{}
+
+func (estimator) EstimateSize(n checker.AstNode) *checker.SizeEstimate {
+	if n.Type() == types.StringType {
+		return &checker.SizeEstimate{Min: 0, Max: maxTextCost}
+	}
+	return nil
+}
+
+func (estimator) EstimateCallCost(string, string, *checker.AstNode, []checker.AstNode) *checker.CallEstimate {
+	return nil
+}
+
+// bind looks up where the signals referred to stand.
+func (x *expression) bind(index func(name string) int) {
+	if x == nil {
+		return
+	}
+	for i := range x.refs {
+		x.refs[i].index = index(x.refs[i].name)
+	}
+}
+
+// eval runs the expression at an event time. Known is false when a signal it
+// needs has no value younger than gap, or when the expression fails (division
+// by zero): then nothing is known of the context.
+func (x *expression) eval(values []reading, at, gap int64) (holds, known bool) {
+	if x == nil {
+		return true, true
+	}
+	for i := range x.refs {
+		v := &values[x.refs[i].index]
+		if v.at == never || at-v.at > gap {
+			return false, false
+		}
+	}
+	x.values = values
+	out, _, err := x.program.Eval(x)
+	if err != nil {
+		return false, false
+	}
+	b, ok := out.(types.Bool)
+	return bool(b), ok
+}
+
+// ResolveName gives CEL a signal's value.
+func (x *expression) ResolveName(name string) (any, bool) {
+	for i := range x.refs {
+		r := &x.refs[i]
+		if r.name != name {
+			continue
+		}
+		v := &x.values[r.index]
+		switch r.kind {
+		case fleet.Boolean:
+			return types.Bool(v.number != 0), true
+		case fleet.Text:
+			return types.String(v.text), true
+		default:
+			return types.Double(v.number), true
+		}
+	}
+	return nil, false
+}
+
+// Parent is CEL's: there is no outer scope.
+func (x *expression) Parent() cel.Activation { return nil }

@@ -1,0 +1,256 @@
+package condition
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"math"
+	"time"
+
+	"fettle.dev/fettle/internal/detect"
+	"fettle.dev/fettle/internal/telemetry"
+)
+
+// Row takes in a row of a unit of a product. Rows without values say nothing.
+func (e *Evaluator) Row(ctx context.Context, r *telemetry.Row) error {
+	if len(r.Values) == 0 {
+		return nil
+	}
+	u, err := e.unit(ctx, r.Unit, r.Received)
+	if err != nil || u == nil {
+		return err
+	}
+	if u.product == nil || u.retired {
+		return nil
+	}
+	newest, begun := u.known.Newest()
+	if begun && r.Event < newest {
+		if u.known.Add(r.Event) {
+			e.touch(u)
+			e.now = max(e.now, r.Received)
+			e.lateRow(u, r)
+		}
+		return nil
+	}
+	fresh := !begun || r.Event > newest
+	if !e.take(u, r, fresh) {
+		return nil // a repetition
+	}
+	e.now = max(e.now, r.Received)
+	if fresh {
+		u.known.Add(r.Event)
+		if lag := r.Received - r.Event; !u.lagKnown || lag < u.lag {
+			u.lag, u.lagKnown = lag, true
+		}
+		e.contact(u, r.Received)
+	}
+	e.touch(u)
+	for i, w := range u.watches {
+		if w == nil {
+			continue
+		}
+		if d := u.product.rules[i]; d.Type == TypeTolerance {
+			e.judge(u, w, d, r)
+		}
+	}
+	return nil
+}
+
+// take updates the unit's newest values and reports whether there were any.
+// At the time of the row before, only signals which that one lacked are news.
+func (e *Evaluator) take(u *unit, r *telemetry.Row, fresh bool) bool {
+	p := u.product
+	if len(p.recent) < len(r.Values) {
+		p.recent = append(p.recent, make([]column, len(r.Values)-len(p.recent))...)
+	}
+	news := fresh
+	for i := range r.Values {
+		v := &r.Values[i]
+		c := &p.recent[i]
+		if c.name != v.Signal {
+			at, ok := p.index[v.Signal]
+			if !ok {
+				at = -1
+			}
+			*c = column{e.intern(v.Signal), at}
+		}
+		if c.index < 0 {
+			continue
+		}
+		have := &u.values[c.index]
+		if !fresh && have.at >= r.Event {
+			continue
+		}
+		news = true
+		have.at, have.number = r.Event, v.Number
+		if v.IsText {
+			have.text = e.intern(v.Text)
+		}
+	}
+	return news
+}
+
+// judge takes a row in order through one tolerance rule.
+func (e *Evaluator) judge(u *unit, w *watch, d *rule, r *telemetry.Row) {
+	if r.Event+u.lag < w.since {
+		return // measured before the reset, delivered after it
+	}
+	holds, known := d.exposure.eval(u.values, r.Event, d.episode.Gap)
+	w.exposure.Step(r.Event, holds && known, d.episode.Gap)
+	v := &u.values[d.index]
+	if v.at != r.Event || math.IsNaN(v.number) || w.episode.Judged && w.episode.Prev == r.Event {
+		return
+	}
+	limits, applies, known := d.band(u.values, r.Event)
+	if known {
+		u.judged = r.Received
+		w.newest = r.Event
+	}
+	if !applies {
+		w.episode.Skip(r.Event)
+		return
+	}
+	switch w.episode.Step(&d.episode, r.Event, v.number, limits) {
+	case detect.Opened:
+		f := e.open(u, d, w.episode.Onset, r.Event, r.Received)
+		f.Peak, f.LastAt = w.episode.Peak, moment(w.episode.Last)
+		f.Why = d.why(&w.episode, v.number, limits)
+		if b := d.when(u.values, r.Event); b != "" {
+			f.Why += " while " + b
+		}
+		w.finding = f
+		e.change(f, true)
+	case detect.Continued:
+		w.finding.LastAt, w.finding.Peak = moment(w.episode.Last), w.episode.Peak
+		e.change(w.finding, false)
+	case detect.Closed:
+		e.close(u, w, r.Event, "inside for "+Span(time.Duration(d.Clear)))
+	default:
+	}
+}
+
+// band is the first one whose context holds. It is not known which applies
+// when a context before it is unknown.
+func (d *rule) band(values []reading, at int64) (l detect.Limits, applies, known bool) {
+	for i := range d.bands {
+		b := &d.bands[i]
+		holds, known := b.when.eval(values, at, d.episode.Gap)
+		if !known {
+			return l, false, false
+		}
+		if holds {
+			return b.limits, true, true
+		}
+	}
+	return l, false, true
+}
+
+// when is the source of the context that applies.
+func (d *rule) when(values []reading, at int64) string {
+	for i := range d.bands {
+		if holds, _ := d.bands[i].when.eval(values, at, d.episode.Gap); holds {
+			if d.bands[i].when == nil {
+				return ""
+			}
+			return d.bands[i].when.source
+		}
+	}
+	return ""
+}
+
+func (d *rule) why(ep *detect.Episode, v float64, l detect.Limits) string {
+	s := fmt.Sprintf("%s %s, %s", d.signal, measured(v, d.measure), limits(l, d.measure))
+	if d.Hold > 0 {
+		s += " for " + Span(time.Duration(ep.Held)*time.Millisecond)
+	}
+	return s
+}
+
+// lateRow takes a row that is older than the unit's newest through the rules.
+// It is judged on its own values alone. It may open a finding marked late,
+// closed at once because newer data is known; it never changes one.
+func (e *Evaluator) lateRow(u *unit, r *telemetry.Row) {
+	for i, w := range u.watches {
+		if w == nil {
+			continue
+		}
+		d := u.product.rules[i]
+		if d.Type != TypeTolerance || r.Event+u.lag < w.since {
+			continue
+		}
+		values := make([]reading, len(u.product.signals))
+		for j := range values {
+			values[j].at = never
+		}
+		for j := range r.Values {
+			if at, ok := u.product.index[r.Values[j].Signal]; ok {
+				values[at] = reading{r.Event, r.Values[j].Number, r.Values[j].Text}
+			}
+		}
+		v := &values[d.index]
+		if v.at == never || math.IsNaN(v.number) {
+			continue
+		}
+		if w.finding != nil && r.Event >= w.finding.Onset.UnixMilli() {
+			continue // within what is open already
+		}
+		if w.late == nil || r.Event <= w.late.Prev {
+			w.late = &detect.Episode{}
+		}
+		l, applies, _ := d.band(values, r.Event)
+		if !applies {
+			w.late.Skip(r.Event)
+			continue
+		}
+		if w.late.Step(&d.episode, r.Event, v.number, l) != detect.Opened {
+			continue
+		}
+		f := e.open(u, d, w.late.Onset, r.Event, r.Received)
+		f.Late, f.State = true, Cleared
+		f.Peak, f.LastAt, f.Cleared = w.late.Peak, moment(w.late.Last), moment(r.Event)
+		f.Why = d.why(w.late, v.number, l)
+		if b := d.when(values, r.Event); b != "" {
+			f.Why += " while " + b
+		}
+		f.ClearWhy = "past: newer data had arrived before it"
+		e.change(f, true)
+	}
+}
+
+func moment(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
+
+// open makes a finding of a unit under a rule.
+func (e *Evaluator) open(u *unit, d *rule, onset, opened, seen int64) *Finding {
+	return &Finding{
+		ID: FindingID(d.Ref(), u.key, onset), Detector: d.Ref(), Severity: d.Severity,
+		UnitID: u.id, UnitKey: u.key, Product: u.of, State: Open,
+		Onset: moment(onset), OpenedAt: moment(opened), SeenAt: moment(seen), LastAt: moment(opened),
+	}
+}
+
+// close ends what a watch has open.
+func (e *Evaluator) close(u *unit, w *watch, at int64, why string) {
+	f := w.finding
+	f.State, f.Cleared, f.ClearWhy = Cleared, moment(at), why
+	w.finding = nil
+	e.change(f, true)
+	e.touch(u)
+}
+
+func (e *Evaluator) change(f *Finding, urgent bool) {
+	e.findings[f.ID] = f
+	e.urgent = e.urgent || urgent
+}
+
+// FindingID is the id of the finding of a detector version on a unit with an
+// onset: the same stream always gives the same.
+func FindingID(d Ref, unit, onset int64) string {
+	b := append([]byte(d.Name), 0)
+	b = binary.BigEndian.AppendUint64(b, uint64(d.Version))
+	b = binary.BigEndian.AppendUint64(b, uint64(unit))
+	b = binary.BigEndian.AppendUint64(b, uint64(onset))
+	sum := sha256.Sum256(b)
+	return "f-" + hex.EncodeToString(sum[:12])
+}
