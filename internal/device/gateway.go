@@ -33,6 +33,10 @@ type Config struct {
 	Log         *slog.Logger
 	Metrics     prometheus.Registerer
 
+	// Waiting tells whether an update is offered to a unit now, for units that
+	// begin to listen for notices; nil: they hear of the next one only.
+	Waiting func(ctx context.Context, unitID string) bool
+
 	MaxAhead time.Duration // an event time further ahead of its receive time is refused: 24 h
 	MaxAge   time.Duration // one further behind is refused: 180 days
 	InFlight int64         // bytes submitted and not yet durable before Submit waits: 32 MiB

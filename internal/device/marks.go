@@ -215,3 +215,8 @@ func (g *Gateway) Notify(unitID string) {
 		s.Notice()
 	}
 }
+
+// Waiting reports whether an update waits for a unit, as Config.Waiting knows.
+func (g *Gateway) Waiting(ctx context.Context, id Identity) bool {
+	return g.cfg.Waiting != nil && g.cfg.Waiting(ctx, id.UnitID)
+}
