@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -16,13 +15,14 @@ import (
 
 	"fettle.dev/fettle/sim"
 	"fettle.dev/fettle/sim/charger"
+	"fettle.dev/fettle/sim/mqttc/mqttctest"
 )
 
 // counter is a server of paho's codecs that counts samples, and now and then
 // loses its mind: it takes a message and drops the connection instead of
 // acknowledging, or acknowledges nothing at all before it drops.
 type counter struct {
-	ln     net.Listener
+	addr   string
 	breaks float64
 
 	mu       sync.Mutex
@@ -36,50 +36,9 @@ type counter struct {
 
 func newCounter(t *testing.T, breaks float64) *counter {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	c := &counter{ln: ln, breaks: breaks, rng: rand.New(rand.NewPCG(1, 1)), taken: map[string]int64{}, messages: map[string]map[string]int{}, last: map[string]int64{}, versions: map[string]string{}}
-	t.Cleanup(func() { _ = ln.Close() })
-	go func() {
-		for {
-			nc, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			go c.serve(nc)
-		}
-	}()
+	c := &counter{breaks: breaks, rng: rand.New(rand.NewPCG(1, 1)), taken: map[string]int64{}, messages: map[string]map[string]int{}, last: map[string]int64{}, versions: map[string]string{}}
+	c.addr = (&mqttctest.Server{Take: c.take}).Start(t).Addr
 	return c
-}
-
-func (c *counter) serve(nc net.Conn) {
-	defer func() { _ = nc.Close() }()
-	unit := ""
-	for {
-		cp, err := packets.ReadPacket(nc)
-		if err != nil {
-			return
-		}
-		switch cp := cp.(type) {
-		case *packets.ConnectPacket:
-			unit = cp.Username
-			_ = packets.NewControlPacket(packets.Connack).Write(nc)
-		case *packets.SubscribePacket:
-			ack := packets.NewControlPacket(packets.Suback).(*packets.SubackPacket)
-			ack.MessageID = cp.MessageID
-			ack.ReturnCodes = make([]byte, len(cp.Topics))
-			_ = ack.Write(nc)
-		case *packets.PublishPacket:
-			if !c.take(unit, cp) {
-				return
-			}
-			ack := packets.NewControlPacket(packets.Puback).(*packets.PubackPacket)
-			ack.MessageID = cp.MessageID
-			_ = ack.Write(nc)
-		case *packets.PingreqPacket:
-			_ = packets.NewControlPacket(packets.Pingresp).Write(nc)
-		}
-	}
 }
 
 type wireRow struct {
@@ -144,7 +103,7 @@ func alive(t *testing.T, c *counter, units int, days float64) *Fleet {
 	}
 	start := time.Date(2014, 1, 6, 0, 0, 0, 0, time.UTC)
 	clock := sim.Clock{Origin: time.Now(), Start: start, Speed: 86400}
-	f, err := New(Options{Clock: clock, MQTT: c.ln.Addr().String(), HTTP: web.URL, Units: specs, Tokens: tokens, Start: start, Connected: 8000, PollEvery: 12 * time.Hour})
+	f, err := New(Options{Clock: clock, MQTT: c.addr, HTTP: web.URL, Units: specs, Tokens: tokens, Start: start, Connected: 8000, PollEvery: 12 * time.Hour})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
