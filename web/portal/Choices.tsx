@@ -1,0 +1,154 @@
+import { type FormEvent, useEffect, useRef, useState } from "react";
+import { type Choice, type Me, type OwnersUpdate, useChoose } from "./api";
+import { type Key, useLanguage } from "./language";
+import { useReason } from "./states";
+import { formatTime, instantOf, knownZone, wallTime } from "./time";
+
+const labels: Record<Exclude<Choice, "decline">, Key> = {
+  now: "choice.now",
+  tonight: "choice.tonight",
+  at: "choice.at",
+  "not now": "choice.notNow",
+};
+
+type Asking = "time" | "decline" | null;
+
+/** What the owner may say to an offer. The server says which choices are open. */
+export function Choices({ update, me }: { update: OwnersUpdate; me: Me }) {
+  const { t } = useLanguage();
+  const choose = useChoose(update.id);
+  const reason = useReason(choose.error);
+  const [asking, setAsking] = useState<Asking>(null);
+  const decided = update.state !== "offered";
+
+  function answer(choice: Choice, at?: string) {
+    choose.mutate({ choice, at }, { onSuccess: () => setAsking(null) });
+  }
+
+  return (
+    <div className="choices">
+      <h3>{t(decided ? "choice.change" : "choice.heading")}</h3>
+      {decided && <p className="soft">{t("choice.changeText")}</p>}
+      {choose.isError && (
+        <p className="wrong" role="alert">
+          {reason}
+        </p>
+      )}
+      {asking === "time" && (
+        <SetTime update={update} me={me} busy={choose.isPending} set={(at) => answer("at", at)} back={() => setAsking(null)} />
+      )}
+      {asking === "decline" && (
+        <ConfirmDecline update={update} busy={choose.isPending} decline={() => answer("decline")} back={() => setAsking(null)} />
+      )}
+      {asking === null && (
+        <>
+          <div className="buttons">
+            {(["now", "tonight", "at", "not now"] as const)
+              .filter((c) => update.choices.includes(c))
+              .map((c) => (
+                <button
+                  key={c}
+                  type="button"
+                  className={c === "now" && !decided ? "main" : "quiet"}
+                  disabled={choose.isPending}
+                  onClick={() => (c === "at" ? setAsking("time") : answer(c))}
+                >
+                  {t(labels[c])}
+                </button>
+              ))}
+          </div>
+          {update.choices.includes("decline") && (
+            <button type="button" className="plain" onClick={() => setAsking("decline")}>
+              {t("choice.decline")}
+            </button>
+          )}
+        </>
+      )}
+    </div>
+  );
+}
+
+type SetTimeProps = { update: OwnersUpdate; me: Me; busy: boolean; set: (at: string) => void; back: () => void };
+
+function SetTime({ update, me, busy, set, back }: SetTimeProps) {
+  const { t, locale } = useLanguage();
+  const zone = knownZone(me.timeZone);
+  const now = new Date(me.now);
+  const [local, setLocal] = useState(() => wallTime(update.at ? new Date(update.at) : soonEvening(now, zone), zone));
+  const [wrong, setWrong] = useState("");
+  const input = useRef<HTMLInputElement>(null);
+  useEffect(() => input.current?.focus(), []);
+
+  function submit(e: FormEvent) {
+    e.preventDefault();
+    const at = local ? instantOf(local, zone) : null;
+    if (!at) setWrong(t("choice.empty"));
+    else if (at <= now) setWrong(t("choice.past"));
+    else if (update.deadline && at > new Date(update.deadline))
+      setWrong(t("choice.late", { deadline: formatTime(update.deadline, locale, zone) }));
+    else set(at.toISOString());
+  }
+
+  return (
+    <form onSubmit={submit} noValidate>
+      <label className="field">
+        <span>{t("choice.when", { zone })}</span>
+        <input
+          ref={input}
+          type="datetime-local"
+          value={local}
+          min={wallTime(now, zone)}
+          max={update.deadline ? wallTime(new Date(update.deadline), zone) : undefined}
+          aria-invalid={wrong !== ""}
+          aria-describedby={wrong ? "wrong-time" : undefined}
+          onChange={(e) => {
+            setLocal(e.target.value);
+            setWrong("");
+          }}
+        />
+      </label>
+      {wrong && (
+        <p className="wrong" id="wrong-time" role="alert">
+          {wrong}
+        </p>
+      )}
+      <div className="buttons">
+        <button type="submit" className="main" disabled={busy}>
+          {t("choice.confirm")}
+        </button>
+        <button type="button" className="quiet" onClick={back}>
+          {t("choice.back")}
+        </button>
+      </div>
+    </form>
+  );
+}
+
+/** A first suggestion: 20:00 of this day, or of the next when it is past. */
+function soonEvening(now: Date, zone: string): Date {
+  const evening = instantOf(`${wallTime(now, zone).slice(0, 10)}T20:00`, zone);
+  return evening > now ? evening : new Date(evening.getTime() + 24 * 3600 * 1000);
+}
+
+type DeclineProps = { update: OwnersUpdate; busy: boolean; decline: () => void; back: () => void };
+
+function ConfirmDecline({ update, busy, decline, back }: DeclineProps) {
+  const { t } = useLanguage();
+  const safety = update.kind === "safety" || update.kind === "recall";
+  const first = useRef<HTMLButtonElement>(null);
+  useEffect(() => first.current?.focus(), []);
+  return (
+    <div className="ask" role="group" aria-labelledby="decline">
+      <h4 id="decline">{t("choice.decline.title")}</h4>
+      <p>{t(safety ? "choice.decline.textSafety" : "choice.decline.text")}</p>
+      <div className="buttons">
+        <button type="button" className="quiet" ref={first} onClick={back}>
+          {t("choice.back")}
+        </button>
+        <button type="button" className="quiet danger" disabled={busy} onClick={decline}>
+          {t("choice.decline.confirm")}
+        </button>
+      </div>
+    </div>
+  );
+}

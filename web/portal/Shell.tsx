@@ -1,0 +1,77 @@
+import type { ReactNode } from "react";
+import { type Scheme, useScheme } from "../theme/scheme";
+import { Link } from "./address";
+import { type Me, useSignOut } from "./api";
+import { languages, useLanguage } from "./language";
+import { knownZone } from "./time";
+
+const schemes: Scheme[] = ["auto", "light", "dark"];
+
+export function Shell({ me, children }: { me?: Me; children: ReactNode }) {
+  const { t, code, choose } = useLanguage();
+  const [scheme, setScheme] = useScheme();
+  const signOut = useSignOut();
+  return (
+    <>
+      <a className="skip" href="#content">
+        {t("app.skip")}
+      </a>
+      <header className="top">
+        <Link to={{ name: "home" }} className="brand">
+          <Mark />
+          {t("app.name")}
+        </Link>
+        {me && (
+          <span className="who">
+            <span className="address">{me.email}</span>
+            <button type="button" className="plain" onClick={() => signOut.mutate()}>
+              {t("app.signOut")}
+            </button>
+          </span>
+        )}
+      </header>
+      <main id="content" tabIndex={-1}>
+        {children}
+      </main>
+      <footer className="foot">
+        {me && <p>{t("app.zone", { zone: knownZone(me.timeZone) })}</p>}
+        <label>
+          <span>{t("app.language")}</span>
+          <select value={code} onChange={(e) => choose(e.target.value)}>
+            {languages.map((l) => (
+              <option key={l} value={l}>
+                {t(l === "de" ? "language.de" : "language.en")}
+              </option>
+            ))}
+          </select>
+        </label>
+        <label>
+          <span>{t("app.scheme")}</span>
+          <select value={scheme} onChange={(e) => setScheme(e.target.value as Scheme)}>
+            {schemes.map((s) => (
+              <option key={s} value={s}>
+                {t(`app.scheme.${s}`)}
+              </option>
+            ))}
+          </select>
+        </label>
+      </footer>
+    </>
+  );
+}
+
+function Mark() {
+  return (
+    <svg viewBox="0 0 32 32" width="28" height="28" aria-hidden="true">
+      <rect width="32" height="32" rx="6" fill="var(--accent)" />
+      <path
+        d="M6 17h5l3-8 5 14 3-6h4"
+        fill="none"
+        stroke="var(--accent-ink)"
+        strokeWidth="2.6"
+        strokeLinecap="round"
+        strokeLinejoin="round"
+      />
+    </svg>
+  );
+}

@@ -1,0 +1,103 @@
+import { Choices } from "./Choices";
+import type { Me, OwnersUnit, OwnersUpdate } from "./api";
+import { type Key, type Language, useLanguage } from "./language";
+import { formatDay, formatTime, knownZone } from "./time";
+
+type State = OwnersUpdate["state"];
+
+/** In these states nothing has been decided or begun for good: all of it is told before it starts. */
+const ahead = new Set<State>(["planned", "blocked", "offered", "snoozed", "scheduled", "accepted", "unreachable"]);
+
+export function UpdateCard({ update, unit, me }: { update: OwnersUpdate; unit: OwnersUnit; me: Me }) {
+  const language = useLanguage();
+  const { t, locale } = language;
+  const zone = knownZone(me.timeZone);
+  const heading = `update-${update.id}`;
+  const words = stateWords(update, unit.productTitle, language, zone);
+  const showsProgress = update.state === "installing" || update.state === "claimed";
+  return (
+    <section className={`sheet update ${update.kind}`} aria-labelledby={heading}>
+      <p className="kind">{t(`update.kind.${update.kind}`)}</p>
+      <h2 id={heading}>{update.title}</h2>
+
+      <div className="state" role="status">
+        <h3>{words.title}</h3>
+        <p>{words.text}</p>
+        {update.why && <p className="soft">{t("state.reason", { why: update.why })}</p>}
+        {showsProgress && update.progress.of > 0 && (
+          <progress aria-label={t("state.progress")} value={update.progress.done} max={update.progress.of} />
+        )}
+      </div>
+
+      {ahead.has(update.state) && (
+        <dl className="facts">
+          <div>
+            <dt>{t("update.takes")}</dt>
+            <dd>{t("update.minutes", { n: update.minutes })}</dd>
+          </div>
+          <div>
+            <dt>{t("update.size")}</dt>
+            <dd>{t("update.size.value", { mb: megabytes(update.size, locale) })}</dd>
+          </div>
+          {update.deadline && (
+            <div>
+              <dt>{t("update.deadline")}</dt>
+              <dd>{formatDay(update.deadline, locale, zone)}</dd>
+            </div>
+          )}
+        </dl>
+      )}
+
+      <dl className="words">
+        <dt>{t("update.why")}</dt>
+        <dd>{update.reason}</dd>
+        <dt>{t("update.changes")}</dt>
+        <dd>{update.whatChanges}</dd>
+        {ahead.has(update.state) && (
+          <>
+            <dt>{t("update.unavailable")}</dt>
+            <dd>{update.unavailable || t("update.unavailable.none")}</dd>
+            <dt>{t("update.postponing")}</dt>
+            <dd>{t(`update.postpone.${update.kind}`)}</dd>
+          </>
+        )}
+      </dl>
+
+      {update.choices.length > 0 && <Choices update={update} me={me} />}
+    </section>
+  );
+}
+
+export function megabytes(bytes: number, locale: string): string {
+  const mb = bytes / 1e6;
+  return mb.toLocaleString(locale, mb < 10 ? { minimumSignificantDigits: 1, maximumSignificantDigits: 2 } : { maximumFractionDigits: 0 });
+}
+
+/** The state of an update in words: what is so, that it is safe to use, what comes next. */
+export function stateWords(
+  update: OwnersUpdate,
+  name: string,
+  { t, locale }: Pick<Language, "t" | "locale">,
+  zone: string,
+): { title: string; text: string } {
+  const safety = update.kind === "safety" || update.kind === "recall";
+  const time = update.at ? formatTime(update.at, locale, zone) : "";
+  const say = (state: string, variant = "") => ({
+    title: t(`state.${state}.title` as Key, { name, time }),
+    text: t(`state.${state}.text${variant}` as Key, { name, time }),
+  });
+  switch (update.state) {
+    case "planned":
+    case "blocked":
+      return say("offered");
+    case "snoozed":
+      return say("snoozed", time ? "" : "Open");
+    case "not judgeable":
+      return say("notJudgeable");
+    case "failed":
+    case "expired":
+      return say(update.state, safety ? "Safety" : "");
+    default:
+      return say(update.state);
+  }
+}

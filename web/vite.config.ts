@@ -1,0 +1,26 @@
+import { resolve } from "node:path";
+import react from "@vitejs/plugin-react";
+import { defineConfig } from "vite";
+
+// Two entries, built one after the other: --mode console is served at
+// /console/, --mode portal at /my/. Each is whole in its own folder of dist, so
+// that neither loads a byte of the other.
+const bases: Record<string, string> = { console: "/console/", portal: "/my/" };
+
+export default defineConfig(({ mode }) => {
+  const base = bases[mode];
+  if (!base) throw new Error("build with --mode console or --mode portal");
+  return {
+    root: resolve(import.meta.dirname, mode),
+    base,
+    plugins: [react()],
+    publicDir: false,
+    build: {
+      outDir: resolve(import.meta.dirname, "dist", mode),
+      emptyOutDir: true,
+      assetsInlineLimit: 0,
+      target: "es2023",
+      manifest: "manifest.json",
+    },
+  };
+});
