@@ -145,6 +145,20 @@ func (g *Gateway) Submit(ctx context.Context, id Identity, messages []Message, o
 	}
 }
 
+// Store submits messages and returns when they are durable.
+func (g *Gateway) Store(ctx context.Context, id Identity, messages []Message, outcomes []Outcome) error {
+	done := make(awaited, 1)
+	if err := g.Submit(ctx, id, messages, outcomes, done, 0); err != nil {
+		return err
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fault.Wrap(fault.Unavailable, "store", ctx.Err())
+	}
+}
+
 func (g *Gateway) submit(ctx context.Context, u *unit, messages []Message, outcomes []Outcome, s submission) error {
 	at := g.cfg.Clock.Now()
 	n := 0
