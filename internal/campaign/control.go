@@ -174,18 +174,6 @@ func (r *Run) passed(at time.Time) {
 	}
 }
 
-// Later sets when the outcome of a campaign is to be looked at next.
-func (m *Manager) Later(ctx context.Context, name string, at time.Time) error {
-	_, err := m.control(ctx, "look later at", name, func(_ context.Context, r *Run) error {
-		if !r.Open() {
-			return errSame
-		}
-		r.NextAt = at
-		return nil
-	})
-	return err
-}
-
 // control changes a campaign and its tasks in one transaction.
 func (m *Manager) control(ctx context.Context, op, name string, fn func(ctx context.Context, r *Run) error) (Run, error) {
 	var out Run

@@ -1,0 +1,367 @@
+package outcome
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"fettle.dev/fettle/internal/campaign"
+	"fettle.dev/fettle/internal/clock"
+	"fettle.dev/fettle/internal/condition"
+	"fettle.dev/fettle/internal/consent"
+	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/fleet"
+)
+
+// Record is what is kept of a campaign's outcome.
+type Record struct {
+	CampaignID string       `json:"campaignId"`
+	Gates      []GateStatus `json:"gates"`             // by wave, as last decided
+	Primary    *Effect      `json:"primary,omitempty"` // the one comparison that decides
+	PrimaryAt  int          `json:"primaryAt"`         // the wave whose gate it was made at
+	Latest     *Effect      `json:"latest,omitempty"`  // the newest comparison, for information
+	Report     *Report      `json:"report,omitempty"`  // frozen when the campaign has ended
+	At         time.Time    `json:"at"`
+}
+
+// Store keeps records of outcomes.
+type Store interface {
+	PutRecord(ctx context.Context, r Record) error
+	Record(ctx context.Context, campaignID string) (Record, error) // fault.NotFound before the first
+}
+
+// Conditions is what is asked of the detectors; condition.Store does.
+type Conditions interface {
+	Detector(ctx context.Context, name string, version int) (condition.Detector, error)
+	Findings(ctx context.Context, f condition.FindingFilter) ([]condition.Finding, error)
+	Exposures(ctx context.Context, d condition.Ref, units []int64) ([]condition.Exposure, error)
+}
+
+// Consents is what is asked of the owners' choices; consent.Store does.
+type Consents interface {
+	Masks(ctx context.Context, product string) (map[string]consent.Mask, error)
+}
+
+// Config is what a Manager works with.
+type Config struct {
+	Store     Store
+	Campaigns *campaign.Manager
+	Runs      campaign.Store
+	Fleet     fleet.Store
+	Consent   Consents
+	Condition Conditions
+	Tx        fleet.Transactor
+	Clock     clock.Clock
+	Log       *slog.Logger
+	Interval  time.Duration // least real time between passes (default 200 ms)
+}
+
+// Manager judges tasks, keeps gates and writes reports.
+type Manager struct {
+	cfg Config
+
+	mu    sync.Mutex
+	state map[string]*watch // by campaign id
+}
+
+// watch is what a Manager remembers of one campaign between passes; all of it
+// is made anew after a restart.
+type watch struct {
+	next   time.Time // by the clock
+	passes int
+	masks  map[string]consent.Mask
+	frozen bool
+}
+
+// NewManager makes a Manager.
+func NewManager(cfg Config) *Manager {
+	if cfg.Interval <= 0 {
+		cfg.Interval = 200 * time.Millisecond
+	}
+	return &Manager{cfg: cfg, state: map[string]*watch{}}
+}
+
+// rowsPerMillisecond paces Run: a pass that read many rows is followed by a
+// longer rest, so that judging a large campaign leaves the records to others.
+const rowsPerMillisecond = 20
+
+// Run judges until ctx ends.
+func (m *Manager) Run(ctx context.Context) error {
+	wait := time.NewTimer(0)
+	defer wait.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-wait.C:
+		}
+		rows, err := m.pass(ctx)
+		if err != nil && ctx.Err() == nil {
+			m.cfg.Log.ErrorContext(ctx, "outcomes could not be judged", "err", err)
+		}
+		wait.Reset(m.cfg.Interval + time.Duration(rows/rowsPerMillisecond)*time.Millisecond)
+	}
+}
+
+// Pass judges every campaign that is due, once.
+func (m *Manager) Pass(ctx context.Context) error {
+	_, err := m.pass(ctx)
+	return err
+}
+
+func (m *Manager) pass(ctx context.Context) (rows int, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	runs, err := m.cfg.Runs.Campaigns(ctx, "")
+	if err != nil {
+		return 0, err
+	}
+	var errs []error
+	for i := range runs {
+		r := &runs[i]
+		if r.State == campaign.Draft {
+			continue
+		}
+		w := m.state[r.ID]
+		if w == nil {
+			w = &watch{}
+			m.state[r.ID] = w
+		}
+		n, err := m.one(ctx, r, w)
+		rows += n
+		if err != nil {
+			errs = append(errs, fmt.Errorf("campaign %s: %w", r.Campaign.Name, err))
+		}
+	}
+	return rows, errors.Join(errs...)
+}
+
+func (m *Manager) one(ctx context.Context, r *campaign.Run, w *watch) (rows int, err error) {
+	if !r.Open() {
+		if w.frozen {
+			return 0, nil
+		}
+		return 0, m.freeze(ctx, r, w)
+	}
+	now := m.cfg.Clock.Now()
+	if now.Before(w.next) {
+		return 0, nil
+	}
+	if rows, err = m.judgeAll(ctx, r, w); err != nil {
+		return rows, err
+	}
+	n, err := m.gate(ctx, r)
+	if err != nil {
+		return rows + n, err
+	}
+	// A fiftieth of the exposure asked for is as exact as anybody needs.
+	w.next = now.Add(min(max(time.Duration(r.Campaign.Exposure)/50, time.Second), 10*time.Minute))
+	return rows + n, nil
+}
+
+// maskEvery is how many passes share one reading of the owners' choices.
+const maskEvery = 10
+
+// judgeAll looks at every installed remedy of a campaign: one reading of its
+// tasks, one of the exposures, one of the findings since the first installation.
+func (m *Manager) judgeAll(ctx context.Context, r *campaign.Run, w *watch) (rows int, err error) {
+	tasks, err := m.cfg.Runs.Tasks(ctx, campaign.TaskFilter{
+		CampaignID: r.ID, Wave: -1, States: []campaign.TaskState{campaign.Verifying, campaign.Verified, campaign.Unjudged},
+	})
+	if err != nil || len(tasks) == 0 {
+		return 0, err
+	}
+	c := &r.Campaign
+	first := tasks[0].InstalledAt
+	var waiting []int64
+	for i := range tasks {
+		if t := &tasks[i]; t.InstalledAt.Before(first) {
+			first = t.InstalledAt
+		}
+		if tasks[i].State != campaign.Verified {
+			waiting = append(waiting, tasks[i].UnitKey)
+		}
+	}
+	// Exposure is read before findings: what is found between the two readings
+	// can only take a verdict away.
+	exposures, err := m.exposures(ctx, r.Detector, waiting)
+	if err != nil {
+		return 0, err
+	}
+	findings, err := m.findings(ctx, condition.FindingFilter{
+		Product: c.Product, Detector: r.Detector.Name, Version: r.Detector.Version, From: first.Truncate(time.Millisecond),
+	})
+	if err != nil {
+		return 0, err
+	}
+	permitted, err := m.permitted(ctx, r, w, len(waiting) > 0)
+	if err != nil {
+		return 0, err
+	}
+	byUnit := map[int64][]condition.Finding{}
+	for _, f := range findings {
+		byUnit[f.UnitKey] = append(byUnit[f.UnitKey], f)
+	}
+	exposed := make(map[int64]condition.Exposure, len(exposures))
+	for _, x := range exposures {
+		exposed[x.UnitKey] = x
+	}
+	now := m.cfg.Clock.Now()
+	var said []campaign.Judgement
+	for i := range tasks {
+		t := &tasks[i]
+		if j, ok := judge(t, c, exposed[t.UnitKey], byUnit[t.UnitKey], permitted(t.UnitID), now); ok {
+			said = append(said, j)
+		}
+	}
+	rows = len(tasks) + len(findings) + len(exposures)
+	_, err = m.cfg.Campaigns.Judge(ctx, said)
+	return rows, err
+}
+
+// manyUnits is from how many units on it is cheaper to read them all.
+const manyUnits = 1000
+
+func (m *Manager) exposures(ctx context.Context, d condition.Ref, units []int64) ([]condition.Exposure, error) {
+	switch {
+	case len(units) == 0:
+		return nil, nil
+	case len(units) > manyUnits:
+		units = nil
+	}
+	return m.cfg.Condition.Exposures(ctx, d, units)
+}
+
+const findingPage = 1000
+
+func (m *Manager) findings(ctx context.Context, f condition.FindingFilter) ([]condition.Finding, error) {
+	f.Limit = findingPage
+	var all []condition.Finding
+	for {
+		page, err := m.cfg.Condition.Findings(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, page...)
+		if len(page) < findingPage {
+			return all, nil
+		}
+		f.Before = page[len(page)-1].ID
+	}
+}
+
+// permitted tells of which units data may be read for the detector's purpose.
+func (m *Manager) permitted(ctx context.Context, r *campaign.Run, w *watch, asked bool) (func(unitID string) bool, error) {
+	if !asked {
+		return func(string) bool { return true }, nil
+	}
+	p, err := m.cfg.Fleet.Product(ctx, r.Campaign.Product)
+	if err != nil {
+		return nil, err
+	}
+	d, err := m.cfg.Condition.Detector(ctx, r.Detector.Name, r.Detector.Version)
+	if err != nil {
+		return nil, err
+	}
+	if w.masks == nil || w.passes%maskEvery == 0 {
+		if w.masks, err = m.cfg.Consent.Masks(ctx, r.Campaign.Product); err != nil {
+			return nil, err
+		}
+	}
+	w.passes++
+	return func(unitID string) bool { return w.masks[unitID].PermitsPurpose(&p, d.Purpose) }, nil
+}
+
+// gate decides about the open wave. Decision, comparison and what follows are
+// one transaction.
+func (m *Manager) gate(ctx context.Context, r *campaign.Run) (rows int, err error) {
+	if r.State != campaign.Running {
+		return 0, nil
+	}
+	counts, err := m.cfg.Runs.CountTasks(ctx, r.ID)
+	if err != nil {
+		return 0, err
+	}
+	now := m.cfg.Clock.Now()
+	status, act := decide(r, counts, now)
+	if act == wait {
+		return 0, nil
+	}
+	rec, err := m.record(ctx, r.ID)
+	if err != nil {
+		return 0, err
+	}
+	if !r.Last() && (act == openNext || act == pause) {
+		c := comparison{run: r, from: now.Add(-r.Campaign.CompareOver()), to: now}
+		if rows, err = m.load(ctx, &c); err != nil {
+			return rows, err
+		}
+		rec.compared(r.WaveOpen, c.effect(r.Campaign.Gate.LeastJudged()))
+	}
+	rec.At = now
+	rec.decided(status)
+	name := r.Campaign.Name
+	err = m.cfg.Tx.InTx(ctx, func(ctx context.Context) error {
+		var err error
+		switch act {
+		case openNext:
+			_, err = m.cfg.Campaigns.OpenWave(ctx, name, r.WaveOpen+1)
+		case pause:
+			_, err = m.cfg.Campaigns.Pause(ctx, name, status.Why)
+		case passLast:
+			_, err = m.cfg.Campaigns.PassLastGate(ctx, name)
+		case finish:
+			_, err = m.cfg.Campaigns.Finish(ctx, name, "done; the last gate "+status.State+": "+status.Why)
+		}
+		if err != nil {
+			return err
+		}
+		return m.cfg.Store.PutRecord(ctx, rec)
+	})
+	if fault.KindOf(err) == fault.Conflict {
+		return rows, nil // an operator was faster; look again
+	}
+	if err == nil {
+		m.cfg.Log.InfoContext(ctx, "gate decided", "campaign", name, "wave", r.WaveOpen, "gate", status.State, "why", status.Why)
+	}
+	return rows, err
+}
+
+// decided keeps the status of a gate, one for each wave.
+func (r *Record) decided(s GateStatus) {
+	for i := range r.Gates {
+		if r.Gates[i].Wave == s.Wave {
+			r.Gates[i] = s
+			return
+		}
+	}
+	r.Gates = append(r.Gates, s)
+}
+
+func (m *Manager) record(ctx context.Context, campaignID string) (Record, error) {
+	rec, err := m.cfg.Store.Record(ctx, campaignID)
+	if fault.KindOf(err) == fault.NotFound {
+		return Record{CampaignID: campaignID}, nil
+	}
+	return rec, err
+}
+
+func (m *Manager) load(ctx context.Context, c *comparison) (rows int, err error) {
+	if c.tasks, err = m.cfg.Runs.Tasks(ctx, campaign.TaskFilter{CampaignID: c.run.ID, Wave: -1}); err != nil {
+		return 0, err
+	}
+	units := make([]int64, len(c.tasks))
+	for i, t := range c.tasks {
+		units[i] = t.UnitKey
+	}
+	if c.exposures, err = m.exposures(ctx, c.run.Detector, units); err != nil {
+		return 0, err
+	}
+	c.findings, err = m.findings(ctx, condition.FindingFilter{
+		Product: c.run.Campaign.Product, Detector: c.run.Detector.Name, Version: c.run.Detector.Version, From: c.from, To: c.to,
+	})
+	return len(c.tasks) + len(c.exposures) + len(c.findings), err
+}

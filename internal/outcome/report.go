@@ -1,0 +1,186 @@
+package outcome
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"fettle.dev/fettle/internal/campaign"
+	"fettle.dev/fettle/internal/condition"
+	"fettle.dev/fettle/internal/fault"
+)
+
+// Report is a campaign's report as of now, or as frozen when it ended.
+func (m *Manager) Report(ctx context.Context, name string) (Report, error) {
+	r, err := m.cfg.Runs.Campaign(ctx, name)
+	if err != nil {
+		return Report{}, err
+	}
+	if r.State == campaign.Draft {
+		return Report{}, fault.New(fault.Conflict, "campaign %s has not started: there is nothing to report", name)
+	}
+	rec, err := m.record(ctx, r.ID)
+	if err != nil {
+		return Report{}, err
+	}
+	if !r.Open() && rec.Report != nil {
+		return *rec.Report, nil
+	}
+	return m.report(ctx, &r, &rec)
+}
+
+// Status is where each gate of a campaign stands now, and its effect.
+func (m *Manager) Status(ctx context.Context, name string) (Record, error) {
+	r, err := m.cfg.Runs.Campaign(ctx, name)
+	if err != nil {
+		return Record{}, err
+	}
+	rec, err := m.record(ctx, r.ID)
+	if err != nil {
+		return Record{}, err
+	}
+	counts, err := m.cfg.Runs.CountTasks(ctx, r.ID)
+	if err != nil {
+		return Record{}, err
+	}
+	rec.Gates = gates(&r, &rec, counts, m.cfg.Clock.Now())
+	return rec, nil
+}
+
+// gates is the status of every gate: decided ones as they were decided, the
+// open wave's as it stands.
+func gates(r *campaign.Run, rec *Record, counts []campaign.Count, now time.Time) []GateStatus {
+	out := make([]GateStatus, len(r.Campaign.Waves))
+	for w := range out {
+		out[w] = GateStatus{Wave: w, State: GateWaiting, Why: "the wave is not open"}
+	}
+	for _, g := range rec.Gates {
+		if g.Wave < len(out) {
+			out[g.Wave] = g
+		}
+	}
+	if r.State == campaign.Running {
+		out[r.WaveOpen], _ = decide(r, counts, now)
+	}
+	return out
+}
+
+// freeze keeps the report of a campaign that has ended.
+func (m *Manager) freeze(ctx context.Context, r *campaign.Run, w *watch) error {
+	rec, err := m.record(ctx, r.ID)
+	if err != nil {
+		return err
+	}
+	if rec.Report == nil && !r.StartedAt.IsZero() {
+		report, err := m.report(ctx, r, &rec)
+		if err != nil {
+			return err
+		}
+		rec.Report, rec.At = &report, report.At
+		if err := m.cfg.Store.PutRecord(ctx, rec); err != nil {
+			return err
+		}
+	}
+	w.frozen, w.masks = true, nil
+	return nil
+}
+
+func (m *Manager) report(ctx context.Context, r *campaign.Run, rec *Record) (Report, error) {
+	tasks, err := m.cfg.Runs.Tasks(ctx, campaign.TaskFilter{CampaignID: r.ID, Wave: -1})
+	if err != nil {
+		return Report{}, fmt.Errorf("report of campaign %s: %w", r.Campaign.Name, err)
+	}
+	findings, err := m.findings(ctx, condition.FindingFilter{Product: r.Campaign.Product, Detector: r.Detector.Name, To: r.StartedAt})
+	if err != nil {
+		return Report{}, fmt.Errorf("report of campaign %s: %w", r.Campaign.Name, err)
+	}
+	counts, err := m.cfg.Runs.CountTasks(ctx, r.ID)
+	if err != nil {
+		return Report{}, fmt.Errorf("report of campaign %s: %w", r.Campaign.Name, err)
+	}
+	now := m.cfg.Clock.Now()
+	return write(r, rec, tasks, findings, counts, now), nil
+}
+
+// write makes the report of a campaign's tasks and of the findings that were
+// there when it started.
+func write(r *campaign.Run, rec *Record, tasks []campaign.Task, findings []condition.Finding, counts []campaign.Count, now time.Time) Report {
+	out := Report{Campaign: r.Campaign.Name, Title: title(r.Campaign.Title), At: now, Effect: rec.effect()}
+	status := gates(r, rec, counts, now)
+	for w, wave := range r.Campaign.Waves {
+		wr := WaveReport{Name: wave.Name, Gate: status[w].State + ": " + status[w].Why}
+		if w < len(r.WaveOpened) {
+			wr.OpenedAt = r.WaveOpened[w]
+		}
+		out.ByWave = append(out.ByWave, wr)
+	}
+	earliest := map[string]condition.Finding{}
+	for _, f := range findings {
+		if e, ok := earliest[f.UnitID]; !ok || f.SeenAt.Before(e.SeenAt) {
+			earliest[f.UnitID] = f
+		}
+	}
+	var toFinding, toVerified []float64
+	for i := range tasks {
+		t := &tasks[i]
+		out.count(t)
+		if f, ok := earliest[t.UnitID]; ok {
+			toFinding = append(toFinding, f.SeenAt.Sub(f.Onset).Seconds())
+		}
+		if t.State == campaign.Verified && !t.FoundAt.IsZero() {
+			toVerified = append(toVerified, t.EndedAt.Sub(t.FoundAt).Seconds())
+		}
+	}
+	out.OnsetToFindingP50, out.FindingToVerifiedP50 = median(toFinding), median(toVerified)
+	return out
+}
+
+func (r *Report) count(t *campaign.Task) {
+	w := &r.ByWave[t.Wave]
+	add := func(yes bool, n ...*int) {
+		for _, p := range n {
+			if yes {
+				*p++
+			}
+		}
+	}
+	add(true, &r.Involved, &w.Units)
+	add(!t.OfferedAt.IsZero(), &r.Offered)
+	add(!t.StartedAt.IsZero(), &r.Started)
+	add(!t.ClaimedAt.IsZero(), &r.Claimed)
+	add(!t.InstalledAt.IsZero(), &r.Installed, &w.Installed)
+	add(t.State == campaign.Verified, &r.Verified, &w.Verified)
+	add(t.State == campaign.Relapsed, &r.Relapsed, &w.Relapsed)
+	add(t.State == campaign.Unjudged, &r.NotJudgeable)
+	add(t.State == campaign.Verifying, &r.NotExposed)
+	add(t.State == campaign.Declined, &r.Declined)
+	add(t.State == campaign.FailedTask, &r.Failed, &w.Failed)
+	add(t.State == campaign.Unreachable, &r.Unreachable)
+}
+
+// title is the English one, or the first by language.
+func title(words map[string]string) string {
+	if s, ok := words["en"]; ok {
+		return s
+	}
+	langs := make([]string, 0, len(words))
+	for l := range words {
+		langs = append(langs, l)
+	}
+	if len(langs) == 0 {
+		return ""
+	}
+	return words[slices.Min(langs)]
+}
+
+func median(v []float64) Seconds {
+	if len(v) == 0 {
+		return 0
+	}
+	slices.Sort(v)
+	if n := len(v); n%2 == 0 {
+		return Seconds((v[n/2-1] + v[n/2]) / 2)
+	}
+	return Seconds(v[len(v)/2])
+}
