@@ -1,0 +1,220 @@
+package duckdb
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+
+	"fettle.dev/fettle/internal/telemetry"
+)
+
+// A sample is known by unit, signal, event time and sequence number. Nearly
+// every sample is newer than all that its unit has sent, so the newest few
+// rows of each unit are kept in memory; older ones are looked up, all those of
+// one Append in one query.
+
+// keepRecent is how many rows of a unit are kept in memory.
+const keepRecent = 8
+
+// recent knows the rows of one unit with event times after floor.
+type recent struct {
+	floor int64
+	rows  []recentRow // by event time, ascending
+}
+
+type recentRow struct {
+	event, sequence int64
+	mask            mask
+}
+
+// row finds what is stored of a row, which must be after the floor, and makes
+// room for it when nothing is.
+func (r *recent) row(event, sequence int64) *mask {
+	i := len(r.rows)
+	if i > 0 && r.rows[i-1].event >= event {
+		i = sort.Search(len(r.rows), func(i int) bool { return r.rows[i].event >= event })
+		for ; i < len(r.rows) && r.rows[i].event == event; i++ {
+			if r.rows[i].sequence == sequence {
+				return &r.rows[i].mask
+			}
+		}
+	}
+	r.rows = slices.Insert(r.rows, i, recentRow{event: event, sequence: sequence})
+	return &r.rows[i].mask
+}
+
+// trim forgets the oldest rows, which are stored by now.
+func (r *recent) trim() {
+	if n := len(r.rows) - keepRecent; n > 0 {
+		r.floor = r.rows[n-1].event
+		// All rows of the floor's time go: some of them are gone.
+		for n < len(r.rows) && r.rows[n].event == r.floor {
+			n++
+		}
+		left := copy(r.rows, r.rows[n:])
+		clear(r.rows[left:])
+		r.rows = r.rows[:left]
+		if cap(r.rows) > 16*keepRecent {
+			r.rows = slices.Clone(r.rows)
+		}
+	}
+}
+
+// mask is a set of columns.
+type mask struct {
+	first uint64
+	more  []uint64
+}
+
+func (m *mask) has(i int) bool {
+	if i < 64 {
+		return m.first&(1<<i) != 0
+	}
+	i -= 64
+	return i/64 < len(m.more) && m.more[i/64]&(1<<(i%64)) != 0
+}
+
+func (m *mask) set(i int) {
+	if i < 64 {
+		m.first |= 1 << i
+		return
+	}
+	i -= 64
+	for i/64 >= len(m.more) {
+		m.more = append(m.more, 0)
+	}
+	m.more[i/64] |= 1 << (i % 64)
+}
+
+// sampleKey is what a row is known by within a product.
+type sampleKey struct{ unit, event, sequence int64 }
+
+// seen is the set of the row's columns that are stored already.
+func (p *appendingProduct) seen(r *telemetry.Row) *mask {
+	unit := p.unit(r.Unit)
+	if r.Event > unit.floor {
+		p.touched[unit] = struct{}{}
+		return unit.row(r.Event, r.Sequence)
+	}
+	key := sampleKey{r.Unit, r.Event, r.Sequence}
+	m := p.old[key]
+	if m == nil {
+		m = &mask{}
+		p.old[key] = m
+	}
+	return m
+}
+
+func (p *appendingProduct) unit(key int64) *recent {
+	u := p.units[key]
+	if u == nil {
+		u = &recent{floor: never}
+		p.units[key] = u
+	}
+	return u
+}
+
+// seen loads what is needed to tell duplicates among batches.
+func (a *appending) seen(ctx context.Context, c *sql.Conn, batches []telemetry.Sequenced) error {
+	for _, b := range batches {
+		if len(b.Batch.Rows) == 0 {
+			continue
+		}
+		p := a.product(b.Batch.Product)
+		if p.units == nil {
+			units, err := newest(ctx, c, p.product)
+			if err != nil {
+				return err
+			}
+			a.h.units[p.id], p.units = units, units
+		}
+		for i := range b.Batch.Rows {
+			r := &b.Batch.Rows[i]
+			if len(r.Values) > 0 && r.Event <= p.unit(r.Unit).floor {
+				p.old[sampleKey{r.Unit, r.Event, r.Sequence}] = &mask{}
+			}
+		}
+	}
+	for _, p := range a.products {
+		if err := p.lookUp(ctx, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// newest loads the newest event time of each unit; nothing before it is in
+// memory.
+func newest(ctx context.Context, c *sql.Conn, p *product) (map[int64]*recent, error) {
+	units := map[int64]*recent{}
+	err := each(ctx, c, "SELECT unit, max(event) FROM "+p.table+" GROUP BY unit", func(rows *sql.Rows) error {
+		var unit int64
+		r := &recent{}
+		err := rows.Scan(&unit, &r.floor)
+		units[unit] = r
+		return err
+	})
+	return units, err
+}
+
+// lookUp fills p.old with what is stored.
+func (p *appendingProduct) lookUp(ctx context.Context, c *sql.Conn) error {
+	if len(p.old) == 0 || len(p.columns) == 0 {
+		return nil
+	}
+	keys := make([]sampleKey, 0, len(p.old))
+	for key := range p.old {
+		keys = append(keys, key)
+	}
+	slices.SortFunc(keys, func(a, b sampleKey) int {
+		switch {
+		case a.event < b.event:
+			return -1
+		case a.event > b.event:
+			return 1
+		}
+		return 0
+	})
+	columns := make([]string, len(p.columns))
+	for i := range columns {
+		columns[i] = "r." + columnName(i) + " IS NOT NULL"
+	}
+	var key sampleKey
+	stored := make([]bool, len(columns))
+	into := []any{&key.unit, &key.event, &key.sequence}
+	for i := range stored {
+		into = append(into, &stored[i])
+	}
+	for some := range slices.Chunk(keys, 2000) { // in the order of time, so that few parts of the table are read
+		var values strings.Builder
+		for i, k := range some {
+			if i > 0 {
+				values.WriteByte(',')
+			}
+			fmt.Fprintf(&values, "(%s,%s,%s)", bigint(k.unit), bigint(k.event), bigint(k.sequence))
+		}
+		query := fmt.Sprintf("SELECT r.unit, r.event, r.sequence, %s FROM %s r JOIN (VALUES %s) k(unit, event, sequence) ON r.unit = k.unit AND r.event = k.event AND r.sequence = k.sequence WHERE r.event >= %s AND r.event <= %s",
+			strings.Join(columns, ", "), p.table, values.String(), bigint(some[0].event), bigint(some[len(some)-1].event))
+		err := each(ctx, c, query, func(rows *sql.Rows) error {
+			if err := rows.Scan(into...); err != nil {
+				return err
+			}
+			for i, is := range stored {
+				if is {
+					p.old[key].set(i)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bigint writes a number as SQL takes it, the smallest one included.
+func bigint(n int64) string { return fmt.Sprintf("'%d'::BIGINT", n) }

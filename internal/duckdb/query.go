@@ -1,0 +1,179 @@
+package duckdb
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+	"time"
+
+	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/telemetry"
+)
+
+// Latest is the newest value of each signal of a unit.
+func (h *History) Latest(ctx context.Context, product string, unit int64) (map[string]telemetry.Sample, error) {
+	latest := map[string]telemetry.Sample{}
+	p := h.product(product)
+	if p == nil || len(p.columns) == 0 {
+		return latest, nil
+	}
+	// Of values of the same time the one stored last counts: seq breaks ties.
+	list := make([]string, len(p.columns))
+	for i := range list {
+		v := columnName(i)
+		list[i] = fmt.Sprintf("arg_max({v: %s, t: event}, (event, seq, idx)) FILTER (%s IS NOT NULL)", v, v)
+	}
+	query := fmt.Sprintf("SELECT %s FROM %s WHERE unit = %s", strings.Join(list, ", "), p.table, bigint(unit))
+	err := h.use(ctx, func(c *sql.Conn) error {
+		found := make([]any, len(list))
+		into := make([]any, len(list))
+		for i := range found {
+			into[i] = &found[i]
+		}
+		if err := c.QueryRowContext(ctx, query).Scan(into...); err != nil {
+			return err
+		}
+		for i, f := range found {
+			pair, ok := f.(map[string]any)
+			if !ok {
+				continue
+			}
+			s := telemetry.Sample{At: time.UnixMilli(pair["t"].(int64)).UTC()}
+			switch v := pair["v"].(type) {
+			case float64:
+				s.Number = v
+			case string:
+				s.Text, s.IsText = v, true
+			}
+			// A signal whose type has changed has two columns.
+			name := p.columns[i].signal
+			if other, ok := latest[name]; !ok || !s.At.Before(other.At) {
+				latest[name] = s
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("latest values: %w", err)
+	}
+	return latest, nil
+}
+
+// Series is a unit's signal in [from, to), in at most buckets points; buckets
+// without values have none. A signal of texts has none at all. A zero from or
+// to is that of the unit's rows.
+func (h *History) Series(ctx context.Context, product string, unit int64, signal string, from, to time.Time, buckets int) ([]telemetry.Point, error) {
+	if buckets < 1 {
+		return nil, fault.New(fault.Invalid, "series: at least one bucket is needed, not %d", buckets)
+	}
+	p := h.product(product)
+	if p == nil {
+		return nil, nil
+	}
+	n, ok := p.number[signal]
+	if !ok {
+		return nil, nil
+	}
+	var points []telemetry.Point
+	err := h.use(ctx, func(c *sql.Conn) error {
+		first, last, err := bounds(ctx, c, p, unit, from, to)
+		if err != nil || last <= first {
+			return err
+		}
+		// Division by floats keeps spans of any length from overflowing.
+		width := max(int64((float64(last)-float64(first))/float64(buckets)), 1)
+		for float64(width)*float64(buckets) < float64(last)-float64(first) {
+			width++
+		}
+		query := fmt.Sprintf(`SELECT (event - %[1]d) // %[2]d AS bucket, min(%[3]s), max(%[3]s), avg(%[3]s), count(%[3]s)
+			FROM %[4]s WHERE unit = %[5]s AND event >= %[1]d AND event < %[6]d AND %[3]s IS NOT NULL GROUP BY bucket ORDER BY bucket`,
+			first, width, columnName(n), p.table, bigint(unit), last)
+		return each(ctx, c, query, func(rows *sql.Rows) error {
+			var bucket int64
+			var point telemetry.Point
+			err := rows.Scan(&bucket, &point.Min, &point.Max, &point.Mean, &point.Count)
+			point.At = time.UnixMilli(first + bucket*width).UTC()
+			points = append(points, point)
+			return err
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("series: %w", err)
+	}
+	return points, nil
+}
+
+// bounds gives a span of event times as [first, last).
+func bounds(ctx context.Context, c *sql.Conn, p *product, unit int64, from, to time.Time) (first, last int64, err error) {
+	if from.IsZero() || to.IsZero() {
+		query := fmt.Sprintf("SELECT coalesce(min(event), 0), coalesce(max(event) + 1, 0) FROM %s WHERE unit = %s", p.table, bigint(unit))
+		if err := c.QueryRowContext(ctx, query).Scan(&first, &last); err != nil {
+			return 0, 0, err
+		}
+	}
+	if !from.IsZero() {
+		first = ceilMilli(from)
+	}
+	if !to.IsZero() {
+		last = ceilMilli(to)
+	}
+	return first, last, nil
+}
+
+// Accounts is the accounting of units, nil: of all; units of which nothing was
+// ever acknowledged are left out.
+func (h *History) Accounts(ctx context.Context, units []int64) ([]telemetry.Account, error) {
+	accounts := []telemetry.Account{}
+	if units != nil && len(units) == 0 {
+		return accounts, nil
+	}
+	query := sumAccounts
+	if units != nil {
+		query += " WHERE unit IN (" + list(units) + ")"
+	}
+	err := h.use(ctx, func(c *sql.Conn) error {
+		return each(ctx, c, query+" GROUP BY unit ORDER BY unit", func(rows *sql.Rows) error {
+			var a telemetry.Account
+			err := rows.Scan(&a.Unit, &a.Stored, &a.NotConsented, &a.Undeclared, &a.Duplicate, &a.Invalid)
+			a.Acknowledged = a.Stored + a.NotConsented + a.Undeclared + a.Duplicate + a.Invalid
+			accounts = append(accounts, a)
+			return err
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("accounts: %w", err)
+	}
+	return accounts, nil
+}
+
+// Extent is the earliest and latest event time held of a product; zero times
+// when nothing is.
+func (h *History) Extent(ctx context.Context, product string) (from, to time.Time, err error) {
+	p := h.product(product)
+	if p == nil {
+		return time.Time{}, time.Time{}, nil
+	}
+	var first, last sql.NullInt64
+	err = h.use(ctx, func(c *sql.Conn) error {
+		return c.QueryRowContext(ctx, "SELECT min(event), max(event) FROM "+p.table).Scan(&first, &last)
+	})
+	if err != nil {
+		return time.Time{}, time.Time{}, fmt.Errorf("extent of history: %w", err)
+	}
+	if !first.Valid {
+		return time.Time{}, time.Time{}, nil
+	}
+	return time.UnixMilli(first.Int64).UTC(), time.UnixMilli(last.Int64).UTC(), nil
+}
+
+func list(units []int64) string {
+	var b strings.Builder
+	for i, u := range units {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(bigint(u))
+	}
+	return b.String()
+}
