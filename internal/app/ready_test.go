@@ -1,0 +1,56 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"fettle.dev/fettle/internal/fault"
+)
+
+func TestReadyNamesWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	ok := check{"records", func(context.Context) error { return nil }}
+	bad := check{"stream", func(context.Context) error { return errors.New("no space") }}
+
+	w := httptest.NewRecorder()
+	readyz([]check{ok}, []note{{"mail", "off"}})(w, httptest.NewRequest("GET", "/readyz", nil))
+	require.Equal(t, 200, w.Code)
+	require.JSONEq(t, `{"ready":true,"engines":{"records":"ok"},"notes":[{"name":"mail","note":"off"}]}`, w.Body.String())
+
+	w = httptest.NewRecorder()
+	readyz([]check{ok, bad}, nil)(w, httptest.NewRequest("GET", "/readyz", nil))
+	require.Equal(t, 503, w.Code)
+	require.Contains(t, w.Body.String(), "no space")
+}
+
+func TestOneProcessADataDirectory(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "lock")
+	release, err := lock(path)
+	require.NoError(t, err)
+	_, err = lock(path)
+	require.Equal(t, fault.Conflict, fault.KindOf(err))
+	release()
+	release, err = lock(path)
+	require.NoError(t, err)
+	release()
+}
+
+func TestSecretsAreForThisUserAlone(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "first-operator-link")
+	require.NoError(t, os.WriteFile(path, []byte("old"), 0o644))
+	require.NoError(t, writeSecret(path, "https://x/#secret"))
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+	raw, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, "https://x/#secret\n", string(raw))
+}
