@@ -1,0 +1,433 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"fettle.dev/fettle/internal/clock"
+	"fettle.dev/fettle/internal/fault"
+)
+
+// Role is whom a link or a session is for.
+type Role string
+
+// Operators run the service, owners decide for their units. Neither's
+// credentials open anything of the other's.
+const (
+	RoleOperator Role = "operator"
+	RoleOwner    Role = "owner"
+)
+
+// Scope is what an API token may do; each includes those before it.
+type Scope string
+
+// The scopes.
+const (
+	ScopeRead  Scope = "read"
+	ScopeWrite Scope = "write"
+	ScopeAdmin Scope = "admin"
+)
+
+var scopes = []Scope{ScopeRead, ScopeWrite, ScopeAdmin}
+
+// Includes reports whether s allows what needs other.
+func (s Scope) Includes(other Scope) bool {
+	have, want := slices.Index(scopes, s), slices.Index(scopes, other)
+	return want >= 0 && have >= want
+}
+
+// Prefixes of the secrets of people.
+const (
+	LinkPrefix     = "fel_" // one-time link
+	SessionPrefix  = "fes_" // cookie
+	APITokenPrefix = "fet_" // Bearer token of an operator's program
+)
+
+// Link signs someone in once. A link of the first operator has no subject.
+type Link struct {
+	Hash      string
+	Role      Role
+	Subject   string // id of the operator or owner
+	CreatedAt time.Time
+	ExpiresAt time.Time
+}
+
+// Session is someone signed in in a browser.
+type Session struct {
+	ID        string    `json:"id"`
+	Hash      string    `json:"-"`
+	Role      Role      `json:"role"`
+	Subject   string    `json:"subject"` // id of the operator or owner
+	Agent     string    `json:"agent,omitempty"`
+	CreatedAt time.Time `json:"createdAt"`
+	ExpiresAt time.Time `json:"expiresAt"`
+}
+
+// APIToken lets a program act for an operator.
+type APIToken struct {
+	ID         string    `json:"id"`
+	Hash       string    `json:"-"`
+	Name       string    `json:"name"`
+	Scope      Scope     `json:"scope" enum:"read,write,admin"`
+	OperatorID string    `json:"operatorId"`
+	CreatedAt  time.Time `json:"createdAt"`
+	ExpiresAt  time.Time `json:"expiresAt"`
+	LastUsedAt time.Time `json:"lastUsedAt,omitzero"` // to the hour
+}
+
+// AccessStore keeps operators and what people sign in with; of secrets only
+// hashes. A missing thing is a fault.NotFound.
+type AccessStore interface {
+	AddOperator(ctx context.Context, o Operator) error // fault.Conflict when the email is taken
+	Operator(ctx context.Context, id string) (Operator, error)
+	OperatorByEmail(ctx context.Context, email string) (Operator, error)
+	Operators(ctx context.Context) ([]Operator, error) // oldest first
+
+	AddLink(ctx context.Context, l Link) error
+	// UseLink takes away the link, so that it is found by one caller only.
+	UseLink(ctx context.Context, role Role, hash string) (Link, error)
+	// DropLinks takes away all links of a role; subject "" means all, else that subject's.
+	DropLinks(ctx context.Context, role Role, subject string) error
+
+	AddSession(ctx context.Context, s Session) error
+	SessionByHash(ctx context.Context, role Role, hash string) (Session, error)
+	Sessions(ctx context.Context, role Role, subject string) ([]Session, error) // newest first
+	// DropSession ends one session of a subject; id "" means all, and subject "" all of the role.
+	DropSession(ctx context.Context, role Role, subject, id string) error
+
+	AddAPIToken(ctx context.Context, t APIToken) error
+	APITokenByHash(ctx context.Context, hash string) (APIToken, error)
+	APITokens(ctx context.Context) ([]APIToken, error) // newest first
+	TouchAPIToken(ctx context.Context, id string, at time.Time) error
+	DropAPIToken(ctx context.Context, id string) error
+
+	// DropExpired removes links, sessions and tokens that expired before a time.
+	DropExpired(ctx context.Context, before time.Time) error
+}
+
+// LinkSender tells someone the secret of a sign-in link by mail.
+type LinkSender interface {
+	SendLink(ctx context.Context, l Link, email, locale, secret string) error
+}
+
+// AccessConfig says how long credentials live and how often links may be asked
+// for. Zero values mean the defaults.
+type AccessConfig struct {
+	LinkLife        time.Duration // 15 minutes
+	OperatorSession time.Duration // 12 hours
+	OwnerSession    time.Duration // 30 days
+	TokenLife       time.Duration // 90 days, where no expiry is asked for
+	LinksPerEmail   int           // an hour: 5
+	LinksPerAddress int           // an hour: 60
+	OperatorEmail   string        // of the first operator: operator@localhost
+	Links           LinkSender    // nil: no mail, so no links by mail
+}
+
+// MaxTokenLife bounds the life of an API token.
+const MaxTokenLife = 366 * 24 * time.Hour
+
+// Access lets operators and owners in.
+type Access struct {
+	store  AccessStore
+	owners Store
+	tx     Transactor
+	clock  clock.Clock
+	ids    clock.IDs
+	log    *slog.Logger
+	conf   AccessConfig
+	emails *limiter
+	from   *limiter
+}
+
+// NewAccess makes the service. Give it the machine's clock, never a scaled
+// one: links and sessions live in the time of the people who use them.
+func NewAccess(store AccessStore, owners Store, tx Transactor, c clock.Clock, ids clock.IDs, log *slog.Logger, conf AccessConfig) *Access {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	def(&conf.LinkLife, 15*time.Minute)
+	def(&conf.OperatorSession, 12*time.Hour)
+	def(&conf.OwnerSession, 30*24*time.Hour)
+	def(&conf.TokenLife, 90*24*time.Hour)
+	if conf.LinksPerEmail == 0 {
+		conf.LinksPerEmail = 5
+	}
+	if conf.LinksPerAddress == 0 {
+		conf.LinksPerAddress = 60
+	}
+	if conf.OperatorEmail == "" {
+		conf.OperatorEmail = "operator@localhost"
+	}
+	conf.OperatorEmail = CanonicalEmail(conf.OperatorEmail)
+	return &Access{
+		store: store, owners: owners, tx: tx, clock: c, ids: ids, log: log, conf: conf,
+		emails: newLimiter(conf.LinksPerEmail, time.Hour), from: newLimiter(conf.LinksPerAddress, time.Hour),
+	}
+}
+
+// MailAvailable reports whether links can be asked for by mail.
+func (a *Access) MailAvailable() bool { return a.conf.Links != nil }
+
+// Bootstrap makes the first operator's one-time link, while there is no
+// operator; created is false otherwise. A new call voids the link of the one
+// before: call it again before LinkLife is over, as long as it creates.
+func (a *Access) Bootstrap(ctx context.Context) (secret string, created bool, err error) {
+	err = a.tx.InTx(ctx, func(ctx context.Context) error {
+		all, err := a.store.Operators(ctx)
+		if err != nil || len(all) > 0 {
+			return err
+		}
+		if err := a.store.DropLinks(ctx, RoleOperator, ""); err != nil {
+			return err
+		}
+		created = true
+		secret, err = a.newLink(ctx, RoleOperator, "")
+		return err
+	})
+	if err != nil {
+		return "", false, fmt.Errorf("make the first operator's link: %w", err)
+	}
+	return secret, created, nil
+}
+
+// Reset ends every operator's sessions and links and makes a one-time link for
+// the first operator. API tokens stay: they are listed, and revoked one by one.
+func (a *Access) Reset(ctx context.Context) (secret string, err error) {
+	err = a.tx.InTx(ctx, func(ctx context.Context) error {
+		if err := a.store.DropSession(ctx, RoleOperator, "", ""); err != nil {
+			return err
+		}
+		if err := a.store.DropLinks(ctx, RoleOperator, ""); err != nil {
+			return err
+		}
+		all, err := a.store.Operators(ctx)
+		if err != nil {
+			return err
+		}
+		subject := ""
+		if len(all) > 0 {
+			subject = all[0].ID
+		}
+		secret, err = a.newLink(ctx, RoleOperator, subject)
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("reset operators' access: %w", err)
+	}
+	a.log.WarnContext(ctx, "operators' sessions and links were reset")
+	return secret, nil
+}
+
+func (a *Access) newLink(ctx context.Context, role Role, subject string) (string, error) {
+	secret, now := NewSecret(LinkPrefix), a.clock.Now()
+	return secret, a.store.AddLink(ctx, Link{
+		Hash: SecretHash(secret), Role: role, Subject: subject, CreatedAt: now, ExpiresAt: now.Add(a.conf.LinkLife),
+	})
+}
+
+// RequestLink mails a sign-in link to an operator or owner. Whether the email
+// is known cannot be told from the answer. It is fault.Unavailable without
+// mail, and when one address asks too often.
+func (a *Access) RequestLink(ctx context.Context, role Role, email, remoteAddr string) error {
+	if a.conf.Links == nil {
+		return fault.New(fault.Unavailable, "signing in by mail is off: this server has no mail server configured")
+	}
+	email, now := CanonicalEmail(email), a.clock.Now()
+	if !a.from.allow(remoteAddr, now) {
+		return fault.New(fault.Unavailable, "too many sign-in links were asked for from this address: try again in some minutes")
+	}
+	if !ValidEmail(email) || !a.emails.allow(string(role)+" "+email, now) {
+		return nil
+	}
+	subject, locale, err := a.subject(ctx, role, email)
+	if fault.KindOf(err) == fault.NotFound {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("sign-in link: %w", err)
+	}
+	err = a.tx.InTx(ctx, func(ctx context.Context) error {
+		secret, err := a.newLink(ctx, role, subject)
+		if err != nil {
+			return err
+		}
+		l := Link{Hash: SecretHash(secret), Role: role, Subject: subject, CreatedAt: now, ExpiresAt: now.Add(a.conf.LinkLife)}
+		return a.conf.Links.SendLink(ctx, l, email, locale, secret)
+	})
+	if err != nil {
+		return fmt.Errorf("sign-in link: %w", err)
+	}
+	return nil
+}
+
+func (a *Access) subject(ctx context.Context, role Role, email string) (id, locale string, err error) {
+	if role == RoleOwner {
+		o, err := a.owners.OwnerByEmail(ctx, email)
+		return o.ID, o.Locale, err
+	}
+	o, err := a.store.OperatorByEmail(ctx, email)
+	return o.ID, "en", err
+}
+
+// SignIn uses up a link and opens a session; secret is the cookie's value.
+func (a *Access) SignIn(ctx context.Context, role Role, link, agent string) (s Session, secret string, err error) {
+	refused := fault.New(fault.Denied, "this sign-in link is not valid any more: links work once and for %d minutes, ask for a new one", int(a.conf.LinkLife/time.Minute))
+	if !strings.HasPrefix(link, LinkPrefix) {
+		return Session{}, "", refused
+	}
+	err = a.tx.InTx(ctx, func(ctx context.Context) error {
+		l, err := a.store.UseLink(ctx, role, SecretHash(link))
+		if fault.KindOf(err) == fault.NotFound {
+			return refused
+		}
+		if err != nil {
+			return err
+		}
+		now := a.clock.Now()
+		if !now.Before(l.ExpiresAt) {
+			return refused
+		}
+		if l.Subject == "" {
+			o := Operator{ID: a.ids.ID(), Email: a.conf.OperatorEmail, Role: "admin"}
+			if err := a.store.AddOperator(ctx, o); err != nil {
+				return err
+			}
+			l.Subject = o.ID
+		}
+		life := a.conf.OperatorSession
+		if role == RoleOwner {
+			life = a.conf.OwnerSession
+		}
+		secret = NewSecret(SessionPrefix)
+		s = Session{
+			ID: a.ids.ID(), Hash: SecretHash(secret), Role: role, Subject: l.Subject,
+			Agent: cut(agent, 200), CreatedAt: now, ExpiresAt: now.Add(life),
+		}
+		return a.store.AddSession(ctx, s)
+	})
+	if err != nil {
+		return Session{}, "", fmt.Errorf("sign in: %w", err)
+	}
+	return s, secret, nil
+}
+
+func cut(s string, most int) string {
+	if len(s) > most {
+		s = s[:most]
+	}
+	return strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", ""), "")
+}
+
+// Session finds who a cookie's value stands for; fault.Denied when it is not
+// known, of the other role, or expired.
+func (a *Access) Session(ctx context.Context, role Role, secret string) (Session, error) {
+	refused := fault.New(fault.Denied, "not signed in, or the session is over")
+	if !strings.HasPrefix(secret, SessionPrefix) {
+		return Session{}, refused
+	}
+	s, err := a.store.SessionByHash(ctx, role, SecretHash(secret))
+	if fault.KindOf(err) == fault.NotFound {
+		return Session{}, refused
+	}
+	if err != nil {
+		return Session{}, fmt.Errorf("session: %w", err)
+	}
+	if !a.clock.Now().Before(s.ExpiresAt) {
+		return Session{}, refused
+	}
+	return s, nil
+}
+
+// Sessions lists a person's open sessions, newest first.
+func (a *Access) Sessions(ctx context.Context, role Role, subject string) ([]Session, error) {
+	all, err := a.store.Sessions(ctx, role, subject)
+	now := a.clock.Now()
+	return slices.DeleteFunc(all, func(s Session) bool { return !now.Before(s.ExpiresAt) }), err
+}
+
+// EndSession signs a person out of one session.
+func (a *Access) EndSession(ctx context.Context, role Role, subject, id string) error {
+	if subject == "" || id == "" {
+		return fault.New(fault.NotFound, "no such session")
+	}
+	return a.store.DropSession(ctx, role, subject, id)
+}
+
+// CreateAPIToken makes a token for an operator's program; secret is shown
+// once. A zero expires means the default life.
+func (a *Access) CreateAPIToken(ctx context.Context, operatorID, name string, scope Scope, expires time.Time) (t APIToken, secret string, err error) {
+	now := a.clock.Now()
+	if expires.IsZero() {
+		expires = now.Add(a.conf.TokenLife)
+	}
+	var m mistakes
+	if strings.TrimSpace(name) == "" || len(name) > 100 {
+		m.add("name", "what the token is for, in at most 100 bytes", name)
+	}
+	if !slices.Contains(scopes, scope) {
+		m.add("scope", "read, write or admin", string(scope))
+	}
+	if !expires.After(now) || expires.Sub(now) > MaxTokenLife {
+		m.add("expires", "a time to come, at most 366 days from now", expires.Format(time.RFC3339))
+	}
+	if err := fault.Fields("API token", m); err != nil {
+		return APIToken{}, "", err
+	}
+	secret = NewSecret(APITokenPrefix)
+	t = APIToken{ID: a.ids.ID(), Hash: SecretHash(secret), Name: name, Scope: scope, OperatorID: operatorID, CreatedAt: now, ExpiresAt: expires.UTC()}
+	if err := a.store.AddAPIToken(ctx, t); err != nil {
+		return APIToken{}, "", fmt.Errorf("create API token: %w", err)
+	}
+	return t, secret, nil
+}
+
+// APIToken finds the token a secret stands for; fault.Denied when it is not
+// known, revoked or expired.
+func (a *Access) APIToken(ctx context.Context, secret string) (APIToken, error) {
+	refused := fault.New(fault.Denied, "this API token is not known, revoked or expired")
+	if !strings.HasPrefix(secret, APITokenPrefix) {
+		return APIToken{}, refused
+	}
+	t, err := a.store.APITokenByHash(ctx, SecretHash(secret))
+	if fault.KindOf(err) == fault.NotFound {
+		return APIToken{}, refused
+	}
+	if err != nil {
+		return APIToken{}, fmt.Errorf("API token: %w", err)
+	}
+	now := a.clock.Now()
+	if !now.Before(t.ExpiresAt) {
+		return APIToken{}, refused
+	}
+	if now.Sub(t.LastUsedAt) >= time.Hour {
+		t.LastUsedAt = now
+		if err := a.store.TouchAPIToken(ctx, t.ID, now); err != nil {
+			return APIToken{}, fmt.Errorf("API token: %w", err)
+		}
+	}
+	return t, nil
+}
+
+// APITokens lists all tokens, expired ones too, newest first.
+func (a *Access) APITokens(ctx context.Context) ([]APIToken, error) { return a.store.APITokens(ctx) }
+
+// RevokeAPIToken ends a token.
+func (a *Access) RevokeAPIToken(ctx context.Context, id string) error {
+	return a.store.DropAPIToken(ctx, id)
+}
+
+// Operator finds an operator by id.
+func (a *Access) Operator(ctx context.Context, id string) (Operator, error) {
+	return a.store.Operator(ctx, id)
+}
+
+// Clean removes what expired more than a week ago; call it now and then.
+func (a *Access) Clean(ctx context.Context) error {
+	return a.store.DropExpired(ctx, a.clock.Now().Add(-7*24*time.Hour))
+}
