@@ -57,6 +57,15 @@ func (m Mask) PermitsUse(p *fleet.Product, s fleet.Signal, purpose string) bool 
 	return false
 }
 
+// Change is a unit whose choices changed, with its mask as it is now.
+type Change struct {
+	UnitID  string
+	Key     int64
+	Product string
+	Mask    Mask
+	Changes int64 // counts the unit's changes since it was last told
+}
+
 // Store keeps choices.
 type Store interface {
 	AddChoices(ctx context.Context, c []Choice) error
@@ -66,4 +75,11 @@ type Store interface {
 	Masks(ctx context.Context, product string) (map[string]Mask, error)
 	// Choices is a unit's history, oldest first.
 	Choices(ctx context.Context, unitID string) ([]Choice, error)
+	// Permits says for every unit of a product, by key, whether the owner gave a purpose.
+	Permits(ctx context.Context, product, purpose string) (map[int64]bool, error)
+
+	// Untold are units whose mask changed since it was last told, at most limit.
+	Untold(ctx context.Context, limit int) ([]Change, error)
+	// Told forgets them, but those that changed meanwhile.
+	Told(ctx context.Context, told []Change) error
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
+	"strings"
 
 	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/fault"
@@ -20,8 +22,13 @@ func (s consentStore) AddChoices(ctx context.Context, choices []consent.Choice) 
 	}
 	type key struct{ unit, purpose string }
 	latest := make(map[key]int, len(choices)) // place in mask
-	var mask, all [][]any
+	changed := make(map[string]bool, len(choices))
+	var mask, all, units [][]any
 	for _, c := range choices {
+		if !changed[c.UnitID] {
+			changed[c.UnitID] = true
+			units = append(units, []any{c.UnitID, 1})
+		}
 		all = append(all, []any{c.ID, c.UnitID, c.Purpose, c.Given, millis(c.At), c.Notice, c.By})
 		k, row := key{c.UnitID, c.Purpose}, []any{c.UnitID, c.Purpose, c.Given}
 		if i, ok := latest[k]; ok {
@@ -34,6 +41,11 @@ func (s consentStore) AddChoices(ctx context.Context, choices []consent.Choice) 
 	err := s.db.InTx(ctx, func(ctx context.Context) error {
 		err := s.db.insertRows(ctx, `INSERT INTO consent_mask (unit_id, purpose, given)`,
 			` ON CONFLICT (unit_id, purpose) DO UPDATE SET given = excluded.given`, mask)
+		if err != nil {
+			return err
+		}
+		err = s.db.insertRows(ctx, `INSERT INTO consent_untold (unit_id, changes)`,
+			` ON CONFLICT (unit_id) DO UPDATE SET changes = consent_untold.changes + 1`, units)
 		if err != nil {
 			return err
 		}
@@ -102,4 +114,70 @@ func (s consentStore) Choices(ctx context.Context, unitID string) ([]consent.Cho
 		return nil, fmt.Errorf("choices of unit %s: %w", unitID, err)
 	}
 	return out, nil
+}
+
+func (s consentStore) Permits(ctx context.Context, product, purpose string) (map[int64]bool, error) {
+	rows, err := s.db.query(ctx, `SELECT u.unit_key, m.given FROM fleet_unit u
+		LEFT JOIN consent_mask m ON m.unit_id = u.id AND m.purpose = ? WHERE u.product = ?`, purpose, product)
+	if err != nil {
+		return nil, fmt.Errorf("who permits %s: %w", purpose, err)
+	}
+	defer rows.Close()
+	all := map[int64]bool{}
+	for rows.Next() {
+		var key int64
+		var given sql.NullBool
+		if err := rows.Scan(&key, &given); err != nil {
+			return nil, fmt.Errorf("who permits %s: %w", purpose, err)
+		}
+		all[key] = given.Bool
+	}
+	return all, rows.Err()
+}
+
+func (s consentStore) Untold(ctx context.Context, limit int) ([]consent.Change, error) {
+	rows, err := s.db.query(ctx, `SELECT u.id, u.unit_key, u.product, t.changes, m.purpose, m.given
+		FROM (SELECT unit_id, changes FROM consent_untold ORDER BY unit_id LIMIT ?) t
+		JOIN fleet_unit u ON u.id = t.unit_id LEFT JOIN consent_mask m ON m.unit_id = u.id ORDER BY u.id`, limit)
+	if err != nil {
+		return nil, fmt.Errorf("untold choices: %w", err)
+	}
+	defer rows.Close()
+	var out []consent.Change
+	for rows.Next() {
+		var c consent.Change
+		var purpose sql.NullString
+		var given sql.NullBool
+		if err := rows.Scan(&c.UnitID, &c.Key, &c.Product, &c.Changes, &purpose, &given); err != nil {
+			return nil, fmt.Errorf("untold choices: %w", err)
+		}
+		if n := len(out); n == 0 || out[n-1].UnitID != c.UnitID {
+			c.Mask = consent.Mask{}
+			out = append(out, c)
+		}
+		if purpose.Valid {
+			out[len(out)-1].Mask[purpose.String] = given.Bool
+		}
+	}
+	return out, rows.Err()
+}
+
+func (s consentStore) Told(ctx context.Context, told []consent.Change) error {
+	err := s.db.InTx(ctx, func(ctx context.Context) error {
+		for part := range slices.Chunk(told, maxParameters/2) {
+			args := make([]any, 0, 2*len(part))
+			for _, c := range part {
+				args = append(args, c.UnitID, c.Changes)
+			}
+			pairs := strings.TrimSuffix(strings.Repeat("(CAST(? AS TEXT),CAST(? AS BIGINT)),", len(part)), ",")
+			if _, err := s.db.exec(ctx, `DELETE FROM consent_untold WHERE (unit_id, changes) IN (VALUES `+pairs+`)`, args...); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("told choices: %w", err)
+	}
+	return nil
 }

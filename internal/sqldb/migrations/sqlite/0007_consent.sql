@@ -18,7 +18,14 @@ CREATE TABLE consent_mask (
   given   BOOLEAN NOT NULL,
   PRIMARY KEY (unit_id, purpose)
 );
+-- Units whose change of mask was not yet told to those who act on it: written
+-- with the choice, removed when told, so that a crash between loses nothing.
+CREATE TABLE consent_untold (
+  unit_id TEXT PRIMARY KEY REFERENCES fleet_unit (id) ON DELETE CASCADE,
+  changes BIGINT NOT NULL
+);
 
 -- +goose Down
+DROP TABLE consent_untold;
 DROP TABLE consent_mask;
 DROP TABLE consent_choice;
