@@ -214,8 +214,9 @@ func (c *conn) send(add func([]byte) []byte) {
 	c.startWriter()
 }
 
-// packet reads the next packet. The body is valid until free is called.
-func (c *conn) packet(limit int, idle time.Duration) (h header, body []byte, free func(), err error) {
+// packet reads the next packet: it may begin within idle (0: at any time) and
+// must be whole within rest. The body is valid until free is called.
+func (c *conn) packet(limit int, idle, rest time.Duration) (h header, body []byte, free func(), err error) {
 	free = func() {}
 	if c.r.Buffered() < maxHeader { // else the header is read without waiting
 		var at time.Time // none
@@ -233,7 +234,7 @@ func (c *conn) packet(limit int, idle time.Duration) (h header, body []byte, fre
 		return h, nil, free, err
 	}
 	if h.length > c.r.Buffered() {
-		if err := c.nc.SetReadDeadline(deadline(bodyTimeout)); err != nil {
+		if err := c.nc.SetReadDeadline(deadline(rest)); err != nil {
 			return h, nil, free, err
 		}
 		if c.ended.Load() {
@@ -258,7 +259,7 @@ var largeBodies = sync.Pool{New: func() any { return new([]byte) }}
 // read handles packets until the connection ends.
 func (c *conn) read() error {
 	for {
-		h, body, free, err := c.packet(c.srv.cfg.MaxPacket, c.keepAlive)
+		h, body, free, err := c.packet(c.srv.cfg.MaxPacket, c.keepAlive, bodyTimeout)
 		if err == nil {
 			err = c.handle(h, body)
 			free()

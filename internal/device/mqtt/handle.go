@@ -41,7 +41,7 @@ func (c *conn) handshake() error {
 			return err
 		}
 	}
-	h, body, free, err := c.packet(maxConnect, limit)
+	h, body, free, err := c.packet(maxConnect, limit, limit)
 	if err != nil {
 		return err
 	}
