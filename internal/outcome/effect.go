@@ -15,8 +15,9 @@ const significance = 0.05
 type comparison struct {
 	run       *campaign.Run
 	tasks     []campaign.Task
-	exposures []condition.Exposure
-	findings  []condition.Finding // of the frozen detector, overlapping the window
+	exposures []condition.Exposure // under the frozen detector
+	judgedAt  map[int64]time.Time  // receive time of the newest row that was judged
+	findings  []condition.Finding  // of the frozen detector, overlapping the window
 	from, to  time.Time
 }
 
@@ -28,10 +29,11 @@ type comparison struct {
 // the others, and units that were ill get better by themselves. Drawing lots
 // is what makes the arms alike; the same dates take away weather and season.
 //
-// A unit is judged where the detector judged data of it in the window: its
-// newest judged row is not older than the window's start. That is an
-// approximation of "enough exposure in the window", the same for both arms;
-// it leaves out units that are silent or without consent. A unit that is
+// A unit is judged where the detector watches it and data of it was judged in
+// the window: its newest judged row is not older than the window's start. That is an
+// approximation of "enough exposure in the window", the same for both arms
+// (a version report does not reset it); it leaves out units that are silent or
+// without consent. A unit that is
 // judged has breached if a finding overlaps the window, in treated units also
 // before the remedy was installed: that makes the effect look smaller than it
 // is, never larger.
@@ -39,7 +41,7 @@ func (c comparison) effect(minJudged int) Effect {
 	e := Effect{Verdict: NoComparison, From: c.from, To: c.to}
 	seen := make(map[int64]bool, len(c.exposures))
 	for _, x := range c.exposures {
-		if !x.LastAt.Before(c.from) {
+		if at, ok := c.judgedAt[x.UnitKey]; ok && !at.Before(c.from) {
 			seen[x.UnitKey] = true
 		}
 	}

@@ -38,6 +38,7 @@ type Conditions interface {
 	Detector(ctx context.Context, name string, version int) (condition.Detector, error)
 	Findings(ctx context.Context, f condition.FindingFilter) ([]condition.Finding, error)
 	Exposures(ctx context.Context, d condition.Ref, units []int64) ([]condition.Exposure, error)
+	JudgedAt(ctx context.Context, product string, units []int64) (map[int64]time.Time, error)
 }
 
 // Consents is what is asked of the owners' choices; consent.Store does.
@@ -358,6 +359,12 @@ func (m *Manager) load(ctx context.Context, c *comparison) (rows int, err error)
 		units[i] = t.UnitKey
 	}
 	if c.exposures, err = m.exposures(ctx, c.run.Detector, units); err != nil {
+		return 0, err
+	}
+	if len(units) > manyUnits {
+		units = nil
+	}
+	if c.judgedAt, err = m.cfg.Condition.JudgedAt(ctx, c.run.Campaign.Product, units); err != nil {
 		return 0, err
 	}
 	c.findings, err = m.findings(ctx, condition.FindingFilter{

@@ -1,0 +1,550 @@
+package campaign_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"fettle.dev/fettle/internal/campaign"
+	"fettle.dev/fettle/internal/campaign/campaigntest"
+	"fettle.dev/fettle/internal/cohort"
+	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/sqldb"
+	"fettle.dev/fettle/internal/sqldb/sqldbtest"
+	"fettle.dev/fettle/internal/update"
+)
+
+func TestAnUpdateFromOfferToVerified(t *testing.T) {
+	t.Parallel()
+	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		w := campaigntest.New(t, db, 10)
+		run := w.Started(campaigntest.Campaign(campaign.Safety))
+		require.Equal(t, campaign.Running, run.State)
+		require.Equal(t, 1, run.Detector.Version)
+		first := w.Tasks(0)
+		require.Len(t, first, 2)
+		require.Len(t, w.Tasks(1), 8)
+		for _, x := range w.Tasks(1) {
+			require.Equal(t, campaign.Planned, x.State)
+		}
+		task := first[0]
+		require.Equal(t, campaign.Offered, task.State)
+		require.Equal(t, campaigntest.Start.Add(14*24*time.Hour), task.Deadline)
+		require.Equal(t, 1, w.Told(task.ID+":offer"))
+		require.Empty(t, w.Woken())
+
+		w.Clock.Advance(time.Hour)
+		require.Equal(t, campaign.Accepted, w.Choose(task, campaign.StartNow).State)
+		require.Equal(t, []string{task.UnitID}, w.Woken())
+		w.Says(task, update.Running, "downloading")
+		w.Settle()
+		require.Equal(t, campaign.Installing, w.Task(task.ID).State)
+		w.Says(task, update.Claimed, "all well")
+		w.Settle()
+		require.Equal(t, campaign.Claimed, w.Task(task.ID).State)
+		w.Reports(task.UnitID, "1.0.0")
+		w.Settle()
+		require.Equal(t, campaign.Claimed, w.Task(task.ID).State, "the old version is no success")
+		w.Clock.Advance(time.Minute)
+		w.Reports(task.UnitID, "2.0.0")
+		w.Settle()
+		task = w.Task(task.ID)
+		require.Equal(t, campaign.Verifying, task.State)
+		require.Equal(t, w.Clock.Now(), task.InstalledAt)
+		n, err := w.Campaigns.Judge(t.Context(), []campaign.Judgement{{TaskID: task.ID, State: campaign.Verified, Why: "quiet"}})
+		require.NoError(t, err)
+		require.Equal(t, 1, n)
+		require.Equal(t, campaign.Verified, w.Task(task.ID).State)
+		n, err = w.Campaigns.Judge(t.Context(), []campaign.Judgement{{TaskID: first[1].ID, State: campaign.Verified}})
+		require.NoError(t, err)
+		require.Zero(t, n, "what is not installed is not judged")
+
+		_, err = w.Campaigns.OpenWave(t.Context(), campaigntest.Name, 1)
+		require.NoError(t, err)
+		again, err := w.Campaigns.OpenWave(t.Context(), campaigntest.Name, 1)
+		require.NoError(t, err)
+		require.Len(t, again.WaveOpened, 2, "a wave opens once")
+		w.Settle()
+		for _, x := range w.Tasks(1) {
+			require.Equal(t, campaign.Offered, x.State)
+		}
+	})
+}
+
+func TestPolicyOfTheKindAtTheDeadline(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		kind     campaign.Kind
+		want     campaign.TaskState
+		declined campaign.TaskState
+	}{
+		{campaign.Service, campaign.Expired, campaign.Declined},
+		{campaign.Feature, campaign.Expired, campaign.Declined},
+		{campaign.Security, campaign.Accepted, campaign.Declined},
+		{campaign.Safety, campaign.Offered, campaign.Declined},
+		{campaign.Recall, campaign.Offered, campaign.Declined},
+	} {
+		t.Run(string(c.kind), func(t *testing.T) {
+			t.Parallel()
+			w := campaigntest.New(t, sqldbtest.SQLite(t), 10)
+			w.Started(campaigntest.Campaign(c.kind))
+			first := w.Tasks(0)
+			w.Choose(first[1], campaign.Decline)
+			for range 15 * 24 {
+				w.Clock.Advance(time.Hour)
+				w.Settle()
+			}
+			got := w.Task(first[0].ID)
+			require.Equal(t, c.want, got.State, got.Why)
+			require.Equal(t, c.declined, w.Task(first[1].ID).State)
+			require.GreaterOrEqual(t, got.Reminded, 3)
+			require.Equal(t, 1, w.Told(got.ID+":remind:1"))
+			require.Zero(t, w.Told(first[1].ID+":remind:1"), "who has chosen is not reminded")
+			for i := 1; i <= got.Reminded; i++ {
+				require.Equal(t, 1, w.Told(fmt.Sprintf("%s:remind:%d", got.ID, i)))
+			}
+			if c.kind == campaign.Security {
+				require.NotZero(t, got.AssignmentID)
+			} else {
+				require.Zero(t, got.AssignmentID, "it never starts by itself")
+			}
+		})
+	}
+}
+
+func TestOwnersChoices(t *testing.T) {
+	t.Parallel()
+	w := campaigntest.New(t, sqldbtest.SQLite(t), 10)
+	w.Started(campaigntest.Campaign(campaign.Service))
+	ctx, task := t.Context(), w.Tasks(0)[0]
+	other := w.Tasks(0)[1]
+
+	_, err := w.Campaigns.Choose(ctx, other.OwnerID, task.ID, campaign.StartNow, time.Time{})
+	require.Equal(t, fault.NotFound, fault.KindOf(err), "another owner's task")
+	_, err = w.Campaigns.Choose(ctx, "", task.ID, campaign.StartNow, time.Time{})
+	require.Equal(t, fault.NotFound, fault.KindOf(err))
+	_, err = w.Campaigns.Choose(ctx, task.OwnerID, task.ID, "perhaps", time.Time{})
+	require.Equal(t, fault.Invalid, fault.KindOf(err))
+	for _, at := range []time.Time{w.Clock.Now(), w.Clock.Now().Add(-time.Hour), task.Deadline.Add(time.Second), {}} {
+		_, err = w.Campaigns.Choose(ctx, task.OwnerID, task.ID, campaign.SetTime, at)
+		require.Equal(t, fault.Invalid, fault.KindOf(err), at)
+		require.Equal(t, "at", fault.FieldsOf(err)[0].Path)
+	}
+	_, err = w.Campaigns.Choose(ctx, w.Tasks(1)[0].OwnerID, w.Tasks(1)[0].ID, campaign.StartNow, time.Time{})
+	require.Equal(t, fault.Conflict, fault.KindOf(err), "its wave is not open")
+
+	got := w.Choose(task, campaign.Tonight)
+	require.Equal(t, campaign.Scheduled, got.State)
+	require.Equal(t, time.Date(2014, 3, 4, 1, 0, 0, 0, time.UTC), got.At, "02:00 in Oslo")
+	got = w.Choose(task, campaign.NotNow)
+	require.Equal(t, campaign.Snoozed, got.State)
+	got, err = w.Campaigns.Choose(ctx, task.OwnerID, task.ID, campaign.SetTime, w.Clock.Now().Add(5*time.Hour))
+	require.NoError(t, err)
+	w.Clock.Advance(5*time.Hour - time.Second)
+	w.Settle()
+	require.Zero(t, w.Task(task.ID).AssignmentID, "before the owner's time there is not even an assignment")
+	w.Clock.Advance(time.Second)
+	w.Settle()
+	got = w.Task(task.ID)
+	require.Equal(t, campaign.Accepted, got.State)
+	action := got.AssignmentID
+	require.NotZero(t, action)
+
+	// A change of mind before the unit has begun takes the offer back, and
+	// the same assignment is offered again later.
+	w.Choose(task, campaign.NotNow)
+	a, err := w.Updates.Assignment(ctx, action)
+	require.NoError(t, err)
+	require.Equal(t, update.Withheld, a.State)
+	require.Equal(t, action, w.Choose(task, campaign.StartNow).AssignmentID)
+	w.Says(task, update.Running)
+	_, err = w.Campaigns.Choose(ctx, task.OwnerID, task.ID, campaign.NotNow, time.Time{})
+	require.Equal(t, fault.Conflict, fault.KindOf(err), "the unit has begun")
+
+	require.Equal(t, campaign.Declined, w.Choose(other, campaign.Decline).State)
+	require.Equal(t, campaign.Accepted, w.Choose(other, campaign.StartNow).State, "declining can be taken back")
+}
+
+func TestFailureTellsTheRealReason(t *testing.T) {
+	t.Parallel()
+	w := campaigntest.New(t, sqldbtest.SQLite(t), 10)
+	w.Started(campaigntest.Campaign(campaign.Safety))
+	task := w.Tasks(0)[0]
+	w.Choose(task, campaign.StartNow)
+	w.Says(task, update.Running, "Image invalid or corrupted. Not installing ...")
+	w.Says(task, update.Failed, "No suitable .swu image found")
+	w.Settle()
+	got := w.Task(task.ID)
+	require.Equal(t, campaign.FailedTask, got.State)
+	require.Contains(t, got.Why, "corrupted")
+	require.Equal(t, 1, w.Told(task.ID+":failed"))
+}
+
+func TestClaimWithoutTheVersionFails(t *testing.T) {
+	t.Parallel()
+	w := campaigntest.New(t, sqldbtest.SQLite(t), 10)
+	w.Started(campaigntest.Campaign(campaign.Safety))
+	task := w.Tasks(0)[0]
+	w.Choose(task, campaign.StartNow)
+	w.Says(task, update.Claimed, "ok")
+	w.Settle()
+	w.Clock.Advance(30 * 24 * time.Hour)
+	w.Settle()
+	got := w.Task(task.ID)
+	require.Equal(t, campaign.FailedTask, got.State)
+	require.Contains(t, got.Why, "has not reported version 2.0.0")
+}
+
+func TestPauseWithholdsAndResumeGoesOn(t *testing.T) {
+	t.Parallel()
+	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		w := campaigntest.New(t, db, 10)
+		w.Started(campaigntest.Campaign(campaign.Safety))
+		ctx, first := t.Context(), w.Tasks(0)
+		w.Choose(first[0], campaign.StartNow)
+		w.Choose(first[1], campaign.StartNow)
+		w.Says(first[1], update.Running)
+		w.Settle()
+		run, err := w.Campaigns.Pause(ctx, campaigntest.Name, "smoke")
+		require.NoError(t, err)
+		require.Equal(t, "smoke", run.Why)
+		states := func() (out []update.AssignmentState) {
+			for _, x := range first {
+				a, err := w.Updates.Assignment(ctx, w.Task(x.ID).AssignmentID)
+				require.NoError(t, err)
+				out = append(out, a.State)
+			}
+			return out
+		}
+		require.Equal(t, []update.AssignmentState{update.Withheld, update.Running}, states())
+		w.Clock.Advance(time.Hour)
+		w.Settle()
+		require.Equal(t, []update.AssignmentState{update.Withheld, update.Running}, states())
+		_, err = w.Campaigns.OpenWave(ctx, campaigntest.Name, 1)
+		require.Equal(t, fault.Conflict, fault.KindOf(err))
+		_, err = w.Campaigns.Resume(ctx, campaigntest.Name, "looked at")
+		require.NoError(t, err)
+		w.Settle()
+		require.Equal(t, []update.AssignmentState{update.Offered, update.Running}, states())
+	})
+}
+
+func TestCancelReachesTheUnits(t *testing.T) {
+	t.Parallel()
+	w := campaigntest.New(t, sqldbtest.SQLite(t), 20)
+	w.Started(campaigntest.Campaign(campaign.Safety))
+	ctx, first := t.Context(), w.Tasks(0)
+	require.Len(t, first, 4)
+	for _, x := range first[1:] {
+		w.Choose(x, campaign.StartNow)
+	}
+	w.Says(first[2], update.Running)
+	w.Says(first[3], update.Claimed)
+	w.Settle()
+	_, err := w.Campaigns.Cancel(ctx, campaigntest.Name, "wrong image")
+	require.NoError(t, err)
+	require.Equal(t, campaign.Withdrawn, w.Task(first[0].ID).State)
+	require.Equal(t, campaign.Withdrawn, w.Task(first[1].ID).State)
+	require.Equal(t, campaign.Installing, w.Task(first[2].ID).State)
+	for _, x := range w.Tasks(1) {
+		require.Equal(t, campaign.Withdrawn, x.State)
+	}
+	a, err := w.Updates.Assignment(ctx, w.Task(first[1].ID).AssignmentID)
+	require.NoError(t, err)
+	require.Equal(t, update.Canceling, a.State, "the unit may have seen it and is asked")
+	_, err = w.Updates.CancelFeedback(ctx, first[2].UnitID, w.Task(first[2].ID).AssignmentID, update.Feedback{State: update.Canceled})
+	require.NoError(t, err)
+	w.Reports(first[3].UnitID, "2.0.0")
+	w.Settle()
+	require.Equal(t, campaign.Withdrawn, w.Task(first[2].ID).State)
+	require.Equal(t, campaign.Unjudged, w.Task(first[3].ID).State)
+	_, err = w.Campaigns.Resume(ctx, campaigntest.Name, "no")
+	require.Equal(t, fault.Conflict, fault.KindOf(err))
+}
+
+func TestDryRunSaysWhoAndWhy(t *testing.T) {
+	t.Parallel()
+	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		w := campaigntest.New(t, db, 10)
+		ctx := t.Context()
+		u, err := db.Fleet().Unit(ctx, campaigntest.UnitID(1))
+		require.NoError(t, err)
+		require.NoError(t, db.Fleet().SetVersions(ctx, u.ID, map[string]string{"software": "2.0.0"}, w.Clock.Now()))
+		require.NoError(t, db.Fleet().SetUnitState(ctx, campaigntest.UnitID(2), fleet.UnitRetired))
+		require.NoError(t, db.Fleet().PutUnits(ctx, []fleet.Unit{{ID: "WC-NEW", Key: 99, Product: campaigntest.Product, Serial: "99", State: fleet.UnitActive}}))
+		members, err := w.Cohorts.Members(ctx, "snap-1", cohort.In, "", 0)
+		require.NoError(t, err)
+		w.Cohorts.Put(cohort.Snapshot{ID: "snap-1", Definition: cohort.Definition{Name: campaigntest.Cohort, Product: campaigntest.Product}, State: "ready"},
+			append(members, cohort.Member{UnitID: "WC-GONE", UnitKey: 98, List: cohort.In}, cohort.Member{UnitID: "WC-NEW", UnitKey: 99, List: cohort.In},
+				cohort.Member{UnitID: "X-1", List: cohort.NotJudgeable, Code: "no consent", Reason: "no consent for care"},
+				cohort.Member{UnitID: "X-2", List: cohort.Out, Code: "no evidence", Reason: "quiet"}))
+		c := campaigntest.Campaign(campaign.Safety)
+		require.NoError(t, w.Campaigns.Put(ctx, c))
+		plan, err := w.Campaigns.DryRun(ctx, c.Name)
+		require.NoError(t, err)
+		require.Len(t, plan.Offered, 8)
+		codes := map[string]string{}
+		for _, n := range plan.Not {
+			require.NotEmpty(t, n.Why)
+			codes[n.UnitID] = n.Code
+		}
+		require.Equal(t, map[string]string{
+			campaigntest.UnitID(1): campaign.CodeVersion, campaigntest.UnitID(2): campaign.CodeInactive,
+			"WC-GONE": campaign.CodeUnknown, "WC-NEW": campaign.CodeNoOwner, "X-1": "no consent", "X-2": "no evidence",
+		}, codes)
+		require.Equal(t, 12, plan.Waves[0].Units+plan.Waves[1].Units)
+		require.Empty(t, w.Tasks(-1), "it changes nothing")
+
+		_, err = w.Campaigns.Start(ctx, c.Name, "test")
+		require.NoError(t, err)
+		require.Len(t, w.Tasks(-1), 12, "only members get tasks")
+		_, err = w.Campaigns.Start(ctx, c.Name, "test")
+		require.Equal(t, fault.Conflict, fault.KindOf(err))
+		_, err = w.Campaigns.OpenWave(ctx, c.Name, 1)
+		require.NoError(t, err)
+		w.Settle()
+		for _, x := range w.Tasks(-1) {
+			if _, no := codes[x.UnitID]; no {
+				require.Equal(t, campaign.Blocked, x.State)
+				require.NotEmpty(t, x.Why)
+			}
+		}
+	})
+}
+
+func TestASecurityUpdateNeedsNoOwner(t *testing.T) {
+	t.Parallel()
+	w := campaigntest.New(t, sqldbtest.SQLite(t), 4)
+	require.NoError(t, w.DB.Fleet().PutUnits(t.Context(), []fleet.Unit{{ID: "WC-NEW", Key: 99, Product: campaigntest.Product, Serial: "99", Hardware: "B", State: fleet.UnitActive}}))
+	w.Cohorts.Put(cohort.Snapshot{ID: "snap-1", Definition: cohort.Definition{Name: campaigntest.Cohort, Product: campaigntest.Product}, State: "ready"},
+		[]cohort.Member{{UnitID: "WC-NEW", UnitKey: 99, List: cohort.In}})
+	c := campaigntest.Campaign(campaign.Security)
+	c.Waves = []campaign.Wave{{Name: "all", Share: 1}}
+	w.Started(c)
+	require.Equal(t, campaign.Accepted, w.Tasks(0)[0].State)
+	require.Equal(t, []string{"WC-NEW"}, w.Woken())
+}
+
+func TestTwoCampaignsDoNotWorkOnOneUnitAtOnce(t *testing.T) {
+	t.Parallel()
+	w := campaigntest.New(t, sqldbtest.SQLite(t), 2)
+	c := campaigntest.Campaign(campaign.Safety)
+	c.Waves = []campaign.Wave{{Name: "all", Share: 1}}
+	w.Started(c)
+	c.Name = "second"
+	w.Started(c)
+	var waiting []campaign.Task
+	for _, x := range w.Tasks(-1) {
+		if x.Campaign == "second" {
+			require.Equal(t, campaign.Planned, x.State)
+			require.Contains(t, x.Why, campaigntest.Name)
+			waiting = append(waiting, x)
+		}
+	}
+	require.Len(t, waiting, 2)
+	_, err := w.Campaigns.Cancel(t.Context(), campaigntest.Name, "superseded")
+	require.NoError(t, err)
+	w.Clock.Advance(time.Hour)
+	w.Settle()
+	require.Equal(t, campaign.Offered, w.Task(waiting[0].ID).State)
+}
+
+func TestValidateNamesEveryMistake(t *testing.T) {
+	t.Parallel()
+	w := campaigntest.New(t, sqldbtest.SQLite(t), 1)
+	ctx := t.Context()
+	feature, err := w.Updates.Release(ctx, campaigntest.Release)
+	require.NoError(t, err)
+	feature.Name, feature.Kind, feature.Version = "shiny", update.Feature, "3.0.0"
+	require.NoError(t, w.Updates.Put(ctx, feature))
+	for _, c := range []struct {
+		name   string
+		change func(*campaign.Campaign)
+		paths  []string
+	}{
+		{"nothing", func(*campaign.Campaign) {}, nil},
+		{"a feature in a recall", func(c *campaign.Campaign) { c.Kind, c.Release = campaign.Recall, "shiny" }, []string{"spec.release"}},
+		{"a feature in safety", func(c *campaign.Campaign) { c.Release = "shiny" }, []string{"spec.release"}},
+		{"a feature in security", func(c *campaign.Campaign) { c.Kind, c.Release = campaign.Security, "shiny" }, []string{"spec.release"}},
+		{"a feature in service", func(c *campaign.Campaign) { c.Kind, c.Release = campaign.Service, "shiny" }, nil},
+		{"unknown names", func(c *campaign.Campaign) { c.Product, c.Release, c.Detector = "a", "b", "c" }, []string{"spec.detector", "spec.product", "spec.release"}},
+		{"too much in waves", func(c *campaign.Campaign) { c.Waves[0].Share = 0.9 }, []string{"spec.waves"}},
+		{"twin waves", func(c *campaign.Campaign) { c.Waves[1].Name = "first" }, []string{"spec.waves[1].name"}},
+		{"an empty wave", func(c *campaign.Campaign) { c.Waves[0].Share = 0 }, []string{"spec.waves[0].share"}},
+		{"a share above one", func(c *campaign.Campaign) { c.Gate.Failed = 1.5 }, []string{"spec.gate.failed"}},
+		{"no durations", func(c *campaign.Campaign) { c.Exposure, c.Deadline = 0, 0 }, []string{"spec.deadline", "spec.exposure"}},
+		{"all empty", func(c *campaign.Campaign) { *c = campaign.Campaign{} }, []string{
+			"spec.cohort", "spec.deadline", "spec.detector", "spec.exposure", "spec.kind", "spec.product", "spec.reason", "spec.release", "spec.title", "spec.waves",
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			x := campaigntest.Campaign(campaign.Safety)
+			c.change(&x)
+			err := w.Campaigns.Validate(ctx, x)
+			var paths []string
+			for _, f := range fault.FieldsOf(err) {
+				paths = append(paths, f.Path)
+			}
+			require.Equal(t, c.paths, paths, "%v", err)
+		})
+	}
+}
+
+func TestWavesAreDrawnByTheSeedInExactShares(t *testing.T) {
+	t.Parallel()
+	waves := func(seed int64) map[string]int {
+		w := campaigntest.New(t, sqldbtest.SQLite(t), 103)
+		c := campaigntest.Campaign(campaign.Safety)
+		c.Seed, c.Waves = seed, []campaign.Wave{{Name: "a", Share: 0.05}, {Name: "b", Share: 0.25}, {Name: "c"}}
+		w.Started(c)
+		out := map[string]int{}
+		for _, x := range w.Tasks(-1) {
+			out[x.UnitID] = x.Wave
+		}
+		return out
+	}
+	a, b, c := waves(1), waves(1), waves(2)
+	require.Equal(t, a, b)
+	require.NotEqual(t, a, c)
+	n := map[int]int{}
+	for _, wave := range a {
+		n[wave]++
+	}
+	require.Equal(t, map[int]int{0: 5, 1: 26, 2: 72}, n)
+}
+
+// aborting is a Transactor that fails at random, before or instead of the
+// commit, as a crash would.
+type aborting struct {
+	fleet.Transactor
+	rng *rand.Rand
+	off bool
+}
+
+var errCrash = errors.New("crash")
+
+type inside struct{}
+
+func (a *aborting) InTx(ctx context.Context, fn func(context.Context) error) error {
+	if ctx.Value(inside{}) != nil {
+		return a.Transactor.InTx(ctx, fn)
+	}
+	return a.Transactor.InTx(context.WithValue(ctx, inside{}, true), func(ctx context.Context) error {
+		if err := fn(ctx); err != nil {
+			return err
+		}
+		if !a.off && a.rng.IntN(3) == 0 {
+			return errCrash
+		}
+		return nil
+	})
+}
+
+// failing is a store of tasks whose writes fail at random.
+type failing struct {
+	campaign.Store
+	a *aborting
+}
+
+func (f failing) UpdateTask(ctx context.Context, id string, change func(*campaign.Task) error) (campaign.Task, error) {
+	return f.Store.UpdateTask(ctx, id, func(t *campaign.Task) error {
+		if err := change(t); err != nil {
+			return err
+		}
+		if !f.a.off && f.a.rng.IntN(10) == 0 {
+			return errCrash
+		}
+		return nil
+	})
+}
+
+func TestCrashesAnywhereResume(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(5) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			w := campaigntest.New(t, sqldbtest.SQLite(t), 30)
+			ctx := t.Context()
+			tx := &aborting{Transactor: w.DB, rng: rand.New(rand.NewPCG(seed, 1))}
+			cfg := w.Config
+			cfg.Tx, cfg.Store = tx, failing{w.DB.Campaign(), tx}
+			restart := func() {
+				var err error
+				cfg.Updates, err = update.NewService(ctx, update.Config{
+					Store: w.DB.Update(), Blobs: w.Blobs, Fleet: w.DB.Fleet(), Tx: tx, Clock: w.Clock, Log: cfg.Log, Dir: t.TempDir(),
+				})
+				require.NoError(t, err)
+				w.Updates, w.Campaigns = cfg.Updates, campaign.NewManager(cfg)
+			}
+			restart()
+			// try repeats what fails, in a new process every time.
+			try := func(fn func() error) {
+				for range 200 {
+					err := fn()
+					if err == nil {
+						return
+					}
+					require.ErrorIs(t, err, errCrash)
+					restart()
+				}
+				t.Fatal("it never gets through")
+			}
+			pass := func() error { _, err := w.Campaigns.Pass(ctx); return err }
+			c := campaigntest.Campaign(campaign.Safety)
+			c.Waves = []campaign.Wave{{Name: "all", Share: 1}}
+			try(func() error { return w.Campaigns.Put(ctx, c) })
+			try(func() error { _, err := w.Campaigns.Start(ctx, c.Name, "test"); return err })
+			for range 40 {
+				_ = pass()
+				w.Clock.Advance(6 * time.Minute)
+			}
+			for _, x := range w.Tasks(-1) {
+				require.Equal(t, campaign.Offered, x.State)
+				try(func() error {
+					_, err := w.Campaigns.Choose(ctx, x.OwnerID, x.ID, campaign.SetTime, w.Clock.Now().Add(time.Hour))
+					return err
+				})
+			}
+			for range 60 {
+				if pass() != nil {
+					restart()
+				}
+				w.Clock.Advance(6 * time.Minute)
+			}
+			for _, x := range w.Tasks(-1) {
+				require.Equal(t, campaign.Accepted, x.State)
+				require.NotZero(t, x.AssignmentID)
+				w.Says(x, update.Running)
+				w.Says(x, update.Claimed)
+				w.Reports(x.UnitID, "2.0.0")
+			}
+			for range 60 {
+				if pass() != nil {
+					restart()
+				}
+				w.Clock.Advance(6 * time.Minute)
+			}
+			tx.off = true
+			restart()
+			w.Settle()
+			actions := map[int64]string{}
+			for _, x := range w.Tasks(-1) {
+				require.Equal(t, campaign.Verifying, x.State)
+				require.Equal(t, 1, w.Told(x.ID+":offer"), "one notice a task")
+				require.Equal(t, 1, w.Told(x.ID+":done"))
+				require.Empty(t, actions[x.AssignmentID])
+				actions[x.AssignmentID] = x.ID
+				list, err := w.Updates.OfUnit(ctx, x.UnitID, 10)
+				require.NoError(t, err)
+				require.Len(t, list, 1, "one assignment a task")
+			}
+			require.Len(t, actions, 30)
+		})
+	}
+}
