@@ -227,7 +227,7 @@ func ValidateProduct(p *fleet.Product) []fault.Field {
 				}
 			}
 			if b.Min != nil && b.Max != nil && *b.Min > *b.Max {
-				c.add(at+".max", "no less than min, "+number(*b.Min), number(*b.Max))
+				c.add(at+".max", "no less than min, "+Number(*b.Min), Number(*b.Max))
 			}
 			_, mistakes := parse(p, b.When, at+".when")
 			c.fields = append(c.fields, mistakes...)

@@ -37,10 +37,21 @@ type Evaluator struct {
 	ticks    ticks
 	now      int64 // the newest receive time seen
 
+	spent map[int64]int64 // exposure before the last reset by unit, where somebody asks for it
+
 	findings map[string]*Finding // changed since the last Take
+	opened   []string
+	closed   []string
 	dirty    []*unit
 	ticked   bool
-	urgent   bool // something opened or closed since the last Take
+}
+
+// Changes is what has changed since the changes before: findings by id, states
+// by unit. Opened and Cleared are those findings that opened and cleared.
+type Changes struct {
+	Findings        []Finding
+	Opened, Cleared []Finding
+	States          []State
 }
 
 // product is what the evaluator knows of a product: the signals that some rule
@@ -327,8 +338,13 @@ func (e *Evaluator) reset(u *unit, at int64, why string) {
 		return
 	}
 	for i, r := range u.product.rules {
-		if w := u.watches[i]; w != nil && w.finding != nil {
-			e.close(u, w, at, why)
+		if w := u.watches[i]; w != nil {
+			if w.finding != nil {
+				e.close(u, w, at, why)
+			}
+			if e.spent != nil {
+				e.spent[u.key] += w.exposure.Total
+			}
 		}
 		u.watches[i] = nil
 		if e.watched(u, r) {
@@ -372,24 +388,29 @@ func (e *Evaluator) consent(u *unit, m *telemetry.Mark) {
 // Now is the newest receive time that the stream has told, in Unix ms.
 func (e *Evaluator) Now() int64 { return e.now }
 
-// Urgent reports whether a finding has opened or closed since the last Take.
-func (e *Evaluator) Urgent() bool { return e.urgent }
+// Urgent reports whether a finding has opened or cleared since the last Take.
+func (e *Evaluator) Urgent() bool { return len(e.opened) > 0 || len(e.closed) > 0 }
 
 // Changed reports whether Take has anything to give.
 func (e *Evaluator) Changed() bool { return len(e.findings) > 0 || len(e.dirty) > 0 || e.ticked }
 
-// Take gives the findings and the states that have changed since the last
-// Take, findings by id, states by unit.
-func (e *Evaluator) Take() ([]Finding, []State) {
-	findings := make([]Finding, 0, len(e.findings))
+// Take gives what has changed since the last Take.
+func (e *Evaluator) Take() Changes {
+	var c Changes
 	for _, f := range e.findings {
-		findings = append(findings, *f)
+		c.Findings = append(c.Findings, *f)
 	}
-	slices.SortFunc(findings, func(a, b Finding) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortFunc(c.Findings, func(a, b Finding) int { return strings.Compare(a.ID, b.ID) })
+	for _, id := range e.opened {
+		c.Opened = append(c.Opened, *e.findings[id])
+	}
+	for _, id := range e.closed {
+		c.Cleared = append(c.Cleared, *e.findings[id])
+	}
 	slices.SortFunc(e.dirty, func(a, b *unit) int { return cmp.Compare(a.key, b.key) })
-	states := make([]State, 0, len(e.dirty)+1)
+	c.States = make([]State, 0, len(e.dirty)+1)
 	if e.ticked {
-		states = append(states, State{Data: e.ticks.encode(nil, e.now)})
+		c.States = append(c.States, State{Data: e.ticks.encode(nil, e.now)})
 	}
 	size := 0
 	for _, u := range e.dirty {
@@ -400,11 +421,11 @@ func (e *Evaluator) Take() ([]Finding, []State) {
 		u.dirty = false
 		begin := len(arena)
 		arena = u.encode(arena)
-		states = append(states, u.state(arena[begin:len(arena):len(arena)]))
+		c.States = append(c.States, u.state(arena[begin:len(arena):len(arena)]))
 	}
 	clear(e.findings)
-	e.dirty, e.ticked, e.urgent = e.dirty[:0], false, false
-	return findings, states
+	e.opened, e.closed, e.dirty, e.ticked = nil, nil, e.dirty[:0], false
+	return c
 }
 
 // Load takes back the states that Take gave, into an evaluator that has taken

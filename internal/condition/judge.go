@@ -13,38 +13,35 @@ import (
 	"fettle.dev/fettle/internal/telemetry"
 )
 
-// Row takes in a row of a unit of a product. Rows without values say nothing.
+// Row takes in a row of a unit. A row without values, or one that repeats
+// another, says only that the unit was heard of.
 func (e *Evaluator) Row(ctx context.Context, r *telemetry.Row) error {
-	if len(r.Values) == 0 {
-		return nil
-	}
 	u, err := e.unit(ctx, r.Unit, r.Received)
 	if err != nil || u == nil {
 		return err
 	}
+	e.now = max(e.now, r.Received)
 	if u.product == nil || u.retired {
 		return nil
 	}
+	e.contact(u, r.Received)
 	newest, begun := u.known.Newest()
 	if begun && r.Event < newest {
 		if u.known.Add(r.Event) {
 			e.touch(u)
-			e.now = max(e.now, r.Received)
 			e.lateRow(u, r)
 		}
 		return nil
 	}
-	fresh := !begun || r.Event > newest
-	if !e.take(u, r, fresh) {
-		return nil // a repetition
-	}
-	e.now = max(e.now, r.Received)
-	if fresh {
+	if fresh := !begun || r.Event > newest; fresh {
 		u.known.Add(r.Event)
 		if lag := r.Received - r.Event; !u.lagKnown || lag < u.lag {
 			u.lag, u.lagKnown = lag, true
 		}
-		e.contact(u, r.Received)
+		e.touch(u)
+	}
+	if !e.take(u, r) {
+		return nil
 	}
 	e.touch(u)
 	for i, w := range u.watches {
@@ -58,14 +55,14 @@ func (e *Evaluator) Row(ctx context.Context, r *telemetry.Row) error {
 	return nil
 }
 
-// take updates the unit's newest values and reports whether there were any.
-// At the time of the row before, only signals which that one lacked are news.
-func (e *Evaluator) take(u *unit, r *telemetry.Row, fresh bool) bool {
+// take updates the unit's newest values and reports whether there were any
+// that some rule reads. A signal has one value at a time: the first.
+func (e *Evaluator) take(u *unit, r *telemetry.Row) bool {
 	p := u.product
 	if len(p.recent) < len(r.Values) {
 		p.recent = append(p.recent, make([]column, len(r.Values)-len(p.recent))...)
 	}
-	news := fresh
+	news := false
 	for i := range r.Values {
 		v := &r.Values[i]
 		c := &p.recent[i]
@@ -80,7 +77,7 @@ func (e *Evaluator) take(u *unit, r *telemetry.Row, fresh bool) bool {
 			continue
 		}
 		have := &u.values[c.index]
-		if !fresh && have.at >= r.Event {
+		if have.at >= r.Event {
 			continue
 		}
 		news = true
@@ -121,10 +118,10 @@ func (e *Evaluator) judge(u *unit, w *watch, d *rule, r *telemetry.Row) {
 			f.Why += " while " + b
 		}
 		w.finding = f
-		e.change(f, true)
+		e.raise(f)
 	case detect.Continued:
 		w.finding.LastAt, w.finding.Peak = moment(w.episode.Last), w.episode.Peak
-		e.change(w.finding, false)
+		e.change(w.finding)
 	case detect.Closed:
 		e.close(u, w, r.Event, "inside for "+Span(time.Duration(d.Clear)))
 	default:
@@ -215,7 +212,7 @@ func (e *Evaluator) lateRow(u *unit, r *telemetry.Row) {
 			f.Why += " while " + b
 		}
 		f.ClearWhy = "past: newer data had arrived before it"
-		e.change(f, true)
+		e.raise(f)
 	}
 }
 
@@ -235,13 +232,17 @@ func (e *Evaluator) close(u *unit, w *watch, at int64, why string) {
 	f := w.finding
 	f.State, f.Cleared, f.ClearWhy = Cleared, moment(at), why
 	w.finding = nil
-	e.change(f, true)
+	e.change(f)
+	e.closed = append(e.closed, f.ID)
 	e.touch(u)
 }
 
-func (e *Evaluator) change(f *Finding, urgent bool) {
-	e.findings[f.ID] = f
-	e.urgent = e.urgent || urgent
+func (e *Evaluator) change(f *Finding) { e.findings[f.ID] = f }
+
+// raise takes in a finding that has just opened.
+func (e *Evaluator) raise(f *Finding) {
+	e.change(f)
+	e.opened = append(e.opened, f.ID)
 }
 
 // FindingID is the id of the finding of a detector version on a unit with an

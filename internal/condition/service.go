@@ -1,7 +1,9 @@
 package condition
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"strings"
 	"time"
 
@@ -191,4 +193,18 @@ const maxComment = 10_000
 // detector version since they were last reset.
 func (s *Service) Exposures(ctx context.Context, d Ref, units []int64) ([]Exposure, error) {
 	return s.c.Store.Exposures(ctx, d, units)
+}
+
+// sameDefinition reports whether a kept version is what d on basis would be.
+func sameDefinition(kept, d *Detector, basis Basis) (bool, error) {
+	type definition struct {
+		Detector
+		Basis *Basis `json:"basis"`
+	}
+	a, err := json.Marshal(definition{*kept, kept.Basis})
+	if err != nil {
+		return false, err
+	}
+	b, err := json.Marshal(definition{*d, &basis})
+	return err == nil && bytes.Equal(a, b), err
 }

@@ -95,7 +95,7 @@ func (e *Evaluator) tick(m *telemetry.Mark) {
 			f.Why += fmt.Sprintf("; it is usually heard of within %s", Span(time.Duration(t.watch.interval.Estimate)*time.Millisecond))
 		}
 		t.watch.finding = f
-		e.change(f, true)
+		e.raise(f)
 		e.touch(u)
 	}
 }

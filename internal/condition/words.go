@@ -10,8 +10,8 @@ import (
 	"fettle.dev/fettle/internal/detect"
 )
 
-// number writes a value as people would: at most three decimals.
-func number(v float64) string {
+// Number writes a value as people would: at most three decimals.
+func Number(v float64) string {
 	if math.Abs(v) >= 1e9 || (v != 0 && math.Abs(v) < 1e-3) {
 		return strconv.FormatFloat(v, 'g', 4, 64)
 	}
@@ -21,9 +21,9 @@ func number(v float64) string {
 
 func measured(v float64, unit string) string {
 	if unit == "" {
-		return number(v)
+		return Number(v)
 	}
-	return number(v) + " " + unit
+	return Number(v) + " " + unit
 }
 
 // limits says which band was left.
@@ -34,7 +34,7 @@ func limits(l detect.Limits, unit string) string {
 	case math.IsInf(l.Max, 1):
 		return "below " + measured(l.Min, unit)
 	default:
-		return "outside " + number(l.Min) + " to " + measured(l.Max, unit)
+		return "outside " + Number(l.Min) + " to " + measured(l.Max, unit)
 	}
 }
 

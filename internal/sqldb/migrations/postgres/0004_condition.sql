@@ -66,8 +66,36 @@ CREATE TABLE condition_exposure (
   last_at  BIGINT NOT NULL,
   PRIMARY KEY (detector, version, unit_key)
 );
+CREATE TABLE cohort_snapshot (
+  id         TEXT PRIMARY KEY,
+  name       TEXT NOT NULL,
+  product    TEXT NOT NULL,
+  definition TEXT NOT NULL,
+  position   BIGINT NOT NULL,
+  at         BIGINT NOT NULL,
+  n_in       BIGINT NOT NULL,
+  n_out      BIGINT NOT NULL,
+  n_not      BIGINT NOT NULL,
+  state      TEXT NOT NULL,
+  done       DOUBLE PRECISION NOT NULL,
+  error      TEXT NOT NULL,
+  by_whom    TEXT NOT NULL
+);
+CREATE INDEX cohort_snapshot_name ON cohort_snapshot (name, at);
+CREATE TABLE cohort_member (
+  snapshot TEXT NOT NULL REFERENCES cohort_snapshot (id) ON DELETE CASCADE,
+  unit_id  TEXT NOT NULL,
+  unit_key BIGINT NOT NULL,
+  list     TEXT NOT NULL,
+  code     TEXT NOT NULL,
+  reason   TEXT NOT NULL,
+  exposure BIGINT NOT NULL,
+  PRIMARY KEY (snapshot, unit_id)
+);
 
 -- +goose Down
+DROP TABLE cohort_member;
+DROP TABLE cohort_snapshot;
 DROP TABLE condition_exposure;
 DROP TABLE condition_state;
 DROP TABLE condition_position;

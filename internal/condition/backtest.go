@@ -1,0 +1,212 @@
+package condition
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/telemetry"
+)
+
+// Trial runs one detector over history. Units are those that may be looked at
+// for the detector's purpose: nothing of any other is read.
+type Trial struct {
+	History  telemetry.History
+	Product  fleet.Product
+	Detector Detector
+	Units    []fleet.Unit
+	UpTo     uint64 // highest stream sequence; 0: all
+
+	// Fresh begins at From without knowledge of what was before and ends at
+	// To; units are taken to permit the purpose unless a mark within says
+	// otherwise. Without it all that history holds is run through, as it was
+	// live, and From and To pick from the findings.
+	Fresh    bool
+	From, To time.Time
+
+	Rows func(n int) // told of progress, now and then; may be nil
+}
+
+// Verdict is what a trial says of one unit.
+type Verdict struct {
+	Judged   bool          // some row of it was judged
+	Exposure time.Duration // in the whole trial
+	Rows     int
+	LastAt   time.Time // event time of its newest row
+	Open     bool      // a finding is open at the end
+}
+
+// TrialResult is what a trial gave.
+type TrialResult struct {
+	Findings []Finding // by OpenedAt, then id
+	Units    map[int64]Verdict
+}
+
+// Judged counts the units of which some row was judged.
+func (r *TrialResult) Judged() int {
+	n := 0
+	for _, v := range r.Units {
+		if v.Judged {
+			n++
+		}
+	}
+	return n
+}
+
+// progressEvery is the number of rows between reports of progress.
+const progressEvery = 100_000
+
+// Run runs the trial.
+func (t *Trial) Run(ctx context.Context) (*TrialResult, error) {
+	units := make(map[int64]Identity, len(t.Units))
+	for _, u := range t.Units {
+		if u.Product == t.Product.Name {
+			units[u.Key] = Identity{ID: u.ID, Product: u.Product}
+		}
+	}
+	directory := func(_ context.Context, key int64) (Identity, bool, error) {
+		id, ok := units[key]
+		return id, ok, nil
+	}
+	e, err := NewEvaluator(directory, []Definition{{Product: t.Product, Detectors: []Detector{t.Detector}}})
+	if err != nil {
+		return nil, err
+	}
+	e.permitted, e.spent = t.Fresh, map[int64]int64{}
+	q := telemetry.Query{Product: t.Product.Name, Units: slices.Sorted(maps.Keys(units)), Signals: e.products[t.Product.Name].signals, UpTo: t.UpTo}
+	if q.Signals == nil {
+		q.Signals = []string{} // silence reads none
+	}
+	if t.Fresh {
+		q.From, q.To = t.From, t.To
+	}
+	out := &TrialResult{Units: make(map[int64]Verdict, len(units))}
+	rows := 0
+	err = t.History.Replay(ctx, q, func(row *telemetry.Stored, mark *telemetry.StoredMark) error {
+		if mark != nil {
+			return e.Mark(ctx, &mark.Mark)
+		}
+		if _, ok := units[row.Unit]; !ok {
+			return nil
+		}
+		v := out.Units[row.Unit]
+		v.Rows++
+		if at := moment(row.Event); at.After(v.LastAt) {
+			v.LastAt = at
+		}
+		out.Units[row.Unit] = v
+		if rows++; rows%progressEvery == 0 && t.Rows != nil {
+			t.Rows(rows)
+		}
+		return e.Row(ctx, &row.Row)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("run detector %s over history: %w", t.Detector.Name, err)
+	}
+	for key, u := range e.units {
+		v := out.Units[key]
+		v.Exposure = millis(e.spent[key])
+		for i, w := range u.watches {
+			if w == nil {
+				continue
+			}
+			v.Exposure += millis(w.exposure.Total)
+			v.Judged = v.Judged || w.newest != 0 || (u.product.rules[i].Type == TypeSilence && w.contact != 0)
+			v.Open = w.finding != nil
+		}
+		out.Units[key] = v
+	}
+	for _, f := range e.findings {
+		if (t.To.IsZero() || f.Onset.Before(t.To)) && (t.From.IsZero() || !f.LastAt.Before(t.From)) {
+			out.Findings = append(out.Findings, *f)
+		}
+	}
+	slices.SortFunc(out.Findings, func(a, b Finding) int {
+		if c := a.OpenedAt.Compare(b.OpenedAt); c != 0 {
+			return c
+		}
+		return strings.Compare(a.ID, b.ID)
+	})
+	return out, nil
+}
+
+// Backtest is what a detector would have found, or has found.
+type Backtest struct {
+	Detector Ref       `json:"detector"` // the version whose definition this is, or the one it would become
+	Findings []Finding `json:"findings"`
+	Judged   int       `json:"judged"`   // units of which data could be judged
+	Withheld int       `json:"withheld"` // units whose owners do not permit the purpose
+	NoData   int       `json:"noData"`   // permitted, but history holds nothing to judge
+}
+
+// Backtest runs a detector, which need not be kept, over the history that is
+// held and permitted, and gives the findings that overlap [from, to): those
+// that live gave, where it was watching. Zero bounds are open.
+func (s *Service) Backtest(ctx context.Context, d Detector, from, to time.Time) (*Backtest, error) {
+	p, err := s.c.Fleet.Product(ctx, d.Product)
+	if fault.KindOf(err) == fault.NotFound {
+		return nil, fault.Fields("detector "+d.Name, []fault.Field{{Path: "spec.product", Expected: "the name of a product", Got: d.Product}})
+	} else if err != nil {
+		return nil, err
+	}
+	if err := fault.Fields("detector "+d.Name, Validate(&p, &d)); err != nil {
+		return nil, err
+	}
+	if !from.IsZero() && !to.IsZero() && !from.Before(to) {
+		return nil, fault.Fields("backtest", []fault.Field{{Path: "to", Expected: "a time after from, " + Instant(from), Got: Instant(to)}})
+	}
+	if d.Version, err = s.versionOf(ctx, &p, &d); err != nil {
+		return nil, err
+	}
+	units, err := s.c.Fleet.Units(ctx, fleet.Filter{Product: p.Name})
+	if err != nil {
+		return nil, err
+	}
+	permitted, err := s.Permitted(ctx, &p, d.Purpose, units)
+	if err != nil {
+		return nil, err
+	}
+	t := Trial{History: s.c.History, Product: p, Detector: d, Units: permitted, From: from, To: to}
+	r, err := t.Run(ctx)
+	if err != nil {
+		return nil, err
+	}
+	b := &Backtest{Detector: d.Ref(), Findings: r.Findings, Judged: r.Judged(), Withheld: len(units) - len(permitted)}
+	b.NoData = len(permitted) - b.Judged
+	return b, nil
+}
+
+// Permitted is those units whose owners permit a purpose.
+func (s *Service) Permitted(ctx context.Context, p *fleet.Product, purpose string, units []fleet.Unit) ([]fleet.Unit, error) {
+	masks, err := s.c.Consents.Masks(ctx, p.Name)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]fleet.Unit, 0, len(units))
+	for _, u := range units {
+		if masks[u.ID].PermitsPurpose(p, purpose) {
+			out = append(out, u)
+		}
+	}
+	return out, nil
+}
+
+// versionOf is the version that d has, or would get if it were kept.
+func (s *Service) versionOf(ctx context.Context, p *fleet.Product, d *Detector) (int, error) {
+	kept, err := s.c.Store.Detector(ctx, d.Name, 0)
+	if fault.KindOf(err) == fault.NotFound {
+		return 1, nil
+	} else if err != nil {
+		return 0, err
+	}
+	same, err := sameDefinition(&kept, d, BasisOf(p, d))
+	if err != nil || same {
+		return kept.Version, err
+	}
+	return kept.Version + 1, nil
+}

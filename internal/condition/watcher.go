@@ -1,0 +1,369 @@
+package condition
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/telemetry"
+)
+
+// WatcherConfig is what a Watcher is made of.
+type WatcherConfig struct {
+	Stream telemetry.Stream
+	Store  Store
+	Fleet  fleet.Store
+	Tx     fleet.Transactor
+	Log    *slog.Logger
+
+	// Frozen says which detector versions still run besides the newest ones:
+	// those that campaigns have frozen. May be nil.
+	Frozen func(ctx context.Context) ([]Ref, error)
+	// Told takes in findings that have opened and cleared, in the transaction
+	// that keeps them: what it writes stands exactly if they do. A finding may
+	// be in both. May be nil.
+	Told func(ctx context.Context, opened, cleared []Finding) error
+
+	Partition string        // name of its state in the store (default "all")
+	Prompt    time.Duration // real time within which an opened or cleared finding is kept (default 200ms)
+	Idle      time.Duration // real time within which other changes are kept (default 2s)
+	MaxRows   int           // rows after which they are kept in any case (default 200,000)
+}
+
+// Watcher runs the Evaluator on the stream. Findings, the evaluator's state
+// and the position in the stream are kept in one transaction: after a crash it
+// goes on from there, and nothing is lost or repeated.
+type Watcher struct {
+	c      WatcherConfig
+	reload atomic.Bool
+	kept   atomic.Uint64 // position of the last commit
+}
+
+// NewWatcher makes a Watcher.
+func NewWatcher(c WatcherConfig) *Watcher {
+	if c.Partition == "" {
+		c.Partition = "all"
+	}
+	if c.Prompt <= 0 {
+		c.Prompt = 200 * time.Millisecond
+	}
+	if c.Idle <= 0 {
+		c.Idle = 2 * time.Second
+	}
+	if c.MaxRows <= 0 {
+		c.MaxRows = 200_000
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Watcher{c: c}
+}
+
+// Reload makes the Watcher look at once for changed detectors and products. It
+// looks by itself every ten seconds.
+func (w *Watcher) Reload() { w.reload.Store(true) }
+
+// Position is the stream sequence up to which findings are kept.
+func (w *Watcher) Position() uint64 { return w.kept.Load() }
+
+// Run watches until ctx ends; then what has changed is kept. After a failure
+// it starts again from what was kept.
+func (w *Watcher) Run(ctx context.Context) error {
+	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 10*time.Second) {
+		before := w.kept.Load()
+		err := w.watch(ctx)
+		if ctx.Err() != nil {
+			if err == nil || errors.Is(err, ctx.Err()) {
+				return nil
+			}
+			return err
+		}
+		if w.kept.Load() > before {
+			pause = 100 * time.Millisecond
+		}
+		w.c.Log.Error("watching stopped; it starts again from what was kept", "error", err, "position", w.kept.Load())
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// watching is one run of the watcher between two failures.
+type watching struct {
+	*Watcher
+	mu       sync.Mutex // evaluator, seq, rows, broken
+	broken   bool       // the evaluator no longer agrees with seq: nothing of it may be kept
+	e        *Evaluator
+	seq      uint64
+	rows     int
+	full     chan struct{} // enough rows for a commit
+	defined  string        // the definitions in force, to see changes
+	identity map[int64]Identity
+}
+
+func (w *Watcher) watch(ctx context.Context) error {
+	r := &watching{Watcher: w, full: make(chan struct{}, 1)}
+	if err := r.start(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	keeping := make(chan error, 1)
+	go func() {
+		err := r.keep(ctx)
+		if err != nil {
+			cancel(err)
+		}
+		keeping <- err
+	}()
+	err := w.c.Stream.Consume(ctx, r.seq, 256, r.feed)
+	cancel(err)
+	if kept := <-keeping; kept != nil {
+		return kept
+	}
+	if err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	last, stop := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer stop()
+	return r.commit(last)
+}
+
+// start makes an evaluator of what was kept.
+func (r *watching) start(ctx context.Context) error {
+	units, err := r.c.Fleet.Units(ctx, fleet.Filter{})
+	if err != nil {
+		return fmt.Errorf("load units: %w", err)
+	}
+	r.identity = make(map[int64]Identity, len(units))
+	for _, u := range units {
+		r.identity[u.Key] = Identity{ID: u.ID, Product: u.Product}
+	}
+	definitions, err := r.definitions(ctx)
+	if err != nil {
+		return err
+	}
+	if r.e, err = NewEvaluator(r.lookUp, definitions); err != nil {
+		return err
+	}
+	seq, states, err := r.c.Store.Load(ctx, r.c.Partition)
+	if err != nil {
+		return err
+	}
+	r.seq = seq
+	r.kept.Store(seq)
+	return r.e.Load(ctx, states)
+}
+
+// lookUp is the evaluator's Directory.
+func (r *watching) lookUp(ctx context.Context, key int64) (Identity, bool, error) {
+	if id, ok := r.identity[key]; ok {
+		return id, id.ID != "", nil
+	}
+	u, err := r.c.Fleet.UnitByKey(ctx, key)
+	if fault.KindOf(err) == fault.NotFound {
+		r.identity[key] = Identity{} // deleted; keys are not given twice
+		return Identity{}, false, nil
+	} else if err != nil {
+		return Identity{}, false, err
+	}
+	id := Identity{ID: u.ID, Product: u.Product}
+	r.identity[key] = id
+	return id, true, nil
+}
+
+// definitions loads the newest version of each detector, and the frozen ones.
+// One that no longer fits its product is left out: it must not stop the rest.
+func (r *watching) definitions(ctx context.Context) ([]Definition, error) {
+	products, err := r.c.Fleet.Products(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("load products: %w", err)
+	}
+	detectors, err := r.c.Store.Detectors(ctx, "")
+	if err != nil {
+		return nil, fmt.Errorf("load detectors: %w", err)
+	}
+	var frozen []Ref
+	if r.c.Frozen != nil {
+		if frozen, err = r.c.Frozen(ctx); err != nil {
+			return nil, fmt.Errorf("load frozen detectors: %w", err)
+		}
+	}
+	running := map[Ref]bool{}
+	for i := range detectors {
+		running[detectors[i].Ref()] = true
+	}
+	for _, ref := range frozen {
+		if running[ref] || ref.Version == 0 {
+			continue
+		}
+		running[ref] = true
+		d, err := r.c.Store.Detector(ctx, ref.Name, ref.Version)
+		if fault.KindOf(err) == fault.NotFound {
+			continue
+		} else if err != nil {
+			return nil, fmt.Errorf("load frozen detector %s: %w", ref.Name, err)
+		}
+		detectors = append(detectors, d)
+	}
+	var out []Definition
+	var seen []byte
+	for _, p := range products {
+		def := Definition{Product: p}
+		for _, d := range detectors {
+			if d.Product != p.Name {
+				continue
+			}
+			if mistakes := Validate(&p, &d); len(mistakes) > 0 {
+				r.c.Log.Error("a detector no longer fits its product and is not run", "detector", d.Name, "version", d.Version, "error", fault.Fields("", mistakes))
+				continue
+			}
+			def.Detectors = append(def.Detectors, d)
+			text, err := json.Marshal([]any{d.Ref(), d, d.Basis})
+			if err != nil {
+				return nil, err
+			}
+			seen = append(seen, text...)
+		}
+		text, err := json.Marshal([]any{p.Name, p.Signals, p.Purposes})
+		if err != nil {
+			return nil, err
+		}
+		seen = append(seen, text...)
+		out = append(out, def)
+	}
+	r.defined = string(seen)
+	return out, nil
+}
+
+// redefine takes up changed detectors, between two batches.
+func (r *watching) redefine(ctx context.Context) error {
+	before := r.defined
+	definitions, err := r.definitions(ctx)
+	if err != nil || r.defined == before {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.e.Redefine(definitions)
+}
+
+// feed hands batches to the evaluator.
+func (r *watching) feed(ctx context.Context, batches []telemetry.Sequenced) error {
+	for _, b := range batches {
+		if err := r.take(ctx, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *watching) take(ctx context.Context, b telemetry.Sequenced) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.broken = true // until the batch is taken in whole
+	for i := range b.Batch.Rows {
+		if err := r.e.Row(ctx, &b.Batch.Rows[i]); err != nil {
+			return err
+		}
+	}
+	for i := range b.Batch.Marks {
+		if err := r.e.Mark(ctx, &b.Batch.Marks[i]); err != nil {
+			return err
+		}
+	}
+	r.broken = false
+	r.seq = b.Seq
+	if r.rows += len(b.Batch.Rows); r.rows >= r.c.MaxRows {
+		select {
+		case r.full <- struct{}{}:
+		default:
+		}
+	}
+	return nil
+}
+
+// lookAgain is the real time between two looks for changed detectors.
+const lookAgain = 10 * time.Second
+
+// share is how many times the length of a commit passes before the next.
+const share = 4
+
+// keep commits when it is time to, until ctx ends.
+func (r *watching) keep(ctx context.Context) error {
+	beat := time.NewTicker(20 * time.Millisecond)
+	defer beat.Stop()
+	var now, last, looked, rest time.Time
+	for {
+		full := false
+		select {
+		case <-ctx.Done():
+			return nil
+		case now = <-beat.C:
+		case <-r.full:
+			full = true
+		}
+		if last.IsZero() {
+			last, looked = now, now
+		}
+		if r.reload.Swap(false) || now.Sub(looked) >= lookAgain {
+			if err := r.redefine(ctx); err != nil && ctx.Err() == nil {
+				return err
+			}
+			looked = now
+		}
+		r.mu.Lock()
+		urgent, changed := r.e.Urgent(), r.e.Changed()
+		r.mu.Unlock()
+		due := urgent && now.Sub(last) >= r.c.Prompt || changed && now.Sub(last) >= r.c.Idle
+		if !full && (!due || now.Before(rest)) {
+			continue
+		}
+		begun := now
+		if err := r.commit(context.WithoutCancel(ctx)); err != nil {
+			return err
+		}
+		select {
+		case now = <-beat.C:
+		case <-ctx.Done():
+			return nil
+		}
+		last, rest = now, now.Add(share*now.Sub(begun))
+	}
+}
+
+// commit keeps what has changed, with the position it is of. After a failure
+// nothing more may be kept: what was taken from the evaluator is gone.
+func (r *watching) commit(ctx context.Context) error {
+	r.mu.Lock()
+	if r.broken || !r.e.Changed() && r.seq == r.kept.Load() {
+		r.mu.Unlock()
+		return nil
+	}
+	seq, changes := r.seq, r.e.Take()
+	r.rows = 0
+	r.mu.Unlock()
+	err := r.c.Tx.InTx(ctx, func(ctx context.Context) error {
+		if err := r.c.Store.Commit(ctx, r.c.Partition, seq, changes.Findings, changes.States); err != nil {
+			return err
+		}
+		if r.c.Told != nil && len(changes.Opened)+len(changes.Cleared) > 0 {
+			return r.c.Told(ctx, changes.Opened, changes.Cleared)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("keep findings: %w", err)
+	}
+	r.kept.Store(seq)
+	return nil
+}
