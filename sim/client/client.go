@@ -156,12 +156,14 @@ func All[T any](ctx context.Context, c *Caller, path string, fn func(T) error) e
 }
 
 // Patiently repeats fn while the server cannot be reached or says that it
-// cannot serve now, as clients of a server that restarts must.
+// cannot serve now, as clients of a server that restarts must; after two
+// minutes it gives up.
 func Patiently(ctx context.Context, fn func() error) error {
 	wait := 50 * time.Millisecond
+	patience := time.Now().Add(2 * time.Minute)
 	for {
 		err := fn()
-		if err == nil || !Temporary(err) || ctx.Err() != nil {
+		if err == nil || !Temporary(err) || ctx.Err() != nil || time.Now().After(patience) {
 			return err
 		}
 		select {

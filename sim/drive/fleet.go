@@ -193,6 +193,9 @@ func (f *Fleet) Quiesce(ctx context.Context) (left int) {
 	}
 }
 
+// Start is the simulated time at which life began.
+func (f *Fleet) Start() time.Time { return f.options.Start }
+
 // Stats tells how the fleet is doing.
 func (f *Fleet) Stats() Stats {
 	s := Stats{

@@ -31,9 +31,10 @@ type Player struct {
 	// Patience is how long to go on trying when the server cannot be reached.
 	Patience time.Duration
 
-	Rows    atomic.Int64 // acknowledged
-	Samples atomic.Int64 // acknowledged
-	Again   atomic.Int64 // rows sent again after a loss of connection
+	Rows    atomic.Int64  // acknowledged
+	Samples atomic.Int64  // acknowledged
+	Again   atomic.Int64  // rows sent again after a loss of connection
+	Took    time.Duration // set by Play
 }
 
 // ParseServer reads mqtt://host:port or mqtts://host:port.
@@ -77,6 +78,7 @@ func (p *Player) Play(ctx context.Context, parts []Part) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	began := time.Now()
+	defer func() { p.Took = time.Since(began) }()
 	var wg sync.WaitGroup
 	for _, part := range parts {
 		wg.Go(func() {
