@@ -149,7 +149,8 @@ func (h *History) classify(err error) error {
 		if fatal && !h.broken.Swap(true) {
 			h.log.Error("history: the database must be opened again", "err", err)
 		}
-		if fatal || known.Type == driver.ErrorTypeIO || known.Type == driver.ErrorTypeOutOfMemory {
+		// A commit that the disk refuses is an error of the transaction.
+		if fatal || known.Type == driver.ErrorTypeIO || known.Type == driver.ErrorTypeOutOfMemory || known.Type == driver.ErrorTypeTransaction {
 			return fault.Wrap(fault.Unavailable, "", err)
 		}
 	}
