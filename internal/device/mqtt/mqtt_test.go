@@ -482,7 +482,6 @@ func TestSlowReader(t *testing.T) {
 	r := newRig(t, Config{WriteTimeout: 300 * time.Millisecond}, nil)
 	ids := r.Units(2)
 	slow := r.connect(t, false, ids[0], "slow")
-	require.NoError(t, slow.nc.(*net.TCPConn).SetReadBuffer(4<<10))
 	gone := make(chan error, 1)
 	go func() {
 		pings := bytes.Repeat([]byte{typePingreq << 4, 0}, 4096)

@@ -112,6 +112,9 @@ func (s *Server) start(alive context.Context, socket net.Conn) {
 	if t, ok := nc.(*tls.Conn); ok {
 		socket = t.NetConn()
 	}
+	if t, ok := socket.(*net.TCPConn); ok {
+		_ = t.SetWriteBuffer(maxOut) // else the kernel keeps megabytes for a client that does not read
+	}
 	c := newConn(alive, s, socket, nc)
 	s.mu.Lock()
 	full := len(s.conns) >= s.cfg.MaxConnections
