@@ -1,0 +1,261 @@
+// Package swupdate runs the real, unmodified SWUpdate from Debian's package
+// for tests: it makes a signing key, builds a signed image with one payload
+// file, and runs the client unprivileged against a server.
+package swupdate
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Board is the hardware that images are built for and clients run as.
+const Board = "demo:1.0"
+
+// Require skips the test where SWUpdate is not installed, or fails where CI is set.
+func Require(t testing.TB) {
+	t.Helper()
+	for _, tool := range []string{"swupdate", "swupdate-ipc", "cpio", "openssl"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			if os.Getenv("CI") == "" {
+				t.Skipf("%s is missing (apt-get install swupdate cpio openssl)", tool)
+			}
+			t.Fatal(err)
+		}
+	}
+}
+
+// Key signs images.
+type Key struct{ cert, key string }
+
+// NewKey makes a self-signed certificate for signing images.
+func NewKey(t testing.TB) Key {
+	t.Helper()
+	dir := openDir(t)
+	k := Key{cert: filepath.Join(dir, "cert.pem"), key: filepath.Join(dir, "key.pem")}
+	run(t, dir, nil, "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=fettle test",
+		"-addext", "extendedKeyUsage=emailProtection", "-addext", "keyUsage=critical,digitalSignature",
+		"-keyout", k.key, "-out", k.cert, "-days", "36500")
+	require.NoError(t, os.Chmod(k.cert, 0o644)) //nolint:gosec // the client reads it as nobody
+	return k
+}
+
+// Build makes a signed .swu of a version that writes payload to the absolute
+// path dest on the unit.
+func Build(t testing.TB, k Key, version, dest string, payload []byte) []byte {
+	t.Helper()
+	dir := t.TempDir()
+	sum := sha256.Sum256(payload)
+	description := fmt.Sprintf(`software =
+{
+	version = %q;
+	hardware-compatibility: [ "1.0" ];
+	files: (
+		{
+			filename = "payload";
+			path = %q;
+			sha256 = "%s";
+		}
+	);
+}
+`, version, dest, hex.EncodeToString(sum[:]))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "sw-description"), []byte(description), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "payload"), payload, 0o600))
+	run(t, dir, nil, "openssl", "cms", "-sign", "-in", "sw-description", "-out", "sw-description.sig",
+		"-signer", k.cert, "-inkey", k.key, "-outform", "DER", "-nosmimecap", "-binary")
+	return run(t, dir, strings.NewReader("sw-description\nsw-description.sig\npayload\n"), "cpio", "-o", "-H", "crc", "--quiet")
+}
+
+// Options of a client.
+type Options struct {
+	URL    string // of the server, without a path
+	UnitID string
+	Token  string
+	Key    Key
+	Poll   time.Duration // between polls (default: as the server says)
+}
+
+// Client is a running SWUpdate.
+type Client struct {
+	dir  string
+	cred *syscall.Credential
+	cmd  *exec.Cmd
+	log  output
+	done chan struct{}
+}
+
+// Dir makes a directory that the client may write to: for what an image
+// installs.
+func Dir(t testing.TB) string {
+	t.Helper()
+	dir := openDir(t)
+	if cred := nobody(t); cred != nil {
+		require.NoError(t, os.Chown(dir, int(cred.Uid), int(cred.Gid)))
+	}
+	return dir
+}
+
+// openDir is a temporary directory that every user may enter, unlike t.TempDir.
+func openDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "swu") //nolint:usetesting // see above; short, for the sockets' names
+	require.NoError(t, err)
+	require.NoError(t, os.Chmod(dir, 0o755)) //nolint:gosec // see above
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+// nobody is whom the client runs as; nil: as this process, which is not root.
+func nobody(t testing.TB) *syscall.Credential {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	u, err := user.Lookup("nobody")
+	require.NoError(t, err)
+	uid, err := strconv.ParseUint(u.Uid, 10, 32)
+	require.NoError(t, err)
+	gid, err := strconv.ParseUint(u.Gid, 10, 32)
+	require.NoError(t, err)
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+}
+
+// Start runs a client until the test ends.
+func Start(t testing.TB, o Options) *Client {
+	t.Helper()
+	c := &Client{dir: Dir(t), cred: nobody(t), done: make(chan struct{})}
+	poll := ""
+	if o.Poll > 0 {
+		poll = fmt.Sprintf("\n\tpolldelay = %d;", max(1, int(o.Poll/time.Second)))
+	}
+	config := fmt.Sprintf(`globals:
+{
+	public-key-file = %q;
+	bootloader = "none";
+};
+suricatta:
+{
+	tenant = "DEFAULT";
+	id = %q;
+	url = %q;
+	targettoken = %q;%s
+	retry = 3;
+	retrywait = 1;
+};
+identify: (
+	{ name = "serial"; value = %q; }
+);
+`, o.Key.cert, o.UnitID, o.URL, o.Token, poll, o.UnitID)
+	file := filepath.Join(c.dir, "swupdate.cfg")
+	require.NoError(t, os.WriteFile(file, []byte(config), 0o644))             //nolint:gosec // the client reads it as nobody
+	c.cmd = exec.Command("swupdate", "-v", "-f", file, "-H", Board, "-u", "") //nolint:gosec,noctx // ended by Stop
+	c.cmd.Dir, c.cmd.Env = c.dir, c.env()
+	c.cmd.Stdout, c.cmd.Stderr = &c.log, &c.log
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: c.cred, Pdeathsig: syscall.SIGKILL}
+	require.NoError(t, c.cmd.Start())
+	go func() {
+		_ = c.cmd.Wait()
+		close(c.done)
+	}()
+	t.Cleanup(func() {
+		c.Stop()
+		if t.Failed() {
+			t.Logf("swupdate said:\n%s", c.log.tail(8000))
+		}
+	})
+	return c
+}
+
+func (c *Client) env() []string {
+	return []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + c.dir, "HOME=" + c.dir}
+}
+
+// Poll makes the client ask the server at once, as an owner's "start now" on
+// the unit does. It waits until the client listens.
+func (c *Client) Poll(t testing.TB) {
+	t.Helper()
+	c.ipc(t, "hawkbitcfg", "-t")
+}
+
+// Confirm makes the client tell the server that an action succeeded. With no
+// bootloader SWUpdate stops at "All Chunks Installed." and does not say it by itself.
+func (c *Client) Confirm(t testing.TB, action int64) {
+	t.Helper()
+	c.ipc(t, "sendtohawkbit", strconv.FormatInt(action, 10), "2", "success", "closed", "checked")
+}
+
+func (c *Client) ipc(t testing.TB, args ...string) {
+	t.Helper()
+	var out []byte
+	var err error
+	for range 100 {
+		cmd := exec.Command("swupdate-ipc", args...) //nolint:gosec,noctx // short-lived
+		cmd.Dir, cmd.Env = c.dir, c.env()
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.cred}
+		if out, err = cmd.CombinedOutput(); err == nil {
+			return
+		}
+		select {
+		case <-c.done:
+			t.Fatalf("swupdate has ended:\n%s", c.Log())
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	t.Fatalf("swupdate-ipc %s: %v\n%s", strings.Join(args, " "), err, out)
+}
+
+// Stop ends the client and the processes that it started.
+func (c *Client) Stop() {
+	_ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL)
+	<-c.done
+}
+
+// Log is what the client has said so far.
+func (c *Client) Log() string { return c.log.tail(1 << 20) }
+
+// output keeps what a process says.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+// Write keeps p.
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+func (o *output) tail(n int) string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s := o.b.String()
+	return s[max(0, len(s)-n):]
+}
+
+func run(t testing.TB, dir string, stdin io.Reader, name string, args ...string) []byte {
+	t.Helper()
+	cmd := exec.Command(name, args...) //nolint:gosec,noctx // a tool with arguments of our own
+	cmd.Dir, cmd.Stdin = dir, stdin
+	out, err := cmd.Output()
+	if e, ok := errors.AsType[*exec.ExitError](err); ok {
+		t.Fatalf("%s: %v\n%s", name, err, e.Stderr)
+	}
+	require.NoError(t, err)
+	return out
+}
