@@ -49,7 +49,7 @@ type UnitSpec struct {
 	Owner      *OwnerSpec        `json:"owner,omitempty"`
 	// Consents become the unit's first choices (consent.Choice By "import");
 	// a choice that the owner has made since is never changed by a file.
-	Consents map[string]bool `json:"consents,omitempty" doc:"Choices the owner made with the maker at the sale, by purpose; the maker holds the proof."`
+	Consents []string `json:"consents,omitempty" doc:"Purposes the owner consented to at the sale; the maker holds the proof."`
 }
 
 // OwnerSpec names a unit's owner; owners are the same person when the email is.

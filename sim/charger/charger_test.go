@@ -169,8 +169,9 @@ func TestSameSeedSameFleetAndReadings(t *testing.T) {
 		}
 		return out
 	}
-	require.Equal(t, record(7), record(7))
-	require.NotEqual(t, record(7), record(8))
+	first := record(7)
+	require.Equal(t, first, record(7))
+	require.NotEqual(t, first, record(8))
 }
 
 func TestFleetShares(t *testing.T) {

@@ -16,21 +16,21 @@ import (
 	"time"
 )
 
-// Status is an answer that was not a success.
-type Status struct {
+// StatusError is an answer that was not a success.
+type StatusError struct {
 	Code   int
 	Method string
 	Path   string
 	Body   string
 }
 
-func (s *Status) Error() string {
+func (s *StatusError) Error() string {
 	return fmt.Sprintf("%s %s: %d %s", s.Method, s.Path, s.Code, s.Body)
 }
 
 // Code is the HTTP status in err's chain, or 0.
 func Code(err error) int {
-	if s, ok := errors.AsType[*Status](err); ok {
+	if s, ok := errors.AsType[*StatusError](err); ok {
 		return s.Code
 	}
 	return 0
@@ -90,14 +90,14 @@ func (c *Caller) send(req *http.Request, out any) (cookie string, err error) {
 		req.Header.Set("Cookie", c.Cookie)
 	}
 	req.Header.Set("Origin", c.Base)
-	res, err := c.HTTP.Do(req)
+	res, err := c.HTTP.Do(req) //nolint:gosec // the address is the user's own choice
 	if err != nil {
 		return "", err
 	}
 	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode/100 != 2 {
 		b, _ := io.ReadAll(io.LimitReader(res.Body, 4096))
-		return "", &Status{res.StatusCode, req.Method, req.URL.Path, strings.TrimSpace(string(b))}
+		return "", &StatusError{res.StatusCode, req.Method, req.URL.Path, strings.TrimSpace(string(b))}
 	}
 	for _, k := range res.Cookies() {
 		if k.Value != "" {

@@ -67,7 +67,7 @@ func (d *DDI) call(ctx context.Context, method, href string, in any) (*http.Resp
 	if res.StatusCode != http.StatusOK {
 		b, _ := io.ReadAll(io.LimitReader(res.Body, 1024))
 		_ = res.Body.Close()
-		return nil, &Status{res.StatusCode, method, req.URL.Path, strings.TrimSpace(string(b))}
+		return nil, &StatusError{res.StatusCode, method, req.URL.Path, strings.TrimSpace(string(b))}
 	}
 	return res, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -214,11 +215,9 @@ func (f *Fleet) note(err error) {
 	if errors.Is(err, context.Canceled) {
 		return
 	}
-	text := err.Error()
-	if s, ok := errors.AsType[*client.Status](err); ok {
+	text := "server not reached"
+	if s, ok := errors.AsType[*client.StatusError](err); ok {
 		text = fmt.Sprintf("%s %d %s", s.Method, s.Code, s.Body)
-	} else {
-		text = "server not reached"
 	}
 	f.noteMu.Lock()
 	defer f.noteMu.Unlock()
@@ -231,9 +230,5 @@ func (f *Fleet) note(err error) {
 func (f *Fleet) Notes() map[string]int {
 	f.noteMu.Lock()
 	defer f.noteMu.Unlock()
-	out := make(map[string]int, len(f.notes))
-	for k, v := range f.notes {
-		out[k] = v
-	}
-	return out
+	return maps.Clone(f.notes)
 }

@@ -113,7 +113,6 @@ type pool struct {
 	waiting []func(context.Context)
 	ready   *sync.Cond
 	closed  bool
-	busy    int
 }
 
 func newPool() *pool {
@@ -153,21 +152,10 @@ func (p *pool) run(ctx context.Context, n int) {
 				job := p.waiting[0]
 				p.waiting[0] = nil
 				p.waiting = p.waiting[1:]
-				p.busy++
 				p.mu.Unlock()
 				job(ctx)
-				p.mu.Lock()
-				p.busy--
-				p.mu.Unlock()
 			}
 		})
 	}
 	wg.Wait()
-}
-
-// idle says that nothing waits or runs.
-func (p *pool) idle() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.waiting) == 0 && p.busy == 0
 }

@@ -4,6 +4,7 @@
 package mailbox
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -56,8 +57,8 @@ type Server struct {
 
 // Listen opens the mailboxes at addr (port 0: any). Handle is called for each
 // new mail, from many goroutines, before the sender is answered.
-func Listen(addr string, handle func(Mail)) (*Server, error) {
-	ln, err := net.Listen("tcp", addr)
+func Listen(ctx context.Context, addr string, handle func(Mail)) (*Server, error) {
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("mailbox: %w", err)
 	}

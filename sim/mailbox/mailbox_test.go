@@ -18,7 +18,7 @@ func TestKeepsOneOfEachMessage(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
 	var got []Mail
-	s, err := Listen("127.0.0.1:0", func(m Mail) {
+	s, err := Listen(t.Context(), "127.0.0.1:0", func(m Mail) {
 		mu.Lock()
 		defer mu.Unlock()
 		got = append(got, m)

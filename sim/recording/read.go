@@ -263,9 +263,10 @@ func (f *Format) time(text string) (time.Time, error) {
 
 // Shift moves all tracks by d.
 func Shift(tracks []Track, d time.Duration) {
-	for i := range tracks {
-		for j := range tracks[i].Rows {
-			tracks[i].Rows[j].At = tracks[i].Rows[j].At.Add(d)
+	for _, t := range tracks {
+		for i := range t.Rows {
+			row := &t.Rows[i]
+			row.At = row.At.Add(d)
 		}
 	}
 }

@@ -125,8 +125,10 @@ func (r *run) whoElse(ctx context.Context) (*cohorts, error) {
 	evidence := map[string]any{
 		"detector": f.Detector, "from": c.at.Add(-60 * 24 * time.Hour), "to": c.at, "minExposure": fmt.Sprintf("%gh", enoughUse),
 	}
-	snap, err := r.freeze(ctx, map[string]any{"name": cohort + "-evidence", "product": product, "findingId": f.ID,
-		"description": "Units whose own data shows the fault.", "evidence": evidence})
+	snap, err := r.freeze(ctx, map[string]any{
+		"name": cohort + "-evidence", "product": product, "findingId": f.ID,
+		"description": "Units whose own data shows the fault.", "evidence": evidence,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -145,16 +147,20 @@ func (r *run) whoElse(ctx context.Context) (*cohorts, error) {
 		return nil, fmt.Errorf("no batch stands out among %d units with evidence", len(c.evidence))
 	}
 	attributes := map[string]any{"batch": c.batches}
-	alone, err := r.freeze(ctx, map[string]any{"name": cohort + "-batches", "product": product,
-		"description": "All units of the batches that stand out.", "attributes": attributes})
+	alone, err := r.freeze(ctx, map[string]any{
+		"name": cohort + "-batches", "product": product,
+		"description": "All units of the batches that stand out.", "attributes": attributes,
+	})
 	if err != nil {
 		return nil, err
 	}
 	if c.attributes, err = r.list(ctx, alone.ID, "in"); err != nil {
 		return nil, err
 	}
-	both, err := r.freeze(ctx, map[string]any{"name": cohort, "product": product, "findingId": f.ID, "match": "any",
-		"description": "Units that show the fault, and for safety all of the same batches.", "evidence": evidence, "attributes": attributes})
+	both, err := r.freeze(ctx, map[string]any{
+		"name": cohort, "product": product, "findingId": f.ID, "match": "any",
+		"description": "Units that show the fault, and for safety all of the same batches.", "evidence": evidence, "attributes": attributes,
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -108,14 +108,14 @@ func declareFleet(ctx context.Context, c *client.Caller, units []*charger.Unit, 
 		docs := make([]document, 0, len(part))
 		ids := make([]string, 0, len(part))
 		for _, u := range part {
-			docs = append(docs, document{
-				APIVersion: "fettle.dev/v1", Kind: "Unit", Metadata: map[string]any{"name": u.ID},
-				Spec: map[string]any{
-					"product": product, "serial": u.Serial, "hardware": u.Hardware, "batch": u.Batch, "region": u.Region,
-					"owner":    map[string]any{"email": u.Email, "name": u.Name, "locale": u.Locale, "timeZone": u.Place},
-					"consents": map[string]bool{"care": u.Consents},
-				},
-			})
+			spec := map[string]any{
+				"product": product, "serial": u.Serial, "hardware": u.Hardware, "batch": u.Batch, "region": u.Region,
+				"owner": map[string]any{"email": u.Email, "name": u.Name, "locale": u.Locale, "timeZone": u.Place},
+			}
+			if u.Consents {
+				spec["consents"] = []string{"care"}
+			}
+			docs = append(docs, document{APIVersion: "fettle.dev/v1", Kind: "Unit", Metadata: map[string]any{"name": u.ID}, Spec: spec})
 			ids = append(ids, u.ID)
 		}
 		if err := apply(ctx, c, docs); err != nil {

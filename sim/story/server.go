@@ -3,7 +3,6 @@ package story
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -19,8 +18,7 @@ import (
 // server is a Fettle server that runs as a child process.
 type server struct {
 	command []string // program and its arguments
-	env     []string
-	base    string // scheme://host:port
+	base    string   // scheme://host:port
 	log     *os.File
 	logPath string
 
@@ -65,7 +63,7 @@ func (s *server) start(ctx context.Context) error {
 func (s *server) ready(ctx context.Context, exited chan struct{}) error {
 	h := &http.Client{Timeout: 2 * time.Second}
 	deadline := time.Now().Add(2 * time.Minute)
-	last := errors.New("no answer")
+	var last error
 	for {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.base+"/readyz", nil)
 		if err != nil {
@@ -163,14 +161,14 @@ func (s *server) usage() (cpu time.Duration, memory int64) {
 }
 
 // address gives want if it is free, or else a free port of the same host.
-func address(want string) (string, error) {
-	ln, err := net.Listen("tcp", want)
+func address(ctx context.Context, want string) (string, error) {
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", want)
 	if err != nil {
 		host, _, splitErr := net.SplitHostPort(want)
 		if splitErr != nil {
 			return "", fmt.Errorf("address %q: %w", want, splitErr)
 		}
-		if ln, err = net.Listen("tcp", net.JoinHostPort(host, "0")); err != nil {
+		if ln, err = new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(host, "0")); err != nil {
 			return "", fmt.Errorf("address %q: %w", want, err)
 		}
 	}

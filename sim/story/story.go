@@ -103,7 +103,7 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 	defer r.tell.close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	cleanup, err := r.open()
+	cleanup, err := r.open(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +157,7 @@ func because(ctx context.Context, err error) error {
 }
 
 // open prepares the place: data directory, addresses, mailboxes.
-func (r *run) open() (cleanup func(), err error) {
+func (r *run) open(ctx context.Context) (cleanup func(), err error) {
 	r.data = r.o.Data
 	remove := func() {}
 	if r.data == "" {
@@ -171,15 +171,15 @@ func (r *run) open() (cleanup func(), err error) {
 	if _, err := os.Stat(filepath.Join(r.data, "first-operator-link")); err == nil {
 		return nil, fmt.Errorf("data directory %s has been used: the story begins with an empty one", r.data)
 	}
-	listen, err := address(r.o.Listen)
+	listen, err := address(ctx, r.o.Listen)
 	if err != nil {
 		return nil, err
 	}
-	if r.mqtt, err = address(r.o.MQTT); err != nil {
+	if r.mqtt, err = address(ctx, r.o.MQTT); err != nil {
 		return nil, err
 	}
 	r.base = "http://" + listen
-	if r.mail, err = mailbox.Listen("127.0.0.1:0", r.post); err != nil {
+	if r.mail, err = mailbox.Listen(ctx, "127.0.0.1:0", r.post); err != nil {
 		return nil, err
 	}
 	r.args = append(append([]string(nil), r.o.Command[1:]...),

@@ -53,7 +53,7 @@ func TestAccountsMustAgree(t *testing.T) {
 		"counted once though sent again":       {exact, drive.Truth{Acked: known, Uncertain: again}, ""},
 		"counted twice, as sent":               {twice, drive.Truth{Acked: known, Uncertain: again}, ""},
 		"counted twice, though not sent again": {twice, drive.Truth{Acked: known}, "samples"},
-		"one sample lost":                      {account{99, "", 0, 0, 0, 0, 0}.with(99, 89, 4, 3, 1, 2), drive.Truth{Acked: known, Uncertain: again}, "89 samples stored, 90 are right"},
+		"one sample lost":                      {exact.with(99, 89, 4, 3, 1, 2), drive.Truth{Acked: known, Uncertain: again}, "89 samples stored, 90 are right"},
 		"one sample in the wrong account":      {exact.with(100, 90, 5, 2, 1, 2), drive.Truth{Acked: known}, "not consented"},
 		"does not add up":                      {exact.with(101, 90, 4, 3, 1, 2), drive.Truth{Acked: known}, "does not add up"},
 	} {
@@ -76,7 +76,7 @@ func (a account) with(acknowledged, stored, notConsented, undeclared, duplicate,
 func TestWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	defective := func(change func(*drive.Truth)) drive.Truth {
-		u := *(&charger.Unit{ID: "WC-1", Defective: true, Consents: true, Mood: charger.StartsNow})
+		u := charger.Unit{ID: "WC-1", Defective: true, Consents: true, Mood: charger.StartsNow}
 		truth := drive.Truth{Unit: &u, Installs: 1}
 		change(&truth)
 		return truth
@@ -172,7 +172,7 @@ func TestSpeedFitsTheFleet(t *testing.T) {
 	require.Less(t, real(1000, 0), 50*time.Second)
 	require.Less(t, real(29222, 0), 9*time.Minute)
 	require.Greater(t, real(1000, 20), 60*time.Second)
-	require.Equal(t, 500.0, (&Options{Speed: 500}).speed())
+	require.InDelta(t, 500, (&Options{Speed: 500}).speed(), 0)
 }
 
 func TestAServerThatDiesAtItsStartIsShown(t *testing.T) {
@@ -204,9 +204,9 @@ func TestAnOccupiedAddressGivesAnotherPort(t *testing.T) {
 	s := httptest.NewServer(http.NotFoundHandler())
 	defer s.Close()
 	taken := s.Listener.Addr().String()
-	got, err := address(taken)
+	got, err := address(t.Context(), taken)
 	require.NoError(t, err)
 	require.NotEqual(t, taken, got)
-	_, err = address("nonsense")
+	_, err = address(t.Context(), "nonsense")
 	require.Error(t, err)
 }

@@ -22,7 +22,7 @@ type Server struct {
 // Start listens until the test ends.
 func (s *Server) Start(t *testing.T) *Server {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
