@@ -27,14 +27,16 @@ func live(u *Unit, until time.Time, fn func(c *Charger, r Reading)) {
 
 func TestHealthyUnitsKeepAMargin(t *testing.T) {
 	t.Parallel()
-	for _, u := range fleet(t, Options{Units: 400, Seed: 1}) {
+	for _, u := range fleet(t, Options{Units: 200, Seed: 1}) {
 		if u.Defective {
 			continue
 		}
 		for _, month := range []time.Month{time.January, time.July} {
 			c := New(u, time.Date(2014, month, 6, 0, 0, 0, 0, time.UTC))
 			for c.Due().Before(c.start.Add(20 * 24 * time.Hour)) {
-				require.Less(t, c.Report().Plug, Limit-20, "unit %s in %s", u.ID, month)
+				if r := c.Report(); r.Plug >= Limit-20 {
+					t.Fatalf("unit %s at %s: %g Cel", u.ID, r.At, r.Plug)
+				}
 			}
 		}
 	}
@@ -46,7 +48,7 @@ func TestHealthyUnitsKeepAMargin(t *testing.T) {
 func TestDefectiveUnitsExceedInEverySession(t *testing.T) {
 	t.Parallel()
 	seen := 0
-	for _, u := range fleet(t, Options{Units: 1000, Seed: 2}) {
+	for _, u := range fleet(t, Options{Units: 600, Seed: 2}) {
 		if !u.Defective {
 			continue
 		}
@@ -76,12 +78,12 @@ func TestDefectiveUnitsExceedInEverySession(t *testing.T) {
 			}
 		})
 	}
-	require.Greater(t, seen, 400)
+	require.Greater(t, seen, 250)
 }
 
 func TestRemedyIsQuietAndGoesOnCharging(t *testing.T) {
 	t.Parallel()
-	for _, u := range fleet(t, Options{Units: 1000, Seed: 3}) {
+	for _, u := range fleet(t, Options{Units: 500, Seed: 3}) {
 		if !u.Defective {
 			continue
 		}
@@ -96,9 +98,8 @@ func TestRemedyIsQuietAndGoesOnCharging(t *testing.T) {
 		before, _ := c.Load()
 		for c.Due().Before(at.Add(14 * 24 * time.Hour)) {
 			r := c.Report()
-			require.Less(t, r.Plug, Limit-4, "unit %s at %s", u.ID, r.At)
-			if r.Charging {
-				require.Greater(t, r.Current, MinCurrent-1)
+			if r.Plug >= Limit-4 || r.Charging && r.Current < MinCurrent-1 {
+				t.Fatalf("unit %s: %+v", u.ID, r)
 			}
 		}
 		after, _ := c.Load()
@@ -113,12 +114,13 @@ func TestReportsMoveOnAndAreBounded(t *testing.T) {
 		var last Reading
 		live(u, start.Add(10*24*time.Hour), func(_ *Charger, r Reading) {
 			messages++
-			require.True(t, r.At.After(last.At), "unit %s: %s after %s", u.ID, r.At, last.At)
-			require.GreaterOrEqual(t, r.Energy, last.Energy)
 			if !last.At.IsZero() {
-				require.LessOrEqual(t, r.At.Sub(last.At), 4*time.Hour)
+				gap, most := r.At.Sub(last.At), 4*time.Hour
 				if last.Charging {
-					require.LessOrEqual(t, r.At.Sub(last.At), 25*time.Minute)
+					most = 25 * time.Minute
+				}
+				if gap <= 0 || gap > most || r.Energy < last.Energy {
+					t.Fatalf("unit %s: %+v after %+v", u.ID, r, last)
 				}
 			}
 			last = r
@@ -132,7 +134,7 @@ func TestPlaceboIsIntermittentBeforeAndAfter(t *testing.T) {
 	t.Parallel()
 	share := func(f Firmware) float64 {
 		sessions, hot := 0, 0
-		for _, u := range fleet(t, Options{Units: 2000, Seed: 5, Intermittent: 0.5}) {
+		for _, u := range fleet(t, Options{Units: 1000, Seed: 5, Intermittent: 0.5}) {
 			if !u.Defective {
 				continue
 			}
@@ -157,8 +159,8 @@ func TestPlaceboIsIntermittentBeforeAndAfter(t *testing.T) {
 		}
 		return float64(hot) / float64(sessions)
 	}
-	require.InDelta(t, 0.5, share(Firmware{Version: "1.0.0"}), 0.06)
-	require.InDelta(t, 0.5, share(Firmware{Version: "2.0.0"}), 0.06)
+	require.InDelta(t, 0.5, share(Firmware{Version: "1.0.0"}), 0.08)
+	require.InDelta(t, 0.5, share(Firmware{Version: "2.0.0"}), 0.08)
 }
 
 func TestSameSeedSameFleetAndReadings(t *testing.T) {
