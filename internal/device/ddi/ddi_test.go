@@ -194,6 +194,7 @@ func TestDeploymentIsNotShownBeforeItsTime(t *testing.T) {
 		require.Equal(t, 404, w.do(http.MethodGet, link, unit, "").status)
 		require.Equal(t, 404, w.do(http.MethodGet, href, unit, "").status)
 
+		w.Clock.Advance(time.Second)
 		w.offer(a, w.Clock.Now())
 		require.NotEqual(t, link, w.links(unit)["deploymentBase"], "a new offer has a new link")
 		got := w.do(http.MethodGet, href, unit, "")
@@ -460,6 +461,11 @@ func TestARealSWUpdateRefusesAForgedImage(t *testing.T) {
 	a := w.assign(1)
 	w.offer(a, w.Clock.Now())
 	client := swupdate.Start(t, swupdate.Options{URL: w.server.URL, UnitID: unit, Token: "token of " + unit, Key: mine, Poll: 600 * time.Second})
+	client.Poll(t)
+	require.Eventually(t, func() bool { // it describes itself first, and comes back a polling interval later
+		known, err := w.Updates.Attributes(t.Context(), unit)
+		return err == nil && known["serial"] == unit
+	}, 30*time.Second, 50*time.Millisecond)
 	client.Poll(t)
 	require.Eventually(t, func() bool { return w.state(a.ID).State == update.Failed }, 30*time.Second, 50*time.Millisecond)
 	require.NoFileExists(t, installed)
