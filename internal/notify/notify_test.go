@@ -1,0 +1,360 @@
+package notify_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/stretchr/testify/require"
+
+	"fettle.dev/fettle/internal/clock"
+	"fettle.dev/fettle/internal/condition"
+	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/notify"
+	"fettle.dev/fettle/internal/sqldb"
+	"fettle.dev/fettle/internal/sqldb/sqldbtest"
+)
+
+var (
+	noon  = time.Date(2014, 1, 6, 12, 0, 0, 0, time.UTC) // the story's time
+	today = time.Date(2026, 5, 4, 9, 0, 0, 0, time.UTC)  // the machine's
+	ada   = fleet.Owner{ID: "o1", Email: "ada@example.org", Name: "Ada", Locale: "en", TimeZone: "Europe/Oslo"}
+)
+
+func words(t *testing.T) *notify.Words {
+	t.Helper()
+	w, err := notify.NewWords()
+	require.NoError(t, err)
+	return w
+}
+
+func offer() notify.Update {
+	return notify.Update{
+		Title: "Cooler adapter", Reason: "The adapter of your charger can get too hot.", Product: "Wall charger", Unit: "WC-000123",
+		WhatChanges: "It lowers the current when the plug is hot.", Unavailable: "Charging", Minutes: 45, Bytes: 2_340_000, Deadline: noon.Add(72 * time.Hour),
+	}
+}
+
+// Every language has every text, and every text is used.
+func TestCatalogueComplete(t *testing.T) {
+	t.Parallel()
+	keys := map[string][]string{}
+	require.NoError(t, fs.WalkDir(os.DirFS("catalogue"), ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(filepath.Join("catalogue", path))
+		require.NoError(t, err)
+		var m map[string]any
+		require.NoError(t, yaml.Unmarshal(b, &m))
+		for k := range m {
+			keys[path] = append(keys[path], k)
+		}
+		return nil
+	}))
+	require.Len(t, keys, 2)
+	require.ElementsMatch(t, keys["en.yaml"], keys["de.yaml"])
+	used := []string{"update.greeting", "update.facts"}
+	for _, tmpl := range []notify.Template{
+		notify.OwnerSignIn, notify.OperatorSignIn, notify.UpdateOffer, notify.UpdateReminder,
+		notify.UpdateEscalation, notify.UpdateDone, notify.UpdateFailed, notify.FindingsDigest,
+	} {
+		used = append(used, string(tmpl)+".subject", string(tmpl)+".body")
+	}
+	require.ElementsMatch(t, used, keys["en.yaml"])
+	require.Len(t, words(t).Languages(), 2)
+}
+
+func TestWriter(t *testing.T) {
+	t.Parallel()
+	db, ctx := sqldbtest.SQLite(t), t.Context()
+	w := notify.NewWriter(db.Notify(), words(t), clock.NewManual(noon), &clock.Sequence{Prefix: "m"}, "https://fettle.example/")
+	for i, tmpl := range []notify.Template{notify.UpdateOffer, notify.UpdateReminder, notify.UpdateEscalation, notify.UpdateDone, notify.UpdateFailed} {
+		for _, locale := range []string{"en", "de-AT", "fr", "!"} {
+			o := ada
+			o.Locale = locale
+			require.NoError(t, w.Update(ctx, tmpl, fmt.Sprintf("%d%s", i, locale), o, offer()))
+		}
+	}
+	all, err := db.Notify().Messages(ctx, "o1", 100)
+	require.NoError(t, err)
+	require.Len(t, all, 20)
+	byKey := map[string]notify.Message{}
+	for _, m := range all {
+		require.NotContains(t, m.Subject+m.Body, "<no value>", m.Key)
+		require.Contains(t, m.Body, "https://fettle.example/my/\n", m.Key)
+		require.Contains(t, m.Subject+m.Body, "Wall charger", m.Key)
+		byKey[m.Key] = m
+	}
+	en := byKey["0en"]
+	require.Equal(t, "Cooler adapter: an update for your Wall charger", en.Subject)
+	for _, part := range []string{"Hello Ada,", "too hot", "about 45 minutes (2.3 MB to download)", "lowers the current", "not work meanwhile: Charging", "until 9 January 2014, 13:00."} {
+		require.Contains(t, en.Body, part)
+	}
+	require.Equal(t, en.Body, byKey["0fr"].Body, "no French: English")
+	require.Equal(t, en.Body, byKey["0!"].Body)
+	de := byKey["0de-AT"]
+	require.Contains(t, de.Body, "bis 09.01.2014, 13:00 Uhr.")
+	require.Contains(t, de.Body, "Guten Tag Ada,")
+
+	// Once a key; nobody without an address; no second line in a subject.
+	u := offer()
+	u.Title = "x\r\nBcc: eve@example.org"
+	require.NoError(t, w.Update(ctx, notify.UpdateOffer, "0en", ada, u))
+	require.NoError(t, w.Update(ctx, notify.UpdateOffer, "lines", ada, u))
+	require.NoError(t, w.Update(ctx, notify.UpdateOffer, "nobody", fleet.Owner{ID: "o1"}, u))
+	all, err = db.Notify().Messages(ctx, "o1", 100)
+	require.NoError(t, err)
+	require.Len(t, all, 21)
+	for _, m := range all {
+		if m.Key == "lines" {
+			require.Equal(t, "x Bcc: eve@example.org: an update for your Wall charger", m.Subject)
+		}
+	}
+
+	link := fleet.Link{Hash: "h", Role: fleet.RoleOwner, Subject: "o2", CreatedAt: today, ExpiresAt: today.Add(15 * time.Minute)}
+	require.NoError(t, w.SendLink(ctx, link, "ada@example.org", "de", "fel_secret"))
+	link.Role, link.Hash = fleet.RoleOperator, "g"
+	require.NoError(t, w.SendLink(ctx, link, "grace@example.org", "en", "fel_other"))
+	all, err = db.Notify().Messages(ctx, "o2", 100)
+	require.NoError(t, err)
+	require.Len(t, all, 1)
+	require.Contains(t, all[0].Body, "https://fettle.example/my/sign-in#fel_secret\n")
+	require.Contains(t, all[0].Body, "15 Minuten")
+	all, err = db.Notify().Due(ctx, notify.Mail, today, 100)
+	require.NoError(t, err)
+	require.Len(t, all, 23)
+}
+
+// sink is a mail server in memory.
+type sink struct {
+	mu   sync.Mutex
+	fail func(m notify.Message) error
+	got  []string
+}
+
+func (s *sink) Send(_ context.Context, m notify.Message) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fail != nil {
+		if err := s.fail(m); err != nil {
+			return err
+		}
+	}
+	s.got = append(s.got, m.Key)
+	return nil
+}
+
+func TestDispatcher(t *testing.T) {
+	t.Parallel()
+	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		ctx, s := t.Context(), db.Notify()
+		enqueue := func(key string, expires time.Time) {
+			_, err := s.Enqueue(ctx, notify.Message{ID: key, Key: key, Channel: notify.Mail, To: "ada@example.org", OwnerID: "o1", Subject: "s", Body: "secret", CreatedAt: noon, ExpiresAt: expires})
+			require.NoError(t, err)
+		}
+		for i := range 300 { // more than one pass
+			enqueue(fmt.Sprintf("m%03d", i), time.Time{})
+		}
+		machine, shown, mail := clock.NewManual(today), clock.NewManual(noon), &sink{}
+		d := notify.NewDispatcher(s, slog.New(slog.DiscardHandler), notify.DispatcherConfig{Shown: shown, Machine: machine, GiveUp: 3})
+		pass := func() int {
+			n, err := d.Pass(ctx, notify.Mail, mail)
+			require.NoError(t, err)
+			return n
+		}
+		require.Equal(t, 256, pass())
+		require.Equal(t, 44, pass())
+		require.Equal(t, 0, pass())
+		require.Len(t, mail.got, 300)
+		all, err := s.Messages(ctx, "o1", 1)
+		require.NoError(t, err)
+		require.Equal(t, noon, all[0].SentAt, "as people read it")
+		require.Equal(t, 1, all[0].Attempts)
+
+		// A failure waits 10 s, then 20 s; the third gives up.
+		message := func(key string) notify.Message {
+			all, err := s.Messages(ctx, "o1", 1000)
+			require.NoError(t, err)
+			for _, m := range all {
+				if m.Key == key {
+					return m
+				}
+			}
+			t.Fatalf("no message %s", key)
+			return notify.Message{}
+		}
+		mail.fail = func(notify.Message) error { return errors.New("450 later") }
+		enqueue("later", time.Time{})
+		require.Equal(t, 1, pass())
+		require.Equal(t, 0, pass())
+		machine.Advance(10 * time.Second)
+		require.Equal(t, 1, pass())
+		machine.Advance(19 * time.Second)
+		require.Equal(t, 0, pass())
+		machine.Advance(time.Second)
+		require.Equal(t, 1, pass())
+		machine.Advance(24 * time.Hour)
+		require.Equal(t, 0, pass())
+		require.Equal(t, "450 later", message("later").LastError)
+		require.Equal(t, "secret", message("later").Body)
+
+		// What can never succeed is tried once, and a secret is forgotten then.
+		mail.fail = func(notify.Message) error { return fault.New(fault.Invalid, "550 no such user") }
+		enqueue("never", machine.Now().Add(time.Hour))
+		require.Equal(t, 1, pass())
+		machine.Advance(24 * time.Hour)
+		require.Equal(t, 0, pass())
+		require.Empty(t, message("never").Body)
+
+		// Nor is a secret sent that expired.
+		mail.fail = nil
+		enqueue("expired", machine.Now())
+		enqueue("link", machine.Now().Add(time.Minute))
+		require.Equal(t, 2, pass())
+		require.Equal(t, 0, pass())
+		require.Equal(t, 1, len(mail.got)-300)
+		require.Equal(t, "link", mail.got[300])
+		require.Empty(t, message("link").Body)
+		require.Contains(t, message("expired").LastError, "expired")
+
+		fresh, err := s.Enqueue(ctx, notify.Message{ID: "x", Key: "link", Channel: notify.Mail})
+		require.NoError(t, err)
+		require.False(t, fresh)
+		require.Equal(t, fault.NotFound, fault.KindOf(s.UpdateMessage(ctx, "x", func(*notify.Message) error { return nil })))
+		require.NoError(t, s.UpdateMessage(ctx, "later", func(m *notify.Message) error {
+			m.NextAt = today
+			return nil
+		}))
+		require.Equal(t, 1, pass(), "tried again because an operator said so")
+	})
+}
+
+func TestDispatcherRuns(t *testing.T) {
+	t.Parallel()
+	db := sqldbtest.SQLite(t)
+	ctx, stop := context.WithCancel(t.Context())
+	mail, hook := &sink{}, &sink{}
+	d := notify.NewDispatcher(db.Notify(), slog.New(slog.DiscardHandler), notify.DispatcherConfig{
+		Senders: map[notify.Channel]notify.Sender{notify.Mail: mail, notify.Webhook: hook}, Shown: clock.Real{}, Machine: clock.Real{}, Poll: 5 * time.Millisecond,
+	})
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = d.Run(ctx) })
+	for i := range 5 {
+		for _, ch := range []notify.Channel{notify.Mail, notify.Webhook} {
+			id := fmt.Sprintf("%s%d", ch, i)
+			_, err := db.Notify().Enqueue(ctx, notify.Message{ID: id, Key: id, Channel: ch, CreatedAt: noon})
+			require.NoError(t, err)
+		}
+	}
+	count := func(s *sink) int {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return len(s.got)
+	}
+	require.Eventually(t, func() bool { return count(mail) == 5 && count(hook) == 5 }, 10*time.Second, 5*time.Millisecond)
+	stop()
+	wg.Wait()
+	due, err := db.Notify().Due(t.Context(), notify.Mail, today.AddDate(50, 0, 0), 10)
+	require.NoError(t, err)
+	require.Empty(t, due, "what was sent is noted, also while stopping")
+}
+
+func finding(n int, product, detector string, s condition.Severity) condition.Finding {
+	return condition.Finding{
+		ID: fmt.Sprintf("f%04d", n), Detector: condition.Ref{Name: detector, Version: 1}, Severity: s, Product: product,
+		UnitID: fmt.Sprintf("WC-%06d", n), Why: "plug_temperature 71 Cel, above 60", OpenedAt: noon.Add(time.Duration(n) * time.Second),
+	}
+}
+
+func TestDigest(t *testing.T) {
+	t.Parallel()
+	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		ctx, s := t.Context(), db.Notify()
+		for _, r := range []notify.Route{
+			{Name: "all", Channel: notify.Mail, To: "team@example.org"},
+			{Name: "chargers", Product: "wall-charger", Severity: "major", Channel: notify.Webhook, To: "https://hooks.example/x"},
+			{Name: "gone", Channel: notify.Mail, To: "old@example.org"},
+		} {
+			require.Empty(t, notify.ValidateRoute(r))
+			require.NoError(t, s.PutRoute(ctx, r))
+		}
+		machine := clock.NewManual(today)
+		d := notify.NewDigest(s, db, words(t), clock.NewManual(noon), machine, &clock.Sequence{Prefix: "m"}, "https://fettle.example", 3*time.Second)
+		flush := func() int {
+			n, err := d.Flush(ctx)
+			require.NoError(t, err)
+			return n
+		}
+		var many []condition.Finding
+		for i := range 2000 {
+			many = append(many, finding(i, "wall-charger", "plug-overheat", condition.Minor))
+		}
+		many[1500].Severity = condition.Critical
+		require.NoError(t, d.Findings(ctx, nil))
+		require.NoError(t, d.Findings(ctx, many[:1000]))
+		require.Equal(t, 0, flush(), "it gathers")
+		machine.Advance(2 * time.Second)
+		require.NoError(t, d.Findings(ctx, many[1000:]))
+		require.NoError(t, d.Findings(ctx, []condition.Finding{finding(9000, "bike", "flat", condition.Critical)}))
+		require.NoError(t, d.Findings(ctx, many), "told again, as after a restart")
+		require.NoError(t, s.DeleteRoute(ctx, "gone"))
+		machine.Advance(time.Second)
+		require.Equal(t, 3, flush(), "few messages")
+		machine.Advance(time.Minute)
+		require.NoError(t, d.Findings(ctx, many))
+		require.Equal(t, 0, flush(), "once")
+
+		mails, err := s.Due(ctx, notify.Mail, today, 10)
+		require.NoError(t, err)
+		require.Len(t, mails, 2)
+		require.Equal(t, "1 new finding: bike flat (critical)", mails[0].Subject)
+		require.Equal(t, "2000 new findings: wall-charger plug-overheat (critical)", mails[1].Subject)
+		require.True(t, strings.HasPrefix(mails[1].Body, "WC-001500  critical  2014-01-06T12:25:00Z  plug_temperature 71 Cel, above 60\n    https://fettle.example/console/findings/f1500\n"), mails[1].Body)
+		require.Contains(t, mails[1].Body, "and 1980 more.")
+		hooks, err := s.Due(ctx, notify.Webhook, today, 10)
+		require.NoError(t, err)
+		require.Len(t, hooks, 1, "of wall-charger, major or worse")
+		var body struct {
+			Event, Product, Detector, Severity string
+			Count, More                        int
+			Findings                           []struct{ ID, UnitID, Why, Link string }
+		}
+		require.NoError(t, json.Unmarshal([]byte(hooks[0].Body), &body))
+		require.Equal(t, 1, body.Count)
+		require.Equal(t, "f1500", body.Findings[0].ID)
+		require.Equal(t, "https://hooks.example/x", hooks[0].To)
+
+		require.Equal(t, fault.NotFound, fault.KindOf(s.DeleteRoute(ctx, "gone")))
+		routes, err := s.Routes(ctx)
+		require.NoError(t, err)
+		require.Equal(t, []string{"all", "chargers"}, []string{routes[0].Name, routes[1].Name})
+		require.Equal(t, "major", routes[1].Severity)
+	})
+}
+
+func TestValidateRoute(t *testing.T) {
+	t.Parallel()
+	for want, r := range map[string]notify.Route{
+		"name":     {Name: "a b", Channel: notify.Mail, To: "a@example.org"},
+		"severity": {Name: "a", Severity: "bad", Channel: notify.Mail, To: "a@example.org"},
+		"to":       {Name: "a", Channel: notify.Mail, To: "https://x"},
+		"channel":  {Name: "a", Channel: "pigeon", To: "https://x"},
+	} {
+		got := notify.ValidateRoute(r)
+		require.Len(t, got, 1, want)
+		require.Equal(t, want, got[0].Path)
+	}
+	require.Len(t, notify.ValidateRoute(notify.Route{Name: "a", Channel: notify.Webhook, To: "ftp://x"}), 1)
+}
