@@ -89,6 +89,9 @@ func (t *Trial) Run(ctx context.Context) (*TrialResult, error) {
 	rows := 0
 	err = t.History.Replay(ctx, q, func(row *telemetry.Stored, mark *telemetry.StoredMark) error {
 		if mark != nil {
+			if t.Fresh && !t.To.IsZero() && mark.At >= t.To.UnixMilli() {
+				return nil
+			}
 			return e.Mark(ctx, &mark.Mark)
 		}
 		if _, ok := units[row.Unit]; !ok {

@@ -3,7 +3,6 @@ package condition
 import (
 	"fmt"
 	"math"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -114,7 +113,7 @@ func (r *rule) tolerance(c *checks, p *fleet.Product, d *Detector) {
 		return // the product's own mistake, or no tolerance
 	}
 	r.signal, r.measure = s.Name, s.Unit
-	if !slices.Contains(s.Purposes, d.Purpose) {
+	if _, ok := p.Purpose(d.Purpose); ok && !slices.Contains(s.Purposes, d.Purpose) {
 		c.add("spec.purpose", fmt.Sprintf("a purpose that signal %s of tolerance %s is collected for%s", s.Name, t.Name, list(s.Purposes)), d.Purpose)
 	}
 	for i, b := range t.Bands {
@@ -136,7 +135,7 @@ func (r *rule) tolerance(c *checks, p *fleet.Product, d *Detector) {
 // uses checks that every signal an expression reads is collected for the
 // detector's purpose.
 func (r *rule) uses(c *checks, p *fleet.Product, d *Detector, x *expression, path string) {
-	if x == nil {
+	if _, ok := p.Purpose(d.Purpose); x == nil || !ok {
 		return
 	}
 	for _, ref := range x.refs {
@@ -190,50 +189,19 @@ func Validate(p *fleet.Product, d *Detector) []fault.Field {
 	return fields
 }
 
-var identifier = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
-
-// ValidateProduct lists what is wrong with a product's tolerances: everything
-// the detectors rely on.
+// ValidateProduct lists what is wrong with a product's expressions and the
+// names they refer to; fleet.ValidateProduct finds the rest.
 func ValidateProduct(p *fleet.Product) []fault.Field {
 	c := &checks{}
 	for i, s := range p.Signals {
-		if !identifier.MatchString(s.Name) || reserved[s.Name] {
-			c.add(fmt.Sprintf("spec.signals[%d].name", i), "letters, digits and _, not beginning with a digit, and no word of CEL: expressions refer to it", s.Name)
+		if reserved[s.Name] {
+			c.add(fmt.Sprintf("spec.signals[%d].name", i), "a name that is no word of CEL: expressions refer to it", s.Name)
 		}
 	}
-	seen := map[string]bool{}
 	for i, t := range p.Tolerances {
-		path := fmt.Sprintf("spec.tolerances[%d]", i)
-		if t.Name == "" || seen[t.Name] {
-			c.add(path+".name", "a name of its own", t.Name)
-		}
-		seen[t.Name] = true
-		if s, ok := p.Signal(t.Signal); !ok {
-			c.add(path+".signal", "a signal of the product"+list(names(p)), t.Signal)
-		} else if s.Type != fleet.Number {
-			c.add(path+".signal", "a signal of type number", t.Signal+", of type "+string(s.Type))
-		}
-		if len(t.Bands) == 0 {
-			c.add(path+".bands", "at least one band", "")
-		}
 		for j, b := range t.Bands {
-			at := fmt.Sprintf("%s.bands[%d]", path, j)
-			if b.Min == nil && b.Max == nil {
-				c.add(at, "min, max or both", "")
-			}
-			for name, v := range map[string]*float64{"min": b.Min, "max": b.Max} {
-				if v != nil && (math.IsNaN(*v) || math.IsInf(*v, 0)) {
-					c.add(at+"."+name, "a finite number", fmt.Sprint(*v))
-				}
-			}
-			if b.Min != nil && b.Max != nil && *b.Min > *b.Max {
-				c.add(at+".max", "no less than min, "+Number(*b.Min), Number(*b.Max))
-			}
-			_, mistakes := parse(p, b.When, at+".when")
+			_, mistakes := parse(p, b.When, fmt.Sprintf("spec.tolerances[%d].bands[%d].when", i, j))
 			c.fields = append(c.fields, mistakes...)
-			if b.When == "" && j < len(t.Bands)-1 {
-				c.add(at+".when", "a context, because a band without one hides those after it", "")
-			}
 		}
 	}
 	return c.fields

@@ -8,6 +8,7 @@ import (
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/checker"
+	celast "cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/types"
 
 	"fettle.dev/fettle/internal/fault"
@@ -72,6 +73,12 @@ func parse(p *fleet.Product, source, path string) (*expression, []fault.Field) {
 	}
 	ast, issues := env.Compile(source)
 	if issues.Err() != nil {
+		// CEL's 2 is an integer and signals are doubles: try with 2.0.
+		if decimal, ok := compileDecimal(env, source); ok {
+			ast, issues = decimal, nil
+		}
+	}
+	if issues.Err() != nil {
 		return nil, mistakes(p, issues, source, path)
 	}
 	if ast.OutputType() != cel.BoolType {
@@ -94,6 +101,25 @@ func parse(p *fleet.Product, source, path string) (*expression, []fault.Field) {
 	}
 	slices.SortFunc(x.refs, func(a, b reference) int { return strings.Compare(a.name, b.name) })
 	return x, nil
+}
+
+// compileDecimal compiles source with its whole numbers read as decimal ones.
+func compileDecimal(env *cel.Env, source string) (*cel.Ast, bool) {
+	parsed, issues := env.Parse(source)
+	if issues.Err() != nil {
+		return nil, false
+	}
+	factory := celast.NewExprFactory()
+	celast.PostOrderVisit(parsed.NativeRep().Expr(), celast.NewExprVisitor(func(e celast.Expr) {
+		if e.Kind() != celast.LiteralKind {
+			return
+		}
+		if whole, ok := e.AsLiteral().(types.Int); ok {
+			e.SetKindCase(factory.NewLiteral(e.ID(), types.Double(whole)))
+		}
+	}))
+	checked, issues := env.Check(parsed)
+	return checked, issues.Err() == nil
 }
 
 // mistakes says in our words what CEL found wrong, one field a mistake.

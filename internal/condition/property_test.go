@@ -74,7 +74,7 @@ func (h *recorded) Replay(_ context.Context, q telemetry.Query, fn func(*telemet
 		}
 		m := h.marks[j]
 		j++
-		if !within(m.At) || q.UpTo > 0 && m.Seq > q.UpTo {
+		if q.UpTo > 0 && m.Seq > q.UpTo {
 			continue
 		}
 		if err := fn(nil, &m); err != nil {
