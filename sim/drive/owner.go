@@ -24,7 +24,7 @@ type owner struct {
 	browser client.Owner
 	token   string // of the newest link
 	asked   bool   // for a link
-	told    map[string]int
+	told    map[string]time.Time // of the newest mail, by subject
 	reacts  bool // a reaction is planned or done
 	want    client.Choice
 	acting  bool
@@ -53,12 +53,13 @@ func (f *Fleet) Mail(m mailbox.Mail) bool {
 		return true
 	}
 	if w.told == nil {
-		w.told = make(map[string]int)
+		w.told = make(map[string]time.Time)
 	}
-	w.told[m.Subject]++
-	if w.told[m.Subject] > 1 && !isReminder(m) {
+	now := f.clock.Now()
+	if last, ok := w.told[m.Subject]; ok && now.Sub(last) < remindersApart {
 		f.secondNotices.Add(1)
 	}
+	w.told[m.Subject] = now
 	if w.reacts || w.spec.Mood == charger.NeverReact {
 		return true
 	}
@@ -67,15 +68,14 @@ func (f *Fleet) Mail(m mailbox.Mail) bool {
 	return true
 }
 
+// remindersApart is less than what lies between two reminders: the same
+// subject again sooner is a notice sent twice.
+const remindersApart = 72 * time.Hour
+
 // isSignIn says that the mail carries the link that was asked for, and no offer.
 func isSignIn(m mailbox.Mail) bool {
 	s := strings.ToLower(m.Subject)
-	return m.Kind == "sign-in" || m.Kind == "" && (strings.Contains(s, "sign in") || strings.Contains(s, "sign-in") || strings.Contains(s, "anmeld"))
-}
-
-func isReminder(m mailbox.Mail) bool {
-	s := strings.ToLower(m.Subject)
-	return m.Kind == "reminder" || strings.Contains(s, "remind") || strings.Contains(s, "erinner")
+	return strings.Contains(s, "sign in") || strings.Contains(s, "sign-in") || strings.Contains(s, "anmelde")
 }
 
 func (w *owner) firstChoice() client.Choice {

@@ -28,7 +28,6 @@ type Mail struct {
 	To        string
 	MessageID string
 	Subject   string
-	Kind      string // what the sender says it is, in X-Fettle-Kind; may be empty
 	Text      string // of its plain part
 }
 
@@ -146,7 +145,7 @@ func parse(r io.Reader) (Mail, error) {
 	if err != nil {
 		return Mail{}, fmt.Errorf("mail: %w", err)
 	}
-	return Mail{MessageID: strings.Trim(msg.Header.Get("Message-Id"), "<> "), Subject: subject, Kind: msg.Header.Get("X-Fettle-Kind"), Text: text}, nil
+	return Mail{MessageID: strings.Trim(msg.Header.Get("Message-Id"), "<> "), Subject: subject, Text: text}, nil
 }
 
 var errNoText = errors.New("no plain text in it")
