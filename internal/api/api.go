@@ -6,20 +6,12 @@ package api
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
-)
-
-// Scope is what a credential of an operator may do.
-type Scope string
-
-// The scopes. Each includes those before it.
-const (
-	ScopeRead  Scope = "read"
-	ScopeWrite Scope = "write"
-	ScopeAdmin Scope = "admin"
 )
 
 // Page is one page of a list. Next, where it is set, is the `after` of the next page.
@@ -34,12 +26,45 @@ type PageParams struct {
 	Limit int    `query:"limit" default:"100" minimum:"1" maximum:"1000" doc:"Most items to return."`
 }
 
-// None is an answer without content.
-type None struct{}
+// List is a list that is never long.
+type List[T any] struct {
+	Items []T `json:"items"`
+}
+
+// page cuts a page of limit out of items, of which limit+1 were asked for.
+func page[T any](items []T, limit int, cursor func(T) string) Page[T] {
+	if items == nil {
+		items = []T{}
+	}
+	if len(items) <= limit {
+		return Page[T]{Items: items}
+	}
+	return Page[T]{Items: items[:limit], Next: cursor(items[limit-1])}
+}
+
+// pageAfter cuts a page out of a whole list, after the item whose cursor is after.
+func pageAfter[T any](items []T, p PageParams, cursor func(T) string) Page[T] {
+	if p.After != "" {
+		i := slices.IndexFunc(items, func(t T) bool { return cursor(t) == p.After })
+		items = items[i+1:]
+	}
+	return page(items, p.Limit, cursor)
+}
 
 type server struct {
-	d   Deps
-	api huma.API
+	d       Deps
+	api     huma.API
+	origins *http.CrossOriginProtection
+}
+
+type none struct{}
+
+type idParam struct {
+	ID string `path:"id" maxLength:"200"`
+}
+
+type nameParam struct {
+	Name string `path:"name" maxLength:"200"`
 }
 
 // New serves the operations. The description is at /v1/openapi.json and /v1/openapi.yaml.
@@ -72,7 +97,7 @@ func newServer(d Deps, mux *http.ServeMux) *server {
 		Formats:       huma.DefaultFormats,
 		DefaultFormat: "application/json",
 	}
-	s := &server{d: d, api: humago.New(mux, config)}
+	s := &server{d: d, api: humago.New(mux, config), origins: crossOrigin(d.PublicURL)}
 	s.api.UseMiddleware(s.authorize)
 	s.session()
 	s.tokens()
@@ -102,6 +127,7 @@ type route struct {
 	status       int
 	maxBody      int64
 	raw          bool // the handler decodes the body strictly by itself
+	slow         bool // a large body may take a while to arrive
 }
 
 // access says who may call an operation.
@@ -130,6 +156,9 @@ func (r route) operation() huma.Operation {
 		Tags: []string{r.tag}, Security: security[r.access], DefaultStatus: r.status,
 		Metadata: map[string]any{"access": r.access}, MaxBodyBytes: r.maxBody, SkipValidateBody: r.raw,
 		Errors: []int{http.StatusUnprocessableEntity, http.StatusInternalServerError},
+	}
+	if r.slow {
+		op.BodyReadTimeout = 5 * time.Minute
 	}
 	if r.access != anyone {
 		op.Errors = append(op.Errors, http.StatusUnauthorized, http.StatusForbidden)

@@ -2,18 +2,182 @@ package api
 
 import (
 	"context"
-	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/fleet"
 )
 
-// Names of the session cookies.
+// Names of the session cookies. An operator's says nothing to the owners'
+// operations, nor the other way round.
 const (
 	OperatorCookie = "fettle_operator"
 	OwnerCookie    = "fettle_owner"
 )
 
-func (s *server) authorize(ctx huma.Context, next func(huma.Context)) { next(ctx) }
-func (s *server) problem(_ context.Context, err error) error          { return err }
-func soon[I, O any](context.Context, *I) (o O, err error)             { return o, errors.New("coming") }
-func soonDo[I any](context.Context, *I) error                         { return errors.New("coming") }
+type (
+	principalKey struct{}
+	callerKey    struct{}
+)
+
+// caller is where a request comes from.
+type caller struct{ address, agent string }
+
+func callerOf(ctx context.Context) caller {
+	c, _ := ctx.Value(callerKey{}).(caller)
+	return c
+}
+
+// who is the principal of a request; it is set wherever the access is not anyone.
+func who(ctx context.Context) *Principal {
+	p, _ := ctx.Value(principalKey{}).(*Principal)
+	if p == nil {
+		return &Principal{}
+	}
+	return p
+}
+
+func crossOrigin(publicURL string) *http.CrossOriginProtection {
+	c := http.NewCrossOriginProtection()
+	if u, err := url.Parse(publicURL); err == nil && u.Host != "" {
+		_ = c.AddTrustedOrigin(u.Scheme + "://" + u.Host) // scheme and host are there
+	}
+	return c
+}
+
+// authorize lets a request through when its credential may call the operation.
+// An operation that names no access is refused.
+func (s *server) authorize(ctx huma.Context, next func(huma.Context)) {
+	need, _ := ctx.Operation().Metadata["access"].(access)
+	r, w := humago.Unwrap(ctx)
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if err := s.origins.Check(r); err != nil {
+		s.refuse(ctx, http.StatusForbidden, "the request comes from another site")
+		return
+	}
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		host = r.RemoteAddr
+	}
+	ctx = huma.WithValue(ctx, callerKey{}, caller{host, r.UserAgent()})
+	if need == anyone {
+		next(ctx)
+		return
+	}
+	p, status, why := s.principal(r, need)
+	if status != 0 {
+		if status == http.StatusUnauthorized {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="fettle"`)
+		}
+		s.refuse(ctx, status, why)
+		return
+	}
+	next(huma.WithValue(ctx, principalKey{}, p))
+}
+
+func (s *server) refuse(ctx huma.Context, status int, why string) {
+	if err := huma.WriteErr(s.api, ctx, status, why); err != nil {
+		s.d.Log.WarnContext(ctx.Context(), "answer", "error", err)
+	}
+}
+
+// sessionPrincipal is who a session is of.
+func (s *server) sessionPrincipal(ctx context.Context, v fleet.Session) (Principal, error) {
+	p := Principal{ID: v.Subject, Role: v.Role, Via: "session", SessionID: v.ID, ExpiresAt: v.ExpiresAt}
+	if v.Role == fleet.RoleOwner {
+		o, err := s.d.Fleet.Owner(ctx, v.Subject)
+		p.Email = o.Email
+		return p, err
+	}
+	o, err := s.d.Access.Operator(ctx, v.Subject)
+	p.Email, p.Scope = o.Email, fleet.ScopeAdmin
+	return p, err
+}
+
+func (s *server) bySession(ctx context.Context, role fleet.Role, secret string) (Principal, error) {
+	v, err := s.d.Access.Session(ctx, role, secret)
+	if err != nil {
+		return Principal{}, err
+	}
+	return s.sessionPrincipal(ctx, v)
+}
+
+func (s *server) byToken(ctx context.Context, secret string) (Principal, error) {
+	t, err := s.d.Access.APIToken(ctx, secret)
+	if err != nil {
+		return Principal{}, err
+	}
+	o, err := s.d.Access.Operator(ctx, t.OperatorID)
+	return Principal{ID: o.ID, Email: o.Email, Role: fleet.RoleOperator, Scope: t.Scope, Via: "token", ExpiresAt: t.ExpiresAt}, err
+}
+
+var scopeOf = map[access]fleet.Scope{read: fleet.ScopeRead, write: fleet.ScopeWrite, admin: fleet.ScopeAdmin}
+
+// principal finds who asks. Status 0 means: may.
+func (s *server) principal(r *http.Request, need access) (p *Principal, status int, why string) {
+	ctx := r.Context()
+	if need != owner && scopeOf[need] == "" {
+		return nil, http.StatusForbidden, "nobody may do this"
+	}
+	role, cookie := fleet.RoleOperator, OperatorCookie
+	if need == owner {
+		role, cookie = fleet.RoleOwner, OwnerCookie
+	}
+	var got Principal
+	var err error
+	bearer, isBearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	switch {
+	case need != owner && isBearer:
+		got, err = s.byToken(ctx, strings.TrimSpace(bearer))
+	case r.Header.Get("Authorization") != "":
+		return nil, http.StatusUnauthorized, "this credential is not for this"
+	default:
+		c, missing := r.Cookie(cookie)
+		if missing != nil {
+			return nil, http.StatusUnauthorized, "sign in first"
+		}
+		got, err = s.bySession(ctx, role, c.Value)
+	}
+	switch kind := fault.KindOf(err); {
+	case err == nil:
+	case kind == fault.Denied || kind == fault.NotFound || kind == fault.Invalid:
+		return nil, http.StatusUnauthorized, "the session or token is unknown, expired or revoked"
+	case kind == fault.Unavailable:
+		return nil, http.StatusServiceUnavailable, "try again later"
+	default:
+		s.d.Log.ErrorContext(ctx, "authenticate", "error", err)
+		return nil, http.StatusInternalServerError, "something went wrong on our side"
+	}
+	// A browser tells where a change comes from; one that tells nothing and yet
+	// carries a cookie is refused.
+	if !isBearer && r.Method != http.MethodGet && r.Method != http.MethodHead &&
+		r.Header.Get("Origin") == "" && r.Header.Get("Sec-Fetch-Site") == "" {
+		return nil, http.StatusForbidden, "a change by cookie needs an Origin header"
+	}
+	if need != owner && !got.Scope.Includes(scopeOf[need]) {
+		return nil, http.StatusForbidden, "this needs scope " + string(scopeOf[need])
+	}
+	return &got, 0, ""
+}
+
+// cookie makes a session cookie; an empty value ends the session in the browser.
+func (s *server) cookie(name, value string, p Principal) http.Cookie {
+	c := http.Cookie{
+		Name: name, Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode,
+		Secure: strings.HasPrefix(s.d.PublicURL, "https://"),
+	}
+	switch {
+	case value == "":
+		c.MaxAge = -1
+	case !p.ExpiresAt.IsZero():
+		c.MaxAge = max(1, int(p.ExpiresAt.Sub(s.d.Wall.Now()).Seconds()))
+	}
+	return c
+}

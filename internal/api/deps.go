@@ -1,4 +1,69 @@
 package api
 
-// Deps is what the operations work with.
-type Deps struct{}
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"fettle.dev/fettle/internal/campaign"
+	"fettle.dev/fettle/internal/clock"
+	"fettle.dev/fettle/internal/cohort"
+	"fettle.dev/fettle/internal/condition"
+	"fettle.dev/fettle/internal/consent"
+	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/notify"
+	"fettle.dev/fettle/internal/outcome"
+	"fettle.dev/fettle/internal/telemetry"
+	"fettle.dev/fettle/internal/update"
+)
+
+// Deps is what the operations work with. All must be set but the hooks and LastContact.
+type Deps struct {
+	Log       *slog.Logger
+	Clock     clock.Clock
+	Wall      clock.Clock // the machine's, for the life of tokens
+	IDs       clock.IDs
+	Tx        fleet.Transactor
+	PublicURL string  // as people reach us; its origin may call with cookies
+	Speed     float64 // of the clock, 1 outside --dev
+
+	Access       *fleet.Access
+	Fleet        fleet.Store
+	Versions     Versions
+	Provisioning *fleet.Provisioning
+	Consents     *consent.Service
+	Choices      consent.Store
+	Condition    *condition.Service
+	Cohorts      *cohort.Service
+	Updates      *update.Service
+	Campaigns    *campaign.Manager
+	Runs         campaign.Store
+	Outcomes     *outcome.Manager
+	Notify       notify.Store
+	History      telemetry.History
+
+	// LastContact is when the gateway last heard of a unit, zero if it has not since it started.
+	LastContact func(unitID string) time.Time
+
+	// Hooks are called after the records have changed, so that what was cached
+	// of them is read anew.
+	OnProducts  func(ctx context.Context, names []string) error // made, changed or deleted
+	OnDetectors func(ctx context.Context) error
+	OnUnits     func(ctx context.Context, ids []string) error // made, changed or deleted
+}
+
+// Versions counts the units of a product by version of the main component.
+type Versions interface {
+	CountVersions(ctx context.Context, product string) (map[string]int, error)
+}
+
+// Principal is who has proved themselves.
+type Principal struct {
+	ID        string // operator or owner id
+	Email     string
+	Role      fleet.Role
+	Scope     fleet.Scope // of operators
+	Via       string      // session or token
+	SessionID string
+	ExpiresAt time.Time
+}

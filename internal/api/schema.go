@@ -142,7 +142,7 @@ func (conditionStateSchema) Schema(r huma.Registry) *huma.Schema {
 }
 
 func (scopeSchema) Schema(r huma.Registry) *huma.Schema {
-	return named(r, "Scope", "What a token may do: read; write (changes); admin (tokens, claims, routes, credentials).", "read", "write", "admin")
+	return named(r, "Scope", "What a token may do: read; write: also changes; admin: also tokens, claims, routes, credentials.", "read", "write", "admin")
 }
 
 // schemaNames gives clear names to types whose own says little outside their room.
@@ -194,7 +194,7 @@ func newRegistry() huma.Registry {
 		reflect.TypeFor[outcome.Verdict]():        reflect.TypeFor[verdictSchema](),
 		reflect.TypeFor[update.ReleaseKind]():     reflect.TypeFor[releaseKindSchema](),
 		reflect.TypeFor[condition.Condition]():    reflect.TypeFor[conditionStateSchema](),
-		reflect.TypeFor[Scope]():                  reflect.TypeFor[scopeSchema](),
+		reflect.TypeFor[fleet.Scope]():            reflect.TypeFor[scopeSchema](),
 	} {
 		r.RegisterTypeAlias(from, to)
 	}

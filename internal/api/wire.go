@@ -1,9 +1,14 @@
 package api
 
 import (
+	"strings"
 	"time"
 
+	"fettle.dev/fettle/internal/api/declare"
+	"fettle.dev/fettle/internal/fault"
+
 	"fettle.dev/fettle/internal/campaign"
+	"fettle.dev/fettle/internal/cohort"
 	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/outcome"
@@ -21,36 +26,24 @@ type OneTime struct {
 
 // Session says who is asking.
 type Session struct {
-	Email     string    `json:"email"`
-	Role      string    `json:"role" doc:"Of the operator, as admin."`
-	Scopes    []Scope   `json:"scopes"`
-	Via       string    `json:"via" enum:"session,token"`
-	ExpiresAt time.Time `json:"expiresAt,omitzero"`
-	Now       time.Time `json:"now" doc:"The server's clock, which may be scaled under --dev."`
-	Speed     float64   `json:"speed" doc:"How fast the server's clock runs; 1 outside --dev."`
-}
-
-// APIToken is a token of an operator; the secret itself is shown once, when made.
-type APIToken struct {
-	ID        string    `json:"id"`
-	Name      string    `json:"name" doc:"What it is for."`
-	Scopes    []Scope   `json:"scopes"`
-	CreatedBy string    `json:"createdBy"`
-	CreatedAt time.Time `json:"createdAt"`
-	ExpiresAt time.Time `json:"expiresAt,omitzero" doc:"Absent: never."`
-	LastUsed  time.Time `json:"lastUsedAt,omitzero"`
+	Email     string      `json:"email"`
+	Scope     fleet.Scope `json:"scope"`
+	Via       string      `json:"via" enum:"session,token"`
+	ExpiresAt time.Time   `json:"expiresAt,omitzero"`
+	Now       time.Time   `json:"now" doc:"The server's clock, which may be scaled under --dev."`
+	Speed     float64     `json:"speed" doc:"How fast the server's clock runs; 1 outside --dev."`
 }
 
 // NewToken asks for an API token.
 type NewToken struct {
-	Name    string         `json:"name,omitempty" maxLength:"200" doc:"What it is for."`
-	Scopes  []Scope        `json:"scopes" minItems:"1"`
-	Expires fleet.Duration `json:"expires,omitempty" doc:"How long it is valid (default 90d)."`
+	Name    string         `json:"name" minLength:"1" maxLength:"100" doc:"What it is for."`
+	Scope   fleet.Scope    `json:"scope"`
+	Expires fleet.Duration `json:"expires,omitempty" doc:"How long it is valid (default 90d, at most 366d)."`
 }
 
 // IssuedToken is a new API token with its secret.
 type IssuedToken struct {
-	APIToken
+	fleet.APIToken
 	Token string `json:"token" doc:"The secret; it cannot be shown again."`
 }
 
@@ -195,16 +188,16 @@ type FindingDetail struct {
 	Finding
 	Comments []condition.Comment `json:"comments"`
 	Rule     condition.Detector  `json:"rule" doc:"The detector version that opened it."`
-	Band     []fleet.Band        `json:"bands" doc:"The tolerance's bands."`
+	Bands    []fleet.Band        `json:"bands" doc:"The tolerance's bands."`
 }
 
 // Member is one unit of a cohort and the reason it stands where it does.
 type Member struct {
-	UnitID        string  `json:"unitId"`
-	List          string  `json:"list" enum:"in,out,not judgeable"`
-	Code          string  `json:"code" doc:"evidence, attributes, no evidence, no consent, silent or too little data."`
-	Reason        string  `json:"reason" doc:"In a sentence."`
-	ExposureHours float64 `json:"exposureHours" doc:"Hours of judged use in the range."`
+	UnitID        string      `json:"unitId"`
+	List          cohort.List `json:"list"`
+	Code          string      `json:"code" doc:"evidence, attributes, no evidence, no consent, silent or too little data."`
+	Reason        string      `json:"reason" doc:"In a sentence."`
+	ExposureHours float64     `json:"exposureHours" doc:"Hours of judged use in the range."`
 }
 
 // Campaign is a campaign and how far it is.
@@ -319,19 +312,43 @@ type ReportWave struct {
 
 // BacktestRequest runs a detector over history.
 type BacktestRequest struct {
-	Name     string             `json:"name,omitempty" doc:"Names the detector in findings (default backtest)."`
-	Detector condition.Detector `json:"detector"`
-	From     time.Time          `json:"from" doc:"Event time, included."`
-	To       time.Time          `json:"to" doc:"Event time, not included."`
-	Limit    int                `json:"limit,omitempty" minimum:"1" maximum:"100000" doc:"Most findings to return (default 10,000)."`
+	Name     string    `json:"name,omitempty" doc:"Of the detector (default backtest); with the name of a kept one, its findings have the ids that live gave them."`
+	Detector Spec      `json:"detector" doc:"A DetectorSpec."`
+	From     time.Time `json:"from,omitzero" doc:"Event time, included; absent: from the beginning."`
+	To       time.Time `json:"to,omitzero" doc:"Event time, not included; absent: to the end."`
+	Limit    int       `json:"limit,omitempty" minimum:"1" maximum:"100000" doc:"Most findings to return (default 10,000)."`
 }
 
 // Backtest is what a detector would have found.
 type Backtest struct {
-	Findings []Finding `json:"findings" doc:"By onset, at most limit."`
-	Total    int       `json:"total" doc:"Findings in all."`
-	Judged   int       `json:"judged" doc:"Units judged."`
-	Withheld int       `json:"withheld" doc:"Units whose owners do not permit the detector's purpose: their data was not looked at."`
+	Detector condition.Ref `json:"detector" doc:"The version whose definition this is, or the one it would become."`
+	Findings []Finding     `json:"findings" doc:"At most limit."`
+	Total    int           `json:"total" doc:"Findings in all."`
+	Judged   int           `json:"judged" doc:"Units of which data could be judged."`
+	Withheld int           `json:"withheld" doc:"Units whose owners do not permit the detector's purpose: their data was not looked at."`
+	NoData   int           `json:"noData" doc:"Units that permit it, of which history holds nothing to judge."`
+}
+
+// decode reads the detector strictly.
+func (b *BacktestRequest) decode() (condition.Detector, []fault.Field) {
+	var d condition.Detector
+	fields := declare.Decode(b.Detector, "detector", &d)
+	d.Name = b.Name
+	return d, fields
+}
+
+// asDetector moves the mistakes of a detector to where it stands in the request.
+func asDetector(err error) error {
+	fields := fault.FieldsOf(err)
+	if len(fields) == 0 {
+		return err
+	}
+	for i := range fields {
+		if rest, ok := strings.CutPrefix(fields[i].Path, "spec."); ok {
+			fields[i].Path = "detector." + rest
+		}
+	}
+	return fault.Fields("backtest", fields)
 }
 
 // Overview is the fleet at a glance.

@@ -1,0 +1,388 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"fettle.dev/fettle/internal/api/declare"
+	"fettle.dev/fettle/internal/campaign"
+	"fettle.dev/fettle/internal/condition"
+	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/update"
+)
+
+// maxApply bounds the body of an apply: 100,000 units and more.
+const maxApply = 64 << 20
+
+// Document is a declared document.
+type Document struct {
+	APIVersion string           `json:"apiVersion" enum:"fettle.dev/v1"`
+	Kind       declare.Kind     `json:"kind" enum:"Product,Unit,Detector,Release,Campaign"`
+	Metadata   declare.Metadata `json:"metadata"`
+	Spec       Spec             `json:"spec"`
+}
+
+// Apply asks for documents to be applied.
+type Apply struct {
+	Documents []Document `json:"documents"`
+	DryRun    bool       `json:"dryRun,omitempty" doc:"Check, and show the changes, but change nothing."`
+}
+
+// Change is what applying one document does.
+type Change struct {
+	Kind   declare.Kind `json:"kind" enum:"Product,Unit,Detector,Release,Campaign"`
+	Name   string       `json:"name"`
+	Action string       `json:"action" enum:"created,changed,unchanged"`
+	Diff   string       `json:"diff,omitempty" doc:"A line a field: - as it was, + as it will be."`
+}
+
+// Applied is what applying did, in the order of the documents.
+type Applied struct {
+	Changes []Change `json:"changes"`
+	DryRun  bool     `json:"dryRun"`
+}
+
+type applyIn struct{ Body Apply }
+
+// errDryRun ends the transaction of a dry run that found no mistake.
+var errDryRun = errors.New("dry run")
+
+// one is a document on its way through an apply.
+type one struct {
+	declare.Document
+	at     int // in the request
+	spec   any
+	broken bool // the envelope or the types are wrong
+}
+
+// applying is one apply: everything is tried, every mistake is noted, and what
+// was written is rolled back if there was any.
+type applying struct {
+	s        *server
+	docs     []*one
+	mistakes []fault.Field
+	seen     map[string]bool // paths with a mistake, so that one is told once
+	changes  []Change
+
+	products  []string
+	detectors bool
+	units     []string
+	consents  bool
+	newOwners []string // units that go to another owner
+}
+
+func (s *server) apply(ctx context.Context, in *applyIn) (Applied, error) {
+	a := &applying{s: s, seen: map[string]bool{}, changes: make([]Change, len(in.Body.Documents))}
+	a.decode(in.Body.Documents)
+	err := s.d.Tx.InTx(ctx, func(ctx context.Context) error {
+		for _, step := range []func(context.Context) error{
+			a.putProducts, a.putUnits, a.putDetectors, a.checkDependents, a.putReleases, a.putCampaigns,
+		} {
+			if err := step(ctx); err != nil {
+				return err
+			}
+		}
+		if len(a.mistakes) > 0 {
+			slices.SortStableFunc(a.mistakes, func(x, y fault.Field) int { return documentOf(x.Path) - documentOf(y.Path) })
+			return fault.Fields("apply", a.mistakes)
+		}
+		if in.Body.DryRun {
+			return errDryRun
+		}
+		return nil
+	})
+	out := Applied{Changes: a.changes, DryRun: in.Body.DryRun}
+	if errors.Is(err, errDryRun) {
+		return out, nil
+	}
+	if err != nil {
+		return Applied{}, err
+	}
+	return out, a.tell(ctx)
+}
+
+// tell calls the hooks of what changed.
+func (a *applying) tell(ctx context.Context) error {
+	d := &a.s.d
+	var errs []error
+	if len(a.products) > 0 && d.OnProducts != nil {
+		errs = append(errs, d.OnProducts(ctx, a.products))
+	}
+	if a.detectors && d.OnDetectors != nil {
+		errs = append(errs, d.OnDetectors(ctx))
+	}
+	if len(a.units) > 0 && d.OnUnits != nil {
+		errs = append(errs, d.OnUnits(ctx, a.units))
+	}
+	if a.consents {
+		errs = append(errs, d.Consents.Tell(ctx))
+	}
+	return fault.Wrap(fault.Unavailable, "the documents were applied, but not everything has heard of it yet; apply them again", errors.Join(errs...))
+}
+
+func documentOf(path string) (n int) {
+	_, _ = fmt.Sscanf(path, "body.documents[%d]", &n)
+	return n
+}
+
+func (a *applying) note(d *one, fields []fault.Field) {
+	for _, f := range fields {
+		if strings.HasPrefix(f.Path, "product ") {
+			continue // a mistake of the product, which is told there
+		}
+		a.noteAt(fmt.Sprintf("body.documents[%d].%s", d.at, f.Path), f)
+	}
+}
+
+func (a *applying) noteAt(path string, f fault.Field) {
+	// A value that could not be read at all is not also called wrong by the room.
+	for p := path; ; {
+		if a.seen[p] {
+			return
+		}
+		i := strings.LastIndexAny(p, ".[")
+		if i <= len("body.documents") {
+			break
+		}
+		p = p[:i]
+	}
+	a.seen[path] = true
+	f.Path = path
+	a.mistakes = append(a.mistakes, f)
+}
+
+// fail notes the mistakes in err; anything else goes on as an error.
+func (a *applying) fail(d *one, err error) error {
+	if fields := fault.FieldsOf(err); fault.KindOf(err) == fault.Invalid && len(fields) > 0 {
+		a.note(d, fields)
+		return nil
+	}
+	if k := fault.KindOf(err); k == fault.Conflict || k == fault.NotFound || k == fault.Invalid {
+		a.note(d, []fault.Field{{Path: "spec", Expected: "something else: " + err.Error()}})
+		return nil
+	}
+	return err
+}
+
+func (a *applying) decode(docs []Document) {
+	first := map[string]int{}
+	for i, doc := range docs {
+		d := &one{Document: declare.Document{APIVersion: doc.APIVersion, Kind: doc.Kind, Metadata: doc.Metadata, Spec: []byte(doc.Spec)}, at: i}
+		a.changes[i] = Change{Kind: doc.Kind, Name: doc.Metadata.Name}
+		spec, fields := d.Check()
+		if j, twice := first[d.String()]; twice {
+			fields = append(fields, fault.Field{Path: "metadata.name", Expected: fmt.Sprintf("each %s once (it stands in documents %d and %d)", strings.ToLower(string(d.Kind)), j, i), Got: d.Metadata.Name})
+		}
+		first[d.String()] = i
+		d.spec, d.broken = spec, len(fields) > 0
+		a.note(d, fields)
+		if spec != nil {
+			a.docs = append(a.docs, d)
+		}
+	}
+}
+
+func (a *applying) of(kind declare.Kind) []*one {
+	var out []*one
+	for _, d := range a.docs {
+		if d.Kind == kind {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// changed notes what applying d does, and reports whether there is anything to write.
+func (a *applying) changed(d *one, old, now any) bool {
+	c := &a.changes[d.at]
+	if old == nil {
+		c.Action, c.Diff = "created", diff(nil, now)
+		return true
+	}
+	if c.Diff = diff(old, now); c.Diff == "" {
+		c.Action = "unchanged"
+		return false
+	}
+	c.Action = "changed"
+	return true
+}
+
+func (a *applying) putProducts(ctx context.Context) error {
+	for _, d := range a.of(declare.Product) {
+		p := d.spec.(*fleet.Product)
+		p.Name = d.Metadata.Name
+		a.note(d, fleet.ValidateProduct(*p))
+		a.note(d, condition.ValidateProduct(p))
+		old, err := a.s.d.Fleet.Product(ctx, p.Name)
+		known := err == nil
+		if err != nil && fault.KindOf(err) != fault.NotFound {
+			return err
+		}
+		if known {
+			a.note(d, sameTypes(&old, p))
+		}
+		var before any
+		if known {
+			before = old
+		}
+		if !a.changed(d, before, *p) {
+			continue
+		}
+		a.products = append(a.products, p.Name)
+		// Also a product with mistakes is put: documents that refer to it are
+		// judged against what stands there, and all of it is rolled back.
+		if err := a.s.d.Fleet.PutProduct(ctx, *p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sameTypes refuses to change what history has a column for.
+func sameTypes(old, now *fleet.Product) []fault.Field {
+	var fields []fault.Field
+	for i, s := range now.Signals {
+		if was, ok := old.Signal(s.Name); ok && was.Type != s.Type {
+			fields = append(fields, fault.Field{
+				Path: fmt.Sprintf("spec.signals[%d].type", i), Got: string(s.Type),
+				Expected: fmt.Sprintf("%s, as it is already: history holds values of it; declare a signal of a new name", was.Type),
+			})
+		}
+	}
+	return fields
+}
+
+func (a *applying) putDetectors(ctx context.Context) error {
+	for _, d := range a.of(declare.Detector) {
+		def := d.spec.(*condition.Detector)
+		def.Name = d.Metadata.Name
+		old, err := a.s.d.Condition.Detector(ctx, def.Name, 0)
+		if err != nil && fault.KindOf(err) != fault.NotFound {
+			return err
+		}
+		var before any
+		if err == nil {
+			before = old
+			if old.Product != def.Product && !d.broken {
+				a.note(d, []fault.Field{{Path: "spec.product", Expected: old.Product + ", as it is already: declare a detector of a new name", Got: def.Product}})
+			}
+		}
+		a.changed(d, before, *def)
+		if _, err := a.s.d.Condition.PutDetector(ctx, *def); err != nil {
+			if err := a.fail(d, err); err != nil {
+				return err
+			}
+			continue
+		}
+		a.detectors = true
+	}
+	return nil
+}
+
+// checkDependents refuses a change of a product that breaks a detector which
+// stands outside these documents, and gives the others their new version.
+func (a *applying) checkDependents(ctx context.Context) error {
+	given := map[string]bool{}
+	for _, d := range a.of(declare.Detector) {
+		given[d.Metadata.Name] = true
+	}
+	for _, d := range a.of(declare.Product) {
+		if !slices.Contains(a.products, d.Metadata.Name) {
+			continue
+		}
+		p := d.spec.(*fleet.Product)
+		detectors, err := a.s.d.Condition.Detectors(ctx, p.Name)
+		if err != nil {
+			return err
+		}
+		broken := false
+		for i := range detectors {
+			if given[detectors[i].Name] {
+				continue
+			}
+			detectors[i].Basis = nil
+			for _, f := range condition.Validate(p, &detectors[i]) {
+				if broken = true; strings.HasPrefix(f.Path, "product ") {
+					continue
+				}
+				a.note(d, []fault.Field{{Path: "spec", Expected: fmt.Sprintf("a product that detector %s, which is not among these documents, still fits (%s)", detectors[i].Name, f)}})
+			}
+		}
+		if broken || len(a.mistakes) > 0 {
+			continue
+		}
+		if err := a.s.d.Condition.ProductChanged(ctx, p.Name); err != nil {
+			if err := a.fail(d, err); err != nil {
+				return err
+			}
+		}
+		a.detectors = true
+	}
+	return nil
+}
+
+func (a *applying) putReleases(ctx context.Context) error {
+	for _, d := range a.of(declare.Release) {
+		r := d.spec.(*update.Release)
+		r.Name = d.Metadata.Name
+		old, err := a.s.d.Updates.Release(ctx, r.Name)
+		if err != nil && fault.KindOf(err) != fault.NotFound {
+			return err
+		}
+		var before any
+		if err == nil {
+			before = old
+		}
+		if !a.changed(d, before, *r) && !d.broken {
+			continue
+		}
+		if err := a.s.d.Updates.Put(ctx, *r); err != nil {
+			if err := a.fail(d, err); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (a *applying) putCampaigns(ctx context.Context) error {
+	for _, d := range a.of(declare.Campaign) {
+		c := d.spec.(*campaign.Campaign)
+		c.Name = d.Metadata.Name
+		old, err := a.s.d.Runs.Campaign(ctx, c.Name)
+		if err != nil && fault.KindOf(err) != fault.NotFound {
+			return err
+		}
+		var before any
+		if err == nil {
+			before = old.Campaign
+		}
+		if !a.changed(d, before, *c) && !d.broken {
+			continue
+		}
+		if err := a.s.d.Campaigns.Put(ctx, *c); err != nil {
+			if err := a.fail(d, err); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s *server) declared() {
+	add(s, route{
+		method: http.MethodPost, path: "/v1/apply", id: "apply", summary: "Apply declared documents",
+		doc: "All or nothing; every mistake is told at once.", tag: "declared", access: write, maxBody: maxApply, raw: true, slow: true,
+	}, s.apply)
+	add(s, route{method: http.MethodGet, path: "/v1/declared/{kind}", id: "listDeclared", summary: "List declared documents of a kind", tag: "declared", access: read}, s.listDeclared)
+	add(s, route{method: http.MethodGet, path: "/v1/declared/{kind}/{name}", id: "getDeclared", summary: "A declared document", tag: "declared", access: read}, s.getDeclared)
+	do(s, route{
+		method: http.MethodDelete, path: "/v1/declared/{kind}/{name}", id: "deleteDeclared", summary: "Delete a declared thing",
+		doc: "409 while something uses it: the detail says what.", tag: "declared", access: write,
+	}, s.deleteDeclared)
+}

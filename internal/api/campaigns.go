@@ -1,0 +1,227 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"fettle.dev/fettle/internal/campaign"
+	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/outcome"
+)
+
+type campaignList struct {
+	PageParams
+	Product string `query:"product"`
+	State   string `query:"state" enum:"draft,running,paused,canceled,finished"`
+}
+
+type dryRunIn struct {
+	nameParam
+	Limit int `query:"limit" default:"1000" minimum:"0" maximum:"100000" doc:"Most units listed of each kind."`
+}
+
+type controlIn struct {
+	nameParam
+	Body *Why `required:"false"`
+}
+
+type taskList struct {
+	nameParam
+	PageParams
+	State string `query:"state" enum:"planned,blocked,offered,scheduled,snoozed,accepted,installing,claimed,verifying,verified,relapsed,not judgeable,declined,failed,expired,canceled,unreachable"`
+	Wave  int    `query:"wave" default:"-1" minimum:"-1" doc:"Index of a wave; -1: all."`
+	Unit  string `query:"unit"`
+}
+
+func (s *server) campaigns() {
+	add(s, route{method: http.MethodGet, path: "/v1/campaigns", id: "listCampaigns", summary: "List campaigns", tag: "campaigns", access: read}, s.listCampaigns)
+	add(s, route{method: http.MethodGet, path: "/v1/campaigns/{name}", id: "getCampaign", summary: "A campaign with its waves, gates and effect", tag: "campaigns", access: read}, s.getCampaign)
+	add(s, route{method: http.MethodPost, path: "/v1/campaigns/{name}/dry-run", id: "dryRunCampaign", summary: "Say who would be offered the remedy, who not, and why", tag: "campaigns", access: read}, s.dryRun)
+	for _, v := range []struct {
+		verb, summary string
+		do            func(ctx context.Context, name, by, why string) (campaign.Run, error)
+	}{
+		{"start", "Start a campaign", func(ctx context.Context, name, by, _ string) (campaign.Run, error) {
+			return s.d.Campaigns.Start(ctx, name, by)
+		}},
+		{"pause", "Pause a campaign", func(ctx context.Context, name, _, why string) (campaign.Run, error) {
+			return s.d.Campaigns.Pause(ctx, name, why)
+		}},
+		{"resume", "Resume a paused campaign", func(ctx context.Context, name, _, why string) (campaign.Run, error) {
+			return s.d.Campaigns.Resume(ctx, name, why)
+		}},
+		{"cancel", "Cancel a campaign: what no unit has begun is withdrawn", func(ctx context.Context, name, _, why string) (campaign.Run, error) {
+			return s.d.Campaigns.Cancel(ctx, name, why)
+		}},
+	} {
+		add(s, route{method: http.MethodPost, path: "/v1/campaigns/{name}/" + v.verb, id: v.verb + "Campaign", summary: v.summary, tag: "campaigns", access: write},
+			func(ctx context.Context, in *controlIn) (Campaign, error) {
+				by := who(ctx).Email
+				run, err := v.do(ctx, in.Name, by, in.Body.text("asked for")+" ("+by+")")
+				if err != nil {
+					return Campaign{}, err
+				}
+				out, _, err := s.campaignView(ctx, run)
+				return out, err
+			})
+	}
+	add(s, route{method: http.MethodGet, path: "/v1/campaigns/{name}/tasks", id: "listTasks", summary: "List a campaign's tasks", tag: "campaigns", access: read}, s.listTasks)
+	add(s, route{method: http.MethodGet, path: "/v1/campaigns/{name}/report", id: "getReport", summary: "A campaign's report", tag: "campaigns", access: read}, s.report)
+}
+
+func (s *server) campaignView(ctx context.Context, r campaign.Run) (Campaign, []campaign.Count, error) {
+	counts, err := s.d.Runs.CountTasks(ctx, r.ID)
+	out := Campaign{
+		Name: r.Campaign.Name, Spec: r.Campaign, ID: r.ID, State: r.State, Why: r.Why, SnapshotID: r.SnapshotID, Detector: r.Detector,
+		WaveOpen: r.WaveOpen, CreatedAt: r.CreatedAt, StartedAt: r.StartedAt, EndedAt: r.EndedAt, Counts: map[string]int{},
+	}
+	for _, c := range counts {
+		out.Counts[string(c.State)] += c.N
+	}
+	return out, counts, err
+}
+
+func (s *server) listCampaigns(ctx context.Context, in *campaignList) (Page[Campaign], error) {
+	runs, err := s.d.Runs.Campaigns(ctx, in.Product)
+	if err != nil {
+		return Page[Campaign]{}, err
+	}
+	kept := runs[:0]
+	for _, r := range runs {
+		if in.State == "" || string(r.State) == in.State {
+			kept = append(kept, r)
+		}
+	}
+	pg := pageAfter(kept, in.PageParams, func(r campaign.Run) string { return r.Campaign.Name })
+	out := Page[Campaign]{Items: make([]Campaign, 0, len(pg.Items)), Next: pg.Next}
+	for _, r := range pg.Items {
+		c, _, err := s.campaignView(ctx, r)
+		if err != nil {
+			return out, err
+		}
+		out.Items = append(out.Items, c)
+	}
+	return out, nil
+}
+
+func at(times []time.Time, i int) time.Time {
+	if i < len(times) {
+		return times[i]
+	}
+	return time.Time{}
+}
+
+func (s *server) getCampaign(ctx context.Context, in *nameParam) (CampaignDetail, error) {
+	run, err := s.d.Runs.Campaign(ctx, in.Name)
+	if err != nil {
+		return CampaignDetail{}, err
+	}
+	view, counts, err := s.campaignView(ctx, run)
+	if err != nil {
+		return CampaignDetail{}, err
+	}
+	out := CampaignDetail{Campaign: view, Waves: make([]Wave, len(run.Campaign.Waves))}
+	for i, w := range run.Campaign.Waves {
+		out.Waves[i] = Wave{
+			Index: i, Name: w.Name, Share: w.Share, OpenedAt: at(run.WaveOpened, i), PassedAt: at(run.GatePassed, i),
+			Gate: outcome.GateWaiting, GateWhy: "the wave is not open", Counts: map[string]int{},
+		}
+	}
+	for _, c := range counts {
+		if c.Wave >= 0 && c.Wave < len(out.Waves) {
+			out.Waves[c.Wave].Counts[string(c.State)] += c.N
+			out.Waves[c.Wave].Units += c.N
+		}
+	}
+	if run.State == campaign.Draft {
+		return out, nil
+	}
+	status, err := s.d.Outcomes.Status(ctx, in.Name)
+	if fault.KindOf(err) == fault.NotFound {
+		return out, nil
+	} else if err != nil {
+		return CampaignDetail{}, err
+	}
+	for _, g := range status.Gates {
+		if g.Wave >= 0 && g.Wave < len(out.Waves) {
+			out.Waves[g.Wave].Gate, out.Waves[g.Wave].GateWhy = g.State, g.Why
+		}
+	}
+	out.Effect, out.EffectFinal = status.Latest, false
+	if status.Primary != nil {
+		out.Effect, out.EffectFinal = status.Primary, true
+	}
+	return out, nil
+}
+
+func (s *server) dryRun(ctx context.Context, in *dryRunIn) (DryRun, error) {
+	plan, err := s.d.Campaigns.DryRun(ctx, in.Name)
+	if err != nil {
+		return DryRun{}, err
+	}
+	out := DryRun{
+		SnapshotID: plan.SnapshotID, Detector: plan.Detector, OfferedCount: len(plan.Offered), NotCount: len(plan.Not),
+		Waves: []DryRunWave{}, NotByCode: map[string]int{}, Offered: []DryRunOffer{}, Not: []DryRunRefusal{},
+	}
+	for _, w := range plan.Waves {
+		out.Waves = append(out.Waves, DryRunWave(w))
+	}
+	for i, o := range plan.Offered {
+		if i == in.Limit {
+			break
+		}
+		out.Offered = append(out.Offered, DryRunOffer(o))
+	}
+	for i, n := range plan.Not {
+		out.NotByCode[n.Code]++
+		if i < in.Limit {
+			out.Not = append(out.Not, DryRunRefusal(n))
+		}
+	}
+	return out, nil
+}
+
+func (s *server) listTasks(ctx context.Context, in *taskList) (Page[Task], error) {
+	run, err := s.d.Runs.Campaign(ctx, in.Name)
+	if err != nil {
+		return Page[Task]{}, err
+	}
+	f := campaign.TaskFilter{CampaignID: run.ID, UnitID: in.Unit, Wave: in.Wave, After: in.After, Limit: in.Limit + 1}
+	if in.State != "" {
+		f.States = []campaign.TaskState{campaign.TaskState(in.State)}
+	}
+	list, err := s.d.Runs.Tasks(ctx, f)
+	if err != nil {
+		return Page[Task]{}, err
+	}
+	out := make([]Task, 0, len(list))
+	for _, t := range list {
+		v := Task{Task: t}
+		if t.Wave >= 0 && t.Wave < len(run.Campaign.Waves) {
+			v.WaveName = run.Campaign.Waves[t.Wave].Name
+		}
+		out = append(out, v)
+	}
+	return page(out, in.Limit, func(t Task) string { return t.ID }), nil
+}
+
+func (s *server) report(ctx context.Context, in *nameParam) (Report, error) {
+	r, err := s.d.Outcomes.Report(ctx, in.Name)
+	if err != nil {
+		return Report{}, err
+	}
+	out := Report{
+		Campaign: r.Campaign, Title: r.Title, At: r.At, Involved: r.Involved, Offered: r.Offered, Started: r.Started, Claimed: r.Claimed,
+		Installed: r.Installed, Verified: r.Verified, Relapsed: r.Relapsed, NotJudgeable: r.NotJudgeable, NotExposed: r.NotExposed,
+		Declined: r.Declined, Failed: r.Failed, Unreachable: r.Unreachable, Effect: r.Effect, ByWave: []ReportWave{},
+		OnsetToFindingP50: float64(r.OnsetToFindingP50), FindingToVerifiedP50: float64(r.FindingToVerifiedP50),
+	}
+	for _, w := range r.ByWave {
+		out.ByWave = append(out.ByWave, ReportWave{
+			Name: w.Name, OpenedAt: w.OpenedAt, Units: w.Units, Installed: w.Installed, Verified: w.Verified,
+			Relapsed: w.Relapsed, Failed: w.Failed, Gate: w.Gate,
+		})
+	}
+	return out, nil
+}

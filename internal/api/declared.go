@@ -1,0 +1,299 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"fettle.dev/fettle/internal/api/declare"
+	"fettle.dev/fettle/internal/campaign"
+	"fettle.dev/fettle/internal/condition"
+	"fettle.dev/fettle/internal/consent"
+	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/update"
+)
+
+type declaredKind struct {
+	Kind string `path:"kind" enum:"product,unit,detector,release,campaign"`
+}
+
+type declaredName struct {
+	declaredKind
+	Name string `path:"name" maxLength:"200"`
+}
+
+type declaredList struct {
+	declaredKind
+	PageParams
+}
+
+func document(kind declare.Kind, name string, spec any) (Document, error) {
+	raw, err := json.Marshal(spec)
+	if err != nil {
+		return Document{}, fmt.Errorf("%s %s: %w", kind, name, err)
+	}
+	return Document{APIVersion: declare.APIVersion, Kind: kind, Metadata: declare.Metadata{Name: name}, Spec: raw}, nil
+}
+
+func documents[T any](kind declare.Kind, items []T, p PageParams, name func(*T) string, spec func(*T) any) (Page[Document], error) {
+	docs := make([]Document, 0, len(items))
+	for i := range items {
+		d, err := document(kind, name(&items[i]), spec(&items[i]))
+		if err != nil {
+			return Page[Document]{}, err
+		}
+		docs = append(docs, d)
+	}
+	return pageAfter(docs, p, func(d Document) string { return d.Metadata.Name }), nil
+}
+
+func (s *server) listDeclared(ctx context.Context, in *declaredList) (Page[Document], error) {
+	kind, err := declare.ParseKind(in.Kind)
+	if err != nil {
+		return Page[Document]{}, err
+	}
+	switch kind {
+	case declare.Product:
+		all, err := s.d.Fleet.Products(ctx)
+		if err != nil {
+			return Page[Document]{}, err
+		}
+		return documents(kind, all, in.PageParams, func(p *fleet.Product) string { return p.Name }, func(p *fleet.Product) any { return p })
+	case declare.Unit:
+		return s.declaredUnits(ctx, in.PageParams)
+	case declare.Detector:
+		all, err := s.d.Condition.Detectors(ctx, "")
+		if err != nil {
+			return Page[Document]{}, err
+		}
+		return documents(kind, all, in.PageParams, func(d *condition.Detector) string { return d.Name }, func(d *condition.Detector) any { return d })
+	case declare.Release:
+		all, err := s.d.Updates.Releases(ctx, "")
+		if err != nil {
+			return Page[Document]{}, err
+		}
+		return documents(kind, all, in.PageParams, func(r *update.Release) string { return r.Name }, func(r *update.Release) any { return r })
+	default:
+		all, err := s.d.Runs.Campaigns(ctx, "")
+		if err != nil {
+			return Page[Document]{}, err
+		}
+		return documents(kind, all, in.PageParams, func(r *campaign.Run) string { return r.Campaign.Name }, func(r *campaign.Run) any { return r.Campaign })
+	}
+}
+
+func (s *server) declaredUnits(ctx context.Context, p PageParams) (Page[Document], error) {
+	units, err := s.d.Fleet.Units(ctx, fleet.Filter{After: p.After, Limit: p.Limit + 1})
+	if err != nil {
+		return Page[Document]{}, err
+	}
+	masks := map[string]map[string]consent.Mask{}
+	docs := make([]Document, 0, len(units))
+	for _, u := range units {
+		if masks[u.Product] == nil {
+			if masks[u.Product], err = s.d.Choices.Masks(ctx, u.Product); err != nil {
+				return Page[Document]{}, err
+			}
+		}
+		o, err := s.ownerOf(ctx, u)
+		if err != nil {
+			return Page[Document]{}, err
+		}
+		d, err := document(declare.Unit, u.ID, unitSpec(u, o, masks[u.Product][u.ID]))
+		if err != nil {
+			return Page[Document]{}, err
+		}
+		docs = append(docs, d)
+	}
+	return page(docs, p.Limit, func(d Document) string { return d.Metadata.Name }), nil
+}
+
+// ownerOf is a unit's owner, nil when it has none.
+func (s *server) ownerOf(ctx context.Context, u fleet.Unit) (*fleet.Owner, error) {
+	if u.OwnerID == "" {
+		return nil, nil //nolint:nilnil // a unit without an owner is no error
+	}
+	o, err := s.d.Fleet.Owner(ctx, u.OwnerID)
+	if err != nil {
+		return nil, err
+	}
+	return &o, nil
+}
+
+func (s *server) getDeclared(ctx context.Context, in *declaredName) (Document, error) {
+	kind, err := declare.ParseKind(in.Kind)
+	if err != nil {
+		return Document{}, err
+	}
+	var spec any
+	switch kind {
+	case declare.Product:
+		spec, err = s.d.Fleet.Product(ctx, in.Name)
+	case declare.Unit:
+		var u fleet.Unit
+		if u, err = s.d.Fleet.Unit(ctx, in.Name); err != nil {
+			return Document{}, err
+		}
+		o, ownerErr := s.ownerOf(ctx, u)
+		if ownerErr != nil {
+			return Document{}, ownerErr
+		}
+		mask, maskErr := s.d.Choices.Mask(ctx, u.ID)
+		spec, err = unitSpec(u, o, mask), maskErr
+	case declare.Detector:
+		spec, err = s.d.Condition.Detector(ctx, in.Name, 0)
+	case declare.Release:
+		spec, err = s.d.Updates.Release(ctx, in.Name)
+	default:
+		var r campaign.Run
+		r, err = s.d.Runs.Campaign(ctx, in.Name)
+		spec = r.Campaign
+	}
+	if err != nil {
+		return Document{}, err
+	}
+	return document(kind, in.Name, spec)
+}
+
+func (s *server) deleteDeclared(ctx context.Context, in *declaredName) error {
+	kind, err := declare.ParseKind(in.Kind)
+	if err != nil {
+		return err
+	}
+	switch kind {
+	case declare.Product:
+		return s.deleteProduct(ctx, in.Name)
+	case declare.Unit:
+		return s.deleteUnit(ctx, in.Name)
+	case declare.Detector:
+		err = s.unlessUsed(ctx, "detector "+in.Name, func(c *campaign.Campaign) bool { return c.Detector == in.Name }, func(ctx context.Context) error {
+			return s.d.Condition.DeleteDetector(ctx, in.Name)
+		})
+		if err == nil && s.d.OnDetectors != nil {
+			err = s.d.OnDetectors(ctx)
+		}
+		return err
+	case declare.Release:
+		return s.unlessUsed(ctx, "release "+in.Name, func(c *campaign.Campaign) bool { return c.Release == in.Name }, func(ctx context.Context) error {
+			return s.d.Updates.Delete(ctx, in.Name)
+		})
+	default:
+		return s.d.Campaigns.Delete(ctx, in.Name)
+	}
+}
+
+// unlessUsed deletes what no campaign that is not over refers to.
+func (s *server) unlessUsed(ctx context.Context, what string, uses func(*campaign.Campaign) bool, remove func(context.Context) error) error {
+	return s.d.Tx.InTx(ctx, func(ctx context.Context) error {
+		runs, err := s.d.Runs.Campaigns(ctx, "")
+		if err != nil {
+			return err
+		}
+		var by []string
+		for i := range runs {
+			if r := &runs[i]; uses(&r.Campaign) && r.State != campaign.Canceled && r.State != campaign.Finished {
+				by = append(by, "campaign "+r.Campaign.Name)
+			}
+		}
+		if err := inUse(what, by); err != nil {
+			return err
+		}
+		return remove(ctx)
+	})
+}
+
+func inUse(what string, by []string) error {
+	if len(by) == 0 {
+		return nil
+	}
+	if n := len(by); n > 10 {
+		by = append(by[:10:10], fmt.Sprintf("and %d more", n-10))
+	}
+	return fault.New(fault.Conflict, "%s is used by %s", what, strings.Join(by, ", "))
+}
+
+func (s *server) deleteProduct(ctx context.Context, name string) error {
+	err := s.d.Tx.InTx(ctx, func(ctx context.Context) error {
+		if _, err := s.d.Fleet.Product(ctx, name); err != nil {
+			return err
+		}
+		var by []string
+		n, err := s.d.Fleet.CountUnits(ctx, fleet.Filter{Product: name})
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			by = append(by, fmt.Sprintf("%d units", n))
+		}
+		detectors, err := s.d.Condition.Detectors(ctx, name)
+		if err != nil {
+			return err
+		}
+		for _, d := range detectors {
+			by = append(by, "detector "+d.Name)
+		}
+		releases, err := s.d.Updates.Releases(ctx, name)
+		if err != nil {
+			return err
+		}
+		for _, r := range releases {
+			by = append(by, "release "+r.Name)
+		}
+		runs, err := s.d.Runs.Campaigns(ctx, name)
+		if err != nil {
+			return err
+		}
+		for _, r := range runs {
+			by = append(by, "campaign "+r.Campaign.Name)
+		}
+		if err := inUse("product "+name, by); err != nil {
+			return err
+		}
+		return s.d.Fleet.DeleteProduct(ctx, name)
+	})
+	if err == nil && s.d.OnProducts != nil {
+		err = s.d.OnProducts(ctx, []string{name})
+	}
+	return err
+}
+
+// deleteUnit forgets a unit: it is disconnected, and its history is erased.
+func (s *server) deleteUnit(ctx context.Context, id string) error {
+	var key int64
+	err := s.d.Tx.InTx(ctx, func(ctx context.Context) error {
+		u, err := s.d.Fleet.Unit(ctx, id)
+		if err != nil {
+			return err
+		}
+		key = u.Key
+		tasks, err := s.d.Runs.Tasks(ctx, campaign.TaskFilter{UnitID: id, Wave: -1})
+		if err != nil {
+			return err
+		}
+		var by []string
+		for _, t := range tasks {
+			run, err := s.d.Runs.CampaignByID(ctx, t.CampaignID)
+			if err != nil {
+				return err
+			}
+			if run.State == campaign.Running || run.State == campaign.Paused {
+				by = append(by, "campaign "+run.Campaign.Name)
+			}
+		}
+		if err := inUse("unit "+id, by); err != nil {
+			return err
+		}
+		return s.d.Fleet.DeleteUnit(ctx, id)
+	})
+	if err != nil {
+		return err
+	}
+	if s.d.OnUnits != nil {
+		if err := s.d.OnUnits(ctx, []string{id}); err != nil {
+			return err
+		}
+	}
+	return s.d.History.EraseUnits(ctx, []int64{key}, nil)
+}

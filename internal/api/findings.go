@@ -1,0 +1,234 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"fettle.dev/fettle/internal/cohort"
+	"fettle.dev/fettle/internal/condition"
+	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/fleet"
+)
+
+type findingList struct {
+	PageParams
+	Product  string    `query:"product"`
+	Unit     string    `query:"unit"`
+	Detector string    `query:"detector"`
+	State    string    `query:"state" enum:"open,cleared"`
+	Severity string    `query:"severity" enum:"warning,minor,major,critical"`
+	Shelved  bool      `query:"shelved" doc:"Include shelved findings."`
+	From     time.Time `query:"from" doc:"Only those that overlap from and to."`
+	To       time.Time `query:"to"`
+}
+
+type shelveIn struct {
+	idParam
+	Body struct {
+		Until time.Time `json:"until,omitzero" doc:"Absent: back in sight."`
+	}
+}
+
+type assessIn struct {
+	idParam
+	Body struct {
+		Assessment condition.Assessment `json:"assessment"`
+	}
+}
+
+type commentIn struct {
+	idParam
+	Body struct {
+		Text string `json:"text" minLength:"1" maxLength:"10000"`
+	}
+}
+
+func (s *server) findings() {
+	add(s, route{method: http.MethodGet, path: "/v1/findings", id: "listFindings", summary: "List findings, newest first", tag: "findings", access: read}, s.listFindings)
+	add(s, route{method: http.MethodGet, path: "/v1/findings/{id}", id: "getFinding", summary: "A finding", tag: "findings", access: read}, s.getFinding)
+	change := func(verb, id, summary string, fn func(ctx context.Context, id string) (condition.Finding, error)) {
+		add(s, route{method: http.MethodPost, path: "/v1/findings/{id}/" + verb, id: id, summary: summary, tag: "findings", access: write},
+			func(ctx context.Context, in *idParam) (Finding, error) {
+				f, err := fn(ctx, in.ID)
+				if err != nil {
+					return Finding{}, err
+				}
+				return s.newTitles().view(ctx, f)
+			})
+	}
+	change("ack", "ackFinding", "Acknowledge a finding", func(ctx context.Context, id string) (condition.Finding, error) {
+		return s.d.Condition.Ack(ctx, id, who(ctx).Email)
+	})
+	change("unack", "unackFinding", "Take an acknowledgement back", func(ctx context.Context, id string) (condition.Finding, error) {
+		return s.d.Condition.Unack(ctx, id)
+	})
+	add(s, route{method: http.MethodPost, path: "/v1/findings/{id}/shelve", id: "shelveFinding", summary: "Put a finding out of sight until a time", tag: "findings", access: write},
+		func(ctx context.Context, in *shelveIn) (Finding, error) {
+			f, err := s.d.Condition.Shelve(ctx, in.ID, in.Body.Until)
+			if err != nil {
+				return Finding{}, err
+			}
+			return s.newTitles().view(ctx, f)
+		})
+	add(s, route{method: http.MethodPost, path: "/v1/findings/{id}/assess", id: "assessFinding", summary: "Say what a person found", tag: "findings", access: write},
+		func(ctx context.Context, in *assessIn) (Finding, error) {
+			f, err := s.d.Condition.Assess(ctx, in.ID, in.Body.Assessment, who(ctx).Email)
+			if err != nil {
+				return Finding{}, err
+			}
+			return s.newTitles().view(ctx, f)
+		})
+	add(s, route{method: http.MethodPost, path: "/v1/findings/{id}/comments", id: "commentFinding", summary: "Remark on a finding", tag: "findings", access: write, status: http.StatusCreated},
+		func(ctx context.Context, in *commentIn) (condition.Comment, error) {
+			return s.d.Condition.Comment(ctx, in.ID, who(ctx).Email, in.Body.Text)
+		})
+	add(s, route{
+		method: http.MethodGet, path: "/v1/findings/{id}/who-else", id: "whoElse", summary: "Who else?",
+		doc: "A cohort definition to start from, and what the affected units share; edit it and post it to /v1/cohorts.", tag: "cohorts", access: read,
+	}, func(ctx context.Context, in *idParam) (cohort.Suggestion, error) {
+		sg, err := s.d.Cohorts.SuggestFrom(ctx, in.ID)
+		if sg.Shared == nil {
+			sg.Shared = []cohort.Shared{}
+		}
+		return sg, err
+	})
+}
+
+// titles looks up detectors' titles and signals, each once.
+type titles struct {
+	s        *server
+	rules    map[condition.Ref]condition.Detector
+	products map[string]fleet.Product
+}
+
+func (s *server) newTitles() *titles {
+	return &titles{s: s, rules: map[condition.Ref]condition.Detector{}, products: map[string]fleet.Product{}}
+}
+
+// rule is a detector version with its tolerance; a detector that is gone gives
+// an empty one, for a finding outlives it.
+func (t *titles) rule(ctx context.Context, ref condition.Ref, product string) (d condition.Detector, tol fleet.Tolerance, p fleet.Product, err error) {
+	d, ok := t.rules[ref]
+	if !ok {
+		if d, err = t.s.d.Condition.Detector(ctx, ref.Name, ref.Version); err != nil && fault.KindOf(err) != fault.NotFound {
+			return d, tol, p, err
+		}
+		t.rules[ref] = d
+	}
+	p, ok = t.products[product]
+	if !ok {
+		if p, err = t.s.d.Fleet.Product(ctx, product); err != nil && fault.KindOf(err) != fault.NotFound {
+			return d, tol, p, err
+		}
+		t.products[product] = p
+	}
+	if d.Basis != nil {
+		tol = d.Basis.Tolerance
+	} else {
+		tol, _ = p.Tolerance(d.Tolerance)
+	}
+	return d, tol, p, nil
+}
+
+func (t *titles) view(ctx context.Context, f condition.Finding) (Finding, error) {
+	d, tol, p, err := t.rule(ctx, f.Detector, f.Product)
+	if err != nil {
+		return Finding{}, err
+	}
+	out := Finding{Finding: f, Title: d.Title, Signal: tol.Signal}
+	if out.Title == "" {
+		out.Title = f.Detector.Name
+	}
+	if d.Type == condition.TypeSilence {
+		out.Unit = "s"
+	} else if sig, ok := p.Signal(tol.Signal); ok {
+		out.Unit = sig.Unit
+	}
+	return out, nil
+}
+
+func (t *titles) views(ctx context.Context, list []condition.Finding) ([]Finding, error) {
+	out := make([]Finding, 0, len(list))
+	for _, f := range list {
+		v, err := t.view(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}
+
+func (s *server) listFindings(ctx context.Context, in *findingList) (Page[Finding], error) {
+	f := condition.FindingFilter{
+		Product: in.Product, UnitID: in.Unit, Detector: in.Detector, State: condition.FindingState(in.State),
+		Severity: condition.Severity(in.Severity), From: in.From, To: in.To, Before: in.After, Limit: in.Limit + 1,
+	}
+	if !in.Shelved {
+		f.HideShelvedAt = s.d.Clock.Now()
+	}
+	list, err := s.d.Condition.Findings(ctx, f)
+	if err != nil {
+		return Page[Finding]{}, err
+	}
+	views, err := s.newTitles().views(ctx, list)
+	return page(views, in.Limit, func(f Finding) string { return f.ID }), err
+}
+
+func (s *server) getFinding(ctx context.Context, in *idParam) (FindingDetail, error) {
+	f, comments, err := s.d.Condition.Finding(ctx, in.ID)
+	if err != nil {
+		return FindingDetail{}, err
+	}
+	t := s.newTitles()
+	view, err := t.view(ctx, f)
+	if err != nil {
+		return FindingDetail{}, err
+	}
+	rule, tol, _, err := t.rule(ctx, f.Detector, f.Product)
+	out := FindingDetail{Finding: view, Comments: comments, Rule: rule, Bands: tol.Bands}
+	if out.Comments == nil {
+		out.Comments = []condition.Comment{}
+	}
+	if out.Bands == nil {
+		out.Bands = []fleet.Band{}
+	}
+	return out, err
+}
+
+type backtestIn struct{ Body BacktestRequest }
+
+// mostFindings bounds a backtest's answer when nobody says.
+const mostFindings = 10_000
+
+func (s *server) backtest() {
+	add(s, route{
+		method: http.MethodPost, path: "/v1/backtest", id: "backtest", summary: "Run a detector over history",
+		doc: "The very findings that live gave or would have given, over history still held and permitted.", tag: "findings", access: read, raw: true,
+	}, func(ctx context.Context, in *backtestIn) (Backtest, error) {
+		b := in.Body
+		if b.Name == "" {
+			b.Name = "backtest"
+		}
+		if b.Limit <= 0 {
+			b.Limit = mostFindings
+		}
+		d, fields := b.decode()
+		if err := fault.Fields("backtest", fields); err != nil {
+			return Backtest{}, err
+		}
+		found, err := s.d.Condition.Backtest(ctx, d, b.From, b.To)
+		if err != nil {
+			return Backtest{}, asDetector(err)
+		}
+		out := Backtest{Detector: found.Detector, Total: len(found.Findings), Judged: found.Judged, Withheld: found.Withheld, NoData: found.NoData}
+		out.Findings, err = s.newTitles().views(ctx, found.Findings[:min(len(found.Findings), b.Limit)])
+		for i := range out.Findings {
+			if out.Findings[i].Detector.Name == d.Name && d.Title != "" {
+				out.Findings[i].Title = d.Title
+			}
+		}
+		return out, err
+	})
+}

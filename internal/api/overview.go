@@ -1,0 +1,145 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"net/mail"
+	"net/url"
+	"slices"
+
+	"fettle.dev/fettle/internal/campaign"
+	"fettle.dev/fettle/internal/condition"
+	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/notify"
+)
+
+func (s *server) overview() {
+	add(s, route{method: http.MethodGet, path: "/v1/overview", id: "getOverview", summary: "The fleet at a glance", tag: "units", access: read},
+		func(ctx context.Context, _ *none) (Overview, error) {
+			products, err := s.d.Fleet.Products(ctx)
+			if err != nil {
+				return Overview{}, err
+			}
+			out := Overview{At: s.d.Clock.Now(), Products: make([]ProductOverview, 0, len(products))}
+			for _, p := range products {
+				v, err := s.productOverview(ctx, &p)
+				if err != nil {
+					return Overview{}, err
+				}
+				out.Products = append(out.Products, v)
+			}
+			return out, nil
+		})
+}
+
+func (s *server) productOverview(ctx context.Context, p *fleet.Product) (ProductOverview, error) {
+	out := ProductOverview{
+		Name: p.Name, Title: p.Title, Conditions: map[string]int{}, States: map[string]int{}, Open: map[string]int{},
+		Versions: []VersionCount{}, Campaigns: []Campaign{},
+	}
+	for _, state := range []fleet.UnitState{fleet.UnitPending, fleet.UnitActive, fleet.UnitRevoked, fleet.UnitRetired} {
+		n, err := s.d.Fleet.CountUnits(ctx, fleet.Filter{Product: p.Name, State: state})
+		if err != nil {
+			return out, err
+		}
+		out.States[string(state)] = n
+		out.Units += n
+	}
+	conditions, err := s.d.Condition.CountConditions(ctx, p.Name)
+	if err != nil {
+		return out, err
+	}
+	for c, n := range conditions {
+		out.Conditions[string(c)] = n
+	}
+	versions, err := s.d.Versions.CountVersions(ctx, p.Name)
+	if err != nil {
+		return out, err
+	}
+	for v, n := range versions {
+		out.Versions = append(out.Versions, VersionCount{Version: v, Units: n})
+	}
+	slices.SortFunc(out.Versions, func(a, b VersionCount) int {
+		return cmp.Or(cmp.Compare(b.Units, a.Units), cmp.Compare(a.Version, b.Version))
+	})
+	for _, severity := range []condition.Severity{condition.Warning, condition.Minor, condition.Major, condition.Critical} {
+		n, err := s.d.Condition.CountFindings(ctx, condition.FindingFilter{
+			Product: p.Name, State: condition.Open, Severity: severity, HideShelvedAt: s.d.Clock.Now(),
+		})
+		if err != nil {
+			return out, err
+		}
+		out.Open[string(severity)] = n
+	}
+	runs, err := s.d.Runs.Campaigns(ctx, p.Name)
+	if err != nil {
+		return out, err
+	}
+	for _, r := range runs {
+		if r.State != campaign.Running && r.State != campaign.Paused {
+			continue
+		}
+		c, _, err := s.campaignView(ctx, r)
+		if err != nil {
+			return out, err
+		}
+		out.Campaigns = append(out.Campaigns, c)
+	}
+	return out, nil
+}
+
+// NewRoute says where new findings are told.
+type NewRoute struct {
+	Product  string             `json:"product,omitempty" doc:"Empty: all products."`
+	Severity condition.Severity `json:"severity,omitempty" doc:"Least severity; absent: all."`
+	Channel  notify.Channel     `json:"channel"`
+	To       string             `json:"to" minLength:"1" maxLength:"2000" doc:"Mail address or URL."`
+}
+
+type routeIn struct {
+	nameParam
+	Body NewRoute
+}
+
+func (s *server) routes() {
+	add(s, route{method: http.MethodGet, path: "/v1/notify/routes", id: "listRoutes", summary: "List where new findings are told", tag: "notify", access: read},
+		func(ctx context.Context, in *PageParams) (Page[notify.Route], error) {
+			all, err := s.d.Notify.Routes(ctx)
+			return pageAfter(all, *in, func(r notify.Route) string { return r.Name }), err
+		})
+	add(s, route{method: http.MethodPut, path: "/v1/notify/routes/{name}", id: "putRoute", summary: "Make or change a route", tag: "notify", access: admin},
+		func(ctx context.Context, in *routeIn) (notify.Route, error) {
+			r := notify.Route{Name: in.Name, Product: in.Body.Product, Severity: string(in.Body.Severity), Channel: in.Body.Channel, To: in.Body.To}
+			if err := s.checkRoute(ctx, &r); err != nil {
+				return r, err
+			}
+			return r, s.d.Notify.PutRoute(ctx, r)
+		})
+	do(s, route{method: http.MethodDelete, path: "/v1/notify/routes/{name}", id: "deleteRoute", summary: "Delete a route", tag: "notify", access: admin},
+		func(ctx context.Context, in *nameParam) error { return s.d.Notify.DeleteRoute(ctx, in.Name) })
+}
+
+func (s *server) checkRoute(ctx context.Context, r *notify.Route) error {
+	var fields []fault.Field
+	switch r.Channel {
+	case notify.Mail:
+		if a, err := mail.ParseAddress(r.To); err != nil || a.Address != r.To {
+			fields = append(fields, fault.Field{Path: "to", Expected: "a mail address", Got: fmt.Sprintf("%q", r.To)})
+		}
+	default:
+		if u, err := url.Parse(r.To); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+			fields = append(fields, fault.Field{Path: "to", Expected: "a URL, as https://example.com/hook", Got: fmt.Sprintf("%q", r.To)})
+		}
+	}
+	if r.Product != "" {
+		if _, err := s.d.Fleet.Product(ctx, r.Product); fault.KindOf(err) == fault.NotFound {
+			fields = append(fields, fault.Field{Path: "product", Expected: "the name of a product", Got: fmt.Sprintf("%q", r.Product)})
+		} else if err != nil {
+			return err
+		}
+	}
+	return fault.Fields("route "+r.Name, fields)
+}

@@ -1,0 +1,164 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+
+	"fettle.dev/fettle/internal/campaign"
+	"fettle.dev/fettle/internal/fault"
+)
+
+type myUpdateList struct {
+	PageParams
+	Unit string `query:"unit"`
+}
+
+type chooseIn struct {
+	idParam
+	Body UpdateChoice
+}
+
+func (s *server) ownerUpdates() {
+	add(s, route{method: http.MethodGet, path: "/owner/v1/updates", id: "listMyUpdates", summary: "Updates of the owner's units, newest first", tag: "owner", access: owner}, s.myUpdates)
+	add(s, route{method: http.MethodGet, path: "/owner/v1/updates/{id}", id: "getMyUpdate", summary: "An update", tag: "owner", access: owner},
+		func(ctx context.Context, in *idParam) (MyUpdate, error) {
+			t, err := s.d.Runs.Task(ctx, in.ID)
+			if err == nil && (t.OwnerID != who(ctx).ID || !shown(&t)) {
+				err = fault.New(fault.NotFound, "no update %q", in.ID)
+			}
+			if err != nil {
+				return MyUpdate{}, err
+			}
+			return s.newShowcase().show(ctx, &t)
+		})
+	add(s, route{method: http.MethodPost, path: "/owner/v1/updates/{id}", id: "chooseUpdate", summary: "Start an update now, set a time, postpone or decline it", tag: "owner", access: owner},
+		func(ctx context.Context, in *chooseIn) (MyUpdate, error) {
+			t, err := s.d.Campaigns.Choose(ctx, who(ctx).ID, in.ID, in.Body.Choice, in.Body.At)
+			if err != nil {
+				return MyUpdate{}, err
+			}
+			return s.newShowcase().show(ctx, &t)
+		})
+}
+
+// shown reports whether an owner has been told of a task.
+func shown(t *campaign.Task) bool { return !t.OfferedAt.IsZero() }
+
+func (s *server) myUpdates(ctx context.Context, in *myUpdateList) (Page[MyUpdate], error) {
+	tasks, err := s.d.Runs.Tasks(ctx, campaign.TaskFilter{OwnerID: who(ctx).ID, UnitID: in.Unit, Wave: -1})
+	if err != nil {
+		return Page[MyUpdate]{}, err
+	}
+	tasks = slices.DeleteFunc(tasks, func(t campaign.Task) bool { return !shown(&t) })
+	slices.SortFunc(tasks, func(a, b campaign.Task) int {
+		if c := b.OfferedAt.Compare(a.OfferedAt); c != 0 {
+			return c
+		}
+		return strings.Compare(a.ID, b.ID)
+	})
+	pg := pageAfter(tasks, in.PageParams, func(t campaign.Task) string { return t.ID })
+	out := Page[MyUpdate]{Items: make([]MyUpdate, 0, len(pg.Items)), Next: pg.Next}
+	show := s.newShowcase()
+	for i := range pg.Items {
+		v, err := show.show(ctx, &pg.Items[i])
+		if err != nil {
+			return out, err
+		}
+		out.Items = append(out.Items, v)
+	}
+	return out, nil
+}
+
+// showcase puts a task into an owner's words; campaigns are looked up once.
+type showcase struct {
+	s    *server
+	runs map[string]campaign.Run
+}
+
+func (s *server) newShowcase() *showcase { return &showcase{s: s, runs: map[string]campaign.Run{}} }
+
+func (c *showcase) show(ctx context.Context, t *campaign.Task) (MyUpdate, error) {
+	d := &c.s.d
+	run, ok := c.runs[t.CampaignID]
+	if !ok {
+		var err error
+		if run, err = d.Runs.CampaignByID(ctx, t.CampaignID); err != nil {
+			return MyUpdate{}, err
+		}
+		c.runs[t.CampaignID] = run
+	}
+	o, err := d.Fleet.Owner(ctx, t.OwnerID)
+	if err != nil {
+		return MyUpdate{}, err
+	}
+	u, err := d.Fleet.Unit(ctx, t.UnitID)
+	if err != nil {
+		return MyUpdate{}, err
+	}
+	p, err := d.Fleet.Product(ctx, u.Product)
+	if err != nil {
+		return MyUpdate{}, err
+	}
+	r, err := d.Updates.Release(ctx, run.Campaign.Release)
+	if err != nil {
+		return MyUpdate{}, err
+	}
+	out := MyUpdate{
+		ID: t.ID, UnitID: u.ID, Serial: u.Serial, ProductTitle: p.Title, Kind: run.Campaign.Kind,
+		Title: inWords(run.Campaign.Title, o.Locale), Reason: inWords(run.Campaign.Reason, o.Locale), Version: r.Version, Minutes: r.Minutes,
+		WhatChanges: inWords(r.Notes, o.Locale), Unavailable: inWords(r.Unavailable, o.Locale), State: t.State, Why: t.Why,
+		At: t.At, Deadline: t.Deadline, OfferedAt: t.OfferedAt, InstalledAt: t.InstalledAt, Choices: choicesFor(t, run.Open()),
+	}
+	a, err := d.Updates.Artifact(ctx, r.ArtifactSHA256())
+	if err != nil && fault.KindOf(err) != fault.NotFound {
+		return MyUpdate{}, err
+	}
+	out.Size = a.Size
+	if t.AssignmentID != 0 {
+		as, err := d.Updates.Assignment(ctx, t.AssignmentID)
+		if err != nil {
+			return MyUpdate{}, err
+		}
+		out.Progress = Progress{Done: as.Done, Of: as.Of}
+		if n := len(as.Details); n > 0 {
+			out.Progress.Words = as.Details[n-1]
+		}
+	}
+	return out, nil
+}
+
+// choicesFor are the choices that would be taken, but for times that may have passed.
+func choicesFor(t *campaign.Task, open bool) []campaign.Choice {
+	if !open {
+		return []campaign.Choice{}
+	}
+	switch t.State {
+	case campaign.Offered, campaign.Snoozed, campaign.Scheduled:
+		return []campaign.Choice{campaign.StartNow, campaign.Tonight, campaign.SetTime, campaign.NotNow, campaign.Decline}
+	case campaign.Accepted:
+		return []campaign.Choice{campaign.Tonight, campaign.SetTime, campaign.NotNow, campaign.Decline}
+	case campaign.Declined:
+		return []campaign.Choice{campaign.StartNow, campaign.Tonight, campaign.SetTime}
+	default:
+		return []campaign.Choice{}
+	}
+}
+
+// inWords picks a text in a language, its base language, English, or any.
+func inWords(words map[string]string, locale string) string {
+	base, _, _ := strings.Cut(locale, "-")
+	for _, l := range []string{locale, base, "en"} {
+		if w, ok := words[l]; ok {
+			return w
+		}
+	}
+	first := ""
+	for l := range words {
+		if first == "" || l < first {
+			first = l
+		}
+	}
+	return words[first]
+}

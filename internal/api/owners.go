@@ -1,0 +1,192 @@
+package api
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"fettle.dev/fettle/internal/campaign"
+	"fettle.dev/fettle/internal/condition"
+	"fettle.dev/fettle/internal/consent"
+	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/fleet"
+)
+
+func (s *server) ownerSession() {
+	s.askLink("/owner/v1/sign-in/link", "askOwnerLink", "owner", fleet.RoleOwner)
+	signIn := route{
+		method: http.MethodPost, path: "/owner/v1/sign-in", id: "signInOwner", summary: "Use a one-time link up",
+		doc: "Sets the session cookie.", tag: "owner", access: anyone,
+	}
+	huma.Register(s.api, signIn.operation(), func(ctx context.Context, in *signInIn) (*withCookie[Me], error) {
+		secret, p, err := s.signIn(ctx, fleet.RoleOwner, in.Body.Token)
+		if err != nil {
+			return nil, s.problem(ctx, err)
+		}
+		me, err := s.me(ctx, p.ID)
+		if err != nil {
+			return nil, s.problem(ctx, err)
+		}
+		return &withCookie[Me]{s.cookie(OwnerCookie, secret, p), me}, nil
+	})
+	s.signOut(route{
+		method: http.MethodPost, path: "/owner/v1/sign-out", id: "signOutOwner", summary: "End the session",
+		tag: "owner", access: owner, status: http.StatusNoContent,
+	}, OwnerCookie)
+	add(s, route{method: http.MethodGet, path: "/owner/v1/me", id: "getMe", summary: "The owner and their units", tag: "owner", access: owner},
+		func(ctx context.Context, _ *none) (Me, error) { return s.me(ctx, who(ctx).ID) })
+}
+
+// open are the states of an update that the owner may still choose on.
+var open = []campaign.TaskState{campaign.Offered, campaign.Scheduled, campaign.Snoozed}
+
+func (s *server) me(ctx context.Context, ownerID string) (Me, error) {
+	o, err := s.d.Fleet.Owner(ctx, ownerID)
+	if err != nil {
+		return Me{}, err
+	}
+	units, err := s.d.Fleet.Units(ctx, fleet.Filter{OwnerID: o.ID})
+	if err != nil {
+		return Me{}, err
+	}
+	tasks, err := s.d.Runs.Tasks(ctx, campaign.TaskFilter{OwnerID: o.ID, Wave: -1, States: open})
+	if err != nil {
+		return Me{}, err
+	}
+	waiting := map[string]int{}
+	for _, t := range tasks {
+		waiting[t.UnitID]++
+	}
+	out := Me{Email: o.Email, Name: o.Name, Locale: o.Locale, TimeZone: o.TimeZone, Now: s.d.Clock.Now(), Units: []OwnedUnit{}}
+	for _, u := range units {
+		p, err := s.d.Fleet.Product(ctx, u.Product)
+		if err != nil {
+			return Me{}, err
+		}
+		health, err := s.d.Condition.ConditionOf(ctx, u)
+		if err != nil {
+			return Me{}, err
+		}
+		v, err := s.owned(ctx, u, &p, health.Condition, waiting[u.ID])
+		if err != nil {
+			return Me{}, err
+		}
+		out.Units = append(out.Units, v)
+	}
+	return out, nil
+}
+
+func (s *server) owned(ctx context.Context, u fleet.Unit, p *fleet.Product, c condition.Condition, waiting int) (OwnedUnit, error) {
+	last, err := s.lastContact(ctx, u)
+	return OwnedUnit{
+		ID: u.ID, Serial: u.Serial, Product: u.Product, ProductTitle: p.Title, Condition: c, LastSeen: last, Updates: waiting,
+	}, err
+}
+
+// mine is a unit of the owner who asks; another's is not found, as if it did not exist.
+func (s *server) mine(ctx context.Context, id string) (fleet.Unit, fleet.Product, error) {
+	u, err := s.d.Fleet.Unit(ctx, id)
+	if err == nil && (u.OwnerID == "" || u.OwnerID != who(ctx).ID) {
+		err = fault.New(fault.NotFound, "no unit %q", id)
+	}
+	if err != nil {
+		return u, fleet.Product{}, err
+	}
+	p, err := s.d.Fleet.Product(ctx, u.Product)
+	return u, p, err
+}
+
+// notice is the version of the text that an owner sees beside the switches: it
+// changes whenever a word of it does.
+func notice(p *fleet.Product) string {
+	raw, _ := json.Marshal(struct { // plain data always encodes
+		Purposes []fleet.Purpose
+		Signals  []fleet.Signal
+	}{p.Purposes, p.Signals})
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:8])
+}
+
+type consentIn struct {
+	idParam
+	Purpose string `path:"purpose" maxLength:"100"`
+	Body    ConsentChoice
+}
+
+func (s *server) ownerUnits() {
+	add(s, route{method: http.MethodGet, path: "/owner/v1/units/{id}", id: "getMyUnit", summary: "A unit: its condition, and what is collected and why", tag: "owner", access: owner}, s.myUnit)
+	add(s, route{method: http.MethodPut, path: "/owner/v1/units/{id}/consents/{purpose}", id: "putConsent", summary: "Give or withdraw consent", doc: "The answer is the receipt.", tag: "owner", access: owner},
+		func(ctx context.Context, in *consentIn) (consent.Choice, error) {
+			u, p, err := s.mine(ctx, in.ID)
+			if err != nil {
+				return consent.Choice{}, err
+			}
+			shown := in.Body.Notice
+			if shown == "" {
+				shown = notice(&p)
+			}
+			by := "owner:" + who(ctx).ID
+			if in.Body.Given {
+				return s.d.Consents.Give(ctx, u.ID, in.Purpose, by, shown)
+			}
+			return s.d.Consents.Withdraw(ctx, u.ID, in.Purpose, by, shown)
+		})
+}
+
+func (s *server) myUnit(ctx context.Context, in *idParam) (MyUnit, error) {
+	u, p, err := s.mine(ctx, in.ID)
+	if err != nil {
+		return MyUnit{}, err
+	}
+	health, err := s.d.Condition.ConditionOf(ctx, u)
+	if err != nil {
+		return MyUnit{}, err
+	}
+	tasks, err := s.d.Runs.Tasks(ctx, campaign.TaskFilter{OwnerID: u.OwnerID, UnitID: u.ID, Wave: -1, States: open})
+	if err != nil {
+		return MyUnit{}, err
+	}
+	owned, err := s.owned(ctx, u, &p, health.Condition, len(tasks))
+	if err != nil {
+		return MyUnit{}, err
+	}
+	choices, err := s.d.Consents.Choices(ctx, u.ID)
+	if err != nil {
+		return MyUnit{}, err
+	}
+	mask, chosen := consent.Mask{}, map[string]time.Time{}
+	for _, c := range choices {
+		mask[c.Purpose], chosen[c.Purpose] = c.Given, c.At
+	}
+	out := MyUnit{
+		OwnedUnit: owned, Description: p.Description, Versions: u.Versions, Notice: notice(&p),
+		Signals: []MySignal{}, Purposes: []MyPurpose{},
+	}
+	if len(health.Open) > 0 {
+		oldest := slices.MinFunc(health.Open, func(a, b condition.Finding) int { return a.Onset.Compare(b.Onset) })
+		view, err := s.newTitles().view(ctx, oldest)
+		if err != nil {
+			return MyUnit{}, err
+		}
+		out.Since, out.About = oldest.Onset, view.Title
+	}
+	for _, q := range p.Purposes {
+		out.Purposes = append(out.Purposes, MyPurpose{
+			Name: q.Name, Title: q.Title, Description: q.Description, Basis: q.Basis,
+			Given: mask.PermitsPurpose(&p, q.Name), ChosenAt: chosen[q.Name],
+		})
+	}
+	for _, sig := range p.Signals {
+		out.Signals = append(out.Signals, MySignal{
+			Name: sig.Name, Title: sig.Title, Description: sig.Description, Type: sig.Type, Unit: sig.Unit,
+			Purposes: append([]string{}, sig.Purposes...), Retention: sig.Retention, Kept: mask.Permits(&p, sig),
+		})
+	}
+	return out, nil
+}
