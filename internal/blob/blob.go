@@ -155,7 +155,7 @@ func (s *source) Read(p []byte) (int, error) {
 
 // sync makes a file or the names in a directory outlive the machine.
 func sync(path string) error {
-	f, err := os.Open(path) //nolint:gosec // a name of hexadecimal digits in our directory
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}

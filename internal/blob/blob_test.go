@@ -20,6 +20,7 @@ import (
 func TestDirectory(t *testing.T) {
 	t.Parallel()
 	blobtest.Run(t, func(t *testing.T) update.Blobs {
+		t.Helper()
 		return open(t, filepath.Join(t.TempDir(), "artifacts"))
 	})
 }
@@ -43,6 +44,7 @@ func TestBucket(t *testing.T) {
 	var n atomic.Int32
 	t.Run("suite", func(t *testing.T) { // ends before the server does
 		blobtest.Run(t, func(t *testing.T) update.Blobs {
+			t.Helper()
 			return open(t, server.Bucket(t, fmt.Sprintf("bucket-%d", n.Add(1))))
 		})
 	})

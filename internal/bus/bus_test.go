@@ -28,6 +28,7 @@ var quiet = slog.New(slog.DiscardHandler)
 func TestEmbedded(t *testing.T) {
 	t.Parallel()
 	bustest.Run(t, func(t *testing.T) bustest.Server {
+		t.Helper()
 		return bustest.Server{Config: bus.Config{Dir: t.TempDir()}}
 	})
 }
@@ -35,6 +36,7 @@ func TestEmbedded(t *testing.T) {
 func TestServerProcess(t *testing.T) {
 	t.Parallel()
 	bustest.Run(t, func(t *testing.T) bustest.Server {
+		t.Helper()
 		s := natsd.Start(t)
 		return bustest.Server{Config: bus.Config{URL: s.URL}, Restart: s.Restart}
 	})

@@ -13,7 +13,7 @@ import (
 
 var quiet = slog.New(slog.DiscardHandler)
 
-func open(t testing.TB, dir string) telemetry.History {
+func open(t *testing.T, dir string) telemetry.History {
 	t.Helper()
 	h, err := duckdb.Open(t.Context(), duckdb.Config{Dir: dir, MemoryMB: 256}, quiet)
 	require.NoError(t, err)

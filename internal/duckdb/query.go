@@ -24,7 +24,7 @@ func (h *History) Latest(ctx context.Context, product string, unit int64) (map[s
 		v := columnName(i)
 		list[i] = fmt.Sprintf("arg_max({v: %s, t: event}, (event, seq, idx)) FILTER (%s IS NOT NULL)", v, v)
 	}
-	query := fmt.Sprintf("SELECT %s FROM %s WHERE unit = %s", strings.Join(list, ", "), p.table, bigint(unit))
+	query := "SELECT " + strings.Join(list, ", ") + " FROM " + p.table + " WHERE unit = " + bigint(unit)
 	err := h.use(ctx, func(c *sql.Conn) error {
 		found := make([]any, len(list))
 		into := make([]any, len(list))
@@ -107,7 +107,7 @@ func (h *History) Series(ctx context.Context, product string, unit int64, signal
 // bounds gives a span of event times as [first, last).
 func bounds(ctx context.Context, c *sql.Conn, p *product, unit int64, from, to time.Time) (first, last int64, err error) {
 	if from.IsZero() || to.IsZero() {
-		query := fmt.Sprintf("SELECT coalesce(min(event), 0), coalesce(max(event) + 1, 0) FROM %s WHERE unit = %s", p.table, bigint(unit))
+		query := "SELECT coalesce(min(event), 0), coalesce(max(event) + 1, 0) FROM " + p.table + " WHERE unit = " + bigint(unit)
 		if err := c.QueryRowContext(ctx, query).Scan(&first, &last); err != nil {
 			return 0, 0, err
 		}

@@ -74,6 +74,7 @@ func exists(t *testing.T, b update.Blobs, name string) bool {
 }
 
 func putAndOpen(t *testing.T, b update.Blobs) {
+	t.Helper()
 	for _, size := range []int{0, 1, 1000, 12 << 20} { // the last is sent to S3 in parts
 		data, name := Bytes(size)
 		require.False(t, exists(t, b, name))
@@ -87,6 +88,7 @@ func putAndOpen(t *testing.T, b update.Blobs) {
 }
 
 func wrongBytes(t *testing.T, b update.Blobs) {
+	t.Helper()
 	for _, size := range []int{1000, 12 << 20} {
 		data, name := Bytes(size)
 		data[size/2]++
@@ -106,6 +108,7 @@ func none(t *testing.T, b update.Blobs) {
 }
 
 func brokenUpload(t *testing.T, b update.Blobs) {
+	t.Helper()
 	boom := errors.New("the line went dead")
 	for _, size := range []int{1000, 12 << 20} {
 		data, name := Bytes(size)
@@ -129,6 +132,7 @@ type readerFunc func(p []byte) (int, error)
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 func again(t *testing.T, b update.Blobs) {
+	t.Helper()
 	data, name := Bytes(5000)
 	require.NoError(t, b.Put(t.Context(), name, bytes.NewReader(data)))
 	require.NoError(t, b.Put(t.Context(), name, bytes.NewReader(data)))
@@ -140,6 +144,7 @@ func again(t *testing.T, b update.Blobs) {
 }
 
 func unknown(t *testing.T, b update.Blobs) {
+	t.Helper()
 	_, name := Bytes(77)
 	_, err := b.Open(t.Context(), name)
 	require.Equal(t, fault.NotFound, fault.KindOf(err), "%v", err)
@@ -148,6 +153,7 @@ func unknown(t *testing.T, b update.Blobs) {
 }
 
 func names(t *testing.T, b update.Blobs) {
+	t.Helper()
 	_, good := Bytes(10)
 	for _, name := range []string{"", "abc", "../../etc/passwd", strings.ToUpper(good), good + "00", good[:62] + "zz"} {
 		require.Equal(t, fault.Invalid, fault.KindOf(b.Put(t.Context(), name, strings.NewReader(""))), name)
@@ -160,6 +166,7 @@ func names(t *testing.T, b update.Blobs) {
 }
 
 func seek(t *testing.T, b update.Blobs) {
+	t.Helper()
 	data, name := Bytes(100_000)
 	require.NoError(t, b.Put(t.Context(), name, bytes.NewReader(data)))
 	r, err := b.Open(t.Context(), name)
@@ -181,6 +188,7 @@ func seek(t *testing.T, b update.Blobs) {
 
 // ranges serves the bytes over HTTP, as updates are fetched and continued.
 func ranges(t *testing.T, b update.Blobs) {
+	t.Helper()
 	data, name := Bytes(200_000)
 	require.NoError(t, b.Put(t.Context(), name, bytes.NewReader(data)))
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
@@ -223,6 +231,7 @@ func ranges(t *testing.T, b update.Blobs) {
 }
 
 func list(t *testing.T, b update.Blobs) {
+	t.Helper()
 	want := map[string]int64{}
 	for size := range 5 {
 		data, name := Bytes(size * 100)
@@ -243,6 +252,7 @@ func list(t *testing.T, b update.Blobs) {
 }
 
 func atOnce(t *testing.T, b update.Blobs) {
+	t.Helper()
 	data, name := Bytes(300_000)
 	var wg sync.WaitGroup
 	for range 8 {

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"fettle.dev/fettle/internal/bus"
+	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/telemetry"
 )
@@ -94,6 +95,7 @@ func collect(t *testing.T, b *bus.Bus, from uint64, n int) []telemetry.Sequenced
 }
 
 func order(t *testing.T, s Server) {
+	t.Helper()
 	b := open(t, s.Config)
 	last, err := b.Last(t.Context())
 	require.NoError(t, err)
@@ -116,6 +118,7 @@ func order(t *testing.T, s Server) {
 }
 
 func fromTheMiddle(t *testing.T, s Server) {
+	t.Helper()
 	b := open(t, s.Config)
 	for i := range 20 {
 		require.NoError(t, b.Publish(t.Context(), rows(1, int64(i))))
@@ -127,6 +130,7 @@ func fromTheMiddle(t *testing.T, s Server) {
 }
 
 func asManyAsAreWaiting(t *testing.T, s Server) {
+	t.Helper()
 	b := open(t, s.Config)
 	for i := range 100 {
 		require.NoError(t, b.Publish(t.Context(), rows(1, int64(i))))
@@ -147,6 +151,7 @@ func asManyAsAreWaiting(t *testing.T, s Server) {
 }
 
 func splits(t *testing.T, s Server) {
+	t.Helper()
 	if s.Config.URL == "" {
 		s.Config.MaxPayload = 16 << 10
 	}
@@ -177,6 +182,7 @@ func splits(t *testing.T, s Server) {
 }
 
 func refusesWhatNeverFits(t *testing.T, s Server) {
+	t.Helper()
 	b := open(t, s.Config)
 	huge := &telemetry.Batch{Product: "charger", Rows: []telemetry.Row{{
 		Unit: 1, Undeclared: 3,
@@ -201,6 +207,7 @@ func refusesWhatNeverFits(t *testing.T, s Server) {
 }
 
 func concurrent(t *testing.T, s Server) {
+	t.Helper()
 	b := open(t, s.Config)
 	const publishers, each = 8, 25
 	var wg sync.WaitGroup
@@ -226,6 +233,7 @@ func concurrent(t *testing.T, s Server) {
 }
 
 func latency(t *testing.T, s Server) {
+	t.Helper()
 	b := open(t, s.Config)
 	arrived := make(chan uint64)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -245,9 +253,9 @@ func latency(t *testing.T, s Server) {
 	for i := range 20 {
 		time.Sleep(20 * time.Millisecond) // so that the consumer is idle
 		require.NoError(t, b.Publish(t.Context(), rows(1, int64(i))))
-		published := time.Now()
+		published := clock.Real{}.Now()
 		require.EqualValues(t, i+1, <-arrived)
-		took = append(took, time.Since(published))
+		took = append(took, clock.Real{}.Now().Sub(published))
 	}
 	slices.Sort(took)
 	require.Less(t, took[len(took)/2], 50*time.Millisecond)
@@ -256,6 +264,7 @@ func latency(t *testing.T, s Server) {
 }
 
 func handleFails(t *testing.T, s Server) {
+	t.Helper()
 	b := open(t, s.Config)
 	require.NoError(t, b.Publish(t.Context(), rows(1, 1)))
 	boom := errors.New("boom")
@@ -271,6 +280,7 @@ func handleFails(t *testing.T, s Server) {
 }
 
 func survivesRestart(t *testing.T, s Server) {
+	t.Helper()
 	b := open(t, s.Config)
 	for i := range 50 {
 		require.NoError(t, b.Publish(t.Context(), rows(1, int64(i))))
@@ -300,6 +310,7 @@ func survivesRestart(t *testing.T, s Server) {
 }
 
 func gaps(t *testing.T, s Server) {
+	t.Helper()
 	s.Config.MaxAge = time.Nanosecond
 	b := open(t, s.Config)
 	never := func(context.Context, []telemetry.Sequenced) error { return errors.New("nothing should come") }
@@ -320,6 +331,7 @@ func gaps(t *testing.T, s Server) {
 }
 
 func refusesWhenFull(t *testing.T, s Server) {
+	t.Helper()
 	s.Config.MaxBytes = 64 << 10
 	b := open(t, s.Config)
 	published := 0
@@ -345,6 +357,7 @@ func refusesWhenFull(t *testing.T, s Server) {
 }
 
 func keepsTheYoung(t *testing.T, s Server) {
+	t.Helper()
 	s.Config.MaxAge = 2 * time.Second
 	b := open(t, s.Config)
 	for i := range 10 {
@@ -366,6 +379,7 @@ func keepsTheYoung(t *testing.T, s Server) {
 }
 
 func backup(t *testing.T, s Server) {
+	t.Helper()
 	s.Config.MaxAge = time.Nanosecond
 	b := open(t, s.Config)
 	for i := range 30 {
@@ -395,6 +409,7 @@ func backup(t *testing.T, s Server) {
 }
 
 func publishesNothing(t *testing.T, s Server) {
+	t.Helper()
 	b := open(t, s.Config)
 	require.NoError(t, b.Publish(t.Context(), &telemetry.Batch{Product: "charger"}))
 	last, err := b.Last(t.Context())
@@ -403,6 +418,7 @@ func publishesNothing(t *testing.T, s Server) {
 }
 
 func trimBehindConsumer(t *testing.T, s Server) {
+	t.Helper()
 	s.Config.MaxAge = time.Nanosecond
 	b := open(t, s.Config)
 	const n = 300

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -61,11 +62,12 @@ func (s *Server) run(t *testing.T) {
 	logFile, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	require.NoError(t, err)
 	defer func() { _ = logFile.Close() }()
-	s.cmd = exec.Command(program, "-c", filepath.Join(s.dir, "nats.conf")) // ends by Kill, not with a context
+	s.cmd = exec.Command(program, "-c", filepath.Join(s.dir, "nats.conf")) //nolint:gosec,noctx // built below; ends by Kill
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	s.cmd.Stdout, s.cmd.Stderr = logFile, logFile
 	require.NoError(t, s.cmd.Start())
 	require.Eventually(t, func() bool {
-		c, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", s.port), time.Second)
+		c, err := (&net.Dialer{Timeout: time.Second}).DialContext(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", s.port))
 		if err != nil {
 			return false
 		}
@@ -75,7 +77,7 @@ func (s *Server) run(t *testing.T) {
 
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer func() { _ = l.Close() }()
 	return l.Addr().(*net.TCPAddr).Port
@@ -95,7 +97,7 @@ var build = sync.OnceValues(func() (string, error) {
 	}
 	// Several test processes may build at once: each its own file, renamed.
 	temporary := filepath.Join(dir, fmt.Sprintf("nats-server.%d", os.Getpid()))
-	cmd := exec.Command("go", "build", "-o", temporary, "github.com/nats-io/nats-server/v2")
+	cmd := exec.Command("go", "build", "-o", temporary, "github.com/nats-io/nats-server/v2") //nolint:gosec // fixed arguments
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build nats-server: %w\n%s", err, out)

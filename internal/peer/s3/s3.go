@@ -43,14 +43,14 @@ func Start(t *testing.T) *Server {
 		}
 		t.Skip(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	address := l.Addr().String()
 	require.NoError(t, l.Close())
 
 	s := &Server{Endpoint: "http://" + address, dir: t.TempDir()}
 	sidecar := t.TempDir()
-	logFile, err := os.Create(filepath.Join(sidecar, "log")) //nolint:gosec // a directory of the test
+	logFile, err := os.Create(filepath.Join(sidecar, "log"))
 	require.NoError(t, err)
 	defer func() { _ = logFile.Close() }()
 	cmd := exec.Command(program, "--port", address, "--access", AccessKey, "--secret", SecretKey, "posix", s.dir) //nolint:gosec,noctx // built above; ends by Kill
@@ -62,7 +62,7 @@ func Start(t *testing.T) *Server {
 		_ = cmd.Wait()
 	})
 	require.Eventually(t, func() bool {
-		c, err := net.DialTimeout("tcp", address, time.Second)
+		c, err := (&net.Dialer{Timeout: time.Second}).DialContext(t.Context(), "tcp", address)
 		if err != nil {
 			return false
 		}
@@ -95,7 +95,7 @@ var build = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	// Of several test processes one builds, the others wait.
-	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // in our module
+	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return "", err
 	}
@@ -107,7 +107,7 @@ var build = sync.OnceValues(func() (string, error) {
 		return program, nil
 	}
 	building := filepath.Join(dir, "building")
-	cmd := exec.Command("go", "install", "github.com/versity/versitygw/cmd/versitygw@"+version) //nolint:noctx // ends with the test process
+	cmd := exec.Command("go", "install", "github.com/versity/versitygw/cmd/versitygw@"+version)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GOBIN="+building, "GOFLAGS=")
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -16,7 +16,7 @@ import (
 
 // Open opens the history in a directory, which may be empty, may hold a
 // history that was closed, or a backup.
-type Open func(t testing.TB, dir string) telemetry.History
+type Open func(t *testing.T, dir string) telemetry.History
 
 // History runs the suite.
 func History(t *testing.T, open Open) {
@@ -76,11 +76,11 @@ func batch(rows ...telemetry.Row) *telemetry.Batch {
 // store is a history that counts sequences on.
 type store struct {
 	telemetry.History
-	t   testing.TB
+	t   *testing.T
 	seq uint64
 }
 
-func start(t testing.TB, open Open) *store {
+func start(t *testing.T, open Open) *store {
 	t.Helper()
 	h := open(t, t.TempDir())
 	t.Cleanup(func() { _ = h.Close() })
@@ -102,7 +102,7 @@ func (s *store) append(batches ...*telemetry.Batch) {
 }
 
 // all replays into copies.
-func all(t testing.TB, h telemetry.History, q telemetry.Query) (rows []telemetry.Stored, marks []telemetry.StoredMark) {
+func all(t *testing.T, h telemetry.History, q telemetry.Query) (rows []telemetry.Stored, marks []telemetry.StoredMark) {
 	t.Helper()
 	var last telemetry.Position
 	err := h.Replay(t.Context(), q, func(r *telemetry.Stored, m *telemetry.StoredMark) error {
@@ -136,6 +136,7 @@ func (s *store) account(unit int64) telemetry.Account {
 }
 
 func empty(t *testing.T, open Open) {
+	t.Helper()
 	s := start(t, open)
 	for _, p := range []string{product, "unknown"} {
 		rows, marks := all(t, s, telemetry.Query{Product: p})
@@ -164,6 +165,7 @@ func empty(t *testing.T, open Open) {
 }
 
 func replay(t *testing.T, open Open) {
+	t.Helper()
 	s := start(t, open)
 	r1 := row(1, 10, num("current", 16.25), num("charging", 1), txt("state", "ready"))
 	r1.Sequence = 7
@@ -206,6 +208,7 @@ func replay(t *testing.T, open Open) {
 }
 
 func filters(t *testing.T, open Open) {
+	t.Helper()
 	s := start(t, open)
 	for i := range 10 {
 		b := batch(row(int64(1+i%2), i, num("current", float64(i)), num("plug", 1)))
@@ -250,6 +253,7 @@ func filters(t *testing.T, open Open) {
 }
 
 func manyUnits(t *testing.T, open Open) {
+	t.Helper()
 	s := start(t, open)
 	const units = 3000
 	b := batch()
@@ -273,6 +277,7 @@ func manyUnits(t *testing.T, open Open) {
 
 // More rows than a store may hand out at once, of few units and of many.
 func pages(t *testing.T, open Open) {
+	t.Helper()
 	s := start(t, open)
 	const n, each = 250_000, 50_000
 	for i := 0; i < n; i += each {
@@ -300,6 +305,7 @@ func pages(t *testing.T, open Open) {
 }
 
 func positions(t *testing.T, open Open) {
+	t.Helper()
 	dir := t.TempDir()
 	h := open(t, dir)
 	one := telemetry.Sequenced{Seq: 5, Batch: batch(row(1, 1, num("current", 1)))}
@@ -328,6 +334,7 @@ func positions(t *testing.T, open Open) {
 }
 
 func duplicates(t *testing.T, open Open) {
+	t.Helper()
 	with := func(r telemetry.Row, seq int64) telemetry.Row {
 		r.Sequence = seq
 		return r
@@ -395,6 +402,7 @@ func duplicates(t *testing.T, open Open) {
 }
 
 func oddNames(t *testing.T, open Open) {
+	t.Helper()
 	s := start(t, open)
 	names := []string{
 		"current", "Current", "CURRENT", `quo"te`, "quo'te", "seq", "unit", "select", "ä ö/ü", "a;b--", "v0", "rows_1",
@@ -422,17 +430,18 @@ func oddNames(t *testing.T, open Open) {
 		l, err := s.Latest(t.Context(), p, int64(i+1))
 		require.NoError(t, err)
 		for j, name := range names {
-			require.EqualValues(t, j, l[name].Number)
+			require.InDelta(t, float64(j), l[name].Number, 0)
 			points, err := s.Series(t.Context(), p, int64(i+1), name, time.Time{}, time.Time{}, 1)
 			require.NoError(t, err)
 			require.Len(t, points, 1)
-			require.EqualValues(t, j, points[0].Mean)
+			require.InDelta(t, float64(j), points[0].Mean, 0)
 		}
 	}
 }
 
 // A signal whose declared type changes keeps what was stored before.
 func types(t *testing.T, open Open) {
+	t.Helper()
 	s := start(t, open)
 	s.append(batch(row(1, 1, num("state", 5))))
 	require.NoError(t, s.EnsureProduct(t.Context(), product, map[string]string{"state": "number", "plug": "text"}))
@@ -448,6 +457,7 @@ func types(t *testing.T, open Open) {
 }
 
 func numbers(t *testing.T, open Open) {
+	t.Helper()
 	s := start(t, open)
 	values := []float64{0, math.Copysign(0, -1), 1, -1, 0.1, math.MaxFloat64, math.SmallestNonzeroFloat64, -1e300, 1 << 53}
 	b := batch()
@@ -472,6 +482,7 @@ func numbers(t *testing.T, open Open) {
 }
 
 func manySignals(t *testing.T, open Open) {
+	t.Helper()
 	s := start(t, open)
 	const n = 200
 	r := row(1, 1)
@@ -491,6 +502,7 @@ func manySignals(t *testing.T, open Open) {
 }
 
 func replayStops(t *testing.T, open Open) {
+	t.Helper()
 	s := start(t, open)
 	s.append(batch(row(1, 1), row(1, 2)))
 	boom := fmt.Errorf("boom")

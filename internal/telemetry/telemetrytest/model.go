@@ -22,6 +22,7 @@ type sample struct {
 // model compares the history with one that is obviously right, over random
 // rows in any order, with duplicates, restarts and failing neighbours.
 func model(t *testing.T, open Open) {
+	t.Helper()
 	dir := t.TempDir()
 	h := open(t, dir)
 	defer func() { _ = h.Close() }()

@@ -12,6 +12,7 @@ import (
 )
 
 func latest(t *testing.T, open Open) {
+	t.Helper()
 	s := start(t, open)
 	s.append(
 		batch(row(1, 10, num("current", 16), num("charging", 1), txt("state", "busy")), row(2, 50, num("current", 99))),
@@ -37,10 +38,11 @@ func latest(t *testing.T, open Open) {
 	s.append(batch(r))
 	got, err = s.Latest(t.Context(), product, 1)
 	require.NoError(t, err)
-	require.EqualValues(t, 9, got["current"].Number)
+	require.InDelta(t, 9.0, got["current"].Number, 0)
 }
 
 func series(t *testing.T, open Open) {
+	t.Helper()
 	s := start(t, open)
 	b := batch(row(2, 50, num("current", 1000)))
 	for i := range 100 {
@@ -79,6 +81,7 @@ func series(t *testing.T, open Open) {
 }
 
 func accounts(t *testing.T, open Open) {
+	t.Helper()
 	s := start(t, open)
 	r := row(1, 1, num("current", 1), num("plug", 1))
 	r.NotConsented, r.Undeclared, r.Invalid = 3, 4, 5
@@ -98,6 +101,7 @@ func accounts(t *testing.T, open Open) {
 }
 
 func erase(t *testing.T, open Open) {
+	t.Helper()
 	s := start(t, open)
 	b := batch(row(1, 1, num("current", 1), num("plug", 2)), row(2, 1, num("current", 1), num("plug", 2)), row(3, 1, num("current", 1)))
 	b.Marks = []telemetry.Mark{{Kind: telemetry.MarkContact, Unit: 1, At: at(1)}, {Kind: telemetry.MarkContact, Unit: 2, At: at(1)}}
@@ -124,6 +128,7 @@ func erase(t *testing.T, open Open) {
 }
 
 func expire(t *testing.T, open Open) {
+	t.Helper()
 	s := start(t, open)
 	b := batch()
 	for i := range 10 {
@@ -141,6 +146,7 @@ func expire(t *testing.T, open Open) {
 }
 
 func backup(t *testing.T, open Open) {
+	t.Helper()
 	s := start(t, open)
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
@@ -196,6 +202,7 @@ func backup(t *testing.T, open Open) {
 
 // A replay sees one state while appends go on.
 func snapshot(t *testing.T, open Open) {
+	t.Helper()
 	s := start(t, open)
 	for i := range 50 {
 		b := batch(row(1, i, num("current", 1)))
