@@ -80,7 +80,11 @@ func NewSMTP(address, from string, conns int) (*SMTP, error) {
 	}
 	if u.User != nil {
 		password, _ := u.User.Password()
-		s.options = append(s.options, gomail.WithSMTPAuth(gomail.SMTPAuthAutoDiscover), gomail.WithUsername(u.User.Username()), gomail.WithPassword(password))
+		auth := gomail.SMTPAuthAutoDiscover
+		if policy == "off" {
+			auth = gomail.SMTPAuthPlainNoEnc // it was asked for
+		}
+		s.options = append(s.options, gomail.WithSMTPAuth(auth), gomail.WithUsername(u.User.Username()), gomail.WithPassword(password))
 	}
 	for range cap(s.conns) {
 		s.conns <- nil

@@ -1,0 +1,196 @@
+// Package exim starts a real mail server, Exim from Debian's package, for
+// tests: unprivileged, on a port of its own, delivering into a Maildir.
+package exim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/mail"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const binary = "/usr/sbin/exim4"
+
+// Server is a running Exim.
+type Server struct {
+	// Address is host:port of its SMTP.
+	Address string
+	dir     string
+}
+
+// config is the whole of Exim's configuration: everything for example.org is
+// delivered into one Maildir, everything else is refused.
+const config = `
+exim_user = %[2]s
+exim_group = %[3]s
+primary_hostname = mail.example.org
+spool_directory = %[1]s/spool
+log_file_path = %[1]s/log/%%slog
+pid_file_path = %[1]s/exim.pid
+local_interfaces = 127.0.0.1
+daemon_smtp_ports = %[4]d
+tls_advertise_hosts =
+never_users =
+host_lookup =
+rfc1413_query_timeout = 0s
+smtp_accept_max = 100
+smtp_accept_max_per_connection = 100000
+smtp_accept_queue_per_connection = 0
+keep_environment =
+deliver_drop_privilege = true
+domainlist local_domains = example.org
+acl_smtp_rcpt = check
+begin acl
+check:
+  deny local_parts = nobody
+       message = no such mailbox
+  accept domains = +local_domains
+  deny message = relaying is refused
+begin routers
+local:
+  driver = accept
+  transport = maildir
+begin transports
+maildir:
+  driver = appendfile
+  directory = %[1]s/maildir
+  maildir_format
+  create_directory
+  envelope_to_add
+  user = %[2]s
+  group = %[3]s
+`
+
+// Start runs Exim until the end of the test. Without Exim on the machine the
+// test is skipped, or fails where CI is set.
+func Start(t testing.TB) *Server {
+	t.Helper()
+	if _, err := os.Stat(binary); errors.Is(err, os.ErrNotExist) {
+		if os.Getenv("CI") != "" {
+			t.Fatalf("no Exim at %s (apt-get install exim4-daemon-light)", binary)
+		}
+		t.Skipf("no Exim at %s (apt-get install exim4-daemon-light)", binary)
+	}
+	s, err := start(t)
+	if err != nil {
+		t.Fatalf("start Exim: %v", err)
+	}
+	return s
+}
+
+func start(t testing.TB) (*Server, error) {
+	dir, err := os.MkdirTemp("", "fettle-exim")
+	if err != nil {
+		return nil, err
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	attr := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	name := strconv.Itoa(os.Getuid())
+	group := strconv.Itoa(os.Getgid())
+	if os.Geteuid() == 0 {
+		u, err := user.Lookup("Debian-exim")
+		if err != nil {
+			return nil, fmt.Errorf("an unprivileged user for the server: %w", err)
+		}
+		uid, _ := strconv.Atoi(u.Uid)
+		gid, _ := strconv.Atoi(u.Gid)
+		attr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+		name, group = u.Uid, u.Gid
+		if err := os.Chown(dir, uid, gid); err != nil {
+			return nil, err
+		}
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	port := l.Addr().(*net.TCPAddr).Port
+	if err := l.Close(); err != nil {
+		return nil, err
+	}
+	file := filepath.Join(dir, "exim.conf")
+	if err := os.WriteFile(file, fmt.Appendf(nil, config, dir, name, group, port), 0o644); err != nil { //nolint:gosec // the server's user reads it
+		return nil, err
+	}
+	cmd := exec.CommandContext(context.Background(), binary, "-C", file, "-bdf", "-q1m")
+	cmd.Dir, cmd.SysProcAttr, cmd.Env = dir, attr, []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+	out, err := os.Create(filepath.Join(dir, "out")) //nolint:gosec // a directory made just now
+	if err != nil {
+		return nil, err
+	}
+	defer out.Close()
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	t.Cleanup(func() {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // its children too
+		_ = cmd.Wait()
+	})
+	s := &Server{Address: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), dir: dir}
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		d := net.Dialer{Timeout: time.Second}
+		c, err := d.DialContext(context.Background(), "tcp", s.Address)
+		if err == nil {
+			return s, c.Close()
+		}
+		if time.Now().After(deadline) {
+			text, _ := os.ReadFile(out.Name())
+			return nil, fmt.Errorf("it does not answer: %w\n%s", err, text)
+		}
+	}
+}
+
+// Mail is one delivered mail.
+type Mail struct {
+	Header mail.Header
+	Body   string // as it was carried: perhaps quoted-printable
+}
+
+// Mails reads what was delivered so far.
+func (s *Server) Mails(t testing.TB) []Mail {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(s.dir, "maildir", "new", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []Mail
+	for _, f := range files {
+		r, err := os.Open(f) //nolint:gosec // the server's own file
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := mail.ReadMessage(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(m.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = r.Close()
+		all = append(all, Mail{m.Header, string(b)})
+	}
+	return all
+}
+
+// Log is what the server says it did.
+func (s *Server) Log() string {
+	text := ""
+	for _, f := range []string{"out", "log/mainlog", "log/rejectlog", "log/paniclog"} {
+		b, _ := os.ReadFile(filepath.Join(s.dir, f)) //nolint:gosec // the server's own file
+		text += string(b)
+	}
+	return text
+}
