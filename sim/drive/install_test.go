@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"fettle.dev/fettle/sim"
@@ -194,7 +195,7 @@ func TestOwnersChooseAndUnitsInstallOnceThoughTheServerFailsOften(t *testing.T) 
 			willing++
 		}
 	}
-	require.Eventually(t, func() bool {
+	ok := assert.Eventually(t, func() bool {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		c.mu.Lock()
@@ -206,7 +207,26 @@ func TestOwnersChooseAndUnitsInstallOnceThoughTheServerFailsOften(t *testing.T) 
 			}
 		}
 		return len(o.closed) == willing && reported == willing
-	}, 60*time.Second, 20*time.Millisecond)
+	}, 25*time.Second, 20*time.Millisecond)
+	if !ok {
+		for i, u := range f.units {
+			o.mu.Lock()
+			c.mu.Lock()
+			u.mu.Lock()
+			w := f.owners[i]
+			w.mu.Lock()
+			if u.spec.Mood.Accepts() && (o.closed[u.spec.ID] == 0 || c.versions[u.spec.ID] != "2.0.0") {
+				t.Errorf("%s %s: agreed %q closed %d version %s; turns %v out %d written %d link %v installing %v draining %v polling %v visiting %v; owner want %q asked %v token %q acting %v over %v chosen %v cookie %q",
+					u.spec.ID, u.spec.Mood, o.agreed[u.spec.ID], o.closed[u.spec.ID], c.versions[u.spec.ID], u.turns, len(u.out), u.written, u.link != nil,
+					u.installing, u.draining, u.polling, u.visiting, w.want, w.asked, w.token, w.acting, w.over, w.chosen, w.browser.Cookie)
+			}
+			w.mu.Unlock()
+			u.mu.Unlock()
+			c.mu.Unlock()
+			o.mu.Unlock()
+		}
+		t.FailNow()
+	}
 	time.Sleep(clock.Real(8 * time.Hour))
 	require.Zero(t, f.Stats().SecondNotices)
 	for _, truth := range f.Truths() {

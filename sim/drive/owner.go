@@ -22,10 +22,10 @@ type owner struct {
 
 	mu      sync.Mutex
 	browser client.Owner
-	token   string // of the newest link
-	asked   bool   // for a link
+	token   string               // of the newest link
+	asked   bool                 // for a link
 	told    map[string]time.Time // of the newest mail, by subject
-	reacts  bool // a reaction is planned or done
+	reacts  bool                 // a reaction is planned or done
 	want    client.Choice
 	acting  bool
 	over    bool // has chosen for good

@@ -387,6 +387,7 @@ func (u *unit) stay(ctx context.Context) bool {
 	defer cancel()
 	for {
 		u.mu.Lock()
+		u.flush() // what came since, as the version after a restart
 		left := len(u.out)
 		u.mu.Unlock()
 		if err := l.conn.Ping(ctx); err != nil {
