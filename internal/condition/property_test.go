@@ -89,13 +89,12 @@ func before(a, b telemetry.Position) bool {
 }
 
 // stream draws batches in which everything happens that may.
-func stream(t *rapid.T) []*telemetry.Batch {
+func stream(t *rapid.T, steps int) []*telemetry.Batch {
 	now := start
 	var sent []telemetry.Row
 	var out []*telemetry.Batch
 	tick := time.Minute
 	clocks := map[int64]time.Duration{1: 0, 2: time.Duration(rapid.IntRange(-3600, 3600).Draw(t, "clock")) * time.Second, 3: -400 * 24 * time.Hour}
-	steps := rapid.IntRange(1, 400).Draw(t, "steps")
 	b := &telemetry.Batch{Product: "wall-charger"}
 	flush := func() {
 		if len(b.Rows)+len(b.Marks) > 0 {
@@ -181,7 +180,7 @@ func units() []fleet.Unit {
 func TestLiveIsBacktest(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		batches := stream(t)
+		batches := stream(t, rapid.IntRange(1, 400).Draw(t, "steps"))
 		ctx := context.Background()
 		definitions := []condition.Definition{{Product: charger(), Detectors: detectors()}}
 		live, exposures := map[string]condition.Finding{}, map[condition.Ref]map[int64]condition.Exposure{}

@@ -322,7 +322,7 @@ func (r *watching) keep(ctx context.Context) error {
 			looked = now
 		}
 		r.mu.Lock()
-		urgent, changed := r.e.Urgent(), r.e.Changed()
+		urgent, changed := r.e.Urgent(), r.e.Changed() || r.seq != r.kept.Load()
 		r.mu.Unlock()
 		due := urgent && now.Sub(last) >= r.c.Prompt || changed && now.Sub(last) >= r.c.Idle
 		if !full && (!due || now.Before(rest)) {
