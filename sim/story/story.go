@@ -6,13 +6,13 @@ package story
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"math"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -168,8 +168,9 @@ func (r *run) open(ctx context.Context) (cleanup func(), err error) {
 	} else if err := os.MkdirAll(r.data, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	if _, err := os.Stat(filepath.Join(r.data, "first-operator-link")); err == nil {
-		return nil, fmt.Errorf("data directory %s has been used: the story begins with an empty one", r.data)
+	if used, err := os.ReadDir(r.data); err != nil || len(used) > 0 {
+		remove()
+		return nil, errors.Join(fmt.Errorf("data directory %s is not empty: the story begins with an empty one", r.data), err)
 	}
 	listen, err := address(ctx, r.o.Listen)
 	if err != nil {
