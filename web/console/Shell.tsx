@@ -1,0 +1,139 @@
+import { AppShell, Burger, Button, Group, SegmentedControl, Text, useMantineColorScheme } from "@mantine/core";
+import { useDisclosure } from "@mantine/hooks";
+import { Link, Outlet, useRouterState } from "@tanstack/react-router";
+import { useEffect } from "react";
+import { useSession, useSignOut } from "./api/session";
+import { useClock, type Zone } from "./clock";
+import { Loading, Trouble } from "./parts/States";
+
+const sections = [
+  [
+    { to: "/", label: "Overview" },
+    { to: "/units", label: "Units" },
+    { to: "/findings", label: "Findings" },
+    { to: "/cohorts", label: "Cohorts" },
+    { to: "/campaigns", label: "Campaigns" },
+  ],
+  [
+    { to: "/products", label: "Products & detectors" },
+    { to: "/claims", label: "Claims" },
+    { to: "/notifications", label: "Notifications" },
+    { to: "/tokens", label: "API tokens" },
+  ],
+] as const;
+
+export function Shell() {
+  const [open, { toggle, close }] = useDisclosure();
+  const session = useSession();
+  const path = useRouterState({ select: (s) => s.location.pathname });
+
+  // biome-ignore lint/correctness/useExhaustiveDependencies: a new page closes the menu
+  useEffect(close, [path, close]);
+
+  if (session.isPending) return <div className="page"><Loading what="the console" /></div>;
+  if (session.error)
+    return (
+      <div className="page">
+        <Trouble what="Opening the console" error={session.error} retry={() => session.refetch()} />
+      </div>
+    );
+
+  return (
+    <AppShell
+      header={{ height: 56 }}
+      navbar={{ width: 216, breakpoint: "sm", collapsed: { mobile: !open } }}
+      padding={0}
+      transitionDuration={0}
+    >
+      <a className="skip" href="#content">
+        Skip to the content
+      </a>
+      <AppShell.Header className="head">
+        <Group h="100%" px="md" justify="space-between" wrap="nowrap">
+          <Group gap="xs" wrap="nowrap">
+            <Burger
+              opened={open}
+              onClick={toggle}
+              hiddenFrom="sm"
+              size="sm"
+              aria-label={open ? "Close the menu" : "Open the menu"}
+            />
+            <Link to="/" className="brand">
+              <Mark />
+              Fettle <span>console</span>
+            </Link>
+          </Group>
+          <Settings email={session.data.email} />
+        </Group>
+      </AppShell.Header>
+      <AppShell.Navbar className="nav" aria-label="Console">
+        {sections.map((links) => (
+          <ul key={links[0].to}>
+            {links.map((l) => (
+              <li key={l.to}>
+                <Link to={l.to} activeOptions={{ exact: l.to === "/", includeSearch: false }}>
+                  {l.label}
+                </Link>
+              </li>
+            ))}
+          </ul>
+        ))}
+      </AppShell.Navbar>
+      <AppShell.Main id="content" tabIndex={-1}>
+        <div className="page">
+          <Outlet />
+        </div>
+      </AppShell.Main>
+    </AppShell>
+  );
+}
+
+function Settings({ email }: { email: string }) {
+  const { zone, setZone } = useClock();
+  const { colorScheme, setColorScheme } = useMantineColorScheme();
+  const signOut = useSignOut();
+  return (
+    <Group gap="xs" wrap="nowrap" className="settings">
+      <SegmentedControl
+        size="xs"
+        aria-label="Times in"
+        value={zone}
+        onChange={(z) => setZone(z as Zone)}
+        data={[
+          { value: "UTC", label: "UTC" },
+          { value: "local", label: "Local" },
+        ]}
+      />
+      <label className="scheme">
+        <span className="unseen">Appearance</span>
+        <select value={colorScheme} onChange={(e) => setColorScheme(e.target.value as "light" | "dark" | "auto")}>
+          <option value="auto">Auto</option>
+          <option value="light">Light</option>
+          <option value="dark">Dark</option>
+        </select>
+      </label>
+      <Text size="sm" c="dimmed" visibleFrom="md">
+        {email}
+      </Text>
+      <Button size="compact-sm" variant="subtle" visibleFrom="sm" onClick={() => signOut.mutate()}>
+        Sign out
+      </Button>
+    </Group>
+  );
+}
+
+function Mark() {
+  return (
+    <svg viewBox="0 0 32 32" width="26" height="26" aria-hidden="true">
+      <rect width="32" height="32" rx="6" fill="var(--accent)" />
+      <path
+        d="M6 17h5l3-8 5 14 3-6h4"
+        fill="none"
+        stroke="var(--accent-ink)"
+        strokeWidth="2.6"
+        strokeLinecap="round"
+        strokeLinejoin="round"
+      />
+    </svg>
+  );
+}

@@ -1,0 +1,114 @@
+import { Button } from "@mantine/core";
+import { getRouteApi, Link } from "@tanstack/react-router";
+import { span } from "../../chart/measure";
+import { type Report, useReport } from "../api/campaigns";
+import { Time } from "../clock";
+import { EffectView } from "../parts/Effect";
+import { Page, Sheet } from "../parts/Page";
+import { Loading, Trouble } from "../parts/States";
+
+const route = getRouteApi("/shell/campaigns/$name/report");
+
+const rows: [keyof Report, string, string][] = [
+  ["involved", "Involved", "units in the frozen cohort"],
+  ["offered", "Offered", "owners who were told"],
+  ["started", "Started", "the unit began"],
+  ["claimed", "Claimed", "the unit’s client said it succeeded"],
+  ["installed", "Installed", "the unit reported the new version"],
+  ["verified", "Verified", "the same detector, quiet over the required exposure"],
+  ["relapsed", "Relapsed", "the fault came back"],
+  ["notJudgeable", "Not judgeable", "installed, but without consent, or silent"],
+  ["notYetExposed", "Not yet exposed", "installed, but not used enough to tell"],
+  ["declined", "Declined", "by the owner"],
+  ["failed", "Failed", "the installation did not go through"],
+  ["unreachable", "Unreachable", "not heard of"],
+];
+
+export function ReportPage() {
+  const { name } = route.useParams();
+  const report = useReport(name);
+  if (report.error) return <Trouble what="Loading the report" error={report.error} retry={() => report.refetch()} />;
+  if (!report.data) return <Loading what="the report" lines={12} />;
+  const r = report.data;
+  return (
+    <Page
+      title={`Report: ${r.title}`}
+      above={
+        <Link to="/campaigns/$name" params={{ name }}>
+          The campaign
+        </Link>
+      }
+      actions={
+        <Button variant="default" onClick={() => window.print()} className="unprinted">
+          Print
+        </Button>
+      }
+    >
+      <p>
+        Campaign <code>{r.campaign}</code>, as of <Time at={r.at} />.
+      </p>
+      <Sheet title="Completion">
+        <table className="table">
+          <thead>
+            <tr>
+              <th scope="col">Count</th>
+              <th scope="col" className="numeric">
+                Units
+              </th>
+              <th scope="col">Meaning</th>
+            </tr>
+          </thead>
+          <tbody>
+            {rows.map(([key, label, meaning]) => (
+              <tr key={key}>
+                <th scope="row">{label}</th>
+                <td className="numeric">{Number(r[key]).toLocaleString("en")}</td>
+                <td>{meaning}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+        <p>
+          Half of the findings opened within {span(r.onsetToFindingP50)} of their onset; half of the verified units were
+          verified within {span(r.findingToVerifiedP50)} of the finding.
+        </p>
+      </Sheet>
+      <Sheet title="Waves">
+        <table className="table">
+          <thead>
+            <tr>
+              <th scope="col">Wave</th>
+              <th scope="col">Opened</th>
+              {["Units", "Installed", "Verified", "Relapsed", "Failed"].map((h) => (
+                <th scope="col" className="numeric" key={h}>
+                  {h}
+                </th>
+              ))}
+              <th scope="col">Gate</th>
+            </tr>
+          </thead>
+          <tbody>
+            {r.byWave.map((w) => (
+              <tr key={w.name}>
+                <th scope="row">{w.name}</th>
+                <td>
+                  <Time at={w.openedAt} />
+                </td>
+                {[w.units, w.installed, w.verified, w.relapsed, w.failed].map((n, i) => (
+                  // biome-ignore lint/suspicious/noArrayIndexKey: the columns are fixed
+                  <td className="numeric" key={i}>
+                    {n.toLocaleString("en")}
+                  </td>
+                ))}
+                <td>{w.gate}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </Sheet>
+      <Sheet title="Effect">
+        <EffectView effect={r.effect} final />
+      </Sheet>
+    </Page>
+  );
+}

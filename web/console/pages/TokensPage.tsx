@@ -1,0 +1,124 @@
+import { Checkbox, Group, Modal, Select, Stack, TextInput } from "@mantine/core";
+import { getRouteApi } from "@tanstack/react-router";
+import { useState } from "react";
+import type { Scope } from "../api/session";
+import { useMay } from "../api/session";
+import { type APIToken, useMakeToken, useRevokeToken, useTokens } from "../api/settings";
+import { Time } from "../clock";
+import { Confirm } from "../parts/Confirm";
+import { Page } from "../parts/Page";
+import { Secret } from "../parts/Secret";
+import { Empty } from "../parts/States";
+import { type Column, Table } from "../parts/Table";
+
+const route = getRouteApi("/shell/tokens");
+
+const facts: Column<APIToken>[] = [
+  { key: "name", title: "For", cell: (t) => t.name || "–", sort: (t) => t.name },
+  { key: "scopes", title: "May", cell: (t) => t.scopes.join(", "), sort: (t) => t.scopes.join() },
+  { key: "by", title: "Made by", cell: (t) => t.createdBy, sort: (t) => t.createdBy, wide: true },
+  { key: "at", title: "Made", cell: (t) => <Time at={t.createdAt} />, sort: (t) => t.createdAt, wide: true },
+  {
+    key: "expires",
+    title: "Expires",
+    cell: (t) => (t.expiresAt ? <Time at={t.expiresAt} /> : "never"),
+    sort: (t) => t.expiresAt ?? "9",
+  },
+  { key: "used", title: "Last used", cell: (t) => <Time at={t.lastUsedAt} />, sort: (t) => t.lastUsedAt ?? "", wide: true },
+];
+
+export function TokensPage() {
+  const { sort } = route.useSearch();
+  const navigate = route.useNavigate();
+  const revoke = useRevokeToken();
+  const may = useMay("admin");
+  const columns: Column<APIToken>[] = [
+    ...facts,
+    {
+      key: "revoke",
+      title: "Change",
+      cell: (t) =>
+        may && (
+          <Confirm
+            size="xs"
+            danger
+            label="Revoke"
+            title={`Revoke ${t.name || t.id}?`}
+            confirm={() => revoke.mutateAsync(t.id)}
+          >
+            What uses it is refused at once.
+          </Confirm>
+        ),
+    },
+  ];
+  return (
+    <Page title="API tokens" actions={may && <MakeToken />}>
+      <p>
+        For programs that use the API, as <code>fettle apply</code> in a pipeline.
+      </p>
+      <Table
+        what="tokens"
+        columns={columns}
+        pages={useTokens()}
+        rowKey={(t) => t.id}
+        sort={sort}
+        onSort={(s) => navigate({ search: { sort: s }, replace: true, resetScroll: false })}
+        empty={<Empty title="No token">Make one for each program, with no more scope than it needs.</Empty>}
+      />
+    </Page>
+  );
+}
+
+const scopes: { scope: Scope; label: string }[] = [
+  { scope: "read", label: "read: look at everything" },
+  { scope: "write", label: "write: apply, handle findings, run campaigns" },
+  { scope: "admin", label: "admin: tokens, claims, credentials, routes" },
+];
+
+function MakeToken() {
+  const make = useMakeToken();
+  const [name, setName] = useState("");
+  const [chosen, setChosen] = useState<string[]>(["read"]);
+  const [expires, setExpires] = useState("90d");
+  return (
+    <>
+      <Confirm
+        label="New token"
+        title="Make an API token"
+        confirm={() => make.mutateAsync({ name, scopes: chosen as Scope[], expires })}
+      >
+        <Stack>
+          <TextInput label="What it is for" value={name} onChange={(e) => setName(e.currentTarget.value)} />
+          <Checkbox.Group label="What it may do" value={chosen} onChange={setChosen}>
+            <Stack gap={6} mt={6}>
+              {scopes.map((s) => (
+                <Checkbox key={s.scope} value={s.scope} label={s.label} />
+              ))}
+            </Stack>
+          </Checkbox.Group>
+          <Group>
+            <Select
+              label="Expires after"
+              data={[
+                { value: "7d", label: "7 days" },
+                { value: "30d", label: "30 days" },
+                { value: "90d", label: "90 days" },
+                { value: "365d", label: "1 year" },
+              ]}
+              value={expires}
+              onChange={(v) => setExpires(v ?? "90d")}
+            />
+          </Group>
+        </Stack>
+      </Confirm>
+      <Modal
+        opened={make.isSuccess}
+        onClose={() => make.reset()}
+        title="The new token"
+        closeButtonProps={{ "aria-label": "Close" }}
+      >
+        <Secret value={make.data?.token ?? ""} />
+      </Modal>
+    </>
+  );
+}

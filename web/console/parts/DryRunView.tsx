@@ -1,0 +1,86 @@
+import { Button, Modal } from "@mantine/core";
+import { Link } from "@tanstack/react-router";
+import { useState } from "react";
+import { useDryRun } from "../api/campaigns";
+import { reasonOf } from "./States";
+
+/** Asks the server who would be offered the remedy, who not, and why. Nothing is changed. */
+export function DryRunButton({ name }: { name: string }) {
+  const dry = useDryRun(name);
+  const [open, setOpen] = useState(false);
+  const d = dry.data;
+  return (
+    <>
+      <Button
+        variant="default"
+        loading={dry.isPending}
+        onClick={() => dry.mutate(undefined, { onSettled: () => setOpen(true) })}
+      >
+        Dry run
+      </Button>
+      <Modal
+        opened={open}
+        onClose={() => setOpen(false)}
+        title="What a start would do"
+        size="xl"
+        closeButtonProps={{ "aria-label": "Close" }}
+      >
+        {dry.error && <p role="alert">{reasonOf(dry.error)}</p>}
+        {d && (
+          <>
+            <p>
+              <strong>{d.offeredCount.toLocaleString("en")}</strong> units would be offered the remedy,{" "}
+              <strong>{d.notCount.toLocaleString("en")}</strong> would not. Verified by {d.detector.name} version{" "}
+              {d.detector.version}.
+            </p>
+            <ul>
+              {d.waves.map((w) => (
+                <li key={w.name}>
+                  Wave {w.name}: {w.units.toLocaleString("en")} units
+                </li>
+              ))}
+            </ul>
+            {d.notCount > 0 && (
+              <>
+                <h3>Not offered</h3>
+                <ul>
+                  {Object.entries(d.notByCode).map(([code, n]) => (
+                    <li key={code}>
+                      {code}: {n.toLocaleString("en")}
+                    </li>
+                  ))}
+                </ul>
+                {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard */}
+                <section className="scroll" tabIndex={0} aria-label="Units not offered">
+                  <table className="table">
+                    <thead>
+                      <tr>
+                        <th scope="col">Unit</th>
+                        <th scope="col">Why</th>
+                      </tr>
+                    </thead>
+                    <tbody>
+                      {d.not.map((n) => (
+                        <tr key={n.unitId}>
+                          <td>
+                            <Link to="/units/$id" params={{ id: n.unitId }}>
+                              {n.unitId}
+                            </Link>
+                          </td>
+                          <td>{n.why}</td>
+                        </tr>
+                      ))}
+                    </tbody>
+                  </table>
+                </section>
+                {d.not.length < d.notCount && (
+                  <p className="soft">The first {d.not.length.toLocaleString("en")} are listed.</p>
+                )}
+              </>
+            )}
+          </>
+        )}
+      </Modal>
+    </>
+  );
+}

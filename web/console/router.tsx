@@ -1,0 +1,181 @@
+import { createRootRoute, createRoute, createRouter, lazyRouteComponent, Outlet } from "@tanstack/react-router";
+import { Missing, PageError } from "./parts/States";
+import { Shell } from "./Shell";
+
+// Filters and sorting stand in the address as plain strings, so that a view can
+// be bookmarked and sent to a colleague.
+
+type Search<K extends string> = { [P in K]?: string };
+
+function strings<const K extends string>(...keys: K[]) {
+  return (raw: Record<string, unknown>): Search<K> => {
+    const search: Search<K> = {};
+    for (const k of keys) {
+      const v = raw[k];
+      if (typeof v === "string" && v !== "") search[k] = v;
+    }
+    return search;
+  };
+}
+
+const root = createRootRoute({ component: Outlet, notFoundComponent: Missing });
+
+const signIn = createRoute({
+  getParentRoute: () => root,
+  path: "sign-in",
+  component: lazyRouteComponent(() => import("./pages/SignInPage"), "SignInPage"),
+});
+
+const shell = createRoute({
+  getParentRoute: () => root,
+  id: "shell",
+  component: Shell,
+  errorComponent: PageError,
+  notFoundComponent: Missing,
+});
+
+const overview = createRoute({
+  getParentRoute: () => shell,
+  path: "/",
+  component: lazyRouteComponent(() => import("./pages/OverviewPage"), "OverviewPage"),
+});
+
+const units = createRoute({
+  getParentRoute: () => shell,
+  path: "units",
+  validateSearch: strings("product", "state", "condition", "version", "hardware", "batch", "region", "q", "sort"),
+  component: lazyRouteComponent(() => import("./pages/UnitsPage"), "UnitsPage"),
+});
+
+const unit = createRoute({
+  getParentRoute: () => shell,
+  path: "units/$id",
+  validateSearch: strings("range", "from", "to"),
+  component: lazyRouteComponent(() => import("./pages/UnitPage"), "UnitPage"),
+});
+
+const findings = createRoute({
+  getParentRoute: () => shell,
+  path: "findings",
+  validateSearch: strings("product", "unit", "detector", "state", "severity", "shelved", "sort"),
+  component: lazyRouteComponent(() => import("./pages/FindingsPage"), "FindingsPage"),
+});
+
+const finding = createRoute({
+  getParentRoute: () => shell,
+  path: "findings/$id",
+  component: lazyRouteComponent(() => import("./pages/FindingPage"), "FindingPage"),
+});
+
+const cohorts = createRoute({
+  getParentRoute: () => shell,
+  path: "cohorts",
+  validateSearch: strings("product", "sort"),
+  component: lazyRouteComponent(() => import("./pages/CohortsPage"), "CohortsPage"),
+});
+
+const newCohort = createRoute({
+  getParentRoute: () => shell,
+  path: "cohorts/new",
+  validateSearch: strings("finding"),
+  component: lazyRouteComponent(() => import("./pages/NewCohortPage"), "NewCohortPage"),
+});
+
+const cohort = createRoute({
+  getParentRoute: () => shell,
+  path: "cohorts/$id",
+  validateSearch: strings("list", "q", "sort"),
+  component: lazyRouteComponent(() => import("./pages/CohortPage"), "CohortPage"),
+});
+
+const campaigns = createRoute({
+  getParentRoute: () => shell,
+  path: "campaigns",
+  validateSearch: strings("product", "state", "sort"),
+  component: lazyRouteComponent(() => import("./pages/CampaignsPage"), "CampaignsPage"),
+});
+
+const campaign = createRoute({
+  getParentRoute: () => shell,
+  path: "campaigns/$name",
+  validateSearch: strings("state", "wave", "unit", "sort"),
+  component: lazyRouteComponent(() => import("./pages/CampaignPage"), "CampaignPage"),
+});
+
+const report = createRoute({
+  getParentRoute: () => shell,
+  path: "campaigns/$name/report",
+  component: lazyRouteComponent(() => import("./pages/ReportPage"), "ReportPage"),
+});
+
+const products = createRoute({
+  getParentRoute: () => shell,
+  path: "products",
+  component: lazyRouteComponent(() => import("./pages/ProductsPage"), "ProductsPage"),
+});
+
+const product = createRoute({
+  getParentRoute: () => shell,
+  path: "products/$name",
+  component: lazyRouteComponent(() => import("./pages/ProductPage"), "ProductPage"),
+});
+
+const claims = createRoute({
+  getParentRoute: () => shell,
+  path: "claims",
+  validateSearch: strings("state", "sort"),
+  component: lazyRouteComponent(() => import("./pages/ClaimsPage"), "ClaimsPage"),
+});
+
+const tokens = createRoute({
+  getParentRoute: () => shell,
+  path: "tokens",
+  validateSearch: strings("sort"),
+  component: lazyRouteComponent(() => import("./pages/TokensPage"), "TokensPage"),
+});
+
+const notifications = createRoute({
+  getParentRoute: () => shell,
+  path: "notifications",
+  validateSearch: strings("sort"),
+  component: lazyRouteComponent(() => import("./pages/NotificationsPage"), "NotificationsPage"),
+});
+
+export const router = createRouter({
+  routeTree: root.addChildren([
+    signIn,
+    shell.addChildren([
+      overview,
+      units,
+      unit,
+      findings,
+      finding,
+      cohorts,
+      newCohort,
+      cohort,
+      campaigns,
+      campaign,
+      report,
+      products,
+      product,
+      claims,
+      tokens,
+      notifications,
+    ]),
+  ]),
+  basepath: "/console",
+  parseSearch: (text) => Object.fromEntries(new URLSearchParams(text)),
+  stringifySearch: (search) => {
+    const given = Object.entries(search).filter(([, v]) => v !== undefined && v !== "");
+    const text = new URLSearchParams(given.map(([k, v]) => [k, String(v)])).toString();
+    return text ? `?${text}` : "";
+  },
+  defaultPreload: "intent",
+  scrollRestoration: true,
+});
+
+declare module "@tanstack/react-router" {
+  interface Register {
+    router: typeof router;
+  }
+}
