@@ -23,6 +23,7 @@ import (
 func TestAnUpdateFromOfferToVerified(t *testing.T) {
 	t.Parallel()
 	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		t.Helper()
 		w := campaigntest.New(t, db, 10)
 		run := w.Started(campaigntest.Campaign(campaign.Safety))
 		require.Equal(t, campaign.Running, run.State)
@@ -204,6 +205,7 @@ func TestClaimWithoutTheVersionFails(t *testing.T) {
 func TestPauseWithholdsAndResumeGoesOn(t *testing.T) {
 	t.Parallel()
 	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		t.Helper()
 		w := campaigntest.New(t, db, 10)
 		w.Started(campaigntest.Campaign(campaign.Safety))
 		ctx, first := t.Context(), w.Tasks(0)
@@ -216,7 +218,8 @@ func TestPauseWithholdsAndResumeGoesOn(t *testing.T) {
 		require.Equal(t, "smoke", run.Why)
 		states := func() (out []update.AssignmentState) {
 			for _, x := range first {
-				a, err := w.Updates.Assignment(ctx, w.Task(x.ID).AssignmentID)
+				now := w.Task(x.ID)
+				a, err := w.Updates.Assignment(t.Context(), now.AssignmentID)
 				require.NoError(t, err)
 				out = append(out, a.State)
 			}
@@ -271,6 +274,7 @@ func TestCancelReachesTheUnits(t *testing.T) {
 func TestDryRunSaysWhoAndWhy(t *testing.T) {
 	t.Parallel()
 	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		t.Helper()
 		w := campaigntest.New(t, db, 10)
 		ctx := t.Context()
 		u, err := db.Fleet().Unit(ctx, campaigntest.UnitID(1))

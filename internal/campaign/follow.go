@@ -54,8 +54,12 @@ func (m *Manager) followChanges(ctx context.Context) (moved int, err error) {
 		}
 		f.at0[a.ID] = a.Updated
 	}
-	if len(list) == chunk && len(ids) == 0 {
-		f.passes = 0 // more changed in one millisecond than a page holds: look at all
+	if len(list) == chunk && len(ids) == 0 && err == nil {
+		// More changed within one millisecond than a page holds: look at all
+		// that lag behind, and go on after that millisecond.
+		n, err = m.catchUp(ctx)
+		f.at = f.at.Add(time.Millisecond)
+		clear(f.at0)
 	}
 	return moved + n, err // what failed is found again by catchUp
 }

@@ -84,7 +84,7 @@ func draw(members []cohort.Member, waves []Wave, seed int64) map[string]int {
 		ids[i] = m.UnitID
 	}
 	slices.Sort(ids)
-	rng := rand.New(rand.NewPCG(uint64(seed), 0x66657474)) //nolint:gosec // a lottery that must be repeatable, not a secret
+	rng := rand.New(rand.NewPCG(uint64(seed), 0x66657474))
 	rng.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
 	out := make(map[string]int, len(ids))
 	from, sum := 0, 0.0

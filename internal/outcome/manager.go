@@ -87,7 +87,7 @@ func NewManager(cfg Config) *Manager {
 
 // rowsPerMillisecond paces Run: a pass that read many rows is followed by a
 // longer rest, so that judging a large campaign leaves the records to others.
-const rowsPerMillisecond = 20
+const rowsPerMillisecond = 10
 
 // Run judges until ctx ends.
 func (m *Manager) Run(ctx context.Context) error {
@@ -314,6 +314,7 @@ func (m *Manager) gate(ctx context.Context, r *campaign.Run) (rows int, err erro
 			_, err = m.cfg.Campaigns.Pause(ctx, name, status.Why)
 		case passLast:
 			_, err = m.cfg.Campaigns.PassLastGate(ctx, name)
+		case wait: // decided above
 		case finish:
 			_, err = m.cfg.Campaigns.Finish(ctx, name, "done; the last gate "+status.State+": "+status.Why)
 		}

@@ -28,6 +28,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T, db *sqldb.DB, n int) *world {
+	t.Helper()
 	w := &world{World: campaigntest.New(t, db, n), t: t}
 	w.restart()
 	return w
@@ -90,6 +91,7 @@ func spec() campaign.Campaign {
 func TestACampaignThatWorks(t *testing.T) {
 	t.Parallel()
 	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		t.Helper()
 		w := newWorld(t, db, 20)
 		w.Started(spec())
 		for _, x := range w.Tasks(-1) {
@@ -169,6 +171,7 @@ func TestACampaignThatWorks(t *testing.T) {
 func TestACampaignThatDoesNotWork(t *testing.T) {
 	t.Parallel()
 	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		t.Helper()
 		w := newWorld(t, db, 20)
 		w.Started(spec())
 		for _, x := range w.Tasks(-1) {

@@ -2,6 +2,7 @@ package update_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -23,6 +24,7 @@ import (
 func TestAssignmentOnce(t *testing.T) {
 	t.Parallel()
 	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		t.Helper()
 		w, ctx := campaigntest.New(t, db, 2), t.Context()
 		one, two := campaigntest.UnitID(1), campaigntest.UnitID(2)
 		a, err := w.Updates.Assign(ctx, one, campaigntest.Release, "t1")
@@ -136,6 +138,7 @@ func TestArtifact(t *testing.T) {
 func TestRelease(t *testing.T) {
 	t.Parallel()
 	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		t.Helper()
 		w, ctx := campaigntest.New(t, db, 1), t.Context()
 		good, err := w.Updates.Release(ctx, campaigntest.Release)
 		require.NoError(t, err)
@@ -178,4 +181,32 @@ func TestRelease(t *testing.T) {
 		require.NoError(t, w.Updates.Delete(ctx, good.Name))
 		require.Equal(t, fault.NotFound, fault.KindOf(w.Updates.Delete(ctx, good.Name)))
 	})
+}
+
+// deaf is a store that must not be asked about a unit.
+type deaf struct{ update.Store }
+
+func (deaf) OfUnit(context.Context, string, int) ([]update.Assignment, error) {
+	return nil, errors.New("a read")
+}
+
+func (deaf) Assignment(context.Context, int64) (update.Assignment, error) {
+	return update.Assignment{}, errors.New("a read")
+}
+
+func TestAUnitWithoutAnAssignmentCostsNoRead(t *testing.T) {
+	t.Parallel()
+	w, ctx := campaigntest.New(t, sqldbtest.SQLite(t), 2), t.Context()
+	_, err := w.Updates.Assign(ctx, campaigntest.UnitID(1), campaigntest.Release, "t1")
+	require.NoError(t, err)
+	s, err := update.NewService(ctx, update.Config{Store: deaf{w.DB.Update()}, Blobs: w.Blobs, Fleet: w.DB.Fleet(), Tx: w.DB, Clock: w.Clock})
+	require.NoError(t, err)
+	work, err := s.Work(ctx, campaigntest.UnitID(2))
+	require.NoError(t, err)
+	require.Nil(t, work.Action)
+	require.NoError(t, s.Reported(ctx, campaigntest.UnitID(2), map[string]string{"software": "2.0.0"}, w.Clock.Now()))
+	_, err = s.Deployment(ctx, campaigntest.UnitID(2), 1)
+	require.Equal(t, fault.NotFound, fault.KindOf(err))
+	_, err = s.Work(ctx, campaigntest.UnitID(1))
+	require.ErrorContains(t, err, "a read")
 }

@@ -41,7 +41,7 @@ var Start = time.Date(2014, 3, 3, 12, 0, 0, 0, time.UTC)
 
 // World is a fleet with everything that a campaign needs.
 type World struct {
-	T         *testing.T
+	T         testing.TB
 	DB        *sqldb.DB
 	Clock     *clock.Manual
 	Cohorts   *Cohorts
@@ -62,11 +62,11 @@ func UnitID(n int) string { return fmt.Sprintf("WC-%06d", n) }
 func OwnerEmail(n int) string { return fmt.Sprintf("owner%d@example.com", n) }
 
 // New builds a World of n units on db, all in the cohort, each with an owner in Oslo.
-func New(t *testing.T, db *sqldb.DB, n int) *World {
-	t.Helper()
-	ctx := t.Context()
-	w := &World{T: t, DB: db, Clock: clock.NewManual(Start), Cohorts: &Cohorts{}, Blobs: &Blobs{kept: map[string][]byte{}}}
-	require.NoError(t, db.Fleet().PutProduct(ctx, fleet.Product{
+func New(tb testing.TB, db *sqldb.DB, n int) *World {
+	tb.Helper()
+	ctx := tb.Context()
+	w := &World{T: tb, DB: db, Clock: clock.NewManual(Start), Cohorts: &Cohorts{}, Blobs: &Blobs{kept: map[string][]byte{}}}
+	require.NoError(tb, db.Fleet().PutProduct(ctx, fleet.Product{
 		Name: Product, Title: "Wall charger",
 		Purposes: []fleet.Purpose{{Name: "care", Basis: fleet.BasisConsent}, {Name: "operation", Basis: fleet.BasisNecessary}},
 		Signals:  []fleet.Signal{{Name: "plug_temperature", Type: fleet.Number, Unit: "Cel", Purposes: []string{"care"}}},
@@ -76,7 +76,7 @@ func New(t *testing.T, db *sqldb.DB, n int) *World {
 	choices := make([]consent.Choice, 0, n)
 	for i := 1; i <= n; i++ {
 		o, err := db.Fleet().PutOwner(ctx, fleet.Owner{ID: "owner-" + strconv.Itoa(i), Email: OwnerEmail(i), Locale: "en", TimeZone: "Europe/Oslo"})
-		require.NoError(t, err)
+		require.NoError(tb, err)
 		units = append(units, fleet.Unit{
 			ID: UnitID(i), Key: int64(i), Product: Product, Serial: strconv.Itoa(i), Hardware: "B",
 			OwnerID: o.ID, State: fleet.UnitActive, CreatedAt: Start,
@@ -85,24 +85,24 @@ func New(t *testing.T, db *sqldb.DB, n int) *World {
 		choices = append(choices, consent.Choice{ID: "c" + strconv.Itoa(i), UnitID: UnitID(i), Purpose: "care", Given: true, At: Start, By: "import"})
 		w.Units = append(w.Units, UnitID(i))
 	}
-	require.NoError(t, db.Fleet().PutUnits(ctx, units))
-	require.NoError(t, db.Consent().AddChoices(ctx, choices))
+	require.NoError(tb, db.Fleet().PutUnits(ctx, units))
+	require.NoError(tb, db.Consent().AddChoices(ctx, choices))
 	for _, u := range units {
-		require.NoError(t, db.Fleet().SetVersions(ctx, u.ID, map[string]string{"software": "1.0.0"}, Start))
+		require.NoError(tb, db.Fleet().SetVersions(ctx, u.ID, map[string]string{"software": "1.0.0"}, Start))
 	}
 	w.Cohorts.snapshot = cohort.Snapshot{ID: "snap-1", Definition: cohort.Definition{Name: Cohort, Product: Product}, State: "ready", In: n}
 	w.Cohorts.members = members
 	_, err := db.Condition().PutDetector(ctx, condition.Detector{
 		Name: Detector, Product: Product, Type: condition.TypeTolerance, Severity: condition.Critical, Purpose: "care", Tolerance: "plug",
 	})
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	w.Updates, err = update.NewService(ctx, update.Config{
-		Store: db.Update(), Blobs: w.Blobs, Fleet: db.Fleet(), Tx: db, Clock: w.Clock, Log: slog.New(slog.DiscardHandler), Dir: t.TempDir(),
+		Store: db.Update(), Blobs: w.Blobs, Fleet: db.Fleet(), Tx: db, Clock: w.Clock, Log: slog.New(slog.DiscardHandler), Dir: tb.TempDir(),
 	})
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	a, err := w.Updates.PutArtifact(ctx, bytes.NewReader([]byte("the image of version 2.0.0")), "charger-2.0.0.swu")
-	require.NoError(t, err)
-	require.NoError(t, w.Updates.Put(ctx, update.Release{
+	require.NoError(tb, err)
+	require.NoError(tb, w.Updates.Put(ctx, update.Release{
 		Name: Release, Product: Product, Version: "2.0.0", Kind: update.Safety, Minutes: 45,
 		Notes: map[string]string{"en": "Charges more gently when the plug is hot."}, Artifact: "sha256:" + a.SHA256,
 	}))

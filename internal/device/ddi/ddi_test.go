@@ -55,6 +55,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T, db *sqldb.DB) *world {
+	t.Helper()
 	w := &world{World: campaigntest.New(t, db, 3), t: t, contacts: &contacts{}}
 	w.server = httptest.NewServer(ddi.New(ddi.Config{
 		Updates: w.Updates, Auth: auth{}, Contacts: w.contacts, Log: slog.New(slog.DiscardHandler), Polling: 90 * time.Second,
@@ -171,6 +172,7 @@ func (w *world) download(unit string, deployment string) (href string) {
 func TestDeploymentIsNotShownBeforeItsTime(t *testing.T) {
 	t.Parallel()
 	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		t.Helper()
 		w, unit := newWorld(t, db), campaigntest.UnitID(1)
 		require.Equal(t, []string{"configData"}, keys(w.links(unit)))
 		a := w.assign(1)
@@ -326,8 +328,11 @@ func TestCancel(t *testing.T) {
 		execution, finished string
 		want                update.AssignmentState
 	}{
-		{"closed", "success", update.Canceled}, {"closed", "none", update.Canceled}, {"canceled", "none", update.Canceled},
-		{"rejected", "none", update.Running}, {"proceeding", "none", update.Canceling},
+		{"closed", "success", update.Canceled},
+		{"closed", "none", update.Canceled},
+		{"canceled", "none", update.Canceled},
+		{"rejected", "none", update.Running},
+		{"proceeding", "none", update.Canceling},
 	} {
 		t.Run(c.execution+" "+c.finished, func(t *testing.T) {
 			t.Parallel()
@@ -470,4 +475,19 @@ func TestARealSWUpdateRefusesAForgedImage(t *testing.T) {
 	require.Eventually(t, func() bool { return w.state(a.ID).State == update.Failed }, 30*time.Second, 50*time.Millisecond)
 	require.NoFileExists(t, installed)
 	require.Greater(t, len(w.state(a.ID).Details), 1, "the words before the closing ones say why")
+}
+
+func TestARealSWUpdateTakesACancel(t *testing.T) {
+	t.Parallel()
+	swupdate.Require(t)
+	w, unit := newWorld(t, sqldbtest.SQLite(t)), campaigntest.UnitID(1)
+	a := w.assign(1)
+	w.offer(a, w.Clock.Now())
+	_, err := w.Updates.Cancel(t.Context(), a.ID)
+	require.NoError(t, err)
+	require.Equal(t, update.Canceling, w.state(a.ID).State)
+	client := swupdate.Start(t, swupdate.Options{URL: w.server.URL, UnitID: unit, Token: "token of " + unit, Key: swupdate.NewKey(t), Poll: time.Second})
+	client.Poll(t)
+	require.Eventually(t, func() bool { return w.state(a.ID).State == update.Canceled }, 30*time.Second, 50*time.Millisecond)
+	require.NotContains(t, w.links(unit), "cancelAction")
 }

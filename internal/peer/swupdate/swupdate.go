@@ -28,14 +28,14 @@ import (
 const Board = "demo:1.0"
 
 // Require skips the test where SWUpdate is not installed, or fails where CI is set.
-func Require(t testing.TB) {
-	t.Helper()
+func Require(tb testing.TB) {
+	tb.Helper()
 	for _, tool := range []string{"swupdate", "swupdate-ipc", "cpio", "openssl"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			if os.Getenv("CI") == "" {
-				t.Skipf("%s is missing (apt-get install swupdate cpio openssl)", tool)
+				tb.Skipf("%s is missing (apt-get install swupdate cpio openssl)", tool)
 			}
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 }
@@ -44,22 +44,22 @@ func Require(t testing.TB) {
 type Key struct{ cert, key string }
 
 // NewKey makes a self-signed certificate for signing images.
-func NewKey(t testing.TB) Key {
-	t.Helper()
-	dir := openDir(t)
+func NewKey(tb testing.TB) Key {
+	tb.Helper()
+	dir := openDir(tb)
 	k := Key{cert: filepath.Join(dir, "cert.pem"), key: filepath.Join(dir, "key.pem")}
-	run(t, dir, nil, "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=fettle test",
+	run(tb, dir, nil, "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=fettle test",
 		"-addext", "extendedKeyUsage=emailProtection", "-addext", "keyUsage=critical,digitalSignature",
 		"-keyout", k.key, "-out", k.cert, "-days", "36500")
-	require.NoError(t, os.Chmod(k.cert, 0o644)) //nolint:gosec // the client reads it as nobody
+	require.NoError(tb, os.Chmod(k.cert, 0o644)) //nolint:gosec // the client reads it as nobody
 	return k
 }
 
 // Build makes a signed .swu of a version that writes payload to the absolute
 // path dest on the unit.
-func Build(t testing.TB, k Key, version, dest string, payload []byte) []byte {
-	t.Helper()
-	dir := t.TempDir()
+func Build(tb testing.TB, k Key, version, dest string, payload []byte) []byte {
+	tb.Helper()
+	dir := tb.TempDir()
 	sum := sha256.Sum256(payload)
 	description := fmt.Sprintf(`software =
 {
@@ -74,11 +74,11 @@ func Build(t testing.TB, k Key, version, dest string, payload []byte) []byte {
 	);
 }
 `, version, dest, hex.EncodeToString(sum[:]))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "sw-description"), []byte(description), 0o600))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "payload"), payload, 0o600))
-	run(t, dir, nil, "openssl", "cms", "-sign", "-in", "sw-description", "-out", "sw-description.sig",
+	require.NoError(tb, os.WriteFile(filepath.Join(dir, "sw-description"), []byte(description), 0o600))
+	require.NoError(tb, os.WriteFile(filepath.Join(dir, "payload"), payload, 0o600))
+	run(tb, dir, nil, "openssl", "cms", "-sign", "-in", "sw-description", "-out", "sw-description.sig",
 		"-signer", k.cert, "-inkey", k.key, "-outform", "DER", "-nosmimecap", "-binary")
-	return run(t, dir, strings.NewReader("sw-description\nsw-description.sig\npayload\n"), "cpio", "-o", "-H", "crc", "--quiet")
+	return run(tb, dir, strings.NewReader("sw-description\nsw-description.sig\npayload\n"), "cpio", "-o", "-H", "crc", "--quiet")
 }
 
 // Options of a client.
@@ -101,44 +101,44 @@ type Client struct {
 
 // Dir makes a directory that the client may write to: for what an image
 // installs.
-func Dir(t testing.TB) string {
-	t.Helper()
-	dir := openDir(t)
-	if cred := nobody(t); cred != nil {
-		require.NoError(t, os.Chown(dir, int(cred.Uid), int(cred.Gid)))
+func Dir(tb testing.TB) string {
+	tb.Helper()
+	dir := openDir(tb)
+	if cred := nobody(tb); cred != nil {
+		require.NoError(tb, os.Chown(dir, int(cred.Uid), int(cred.Gid)))
 	}
 	return dir
 }
 
 // openDir is a temporary directory that every user may enter, unlike t.TempDir.
-func openDir(t testing.TB) string {
-	t.Helper()
+func openDir(tb testing.TB) string {
+	tb.Helper()
 	dir, err := os.MkdirTemp("", "swu") //nolint:usetesting // see above; short, for the sockets' names
-	require.NoError(t, err)
-	require.NoError(t, os.Chmod(dir, 0o755)) //nolint:gosec // see above
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	require.NoError(tb, err)
+	require.NoError(tb, os.Chmod(dir, 0o755)) //nolint:gosec // see above
+	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
 	return dir
 }
 
 // nobody is whom the client runs as; nil: as this process, which is not root.
-func nobody(t testing.TB) *syscall.Credential {
-	t.Helper()
+func nobody(tb testing.TB) *syscall.Credential {
+	tb.Helper()
 	if os.Geteuid() != 0 {
 		return nil
 	}
 	u, err := user.Lookup("nobody")
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	uid, err := strconv.ParseUint(u.Uid, 10, 32)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	gid, err := strconv.ParseUint(u.Gid, 10, 32)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 }
 
 // Start runs a client until the test ends.
-func Start(t testing.TB, o Options) *Client {
-	t.Helper()
-	c := &Client{dir: Dir(t), cred: nobody(t), done: make(chan struct{})}
+func Start(tb testing.TB, o Options) *Client {
+	tb.Helper()
+	c := &Client{dir: Dir(tb), cred: nobody(tb), done: make(chan struct{})}
 	poll := ""
 	if o.Poll > 0 {
 		poll = fmt.Sprintf("\n\tpolldelay = %d;", max(1, int(o.Poll/time.Second)))
@@ -162,20 +162,20 @@ identify: (
 );
 `, o.Key.cert, o.UnitID, o.URL, o.Token, poll, o.UnitID)
 	file := filepath.Join(c.dir, "swupdate.cfg")
-	require.NoError(t, os.WriteFile(file, []byte(config), 0o644))             //nolint:gosec // the client reads it as nobody
+	require.NoError(tb, os.WriteFile(file, []byte(config), 0o644))            //nolint:gosec // the client reads it as nobody
 	c.cmd = exec.Command("swupdate", "-v", "-f", file, "-H", Board, "-u", "") //nolint:gosec,noctx // ended by Stop
 	c.cmd.Dir, c.cmd.Env = c.dir, c.env()
 	c.cmd.Stdout, c.cmd.Stderr = &c.log, &c.log
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: c.cred, Pdeathsig: syscall.SIGKILL}
-	require.NoError(t, c.cmd.Start())
+	require.NoError(tb, c.cmd.Start())
 	go func() {
 		_ = c.cmd.Wait()
 		close(c.done)
 	}()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		c.Stop()
-		if t.Failed() {
-			t.Logf("swupdate said:\n%s", c.log.tail(8000))
+		if tb.Failed() {
+			tb.Logf("swupdate said:\n%s", c.log.tail(8000))
 		}
 	})
 	return c
@@ -187,20 +187,20 @@ func (c *Client) env() []string {
 
 // Poll makes the client ask the server at once, as an owner's "start now" on
 // the unit does. It waits until the client listens.
-func (c *Client) Poll(t testing.TB) {
-	t.Helper()
-	c.ipc(t, "hawkbitcfg", "-t")
+func (c *Client) Poll(tb testing.TB) {
+	tb.Helper()
+	c.ipc(tb, "hawkbitcfg", "-t")
 }
 
 // Confirm makes the client tell the server that an action succeeded. With no
 // bootloader SWUpdate stops at "All Chunks Installed." and does not say it by itself.
-func (c *Client) Confirm(t testing.TB, action int64) {
-	t.Helper()
-	c.ipc(t, "sendtohawkbit", strconv.FormatInt(action, 10), "2", "success", "closed", "checked")
+func (c *Client) Confirm(tb testing.TB, action int64) {
+	tb.Helper()
+	c.ipc(tb, "sendtohawkbit", strconv.FormatInt(action, 10), "2", "success", "closed", "checked")
 }
 
-func (c *Client) ipc(t testing.TB, args ...string) {
-	t.Helper()
+func (c *Client) ipc(tb testing.TB, args ...string) {
+	tb.Helper()
 	var out []byte
 	var err error
 	for range 100 {
@@ -212,11 +212,11 @@ func (c *Client) ipc(t testing.TB, args ...string) {
 		}
 		select {
 		case <-c.done:
-			t.Fatalf("swupdate has ended:\n%s", c.Log())
+			tb.Fatalf("swupdate has ended:\n%s", c.Log())
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
-	t.Fatalf("swupdate-ipc %s: %v\n%s", strings.Join(args, " "), err, out)
+	tb.Fatalf("swupdate-ipc %s: %v\n%s", strings.Join(args, " "), err, out)
 }
 
 // Stop ends the client and the processes that it started.
@@ -248,14 +248,14 @@ func (o *output) tail(n int) string {
 	return s[max(0, len(s)-n):]
 }
 
-func run(t testing.TB, dir string, stdin io.Reader, name string, args ...string) []byte {
-	t.Helper()
+func run(tb testing.TB, dir string, stdin io.Reader, name string, args ...string) []byte {
+	tb.Helper()
 	cmd := exec.Command(name, args...) //nolint:gosec,noctx // a tool with arguments of our own
 	cmd.Dir, cmd.Stdin = dir, stdin
 	out, err := cmd.Output()
 	if e, ok := errors.AsType[*exec.ExitError](err); ok {
-		t.Fatalf("%s: %v\n%s", name, err, e.Stderr)
+		tb.Fatalf("%s: %v\n%s", name, err, e.Stderr)
 	}
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return out
 }
