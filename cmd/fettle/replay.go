@@ -153,6 +153,7 @@ func (r *replay) read() (tracks []recording.Track, err error) {
 			return nil, errors.New("--step needs --from, --start-at or --shift: the time of the first count")
 		}
 	}
+	r.format.From = time.Unix(0, 0).UTC() // a shift follows
 	if r.from != "" {
 		if r.format.From, err = time.Parse(time.RFC3339, r.from); err != nil {
 			return nil, fmt.Errorf("--from: %w", err)
