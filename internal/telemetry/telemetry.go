@@ -85,7 +85,8 @@ type StoredMark struct {
 
 // Query picks rows of history of one product, in stream order (Position
 // ascending). Zero bounds are open. Callers pass only units and signals that
-// may be looked at: History knows nothing of consent.
+// may be looked at: History knows nothing of consent. Marks are those of any
+// time up to UpTo, of Units and of no unit.
 type Query struct {
 	Product  string
 	Units    []int64   // nil: all; empty: none

@@ -1,6 +1,8 @@
 package telemetrytest
 
 import (
+	"context"
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -226,4 +228,22 @@ func snapshot(t *testing.T, open Open) {
 	require.NoError(t, err)
 	require.Equal(t, 50, rows)
 	require.Equal(t, 50, marks)
+}
+
+func replayStops(t *testing.T, open Open) {
+	t.Helper()
+	s := start(t, open)
+	s.append(batch(row(1, 1), row(1, 2)))
+	boom := errors.New("boom")
+	calls := 0
+	err := s.Replay(t.Context(), telemetry.Query{Product: product}, func(*telemetry.Stored, *telemetry.StoredMark) error {
+		calls++
+		return boom
+	})
+	require.ErrorIs(t, err, boom)
+	require.Equal(t, 1, calls)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.Error(t, s.Replay(ctx, telemetry.Query{Product: product}, func(*telemetry.Stored, *telemetry.StoredMark) error { return nil }))
+	s.append(batch(row(1, 3))) // it goes on
 }
