@@ -37,13 +37,7 @@ Settings:
   FETTLE_SMTP=smtp://mail.example.com:587 fettle serve --config /etc/fettle.yaml`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			given := map[string]string{}
-			for _, s := range app.Settings() {
-				if f := cmd.Flags().Lookup(s.Name); f != nil && f.Changed {
-					given[s.Name] = f.Value.String()
-				}
-			}
-			config, err := app.Load(file, os.LookupEnv, given)
+			config, err := loadConfig(cmd, file)
 			if err != nil {
 				return err
 			}
@@ -52,7 +46,13 @@ Settings:
 			return app.Serve(ctx, config, logger(cmd.ErrOrStderr(), config), version)
 		},
 	}
-	cmd.Flags().StringVar(&file, "config", "", "YAML file of settings")
+	addSettings(cmd, &file)
+	return cmd
+}
+
+// addSettings adds every setting as a flag, and --config.
+func addSettings(cmd *cobra.Command, file *string) {
+	cmd.Flags().StringVar(file, "config", "", "YAML file of settings")
 	for _, s := range app.Settings() {
 		if s.Type == "bool" {
 			cmd.Flags().Bool(s.Name, s.Default == "true", s.Help)
@@ -62,7 +62,17 @@ Settings:
 	}
 	_ = cmd.MarkFlagFilename("config", "yaml", "yml")
 	_ = cmd.MarkFlagDirname("data")
-	return cmd
+}
+
+// loadConfig reads the settings of a command made with addSettings.
+func loadConfig(cmd *cobra.Command, file string) (app.Config, error) {
+	given := map[string]string{}
+	for _, s := range app.Settings() {
+		if f := cmd.Flags().Lookup(s.Name); f != nil && f.Changed {
+			given[s.Name] = f.Value.String()
+		}
+	}
+	return app.Load(file, os.LookupEnv, given)
 }
 
 func settingsTable() string {

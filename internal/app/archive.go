@@ -26,7 +26,6 @@ type manifest struct {
 	Format  int       `json:"format"`
 	Program string    `json:"program"`
 	At      time.Time `json:"at"`
-	Records string    `json:"records"` // sqlite or postgres
 	History uint64    `json:"history"` // stream position that history has
 	Stream  uint64    `json:"stream"`  // newest stream entry
 }

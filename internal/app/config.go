@@ -46,6 +46,8 @@ type Config struct {
 	SMTP     string `name:"smtp" default:"" help:"mail server, smtp://user:password@host:587 (smtps:// for TLS from the start); without it owners cannot sign in"`
 	MailFrom string `name:"mail-from" default:"fettle@localhost" help:"sender of mails"`
 
+	WebhookSecret string `name:"webhook-secret" default:"" help:"key that signs webhooks (HMAC-SHA256 in Fettle-Signature); empty: webhooks are not signed"`
+
 	PollInterval time.Duration `name:"poll-interval" default:"5m" help:"how often update clients are told to poll"`
 
 	LogLevel  string `name:"log-level" default:"info" help:"debug, info, warn or error"`
@@ -184,6 +186,9 @@ func (c *Config) check() []fault.Field {
 	}
 	if _, err := c.clock(); err != nil {
 		add("clock-origin", "RFC 3339 times in clock-origin and clock-start", err.Error())
+	}
+	if _, err := megabytes(c.HistoryMemory); err != nil {
+		add("history-memory", err.Error(), c.HistoryMemory)
 	}
 	switch c.LogLevel {
 	case "debug", "info", "warn", "error":

@@ -1,0 +1,57 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// backups streams an archive of every store. What fails after the first byte
+// cuts the archive short, which restore notices.
+func (s *server) backups() {
+	r := route{
+		method: http.MethodGet, path: "/v1/backup", id: "backup", summary: "Download a backup of everything",
+		doc: "A compressed archive, consistent over all stores, for `fettle restore`.", tag: "service", access: admin,
+	}
+	op := r.operation()
+	op.Responses = map[string]*huma.Response{"200": {
+		Description: "The archive.",
+		Content:     map[string]*huma.MediaType{"application/zstd": {Schema: &huma.Schema{Type: "string", Format: "binary"}}},
+	}}
+	huma.Register(s.api, op, func(_ context.Context, _ *none) (*huma.StreamResponse, error) {
+		return &huma.StreamResponse{Body: func(ctx huma.Context) {
+			w := &late{ctx: ctx}
+			err := s.d.Backup(ctx.Context(), w)
+			if err == nil {
+				return
+			}
+			if w.begun {
+				s.d.Log.ErrorContext(ctx.Context(), "backup", "error", err)
+				panic(http.ErrAbortHandler) // so that the client sees a broken transfer, not a whole one
+			}
+			p := s.problem(ctx.Context(), err)
+			status, why := http.StatusInternalServerError, err.Error()
+			if se, ok := p.(huma.StatusError); ok { //nolint:errorlint // problem makes it
+				status, why = se.GetStatus(), se.Error()
+			}
+			s.refuse(ctx, status, why)
+		}}, nil
+	})
+}
+
+// late sets the headers at the first byte, when nothing can be refused any more.
+type late struct {
+	ctx   huma.Context
+	begun bool
+}
+
+func (l *late) Write(p []byte) (int, error) {
+	if !l.begun {
+		l.begun = true
+		l.ctx.SetHeader("Content-Type", "application/zstd")
+		l.ctx.SetHeader("Content-Disposition", `attachment; filename="fettle.backup"`)
+		l.ctx.SetStatus(http.StatusOK)
+	}
+	return l.ctx.BodyWriter().Write(p)
+}

@@ -1,0 +1,285 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"fettle.dev/fettle/internal/campaign"
+	"fettle.dev/fettle/internal/clock"
+	"fettle.dev/fettle/internal/cohort"
+	"fettle.dev/fettle/internal/condition"
+	"fettle.dev/fettle/internal/consent"
+	"fettle.dev/fettle/internal/device"
+	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/notify"
+	"fettle.dev/fettle/internal/outcome"
+	"fettle.dev/fettle/internal/send"
+	"fettle.dev/fettle/internal/telemetry"
+	"fettle.dev/fettle/internal/update"
+)
+
+// house is the rooms of one process, built on its engines.
+type house struct {
+	*engines
+	config  Config
+	log     *slog.Logger
+	version string
+	clock   clock.Clock // the service's; scaled under dev
+	ids     clock.IDs
+	metrics *prometheus.Registry
+
+	fleet      fleet.Store
+	access     *fleet.Access
+	provision  *fleet.Provisioning
+	consents   *consent.Service
+	gateway    *device.Gateway
+	writer     *telemetry.Writer
+	conditions *condition.Service
+	watcher    *condition.Watcher
+	cohorts    *cohort.Service
+	updates    *update.Service
+	campaigns  *campaign.Manager
+	outcomes   *outcome.Manager
+	words      *notify.Words
+	digest     *notify.Digest
+	dispatcher *notify.Dispatcher
+	closers    []func() error
+	notes      []note
+}
+
+// speed is how much faster than the machine's the service's clock runs.
+func (h *house) speed() float64 {
+	if s, ok := h.clock.(clock.Scaled); ok {
+		return s.Speed
+	}
+	return 1
+}
+
+func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version string) (*house, error) {
+	clk, err := c.clock()
+	if err != nil {
+		return nil, err
+	}
+	h := &house{engines: e, config: c, log: log, version: version, clock: clk, ids: clock.Random{}, metrics: prometheus.NewRegistry()}
+	h.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	h.fleet = e.records.Fleet()
+
+	if err := h.people(); err != nil {
+		return nil, err
+	}
+	h.consents = consent.NewService(e.records.Consent(), h.fleet, e.records, clk, h.ids)
+	if h.updates, err = update.NewService(ctx, update.Config{
+		Store: e.records.Update(), Blobs: e.blobs, Fleet: h.fleet, Tx: e.records, Clock: clk, Log: log, Dir: c.path("uploads"),
+	}); err != nil {
+		return nil, err
+	}
+	h.gateway = device.New(device.Config{
+		Units: reported{h.fleet, h.updates, e.records}, Credentials: e.records.Credentials(), Consents: e.records.Consent(),
+		Stream: e.stream, Clock: clk, Log: log, Metrics: h.metrics,
+	})
+	h.provision = fleet.NewProvisioning(h.fleet, e.records.Credentials(), e.records.Claims(), e.records, clk, h.ids, h.gateway)
+	h.consents.OnChange(h.consentChanged)
+
+	h.writer = telemetry.NewWriter(e.stream, e.history, columns{h.fleet}, telemetry.WriterConfig{}, log)
+	h.conditions = condition.NewService(condition.Config{
+		Store: e.records.Condition(), Fleet: h.fleet, Consents: e.records.Consent(), History: e.history,
+		Clock: clk, IDs: h.ids, Changed: func() { h.watcher.Reload() },
+	})
+	h.watcher = condition.NewWatcher(condition.WatcherConfig{
+		Stream: e.stream, Store: e.records.Condition(), Fleet: h.fleet, Tx: e.records, Log: log,
+		Frozen: h.frozen, Told: h.told,
+	})
+	h.cohorts = cohort.NewService(cohort.Config{
+		Store: e.records.Cohort(), Tx: e.records, Fleet: h.fleet, Conditions: h.conditions, History: e.history,
+		Last: e.stream.Last, Clock: clk, IDs: h.ids, Log: log,
+	})
+	h.remedies()
+	h.gauges()
+	return h, nil
+}
+
+// people builds what concerns operators, owners and what they are told.
+func (h *house) people() error {
+	words, err := notify.NewWords()
+	if err != nil {
+		return err
+	}
+	h.words = words
+	store := h.records.Notify()
+	wall := clock.Real{}
+	senders := map[notify.Channel]notify.Sender{}
+	conf := fleet.AccessConfig{LinkLife: linkLife}
+	writer := notify.NewWriter(store, words, h.clock, h.ids, h.config.publicURL())
+	switch {
+	case h.config.SMTP != "":
+		smtp, err := send.NewSMTP(h.config.SMTP, h.config.MailFrom, 4)
+		if err != nil {
+			return err
+		}
+		h.closers = append(h.closers, smtp.Close)
+		senders[notify.Mail] = smtp
+		conf.Links = writer
+	case h.config.Dev:
+		senders[notify.Mail] = send.NewConsole(os.Stderr)
+		conf.Links = writer
+	default:
+		h.notes = append(h.notes, note{"mail", "no smtp is set: owners cannot sign in, and nobody is told anything by mail"})
+	}
+	senders[notify.Webhook] = send.NewWebhook(h.config.WebhookSecret, wall)
+	if h.config.Dev { // a fleet's owners all live at one address here
+		conf.LinksPerAddress = 1 << 20
+	}
+	h.access = fleet.NewAccess(h.records.Access(), h.fleet, h.records, wall, h.ids, h.log, conf)
+	h.digest = notify.NewDigest(store, h.records, words, h.clock, wall, h.ids, h.config.publicURL(), 5*time.Second)
+	h.dispatcher = notify.NewDispatcher(store, h.log, notify.DispatcherConfig{Senders: senders, Shown: h.clock, Machine: wall})
+	return nil
+}
+
+// remedies builds campaigns and their outcomes.
+func (h *house) remedies() {
+	h.campaigns = campaign.NewManager(campaign.Config{
+		Store: h.records.Campaign(), Fleet: h.fleet, Cohorts: h.records.Cohort(), Detectors: h.records.Condition(),
+		Updates: h.updates,
+		Notices: notices{notify.NewWriter(h.records.Notify(), h.words, h.clock, h.ids, h.config.publicURL()), h.fleet},
+		Tx:      h.records, Clock: h.clock, IDs: h.ids, Log: h.log, NotifyUnit: h.gateway.Notify,
+	})
+	h.outcomes = outcome.NewManager(outcome.Config{
+		Store: h.records.Outcome(), Campaigns: h.campaigns, Runs: h.records.Campaign(), Fleet: h.fleet,
+		Consent: h.records.Consent(), Condition: h.records.Condition(), Tx: h.records, Clock: h.clock, Log: h.log,
+	})
+}
+
+func (h *house) consentChanged(ctx context.Context, changes []consent.Change) error {
+	var errs []error
+	for _, c := range changes {
+		errs = append(errs, h.gateway.ConsentChanged(ctx, c.UnitID))
+	}
+	return errors.Join(errs...)
+}
+
+// frozen lists the detector versions that campaigns go on verifying with.
+func (h *house) frozen(ctx context.Context) ([]condition.Ref, error) {
+	runs, err := h.records.Campaign().Campaigns(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	var out []condition.Ref
+	for _, r := range runs {
+		if r.Detector.Name != "" && (r.State == campaign.Running || r.State == campaign.Paused) {
+			out = append(out, r.Detector)
+		}
+	}
+	return out, nil
+}
+
+func (h *house) told(ctx context.Context, opened, _ []condition.Finding) error {
+	return h.digest.Findings(ctx, opened)
+}
+
+// Serve runs one process until ctx ends.
+func Serve(ctx context.Context, c Config, log *slog.Logger, version string) (err error) {
+	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	release, err := lock(c.path("lock"))
+	if err != nil {
+		return err
+	}
+	defer release()
+	e, err := openEngines(ctx, &c, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, e.Close()) }()
+	h, err := build(ctx, c, e, log, version)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		for _, f := range h.closers {
+			err = errors.Join(err, f())
+		}
+	}()
+	return h.run(ctx)
+}
+
+func (h *house) run(ctx context.Context) error {
+	listeners, err := h.listen(ctx)
+	if err != nil {
+		return err
+	}
+	if err := h.welcome(ctx); err != nil {
+		return err
+	}
+	for _, l := range listeners {
+		h.log.Info("listening", "door", l.name, "address", l.Addr().String())
+	}
+	return runStages(ctx, h.log, 30*time.Second,
+		h.doors(listeners),
+		[]part{{"gateway", h.gateway.Run}},
+		[]part{
+			{"history", h.writer.Run},
+			{"detectors", h.watcher.Run},
+			{"cohorts", h.cohorts.Run},
+			{"campaigns", h.campaigns.Run},
+			{"outcomes", h.outcomes.Run},
+			{"digest", func(ctx context.Context) error { return h.digest.Run(ctx, h.log) }},
+			{"messages", h.dispatcher.Run},
+			{"consents", func(ctx context.Context) error { return h.consents.Run(ctx, h.log) }},
+			{"upkeep", h.upkeep},
+		},
+	)
+}
+
+// listener is a door's socket.
+type listener struct {
+	net.Listener
+	name  string
+	serve func(ctx context.Context, l net.Listener) error
+}
+
+func (h *house) doors(listeners []listener) []part {
+	var out []part
+	for _, l := range listeners {
+		out = append(out, part{l.name, func(ctx context.Context) error { return l.serve(ctx, l.Listener) }})
+	}
+	return out
+}
+
+// firstLink is the file that holds the first operator's link.
+const firstLink = "first-operator-link"
+
+// linkLife is how long a one-time link is good for.
+const linkLife = 15 * time.Minute
+
+// welcome writes the first operator's link while there is no operator.
+func (h *house) welcome(ctx context.Context) error {
+	secret, created, err := h.access.Bootstrap(ctx)
+	if err != nil {
+		return fmt.Errorf("first operator: %w", err)
+	}
+	path := h.config.path(firstLink)
+	if !created { // what stands there has been used, or is of `fettle admin reset` and still good for a while
+		info, err := os.Stat(path)
+		if err == nil && (clock.Real{}).Now().Sub(info.ModTime()) > linkLife {
+			err = os.Remove(path)
+		}
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("first operator: %w", err)
+		}
+		return nil
+	}
+	if err := writeSecret(path, h.config.publicURL()+"/console/sign-in#"+secret); err != nil {
+		return fmt.Errorf("first operator: %w", err)
+	}
+	h.log.Info("there is no operator yet: a sign-in link stands in a file", "file", path)
+	return nil
+}

@@ -1,0 +1,163 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"fettle.dev/fettle/internal/blob"
+	"fettle.dev/fettle/internal/bus"
+	"fettle.dev/fettle/internal/clock"
+	"fettle.dev/fettle/internal/duckdb"
+	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/sqldb"
+)
+
+// backing lets one backup be made at a time.
+var backing sync.Mutex
+
+// backup writes one archive of every store to w, while they are in use. Records
+// first, history next, the stream last: then the stream's copy holds all that
+// comes after the positions the other two have, and a restored process goes on
+// from them. Artifacts never change, and are there before a record names them.
+func (h *house) backup(ctx context.Context, w io.Writer) (err error) {
+	if !backing.TryLock() {
+		return fault.New(fault.Conflict, "a backup is being made already")
+	}
+	defer backing.Unlock()
+	dir, err := os.MkdirTemp(h.config.Data, "backup-")
+	if err != nil {
+		return fmt.Errorf("backup: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	parts := map[string]string{}
+	for _, name := range []string{"records", "history", "stream"} {
+		parts[name] = filepath.Join(dir, name)
+		if err := os.Mkdir(parts[name], 0o700); err != nil {
+			return fmt.Errorf("backup: %w", err)
+		}
+	}
+	if err := h.records.Backup(ctx, parts["records"]); err != nil {
+		return err
+	}
+	if err := h.history.Backup(ctx, parts["history"]); err != nil {
+		return err
+	}
+	m := manifest{Format: archiveFormat, Program: h.version, At: h.clock.Now()}
+	if m.History, err = h.history.Applied(ctx); err != nil {
+		return err
+	}
+	if m.Stream, err = h.stream.Last(ctx); err != nil {
+		return err
+	}
+	if err := h.stream.Backup(ctx, parts["stream"]); err != nil {
+		return err
+	}
+	if err := copyBlobs(ctx, h.blobs, filepath.Join(dir, "artifacts")); err != nil {
+		return err
+	}
+	return pack(w, dir, m)
+}
+
+func copyBlobs(ctx context.Context, from *blob.Blobs, to string) error {
+	target, err := blob.Open(ctx, to)
+	if err != nil {
+		return fmt.Errorf("back up artifacts: %w", err)
+	}
+	err = from.List(ctx, func(sha256 string, _ int64) error {
+		r, err := from.Open(ctx, sha256)
+		if err != nil {
+			return err
+		}
+		return errors.Join(target.Put(ctx, sha256, r), r.Close())
+	})
+	if err := errors.Join(err, target.Close()); err != nil {
+		return fmt.Errorf("back up artifacts: %w", err)
+	}
+	return nil
+}
+
+// Restore makes the stores that c names from an archive. They must be empty.
+func Restore(ctx context.Context, c Config, archive io.Reader, log *slog.Logger) (err error) {
+	entries, err := os.ReadDir(c.Data)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("restore: %w", err)
+	}
+	if len(entries) > 0 {
+		return fault.New(fault.Conflict, "restore: %s is not empty; name a new data directory with --data", c.Data)
+	}
+	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	release, err := lock(c.path("lock"))
+	if err != nil {
+		return err
+	}
+	defer release()
+	defer func() {
+		if err != nil { // a half-restored directory must not be taken for a whole one
+			if e := os.RemoveAll(c.Data); e != nil {
+				err = errors.Join(err, e)
+			}
+		}
+	}()
+	dir := c.path("restore")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	m, err := unpack(ctx, archive, dir)
+	if err != nil {
+		return err
+	}
+	if err := sqldb.Restore(ctx, c.recordsDSN(), filepath.Join(dir, "records")); err != nil {
+		return err
+	}
+	if err := duckdb.Restore(c.historyConfig(), filepath.Join(dir, "history")); err != nil {
+		return err
+	}
+	if err := bus.Restore(ctx, c.streamConfig(), filepath.Join(dir, "stream"), log); err != nil {
+		return err
+	}
+	from, err := blob.Open(ctx, filepath.Join(dir, "artifacts"))
+	if err != nil {
+		return err
+	}
+	to, err := blob.Open(ctx, c.artifactsURL())
+	if err != nil {
+		return errors.Join(err, from.Close())
+	}
+	err = from.List(ctx, func(sha256 string, _ int64) error {
+		r, err := from.Open(ctx, sha256)
+		if err != nil {
+			return err
+		}
+		return errors.Join(to.Put(ctx, sha256, r), r.Close())
+	})
+	if err := errors.Join(err, from.Close(), to.Close(), os.RemoveAll(dir)); err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	log.Info("restored", "made", m.At, "by", m.Program, "stream", m.Stream)
+	return nil
+}
+
+// Reset ends every operator's sessions and writes a new first-operator link.
+func Reset(ctx context.Context, c Config, log *slog.Logger) (path string, err error) {
+	db, err := sqldb.Open(ctx, c.recordsDSN())
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	access := fleet.NewAccess(db.Access(), db.Fleet(), db, clock.Real{}, clock.Random{}, log, fleet.AccessConfig{})
+	secret, err := access.Reset(ctx)
+	if err != nil {
+		return "", err
+	}
+	path = c.path(firstLink)
+	return path, writeSecret(path, c.publicURL()+"/console/sign-in#"+secret)
+}

@@ -1,0 +1,114 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+
+	"fettle.dev/fettle/internal/blob"
+	"fettle.dev/fettle/internal/bus"
+	"fettle.dev/fettle/internal/duckdb"
+	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/sqldb"
+)
+
+// engines are the stores, each opened once.
+type engines struct {
+	records *sqldb.DB
+	stream  *bus.Bus
+	history *duckdb.History
+	blobs   *blob.Blobs
+}
+
+func (c *Config) recordsDSN() string {
+	if c.Records != "" {
+		return c.Records
+	}
+	return "sqlite:" + c.path("records.db")
+}
+
+func (c *Config) streamConfig() bus.Config {
+	return bus.Config{Dir: c.path("stream"), URL: c.Bus, MaxAge: c.StreamAge, MaxBytes: c.StreamBytes}
+}
+
+func (c *Config) historyConfig() duckdb.Config {
+	return duckdb.Config{Dir: c.path("history"), MemoryMB: int(c.historyMB()), Threads: c.HistoryThread}
+}
+
+func (c *Config) artifactsURL() string {
+	if c.Artifacts != "" {
+		return c.Artifacts
+	}
+	return c.path("artifacts")
+}
+
+func (c *Config) historyMB() int64 {
+	mb, err := megabytes(c.HistoryMemory)
+	if err != nil {
+		return 0 // check has refused it
+	}
+	return mb
+}
+
+// megabytes reads sizes as 512MiB or 2GiB.
+func megabytes(s string) (int64, error) {
+	var n int64
+	var unit string
+	if _, err := fmt.Sscanf(strings.TrimSpace(s), "%d%s", &n, &unit); err != nil || n <= 0 {
+		return 0, fault.New(fault.Invalid, "a size, as 512MiB or 2GiB")
+	}
+	switch unit {
+	case "MiB":
+		return n, nil
+	case "GiB":
+		return n << 10, nil
+	}
+	return 0, fault.New(fault.Invalid, "a size, as 512MiB or 2GiB")
+}
+
+// openEngines opens every store in the data directory or at its address.
+func openEngines(ctx context.Context, c *Config, log *slog.Logger) (e *engines, err error) {
+	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	e = &engines{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, e.Close())
+		}
+	}()
+	if e.records, err = sqldb.Open(ctx, c.recordsDSN()); err != nil {
+		return nil, err
+	}
+	if e.history, err = duckdb.Open(ctx, c.historyConfig(), log); err != nil {
+		return nil, err
+	}
+	if e.blobs, err = blob.Open(ctx, c.artifactsURL()); err != nil {
+		return nil, err
+	}
+	if e.stream, err = bus.Open(ctx, c.streamConfig(), log); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// Close closes what was opened, the stream first.
+func (e *engines) Close() error {
+	var errs []error
+	if e.stream != nil {
+		errs = append(errs, e.stream.Close())
+	}
+	if e.history != nil {
+		errs = append(errs, e.history.Close())
+	}
+	if e.blobs != nil {
+		errs = append(errs, e.blobs.Close())
+	}
+	if e.records != nil {
+		errs = append(errs, e.records.Close())
+	}
+	return errors.Join(errs...)
+}

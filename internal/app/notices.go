@@ -1,0 +1,50 @@
+package app
+
+import (
+	"context"
+	"fmt"
+
+	"fettle.dev/fettle/internal/campaign"
+	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/notify"
+)
+
+// notices words what campaigns tell owners.
+type notices struct {
+	writer   *notify.Writer
+	products fleet.Store
+}
+
+var _ campaign.Notices = notices{}
+
+var templates = map[campaign.NoticeKind]notify.Template{
+	campaign.NoticeOffer:      notify.UpdateOffer,
+	campaign.NoticeReminder:   notify.UpdateReminder,
+	campaign.NoticeEscalation: notify.UpdateEscalation,
+	campaign.NoticeDone:       notify.UpdateDone,
+	campaign.NoticeFailed:     notify.UpdateFailed,
+}
+
+// Tell keeps the mail of a notice, once for its key, in the caller's transaction.
+func (n notices) Tell(ctx context.Context, c campaign.Notice) error {
+	template, ok := templates[c.Kind]
+	if !ok {
+		return fmt.Errorf("no words for a notice of kind %q", c.Kind)
+	}
+	product, err := n.products.Product(ctx, c.Campaign.Product)
+	if err != nil {
+		return fmt.Errorf("tell owner: %w", err)
+	}
+	return n.writer.Update(ctx, template, "task:"+c.Key, c.Owner, notify.Update{
+		Title:       fleet.InLanguage(c.Campaign.Title, c.Owner.Locale),
+		Reason:      fleet.InLanguage(c.Campaign.Reason, c.Owner.Locale),
+		Product:     product.Title,
+		Unit:        c.Task.UnitID,
+		WhatChanges: fleet.InLanguage(c.Release.Notes, c.Owner.Locale),
+		Unavailable: fleet.InLanguage(c.Release.Unavailable, c.Owner.Locale),
+		Minutes:     c.Release.Minutes,
+		Bytes:       c.Size,
+		Deadline:    c.Task.Deadline,
+		Why:         c.Task.Why,
+	})
+}

@@ -1,0 +1,203 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"fettle.dev/fettle/internal/api"
+	"fettle.dev/fettle/internal/clock"
+	"fettle.dev/fettle/internal/device/ddi"
+	"fettle.dev/fettle/internal/device/mqtt"
+	"fettle.dev/fettle/internal/device/rest"
+	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/web"
+)
+
+// listen opens every door's socket, so that an address in use is an error
+// before anything runs.
+func (h *house) listen(ctx context.Context) (out []listener, err error) {
+	defer func() {
+		if err != nil {
+			for _, l := range out {
+				_ = l.Close()
+			}
+		}
+	}()
+	var certs *certificates
+	if h.config.TLSCert != "" {
+		if certs, err = newCertificates(h.config.TLSCert, h.config.TLSKey, h.log); err != nil {
+			return nil, err
+		}
+	}
+	var lc net.ListenConfig
+	open := func(name, address string, encrypted bool, serve func(context.Context, net.Listener) error) error {
+		l, err := lc.Listen(ctx, "tcp", address)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if encrypted {
+			config := certs.config()
+			if name == "http" {
+				config.NextProtos = []string{"h2", "http/1.1"}
+			}
+			l = tls.NewListener(l, config)
+		}
+		out = append(out, listener{l, name, serve})
+		return nil
+	}
+	proxies, err := h.config.proxies()
+	if err != nil {
+		return nil, err
+	}
+	handler := behindProxies(proxies, secured(h.routes()))
+	err = open("http", h.config.Listen, certs != nil, func(ctx context.Context, l net.Listener) error {
+		return serveHTTP(ctx, l, handler, h.log)
+	})
+	if err != nil {
+		return out, err
+	}
+	units := mqtt.New(h.gateway, h.gateway, mqtt.Config{}, h.log)
+	if h.config.MQTT != "" {
+		if err := open("mqtt", h.config.MQTT, false, units.Serve); err != nil {
+			return out, err
+		}
+	}
+	if h.config.MQTTS != "" {
+		if err := open("mqtts", h.config.MQTTS, true, units.Serve); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+// routes is everything that HTTP serves.
+func (h *house) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", healthz)
+	mux.HandleFunc("GET /readyz", readyz([]check{
+		{"records", h.records.Ping},
+		{"stream", h.stream.Ready},
+		{"history", func(ctx context.Context) error { _, err := h.history.Applied(ctx); return err }},
+		{"artifacts", h.blobs.Ready},
+	}, h.notes))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(h.metrics, promhttp.HandlerOpts{}))
+
+	mux.Handle("/fettle/v1/", rest.New(h.gateway, h.gateway, h.provision, rest.Config{}, h.log))
+	mux.Handle(ddi.Prefix, ddi.New(ddi.Config{
+		Updates: h.updates, Auth: h.gateway, Contacts: h.gateway, Log: h.log, Polling: h.config.PollInterval,
+	}))
+	operations := api.New(h.deps())
+	mux.Handle("/v1/", operations)
+	mux.Handle("/owner/v1/", operations)
+	mux.Handle("/", web.Handler())
+	return mux
+}
+
+func (h *house) deps() api.Deps {
+	return api.Deps{
+		Log: h.log, Clock: h.clock, Wall: clock.Real{}, IDs: h.ids, Tx: h.records,
+		PublicURL: h.config.publicURL(), Speed: h.speed(),
+		Access: h.access, Fleet: h.fleet, Versions: h.records, Provisioning: h.provision,
+		Consents: h.consents, Choices: h.records.Consent(), Condition: h.conditions, Cohorts: h.cohorts,
+		Updates: h.updates, Campaigns: h.campaigns, Runs: h.records.Campaign(),
+		Outcomes: h.outcomes, Notify: h.records.Notify(), History: h.history,
+		LastContact: h.gateway.LastContact,
+		Backup:      h.backup,
+		OnProducts: func(ctx context.Context, names []string) error {
+			for _, n := range names {
+				h.gateway.InvalidateProduct(ctx, n)
+			}
+			h.watcher.Reload()
+			return nil
+		},
+		OnDetectors: func(context.Context) error { h.watcher.Reload(); return nil },
+		OnUnits:     h.unitsChanged,
+	}
+}
+
+// unitsChanged lets the gateway read the units anew and the detectors watch
+// those that are active.
+func (h *house) unitsChanged(ctx context.Context, ids []string) error {
+	units := make([]fleet.Unit, 0, len(ids))
+	for _, id := range ids {
+		u, err := h.fleet.Unit(ctx, id)
+		if err != nil {
+			h.gateway.Invalidate(id) // deleted
+			continue
+		}
+		units = append(units, u)
+	}
+	return h.gateway.Enrolled(ctx, units...)
+}
+
+// upkeep does what is due now and then: the stream is trimmed to what every
+// consumer has taken, history to each signal's retention, credentials that
+// have expired are removed, the first operator's link is renewed.
+func (h *house) upkeep(ctx context.Context) error {
+	minute, hour := time.NewTicker(time.Minute), time.NewTicker(time.Hour)
+	defer minute.Stop()
+	defer hour.Stop()
+	renew := time.NewTicker(10 * time.Minute)
+	defer renew.Stop()
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-minute.C:
+			_, err = h.stream.Trim(ctx, min(h.writer.Applied(), h.watcher.Position()))
+		case <-renew.C:
+			err = h.welcome(ctx)
+		case <-hour.C:
+			err = h.expire(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
+			h.log.Warn("upkeep", "error", err)
+		}
+	}
+}
+
+func (h *house) expire(ctx context.Context) error {
+	if err := h.access.Clean(ctx); err != nil {
+		return err
+	}
+	products, err := h.fleet.Products(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range products {
+		before := make(map[string]time.Time, len(p.Signals))
+		for _, s := range p.Signals {
+			before[s.Name] = h.clock.Now().Add(-time.Duration(s.Retention))
+		}
+		if err := h.history.Expire(ctx, p.Name, before); err != nil {
+			return fmt.Errorf("retention of %s: %w", p.Name, err)
+		}
+	}
+	return nil
+}
+
+// gauges are figures read when somebody asks.
+func (h *house) gauges() {
+	gauge := func(name, help string, read func() float64) {
+		h.metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "fettle", Name: name, Help: help}, read))
+	}
+	gauge("history_position", "Stream sequence up to which history is written.", func() float64 { return float64(h.writer.Applied()) })
+	gauge("detectors_position", "Stream sequence up to which findings are kept.", func() float64 { return float64(h.watcher.Position()) })
+	gauge("stream_position", "Newest stream sequence.", func() float64 {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		last, err := h.stream.Last(ctx)
+		if err != nil {
+			return -1
+		}
+		return float64(last)
+	})
+}
