@@ -93,6 +93,8 @@ type Run struct {
 	// that what an operator has looked at does not pause it at once again.
 	ResumedAt time.Time `json:"resumedAt,omitzero"`
 	Excused   int       `json:"excused,omitempty"` // tasks of the open wave that had failed or relapsed by then
+	// ExcusedAll are those of all waves.
+	ExcusedAll int `json:"excusedAll,omitempty"`
 }
 
 // Open reports whether the campaign has begun and not ended.

@@ -62,11 +62,21 @@ func (m *Manager) Resume(ctx context.Context, name, why string) (Run, error) {
 			return fault.New(fault.Conflict, "campaign %s is %s: only a paused one can be resumed", name, r.State)
 		}
 		now := m.cfg.Clock.Now()
-		bad, err := m.cfg.Store.Tasks(ctx, TaskFilter{CampaignID: r.ID, Wave: r.WaveOpen, States: []TaskState{FailedTask, Relapsed}})
+		counts, err := m.cfg.Store.CountTasks(ctx, r.ID)
 		if err != nil {
 			return err
 		}
-		r.State, r.Why, r.ResumedAt, r.Excused, r.NextAt = Running, why, now, len(bad), now
+		r.Excused, r.ExcusedAll = 0, 0
+		for _, c := range counts {
+			if c.State != FailedTask && c.State != Relapsed {
+				continue
+			}
+			r.ExcusedAll += c.N
+			if c.Wave == r.WaveOpen {
+				r.Excused += c.N
+			}
+		}
+		r.State, r.Why, r.ResumedAt, r.NextAt = Running, why, now, now
 		return m.cfg.Store.WakeTasks(ctx, r.ID, -1, []TaskState{Accepted}, now)
 	})
 }

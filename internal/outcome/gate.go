@@ -110,6 +110,13 @@ func decide(r *campaign.Run, counts []campaign.Count, now time.Time) (GateStatus
 			return fail("the fault came back in %d of %d judged (%s), more than %s", y.relapsed, y.verified+y.relapsed, percent(v), percent(g.Relapsed))
 		}
 	}
+	// What relapses after its gate was passed counts too: a fault that comes
+	// and goes may be quiet just long enough.
+	if all := tallyOf(counts, -1); all.failed+all.relapsed > r.ExcusedAll && all.verified+all.relapsed >= g.LeastJudged() {
+		if v := share(all.relapsed, all.verified+all.relapsed); v > g.Relapsed {
+			return fail("the fault came back in %d of %d judged of all waves (%s), more than %s", all.relapsed, all.verified+all.relapsed, percent(v), percent(g.Relapsed))
+		}
+	}
 	passed := len(r.GatePassed) > w
 	judged := y.verified + max(0, y.relapsed+y.failed-r.Excused)
 	soaked := !now.Before(opened.Add(time.Duration(g.Soak)))

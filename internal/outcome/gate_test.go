@@ -60,8 +60,8 @@ func TestGate(t *testing.T) {
 		{name: "too few begun to say", after: time.Hour, tasks: states{campaign.FailedTask: 1, campaign.Installing: 3, campaign.Offered: 9}, want: wait},
 		{name: "a small wave can fail too", after: time.Hour, tasks: states{campaign.FailedTask: 1}, want: pause, why: "1 of 1 begun failed"},
 		{name: "relapses pause", after: time.Hour, tasks: states{campaign.Relapsed: 1, campaign.Verified: 4}, want: pause, why: "the fault came back in 1 of 5"},
-		{name: "an excused failure does not pause again", after: 3 * day, tasks: states{campaign.Relapsed: 2, campaign.Verified: 8}, change: func(r *campaign.Run) { r.Excused = 2 }, want: openNext},
-		{name: "but one more does", after: 3 * day, tasks: states{campaign.Relapsed: 3, campaign.Verified: 7}, change: func(r *campaign.Run) { r.Excused = 2 }, want: pause},
+		{name: "an excused failure does not pause again", after: 3 * day, tasks: states{campaign.Relapsed: 2, campaign.Verified: 8}, change: func(r *campaign.Run) { r.Excused, r.ExcusedAll = 2, 2 }, want: openNext},
+		{name: "but one more does", after: 3 * day, tasks: states{campaign.Relapsed: 3, campaign.Verified: 7}, change: func(r *campaign.Run) { r.Excused, r.ExcusedAll = 2, 2 }, want: pause},
 		{name: "neither held nor failed", after: 10 * day, tasks: states{campaign.Verified: 1, campaign.Offered: 9}, want: pause, why: "neither held nor failed for 240h0m0s"},
 		{name: "a resumed campaign waits anew", after: 10 * day, tasks: states{campaign.Verified: 1, campaign.Offered: 9}, change: func(r *campaign.Run) { r.ResumedAt = opened.Add(9 * day) }, want: wait},
 		{name: "nobody can be judged any more", after: 3 * day, tasks: states{campaign.Declined: 3, campaign.Unjudged: 2}, want: pause, why: "nobody in it can be judged"},
@@ -141,4 +141,21 @@ func TestJudge(t *testing.T) {
 			require.Equal(t, c.want, j.State, j.Why)
 		})
 	}
+}
+
+func TestARelapseBehindAPassedGatePauses(t *testing.T) {
+	t.Parallel()
+	r := running(false)
+	r.Campaign.Waves = append(r.Campaign.Waves, campaign.Wave{Name: "third"})
+	r.WaveOpen, r.WaveOpened, r.GatePassed = 1, []time.Time{opened, opened.Add(2 * day)}, []time.Time{opened.Add(2 * day)}
+	counts := []campaign.Count{
+		{Wave: 0, State: campaign.Verified, N: 8}, {Wave: 0, State: campaign.Relapsed, N: 2},
+		{Wave: 1, State: campaign.Offered, N: 20}, {Wave: 2, State: campaign.Planned, N: 20},
+	}
+	s, act := decide(r, counts, opened.Add(3*day))
+	require.Equal(t, pause, act)
+	require.Contains(t, s.Why, "in 2 of 10 judged of all waves (20 %)")
+	r.ExcusedAll = 2
+	_, act = decide(r, counts, opened.Add(3*day))
+	require.Equal(t, wait, act)
 }

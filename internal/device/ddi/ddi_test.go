@@ -3,7 +3,9 @@ package ddi_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -39,8 +41,9 @@ func (auth) Token(_ context.Context, unitID, token string) (device.Identity, err
 	return device.Identity{UnitID: unitID, Product: campaigntest.Product}, nil
 }
 
-func (auth) Certificate(context.Context, *x509.Certificate) (device.Identity, error) {
-	return device.Identity{}, fault.New(fault.Denied, "wrong")
+// Certificate knows the unit by the certificate's common name.
+func (auth) Certificate(_ context.Context, leaf *x509.Certificate) (device.Identity, error) {
+	return device.Identity{UnitID: leaf.Subject.CommonName, Product: campaigntest.Product}, nil
 }
 
 type contacts struct{ n atomic.Int64 }
@@ -295,6 +298,34 @@ func TestCredentials(t *testing.T) {
 	require.Zero(t, w.contacts.n.Load(), "a stranger is no contact")
 	require.Equal(t, 200, w.do(http.MethodGet, unit, unit, "").status)
 	require.EqualValues(t, 1, w.contacts.n.Load())
+}
+
+func TestAClientCertificateSpeaksForItsOwnUnitOnly(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sqldbtest.SQLite(t))
+	h := ddi.New(ddi.Config{
+		Updates: w.Updates, Auth: auth{}, Contacts: w.contacts, Log: slog.New(slog.DiscardHandler),
+		BaseURL: func(*http.Request) string { return "https://updates.example.com" },
+	})
+	get := func(unit, name, token string) (int, string) {
+		r := httptest.NewRequest(http.MethodGet, ddi.Prefix+unit, nil)
+		r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{{Subject: pkix.Name{CommonName: name}}}}
+		if token != "" {
+			r.Header.Set("Authorization", "TargetToken "+token)
+		}
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, r)
+		return rec.Code, rec.Body.String()
+	}
+	one, two := campaigntest.UnitID(1), campaigntest.UnitID(2)
+	status, body := get(one, one, "")
+	require.Equal(t, 200, status)
+	require.Contains(t, body, `"sleep":"00:05:00"`)
+	require.Contains(t, body, "https://updates.example.com/DEFAULT/controller/v1/"+one)
+	status, _ = get(one, two, "")
+	require.Equal(t, 401, status)
+	status, _ = get(one, one, "wrong")
+	require.Equal(t, 401, status, "a wrong token is not outweighed by a certificate")
 }
 
 func TestDownloadResumes(t *testing.T) {
