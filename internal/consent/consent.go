@@ -5,6 +5,7 @@ package consent
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"fettle.dev/fettle/internal/fleet"
@@ -49,12 +50,7 @@ func (m Mask) PermitsPurpose(p *fleet.Product, purpose string) bool {
 // PermitsUse reports whether signal s may be read for a purpose: the signal
 // names the purpose, and the purpose is permitted.
 func (m Mask) PermitsUse(p *fleet.Product, s fleet.Signal, purpose string) bool {
-	for _, name := range s.Purposes {
-		if name == purpose {
-			return m.PermitsPurpose(p, purpose)
-		}
-	}
-	return false
+	return slices.Contains(s.Purposes, purpose) && m.PermitsPurpose(p, purpose)
 }
 
 // Change is a unit whose choices changed, with its mask as it is now.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -73,8 +74,8 @@ func (s *Service) choose(ctx context.Context, c Choice) (Choice, error) {
 		if err != nil {
 			return err
 		}
-		for i := len(earlier) - 1; i >= 0; i-- {
-			if e := earlier[i]; e.Purpose == c.Purpose {
+		for _, e := range slices.Backward(earlier) {
+			if e.Purpose == c.Purpose {
 				if e.Given == c.Given && e.By == c.By && e.Notice == c.Notice {
 					c = e
 					return nil

@@ -58,11 +58,11 @@ type atomTable struct {
 
 var atoms = sync.OnceValue(func() *atomTable {
 	t := &atomTable{metric: map[string]bool{}, folded: map[string]string{}, prefix: strings.Fields(prefixes)}
-	for _, a := range strings.Fields(plainAtoms) {
+	for a := range strings.FieldsSeq(plainAtoms) {
 		t.metric[a] = false
 		t.folded[strings.ToLower(a)] = a
 	}
-	for _, a := range strings.Fields(metricAtoms) {
+	for a := range strings.FieldsSeq(metricAtoms) {
 		t.metric[a] = true
 	}
 	// A later one wins, so the most usual stand last.

@@ -11,7 +11,7 @@ import (
 
 func TestCheckUnit(t *testing.T) {
 	t.Parallel()
-	for _, code := range strings.Fields(`Cel [degF] K C F % 1 A mA kA V W kW.h W.h m/s m/s2 m.s-2 /min 1/min {rev}/min {beat} km/h [mi_i]/h
+	for code := range strings.FieldsSeq(`Cel [degF] K C F % 1 A mA kA V W kW.h W.h m/s m/s2 m.s-2 /min 1/min {rev}/min {beat} km/h [mi_i]/h
 		10*3/uL 10^3 10*-6 kg.m2.s-3.A-1 Ohm kOhm MOhm dB B[W] dB[SPL] deg rad ' '' min h d wk mo a L l mL bar mbar hPa Pa [psi] mm[Hg] m[H2O]
 		[in_i'H2O] g{total} (kg/m)/s ((m)) l/(min.m2) By KiBy MBy GiBy bit/s Bd lx lm cd mol/L meq/L [ppm] [pH] t ng daN Gy Sv Bq [g] [in_i] cal_[15] kcal
 		V.A{reactive} us umol Ts 2.m [iU]/L k[IU] [Btu_IT] [HP] 100.m qm Qm`) {

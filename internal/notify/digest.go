@@ -164,7 +164,7 @@ func grouped(news []News) [][]News {
 func digestKey(group []News) string {
 	h := sha256.New()
 	for _, n := range group {
-		fmt.Fprintf(h, "%s\n", n.FindingID)
+		h.Write([]byte(n.FindingID + "\n"))
 	}
 	return "digest:" + group[0].Route + ":" + hex.EncodeToString(h.Sum(nil)[:16])
 }

@@ -174,8 +174,13 @@ func (s fleetStore) where(f fleet.Filter) (text string, args []any) {
 		conditions, args = append(conditions, condition), append(args, values...)
 	}
 	for _, c := range []struct{ column, value string }{
-		{"product", f.Product}, {"state", string(f.State)}, {"hardware", f.Hardware}, {"batch", f.Batch},
-		{"region", f.Region}, {"version", f.Version}, {"owner_id", f.OwnerID},
+		{"product", f.Product},
+		{"state", string(f.State)},
+		{"hardware", f.Hardware},
+		{"batch", f.Batch},
+		{"region", f.Region},
+		{"version", f.Version},
+		{"owner_id", f.OwnerID},
 	} {
 		if c.value != "" {
 			add(c.column+" = ?", c.value)

@@ -37,6 +37,17 @@ type DB struct {
 // Open opens "sqlite:PATH" or a postgres:// URL and migrates it to this
 // version's schema. It refuses records of a newer version.
 func Open(ctx context.Context, dsn string) (*DB, error) {
+	db, err := connect(dsn)
+	if err != nil {
+		return nil, err
+	}
+	if err := db.migrate(ctx); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
+}
+
+func connect(dsn string) (*DB, error) {
 	db := &DB{}
 	switch {
 	case strings.HasPrefix(dsn, "sqlite:"):
@@ -63,12 +74,18 @@ func Open(ctx context.Context, dsn string) (*DB, error) {
 		pool.SetMaxOpenConns(16)
 		db.sql, db.write, db.postgres = pool, pool, true
 	default:
-		return nil, fault.New(fault.Invalid, "records address %q: expected sqlite:PATH or postgres://…", dsn)
-	}
-	if err := db.migrate(ctx); err != nil {
-		return nil, errors.Join(err, db.Close())
+		return nil, fault.New(fault.Invalid, "records address %q: expected sqlite:PATH or postgres://…", redacted(dsn))
 	}
 	return db, nil
+}
+
+// redacted leaves a password out of an address.
+func redacted(dsn string) string {
+	u, err := url.Parse(dsn)
+	if err != nil {
+		return "(not a URL)"
+	}
+	return u.Redacted()
 }
 
 // Close closes the records.
@@ -82,18 +99,26 @@ func (db *DB) Close() error {
 // Ping reports whether the records answer.
 func (db *DB) Ping(ctx context.Context) error { return db.write.PingContext(ctx) }
 
-func (db *DB) migrate(ctx context.Context) error {
+func (db *DB) migrations() (*goose.Provider, error) {
 	dialect, dir := goose.DialectSQLite3, "migrations/sqlite"
 	if db.postgres {
 		dialect, dir = goose.DialectPostgres, "migrations/postgres"
 	}
 	files, err := fs.Sub(migrations, dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	p, err := goose.NewProvider(dialect, db.write, files)
 	if err != nil {
-		return fmt.Errorf("migrate records: %w", err)
+		return nil, fmt.Errorf("migrations of the records: %w", err)
+	}
+	return p, nil
+}
+
+func (db *DB) migrate(ctx context.Context) error {
+	p, err := db.migrations()
+	if err != nil {
+		return err
 	}
 	have, want, err := p.GetVersions(ctx)
 	if err != nil {

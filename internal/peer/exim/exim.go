@@ -14,6 +14,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -73,27 +74,28 @@ maildir:
 
 // Start runs Exim until the end of the test. Without Exim on the machine the
 // test is skipped, or fails where CI is set.
-func Start(t testing.TB) *Server {
-	t.Helper()
+func Start(tb testing.TB) *Server {
+	tb.Helper()
 	if _, err := os.Stat(binary); errors.Is(err, os.ErrNotExist) {
 		if os.Getenv("CI") != "" {
-			t.Fatalf("no Exim at %s (apt-get install exim4-daemon-light)", binary)
+			tb.Fatalf("no Exim at %s (apt-get install exim4-daemon-light)", binary)
 		}
-		t.Skipf("no Exim at %s (apt-get install exim4-daemon-light)", binary)
+		tb.Skipf("no Exim at %s (apt-get install exim4-daemon-light)", binary)
 	}
-	s, err := start(t)
+	s, err := start(tb)
 	if err != nil {
-		t.Fatalf("start Exim: %v", err)
+		tb.Fatalf("start Exim: %v", err)
 	}
 	return s
 }
 
-func start(t testing.TB) (*Server, error) {
-	dir, err := os.MkdirTemp("", "fettle-exim")
+func start(tb testing.TB) (*Server, error) {
+	tb.Helper()
+	dir, err := os.MkdirTemp("", "fettle-exim") //nolint:usetesting // the server's user must reach it
 	if err != nil {
 		return nil, err
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
 	attr := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	name := strconv.Itoa(os.Getuid())
 	group := strconv.Itoa(os.Getgid())
@@ -123,9 +125,9 @@ func start(t testing.TB) (*Server, error) {
 	if err := os.WriteFile(file, fmt.Appendf(nil, config, dir, name, group, port), 0o644); err != nil { //nolint:gosec // the server's user reads it
 		return nil, err
 	}
-	cmd := exec.CommandContext(context.Background(), binary, "-C", file, "-bdf", "-q1m")
+	cmd := exec.CommandContext(context.Background(), binary, "-C", file, "-bdf", "-q1m") //nolint:gosec // a file made just now
 	cmd.Dir, cmd.SysProcAttr, cmd.Env = dir, attr, []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
-	out, err := os.Create(filepath.Join(dir, "out")) //nolint:gosec // a directory made just now
+	out, err := os.Create(filepath.Join(dir, "out"))
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +136,7 @@ func start(t testing.TB) (*Server, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // its children too
 		_ = cmd.Wait()
 	})
@@ -159,25 +161,25 @@ type Mail struct {
 }
 
 // Mails reads what was delivered so far.
-func (s *Server) Mails(t testing.TB) []Mail {
-	t.Helper()
+func (s *Server) Mails(tb testing.TB) []Mail {
+	tb.Helper()
 	files, err := filepath.Glob(filepath.Join(s.dir, "maildir", "new", "*"))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	var all []Mail
 	for _, f := range files {
-		r, err := os.Open(f) //nolint:gosec // the server's own file
+		r, err := os.Open(f)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		m, err := mail.ReadMessage(r)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		b, err := io.ReadAll(m.Body)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		_ = r.Close()
 		all = append(all, Mail{m.Header, string(b)})
@@ -187,10 +189,10 @@ func (s *Server) Mails(t testing.TB) []Mail {
 
 // Log is what the server says it did.
 func (s *Server) Log() string {
-	text := ""
+	var text strings.Builder
 	for _, f := range []string{"out", "log/mainlog", "log/rejectlog", "log/paniclog"} {
-		b, _ := os.ReadFile(filepath.Join(s.dir, f)) //nolint:gosec // the server's own file
-		text += string(b)
+		b, _ := os.ReadFile(filepath.Join(s.dir, f))
+		text.Write(b)
 	}
-	return text
+	return text.String()
 }

@@ -44,14 +44,14 @@ var ErrAbsent = errors.New("no PostgreSQL found under /usr/lib/postgresql (apt-g
 
 // Start gives the process's server, starting it at the first call. Without
 // PostgreSQL on the machine the test is skipped, or fails where CI is set.
-func Start(t testing.TB) *Server {
-	t.Helper()
+func Start(tb testing.TB) *Server {
+	tb.Helper()
 	once.Do(func() { shared, errOnce = start() })
 	if errors.Is(errOnce, ErrAbsent) && os.Getenv("CI") == "" {
-		t.Skip(errOnce)
+		tb.Skip(errOnce)
 	}
 	if errOnce != nil {
-		t.Fatalf("start PostgreSQL: %v", errOnce)
+		tb.Fatalf("start PostgreSQL: %v", errOnce)
 	}
 	return shared
 }
@@ -92,7 +92,7 @@ func start() (*Server, error) {
 	}
 	env := []string{"PATH=/usr/bin:/bin", "LC_ALL=C", "TZ=UTC"}
 	ctx := context.Background()
-	initdb := exec.CommandContext(ctx, filepath.Join(bin, "initdb"), "-D", filepath.Join(dir, "data"), "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8")
+	initdb := exec.CommandContext(ctx, filepath.Join(bin, "initdb"), "-D", filepath.Join(dir, "data"), "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8") //nolint:gosec // Debian's own program
 	initdb.Dir, initdb.Env, initdb.SysProcAttr = dir, env, attr
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
@@ -102,7 +102,7 @@ func start() (*Server, error) {
 		return nil, err
 	}
 	defer read.Close()
-	log, err := os.Create(filepath.Join(dir, "log")) //nolint:gosec // a directory made just now
+	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +122,7 @@ func start() (*Server, error) {
 			return s, nil
 		}
 		if time.Now().After(deadline) {
-			text, _ := os.ReadFile(filepath.Join(dir, "log")) //nolint:gosec // a directory made just now
+			text, _ := os.ReadFile(filepath.Join(dir, "log"))
 			return nil, fmt.Errorf("the server does not answer: %w\n%s", err, text)
 		}
 	}
@@ -136,15 +136,15 @@ func (s *Server) DSN(database string) string {
 
 // Database makes a database, as a copy of template where that is not empty,
 // and drops it at the end of the test. It gives the address.
-func (s *Server) Database(t testing.TB, template string) string {
-	t.Helper()
+func (s *Server) Database(tb testing.TB, template string) string {
+	tb.Helper()
 	name := "test" + strconv.FormatInt(s.n.Add(1), 10)
 	if err := s.Create(context.Background(), name, template); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if _, err := s.admin.ExecContext(context.Background(), `DROP DATABASE `+name+` WITH (FORCE)`); err != nil {
-			t.Errorf("drop database: %v", err)
+			tb.Errorf("drop database: %v", err)
 		}
 	})
 	return s.DSN(name)

@@ -51,37 +51,37 @@ func migratedFile() (content []byte, err error) {
 	if err := db.Close(); err != nil {
 		return nil, err
 	}
-	return os.ReadFile(file) //nolint:gosec // a file made just now
+	return os.ReadFile(file)
 }
 
 // SQLite opens empty records on SQLite, closed at the end of the test.
-func SQLite(t testing.TB) *sqldb.DB {
-	t.Helper()
-	return open(t, SQLiteDSN(t))
+func SQLite(tb testing.TB) *sqldb.DB {
+	tb.Helper()
+	return open(tb, SQLiteDSN(tb))
 }
 
 // SQLiteDSN is the address of empty records on SQLite.
-func SQLiteDSN(t testing.TB) string {
-	t.Helper()
+func SQLiteDSN(tb testing.TB) string {
+	tb.Helper()
 	content, err := sqliteTemplate()
-	require.NoError(t, err)
-	file := filepath.Join(t.TempDir(), "records.db")
-	require.NoError(t, os.WriteFile(file, content, 0o600))
+	require.NoError(tb, err)
+	file := filepath.Join(tb.TempDir(), "records.db")
+	require.NoError(tb, os.WriteFile(file, content, 0o600))
 	return "sqlite:" + file
 }
 
 // Postgres opens empty records on PostgreSQL, closed and dropped at the end of
 // the test. Where there is no PostgreSQL, see postgres.Start.
-func Postgres(t testing.TB) *sqldb.DB {
-	t.Helper()
-	return open(t, PostgresDSN(t))
+func Postgres(tb testing.TB) *sqldb.DB {
+	tb.Helper()
+	return open(tb, PostgresDSN(tb))
 }
 
 // PostgresDSN is the address of empty records on PostgreSQL.
-func PostgresDSN(t testing.TB) string {
-	t.Helper()
+func PostgresDSN(tb testing.TB) string {
+	tb.Helper()
 	const template = "fettle_template"
-	server := postgres.Start(t)
+	server := postgres.Start(tb)
 	postgresTemplate.Do(func() {
 		if errPostgres = server.Create(context.Background(), template, ""); errPostgres != nil {
 			return
@@ -91,14 +91,14 @@ func PostgresDSN(t testing.TB) string {
 			errPostgres = db.Close()
 		}
 	})
-	require.NoError(t, errPostgres)
-	return server.Database(t, template)
+	require.NoError(tb, errPostgres)
+	return server.Database(tb, template)
 }
 
-func open(t testing.TB, dsn string) *sqldb.DB {
-	t.Helper()
+func open(tb testing.TB, dsn string) *sqldb.DB {
+	tb.Helper()
 	db, err := sqldb.Open(context.Background(), dsn)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, db.Close()) })
 	return db
 }
