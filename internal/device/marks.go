@@ -125,7 +125,7 @@ func (g *Gateway) ReportVersions(ctx context.Context, id Identity, versions map[
 		}
 	}
 	if len(marks) == 0 {
-		g.Contact(id)
+		g.Contact(id) //nolint:contextcheck // Contact is not the caller's request: it may outlive it
 		return nil
 	}
 	if err := g.Mark(ctx, marks...); err != nil {
@@ -183,17 +183,17 @@ func (g *Gateway) UnitStateChanged(ctx context.Context, unitID string) error {
 	g.registry.drop(unitID)
 	u, err := g.registry.unit(ctx, unitID)
 	if fault.KindOf(err) == fault.NotFound {
-		g.sessions.kick(unitID, Revoked)
+		g.sessions.revoke(unitID)
 		return nil
 	}
 	if err != nil {
-		g.sessions.kick(unitID, Revoked)
+		g.sessions.revoke(unitID)
 		return fmt.Errorf("apply unit state: %w", err)
 	}
 	if u.state == fleet.UnitActive {
 		return g.Mark(ctx, telemetry.Mark{Kind: telemetry.MarkEnrolled, Unit: u.id.Key})
 	}
-	g.sessions.kick(unitID, Revoked)
+	g.sessions.revoke(unitID)
 	if u.state == fleet.UnitPending {
 		return nil
 	}
@@ -203,7 +203,7 @@ func (g *Gateway) UnitStateChanged(ctx context.Context, unitID string) error {
 // Revoke disconnects a unit at once; the records say what it may do next.
 func (g *Gateway) Revoke(unitID string) {
 	g.registry.drop(unitID)
-	g.sessions.kick(unitID, Revoked)
+	g.sessions.revoke(unitID)
 }
 
 // CredentialChanged disconnects a unit whose credential was replaced.

@@ -12,10 +12,20 @@ import (
 func TestPayloadMistakes(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ body, path string }{
-		{``, ""}, {`{`, ""}, {`nul`, ""}, {`1`, ""}, {`{"values":{}} x`, ""},
-		{`{}`, "values"}, {`{"values":[]}`, "values"}, {`{"ts":"now","values":{}}`, "ts"},
-		{`{"values":{},"seq":-1}`, "seq"}, {`{"values":{},"seq":1.5}`, "seq"}, {`{"values":{},"seq":"1"}`, "seq"},
-		{`[{"values":{}},{"ts":true,"values":{}}]`, "[1].ts"}, {`[1]`, "[0]"}, {`[[]]`, "[0]"},
+		{``, ""},
+		{`{`, ""},
+		{`nul`, ""},
+		{`1`, ""},
+		{`{"values":{}} x`, ""},
+		{`{}`, "values"},
+		{`{"values":[]}`, "values"},
+		{`{"ts":"now","values":{}}`, "ts"},
+		{`{"values":{},"seq":-1}`, "seq"},
+		{`{"values":{},"seq":1.5}`, "seq"},
+		{`{"values":{},"seq":"1"}`, "seq"},
+		{`[{"values":{}},{"ts":true,"values":{}}]`, "[1].ts"},
+		{`[1]`, "[0]"},
+		{`[[]]`, "[0]"},
 	} {
 		p := device.NewPayload()
 		err := p.Parse([]byte(c.body))

@@ -36,7 +36,7 @@ func (g *Gateway) Join(ctx context.Context, id Identity, client string, s Sessio
 		g.Leave(id, s)
 		return err
 	}
-	g.Contact(id)
+	g.Contact(id) //nolint:contextcheck // Contact is not the caller's request: it may outlive it
 	return nil
 }
 
@@ -107,8 +107,9 @@ func (r *sessions) unitsOf(product string) []string {
 	return out
 }
 
-func (r *sessions) kick(unitID string, why Why) {
+// revoke ends all sessions of a unit.
+func (r *sessions) revoke(unitID string) {
 	for _, s := range r.of(unitID) {
-		s.Kick(why)
+		s.Kick(Revoked)
 	}
 }

@@ -104,10 +104,11 @@ func (s credentialStore) Uncredentialed(ctx context.Context, product string) ([]
 	return collect(rows, err, scanText)
 }
 
-const claimTokenColumns = `id, product, hash, max_uses, uses, expires_at, revoked_at, created_at, created_by`
+// offerColumns are those of a claim token.
+const offerColumns = `id, product, hash, max_uses, uses, expires_at, revoked_at, created_at, created_by`
 
 func (s credentialStore) AddClaimToken(ctx context.Context, t fleet.ClaimToken) error {
-	_, err := s.db.exec(ctx, `INSERT INTO fleet_claim_token (`+claimTokenColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+	_, err := s.db.exec(ctx, `INSERT INTO fleet_claim_token (`+offerColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		t.ID, t.Product, t.Hash, t.MaxUses, t.Uses, millis(t.ExpiresAt), millis(t.RevokedAt), millis(t.CreatedAt), t.CreatedBy)
 	if isForeign(err) {
 		return fault.New(fault.NotFound, "no product %q", t.Product)
@@ -123,12 +124,12 @@ func scanClaimToken(r scanner) (t fleet.ClaimToken, err error) {
 }
 
 func (s credentialStore) ClaimTokenByHash(ctx context.Context, hash string) (fleet.ClaimToken, error) {
-	t, err := scanClaimToken(s.db.queryRow(ctx, `SELECT `+claimTokenColumns+` FROM fleet_claim_token WHERE hash = ?`, hash))
+	t, err := scanClaimToken(s.db.queryRow(ctx, `SELECT `+offerColumns+` FROM fleet_claim_token WHERE hash = ?`, hash))
 	return t, missing(err, "no such claim token")
 }
 
 func (s credentialStore) ClaimTokens(ctx context.Context, product string) ([]fleet.ClaimToken, error) {
-	rows, err := s.db.query(ctx, `SELECT `+claimTokenColumns+` FROM fleet_claim_token WHERE product = ? ORDER BY id`, product)
+	rows, err := s.db.query(ctx, `SELECT `+offerColumns+` FROM fleet_claim_token WHERE product = ? ORDER BY id`, product)
 	return collect(rows, err, func(r *sql.Rows) (fleet.ClaimToken, error) { return scanClaimToken(r) })
 }
 

@@ -20,7 +20,8 @@ func TestCredentials(t *testing.T) {
 		at := time.UnixMilli(1401624000000).UTC()
 		require.NoError(t, db.Fleet().PutProduct(ctx, fleet.Product{Name: "p"}))
 		require.NoError(t, db.Fleet().PutUnits(ctx, []fleet.Unit{
-			{ID: "a", Key: 1, Product: "p", Serial: "1", State: fleet.UnitActive}, {ID: "b", Key: 2, Product: "p", Serial: "2", State: fleet.UnitActive},
+			{ID: "a", Key: 1, Product: "p", Serial: "1", State: fleet.UnitActive},
+			{ID: "b", Key: 2, Product: "p", Serial: "2", State: fleet.UnitActive},
 			{ID: "c", Key: 3, Product: "p", Serial: "3", State: fleet.UnitActive},
 		}))
 		s := db.Credentials()

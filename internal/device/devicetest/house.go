@@ -57,17 +57,17 @@ type House struct {
 	Provide *fleet.Provisioning
 	Metrics *prometheus.Registry
 
-	t      testing.TB
+	tb     testing.TB
 	tokens map[string]string
 }
 
 // New builds a house whose gateway runs until the test ends. Change may set
 // limits before it is made.
-func New(t testing.TB, change func(*device.Config)) *House {
-	t.Helper()
+func New(tb testing.TB, change func(*device.Config)) *House {
+	tb.Helper()
 	h := &House{
-		DB: sqldbtest.SQLite(t), Clock: clock.NewManual(Start), Stream: NewStream(), Metrics: prometheus.NewRegistry(),
-		t: t, tokens: map[string]string{},
+		DB: sqldbtest.SQLite(tb), Clock: clock.NewManual(Start), Stream: NewStream(), Metrics: prometheus.NewRegistry(),
+		tb: tb, tokens: map[string]string{},
 	}
 	cfg := device.Config{
 		Units: h.DB.Fleet(), Credentials: h.DB.Credentials(), Consents: h.DB.Consent(),
@@ -78,21 +78,21 @@ func New(t testing.TB, change func(*device.Config)) *House {
 	}
 	h.Gateway = device.New(cfg)
 	h.Provide = fleet.NewProvisioning(cfg.Units, cfg.Credentials, h.DB.Claims(), h.DB, h.Clock, clock.Random{}, h.Gateway)
-	require.NoError(t, h.DB.Fleet().PutProduct(t.Context(), Charger()))
+	require.NoError(tb, h.DB.Fleet().PutProduct(tb.Context(), Charger()))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- h.Gateway.Run(ctx) }()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		h.Stream.Release()
 		cancel()
-		require.NoError(t, <-done)
+		require.NoError(tb, <-done)
 	})
 	return h
 }
 
 // Units adds n active units WC-0… with tokens. Their owners permit "care".
 func (h *House) Units(n int) []string {
-	h.t.Helper()
+	h.tb.Helper()
 	ctx := context.Background()
 	ids := make([]string, n)
 	units := make([]fleet.Unit, n)
@@ -104,10 +104,10 @@ func (h *House) Units(n int) []string {
 		}
 		choices[i] = consent.Choice{ID: "receipt-" + ids[i], UnitID: ids[i], Purpose: "care", Given: true, At: Start, By: "import"}
 	}
-	require.NoError(h.t, h.DB.Fleet().PutUnits(ctx, units))
-	require.NoError(h.t, h.DB.Consent().AddChoices(ctx, choices))
+	require.NoError(h.tb, h.DB.Fleet().PutUnits(ctx, units))
+	require.NoError(h.tb, h.DB.Consent().AddChoices(ctx, choices))
 	issued, err := h.Provide.IssueTokens(ctx, ids)
-	require.NoError(h.t, err)
+	require.NoError(h.tb, err)
 	for _, i := range issued {
 		h.tokens[i.UnitID] = i.Token
 	}
@@ -119,20 +119,20 @@ func (h *House) Token(unitID string) string { return h.tokens[unitID] }
 
 // Identity authenticates a unit that Units added.
 func (h *House) Identity(unitID string) device.Identity {
-	h.t.Helper()
+	h.tb.Helper()
 	id, err := h.Gateway.Token(context.Background(), unitID, h.tokens[unitID])
-	require.NoError(h.t, err)
+	require.NoError(h.tb, err)
 	return id
 }
 
 // Consent records an owner's choice about "care" and tells the gateway.
 func (h *House) Consent(unitID string, given bool) {
-	h.t.Helper()
+	h.tb.Helper()
 	ctx := context.Background()
-	require.NoError(h.t, h.DB.Consent().AddChoices(ctx, []consent.Choice{{
+	require.NoError(h.tb, h.DB.Consent().AddChoices(ctx, []consent.Choice{{
 		ID: clock.Random{}.ID(), UnitID: unitID, Purpose: "care", Given: given, At: h.Clock.Now(), By: "owner:1",
 	}}))
-	require.NoError(h.t, h.Gateway.ConsentChanged(ctx, unitID))
+	require.NoError(h.tb, h.Gateway.ConsentChanged(ctx, unitID))
 }
 
 // Stream keeps batches in memory.

@@ -56,7 +56,7 @@ func FuzzPackets(f *testing.F) {
 						t.Fatalf("%+v", s)
 					}
 				case typeUnsubscribe:
-					_, _ = readUnsubscribe(h, body, v5)
+					_, _ = readUnsubscribe(body, v5)
 				}
 			}
 		}

@@ -207,7 +207,7 @@ func (c *conn) handle(h header, body []byte) error {
 		}
 		return c.subscribe(t)
 	case typeUnsubscribe:
-		t, err := readUnsubscribe(h, body, c.v5)
+		t, err := readUnsubscribe(body, c.v5)
 		if err != nil {
 			return err
 		}

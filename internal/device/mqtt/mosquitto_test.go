@@ -55,108 +55,107 @@ func (r *rig) flags(version, unit string, more ...string) []string {
 	return append([]string{"-h", host, "-p", port, "-V", version, "-u", unit, "-P", r.Token(unit)}, more...)
 }
 
-func versions(t *testing.T, fn func(t *testing.T, version string)) {
-	t.Helper()
-	for _, v := range []string{"mqttv311", "mqttv5"} {
-		t.Run(v, func(t *testing.T) {
+func TestMosquittoPublishes(t *testing.T) {
+	t.Parallel()
+	for _, version := range []string{"mqttv311", "mqttv5"} {
+		t.Run(version, func(t *testing.T) {
 			t.Parallel()
-			fn(t, v)
+			r := newRig(t, Config{}, nil)
+			ids := r.Units(2)
+			for qos := range 2 {
+				out, err := mosquitto(t, 10*time.Second, "mosquitto_pub",
+					r.flags(version, ids[0], "-q", fmt.Sprint(qos), "-t", TopicTelemetry, "-m", `{"ts":1401624000123,"seq":7,"values":{"current":16.5,"charging":true,"label":"x"}}`)...)
+				require.NoError(t, err, out)
+			}
+			require.Eventually(t, func() bool { return len(r.Stream.Rows()) == 2 }, 5*time.Second, time.Millisecond)
+			row := r.Stream.Rows()[1]
+			require.Equal(t, int64(1), row.Unit)
+			require.Equal(t, int64(1401624000123), row.Event)
+			require.Equal(t, int64(7), row.Sequence)
+			require.Equal(t, []telemetry.Value{{Signal: "current", Number: 16.5}, {Signal: "charging", Number: 1}, {Signal: "label", Text: "x", IsText: true}}, row.Values)
+
+			out, err := mosquitto(t, 10*time.Second, "mosquitto_pub", r.flags(version, ids[0], "-q", "1", "-t", TopicAttributes, "-m", `{"versions":{"software":"2.0.0"}}`)...)
+			require.NoError(t, err, out)
+			u, err := r.DB.Fleet().Unit(t.Context(), ids[0])
+			require.NoError(t, err)
+			require.Equal(t, map[string]string{"software": "2.0.0"}, u.Versions)
+			require.Len(t, r.Stream.Marks(telemetry.MarkVersion), 1)
+
+			// Many lines over one connection, none lost, all in order.
+			file := filepath.Join(t.TempDir(), "lines")
+			var lines strings.Builder
+			for i := range 500 {
+				fmt.Fprintf(&lines, "{\"ts\":%d,\"seq\":%d,\"values\":{\"current\":1}}\n", devicetest.Start.UnixMilli()+int64(i), i+1)
+			}
+			require.NoError(t, os.WriteFile(file, []byte(lines.String()), 0o600))
+			in, err := os.Open(file)
+			require.NoError(t, err)
+			defer func() { _ = in.Close() }()
+			cmd := exec.CommandContext(t.Context(), "mosquitto_pub", r.flags(version, ids[1], "-q", "1", "-t", TopicTelemetry, "-l")...)
+			cmd.Stdin = in
+			b, err := cmd.CombinedOutput()
+			require.NoError(t, err, string(b))
+			n := int64(0)
+			for _, row := range r.Stream.Rows() {
+				if row.Unit == 2 {
+					n++
+					require.Equal(t, n, row.Sequence)
+				}
+			}
+			require.Equal(t, int64(500), n)
 		})
 	}
 }
 
-func TestMosquittoPublishes(t *testing.T) {
-	t.Parallel()
-	versions(t, func(t *testing.T, version string) {
-		r := newRig(t, Config{}, nil)
-		ids := r.Units(2)
-		for qos := range 2 {
-			out, err := mosquitto(t, 10*time.Second, "mosquitto_pub",
-				r.flags(version, ids[0], "-q", fmt.Sprint(qos), "-t", TopicTelemetry, "-m", `{"ts":1401624000123,"seq":7,"values":{"current":16.5,"charging":true,"label":"x"}}`)...)
-			require.NoError(t, err, out)
-		}
-		require.Eventually(t, func() bool { return len(r.Stream.Rows()) == 2 }, 5*time.Second, time.Millisecond)
-		row := r.Stream.Rows()[1]
-		require.Equal(t, int64(1), row.Unit)
-		require.Equal(t, int64(1401624000123), row.Event)
-		require.Equal(t, int64(7), row.Sequence)
-		require.Equal(t, []telemetry.Value{{Signal: "current", Number: 16.5}, {Signal: "charging", Number: 1}, {Signal: "label", Text: "x", IsText: true}}, row.Values)
-
-		out, err := mosquitto(t, 10*time.Second, "mosquitto_pub", r.flags(version, ids[0], "-q", "1", "-t", TopicAttributes, "-m", `{"versions":{"software":"2.0.0"}}`)...)
-		require.NoError(t, err, out)
-		u, err := r.DB.Fleet().Unit(t.Context(), ids[0])
-		require.NoError(t, err)
-		require.Equal(t, map[string]string{"software": "2.0.0"}, u.Versions)
-		require.Len(t, r.Stream.Marks(telemetry.MarkVersion), 1)
-
-		// Many lines over one connection, none lost, all in order.
-		file := filepath.Join(t.TempDir(), "lines")
-		var lines strings.Builder
-		for i := range 500 {
-			fmt.Fprintf(&lines, "{\"ts\":%d,\"seq\":%d,\"values\":{\"current\":1}}\n", devicetest.Start.UnixMilli()+int64(i), i+1)
-		}
-		require.NoError(t, os.WriteFile(file, []byte(lines.String()), 0o600))
-		in, err := os.Open(file)
-		require.NoError(t, err)
-		defer in.Close()
-		cmd := exec.CommandContext(t.Context(), "mosquitto_pub", r.flags(version, ids[1], "-q", "1", "-t", TopicTelemetry, "-l")...)
-		cmd.Stdin = in
-		b, err := cmd.CombinedOutput()
-		require.NoError(t, err, string(b))
-		n := int64(0)
-		for _, row := range r.Stream.Rows() {
-			if row.Unit == 2 {
-				n++
-				require.Equal(t, n, row.Sequence)
-			}
-		}
-		require.Equal(t, int64(500), n)
-	})
-}
-
 func TestMosquittoIsRefused(t *testing.T) {
 	t.Parallel()
-	versions(t, func(t *testing.T, version string) {
-		r := newRig(t, Config{}, nil)
-		ids := r.Units(2)
-		host, port, _ := net.SplitHostPort(r.addr)
-		for _, cred := range [][]string{{"-u", ids[0], "-P", r.Token(ids[1])}, {"-u", ids[0], "-P", "fut_x"}, {"-u", "nobody", "-P", r.Token(ids[0])}, {}} {
-			out, err := mosquitto(t, 10*time.Second, "mosquitto_pub", append(cred, "-h", host, "-p", port, "-V", version, "-q", "1", "-t", TopicTelemetry, "-m", sample)...)
+	for _, version := range []string{"mqttv311", "mqttv5"} {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, Config{}, nil)
+			ids := r.Units(2)
+			host, port, _ := net.SplitHostPort(r.addr)
+			for _, cred := range [][]string{{"-u", ids[0], "-P", r.Token(ids[1])}, {"-u", ids[0], "-P", "fut_x"}, {"-u", "nobody", "-P", r.Token(ids[0])}, {}} {
+				out, err := mosquitto(t, 10*time.Second, "mosquitto_pub", append(cred, "-h", host, "-p", port, "-V", version, "-q", "1", "-t", TopicTelemetry, "-m", sample)...)
+				require.Error(t, err, out)
+			}
+			require.NoError(t, r.Provide.RevokeUnit(t.Context(), ids[0]))
+			out, err := mosquitto(t, 10*time.Second, "mosquitto_pub", r.flags(version, ids[0], "-q", "1", "-t", TopicTelemetry, "-m", sample)...)
 			require.Error(t, err, out)
-		}
-		require.NoError(t, r.Provide.RevokeUnit(t.Context(), ids[0]))
-		out, err := mosquitto(t, 10*time.Second, "mosquitto_pub", r.flags(version, ids[0], "-q", "1", "-t", TopicTelemetry, "-m", sample)...)
-		require.Error(t, err, out)
-		require.Empty(t, r.Stream.Rows())
-		// Subscriptions to what is others' are refused.
-		for _, topic := range []string{"#", "fettle/v1/telemetry", "$SYS/#"} {
-			out, _ := mosquitto(t, 3*time.Second, "mosquitto_sub", r.flags(version, ids[1], "-t", topic, "-C", "1")...)
-			require.Contains(t, out, "denied", topic)
-		}
-	})
+			require.Empty(t, r.Stream.Rows())
+			// Subscriptions to what is others' are refused.
+			for _, topic := range []string{"#", "fettle/v1/telemetry", "$SYS/#"} {
+				out, _ := mosquitto(t, 3*time.Second, "mosquitto_sub", r.flags(version, ids[1], "-t", topic, "-C", "1")...)
+				require.Contains(t, out, "denied", topic)
+			}
+		})
+	}
 }
 
 // A payload of 1 MiB is refused before it is read, and closes the connection.
 func TestMosquittoSendsAMebibyte(t *testing.T) {
 	t.Parallel()
-	versions(t, func(t *testing.T, version string) {
-		r := newRig(t, Config{}, nil)
-		unit := r.Units(1)[0]
-		file := filepath.Join(t.TempDir(), "large")
-		require.NoError(t, os.WriteFile(file, []byte(`{"values":{"label":"`+strings.Repeat("x", 1<<20)+`"}}`), 0o600))
-		_, err := mosquitto(t, 4*time.Second, "mosquitto_pub", r.flags(version, unit, "-q", "1", "-t", TopicTelemetry, "-f", file)...)
-		if version != "mqttv5" { // that one knows the limit from CONNACK, says nothing and sends nothing
-			require.Error(t, err)
-		}
-		require.Empty(t, r.Stream.Rows())
-		// What fits is taken.
-		body := `[` + strings.Repeat(sample+",", 5000) + sample + `]`
-		require.Less(t, len(body), 256<<10)
-		require.NoError(t, os.WriteFile(file, []byte(body), 0o600))
-		out, err := mosquitto(t, 10*time.Second, "mosquitto_pub", r.flags(version, unit, "-q", "1", "-t", TopicTelemetry, "-f", file)...)
-		require.NoError(t, err, out)
-		require.Len(t, r.Stream.Rows(), 5001)
-	})
+	for _, version := range []string{"mqttv311", "mqttv5"} {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, Config{}, nil)
+			unit := r.Units(1)[0]
+			file := filepath.Join(t.TempDir(), "large")
+			require.NoError(t, os.WriteFile(file, []byte(`{"values":{"label":"`+strings.Repeat("x", 1<<20)+`"}}`), 0o600))
+			_, err := mosquitto(t, 4*time.Second, "mosquitto_pub", r.flags(version, unit, "-q", "1", "-t", TopicTelemetry, "-f", file)...)
+			if version != "mqttv5" { // that one knows the limit from CONNACK, says nothing and sends nothing
+				require.Error(t, err)
+			}
+			require.Empty(t, r.Stream.Rows())
+			// What fits is taken.
+			body := `[` + strings.Repeat(sample+",", 5000) + sample + `]`
+			require.Less(t, len(body), 256<<10)
+			require.NoError(t, os.WriteFile(file, []byte(body), 0o600))
+			out, err := mosquitto(t, 10*time.Second, "mosquitto_pub", r.flags(version, unit, "-q", "1", "-t", TopicTelemetry, "-f", file)...)
+			require.NoError(t, err, out)
+			require.Len(t, r.Stream.Rows(), 5001)
+		})
+	}
 }
 
 // lines collects what a subscriber prints.
@@ -179,48 +178,51 @@ func (l *lines) all() string {
 
 func TestMosquittoListens(t *testing.T) {
 	t.Parallel()
-	versions(t, func(t *testing.T, version string) {
-		r := newRig(t, Config{}, func(c *device.Config) {
-			c.Waiting = func(_ context.Context, unit string) bool { return unit == "WC-000001" }
-		})
-		ids := r.Units(2)
-		listen := func(unit string) *lines {
-			path, err := exec.LookPath("mosquitto_sub")
-			if err != nil && os.Getenv("CI") == "" {
-				t.Skip("mosquitto_sub is not installed")
-			}
-			require.NoError(t, err)
-			out := &lines{}
-			cmd := exec.CommandContext(t.Context(), path, r.flags(version, unit, "-v", "-q", "1", "-t", TopicDesired, "-t", TopicNotice)...)
-			cmd.Stdout = out
-			require.NoError(t, cmd.Start())
-			t.Cleanup(func() {
-				_ = cmd.Process.Kill()
-				_ = cmd.Wait()
+	for _, version := range []string{"mqttv311", "mqttv5"} {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, Config{}, func(c *device.Config) {
+				c.Waiting = func(_ context.Context, unit string) bool { return unit == "WC-000001" }
 			})
-			return out
-		}
-		prints := func(l *lines, want string) {
-			t.Helper()
-			require.Eventually(t, func() bool { return l.all() == want }, 5*time.Second, 10*time.Millisecond, "printed %q", l)
-		}
-		const all = TopicDesired + ` {"collect":["current","plug_temperature","charging","label","error"]}` + "\n"
-		const some = TopicDesired + ` {"collect":["error"]}` + "\n"
-		const notice = TopicNotice + ` {"poll":true}` + "\n"
-		a, b := listen(ids[0]), listen(ids[1])
-		prints(a, all)
-		prints(b, all+notice)
-		r.Consent(ids[0], false)
-		prints(a, all+some)
-		r.Gateway.Notify(ids[0])
-		prints(a, all+some+notice)
-		p := devicetest.Charger()
-		p.Signals = append(p.Signals, fleet.Signal{Name: "uptime", Type: fleet.Number, Purposes: []string{"operation"}})
-		require.NoError(t, r.DB.Fleet().PutProduct(t.Context(), p))
-		r.Gateway.InvalidateProduct(t.Context(), devicetest.Product)
-		prints(a, all+some+notice+TopicDesired+` {"collect":["error","uptime"]}`+"\n")
-		prints(b, all+notice+TopicDesired+` {"collect":["current","plug_temperature","charging","label","error","uptime"]}`+"\n")
-	})
+			ids := r.Units(2)
+			listen := func(unit string) *lines {
+				path, err := exec.LookPath("mosquitto_sub")
+				if err != nil && os.Getenv("CI") == "" {
+					t.Skip("mosquitto_sub is not installed")
+				}
+				require.NoError(t, err)
+				out := &lines{}
+				cmd := exec.CommandContext(t.Context(), path, r.flags(version, unit, "-v", "-q", "1", "-t", TopicDesired, "-t", TopicNotice)...)
+				cmd.Stdout = out
+				require.NoError(t, cmd.Start())
+				t.Cleanup(func() {
+					_ = cmd.Process.Kill()
+					_ = cmd.Wait()
+				})
+				return out
+			}
+			prints := func(l *lines, want string) {
+				t.Helper()
+				require.Eventually(t, func() bool { return l.all() == want }, 5*time.Second, 10*time.Millisecond, "printed %q", l)
+			}
+			const all = TopicDesired + ` {"collect":["current","plug_temperature","charging","label","error"]}` + "\n"
+			const some = TopicDesired + ` {"collect":["error"]}` + "\n"
+			const notice = TopicNotice + ` {"poll":true}` + "\n"
+			a, b := listen(ids[0]), listen(ids[1])
+			prints(a, all)
+			prints(b, all+notice)
+			r.Consent(ids[0], false)
+			prints(a, all+some)
+			r.Gateway.Notify(ids[0])
+			prints(a, all+some+notice)
+			p := devicetest.Charger()
+			p.Signals = append(p.Signals, fleet.Signal{Name: "uptime", Type: fleet.Number, Purposes: []string{"operation"}})
+			require.NoError(t, r.DB.Fleet().PutProduct(t.Context(), p))
+			r.Gateway.InvalidateProduct(t.Context(), devicetest.Product)
+			prints(a, all+some+notice+TopicDesired+` {"collect":["error","uptime"]}`+"\n")
+			prints(b, all+notice+TopicDesired+` {"collect":["current","plug_temperature","charging","label","error","uptime"]}`+"\n")
+		})
+	}
 }
 
 func TestMosquittoOverTLS(t *testing.T) {

@@ -25,16 +25,16 @@ type rig struct {
 	stop func() // drains; may be called early
 }
 
-func newRig(t testing.TB, cfg Config, change func(*device.Config)) *rig {
-	t.Helper()
-	h := devicetest.New(t, change)
+func newRig(tb testing.TB, cfg Config, change func(*device.Config)) *rig {
+	tb.Helper()
+	h := devicetest.New(tb, change)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	return newRigOn(t, h, cfg, ln)
+	require.NoError(tb, err)
+	return newRigOn(tb, h, cfg, ln)
 }
 
-func newRigOn(t testing.TB, h *devicetest.House, cfg Config, ln net.Listener) *rig {
-	t.Helper()
+func newRigOn(tb testing.TB, h *devicetest.House, cfg Config, ln net.Listener) *rig {
+	tb.Helper()
 	r := &rig{House: h, srv: New(h.Gateway, h.Gateway, cfg, nil), addr: ln.Addr().String()}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -46,9 +46,9 @@ func newRigOn(t testing.TB, h *devicetest.House, cfg Config, ln net.Listener) *r
 		}
 		stopped = true
 		cancel()
-		require.NoError(t, <-done)
+		require.NoError(tb, <-done)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		h.Stream.Release()
 		r.stop()
 	})
@@ -57,28 +57,28 @@ func newRigOn(t testing.TB, h *devicetest.House, cfg Config, ln net.Listener) *r
 
 // client speaks MQTT by hand, so that it can misbehave.
 type client struct {
-	t  testing.TB
+	tb testing.TB
 	nc net.Conn
 	r  *bufio.Reader
 	v5 bool
 }
 
-func (r *rig) dial(t testing.TB, v5 bool) *client {
-	t.Helper()
+func (r *rig) dial(tb testing.TB, v5 bool) *client {
+	tb.Helper()
 	nc, err := net.Dial("tcp", r.addr)
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = nc.Close() })
-	return &client{t, nc, bufio.NewReader(nc), v5}
+	require.NoError(tb, err)
+	tb.Cleanup(func() { _ = nc.Close() })
+	return &client{tb, nc, bufio.NewReader(nc), v5}
 }
 
 // connect dials and connects as a unit and expects to be accepted.
-func (r *rig) connect(t testing.TB, v5 bool, unit, id string) *client {
-	t.Helper()
-	c := r.dial(t, v5)
+func (r *rig) connect(tb testing.TB, v5 bool, unit, id string) *client {
+	tb.Helper()
+	c := r.dial(tb, v5)
 	c.write(connectBytes(v5, id, unit, r.Token(unit), 60))
 	kind, body := c.next()
-	require.Equal(t, byte(typeConnack), kind)
-	require.Equal(t, byte(0), body[1])
+	require.Equal(tb, byte(typeConnack), kind)
+	require.Equal(tb, byte(0), body[1])
 	return c
 }
 
@@ -120,16 +120,16 @@ func subscribeBytes(v5 bool, id uint16, topics ...string) []byte {
 }
 
 func (c *client) write(b []byte) {
-	c.t.Helper()
+	c.tb.Helper()
 	_, err := c.nc.Write(b)
-	require.NoError(c.t, err)
+	require.NoError(c.tb, err)
 }
 
 // next reads the server's next packet.
 func (c *client) next() (kind byte, body []byte) {
-	c.t.Helper()
+	c.tb.Helper()
 	kind, body, err := c.read(5 * time.Second)
-	require.NoError(c.t, err)
+	require.NoError(c.tb, err)
 	return kind, body
 }
 
@@ -148,88 +148,89 @@ type anyFlags struct{ io.ByteReader }
 
 // closed expects the connection to end, over MQTT 5 with a reason.
 func (c *client) closed(reason byte) {
-	c.t.Helper()
+	c.tb.Helper()
 	if c.v5 {
 		kind, body := c.next()
-		require.Equal(c.t, byte(typeDisconnect), kind)
-		require.Equal(c.t, reason, body[0])
+		require.Equal(c.tb, byte(typeDisconnect), kind)
+		require.Equal(c.tb, reason, body[0])
 	}
 	_, _, err := c.read(5 * time.Second)
-	require.ErrorIs(c.t, err, io.EOF)
+	require.ErrorIs(c.tb, err, io.EOF)
 }
 
-func both(t *testing.T, fn func(t *testing.T, v5 bool)) {
-	t.Helper()
-	for name, v5 := range map[string]bool{"3.1.1": false, "5": true} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			fn(t, v5)
-		})
-	}
-}
+var protocols = map[string]bool{"3.1.1": false, "5": true}
 
 const sample = `{"values":{"current":1}}`
 
 func TestNothingIsAcknowledgedBeforeItIsDurable(t *testing.T) {
 	t.Parallel()
-	both(t, func(t *testing.T, v5 bool) {
-		r := newRig(t, Config{}, nil)
-		c := r.connect(t, v5, r.Units(1)[0], "c")
-		r.Stream.Hold()
-		for i := range uint16(10) {
-			c.write(publishBytes(v5, 1, i+1, TopicTelemetry, sample))
-		}
-		_, _, err := c.read(150 * time.Millisecond)
-		require.ErrorContains(t, err, "timeout")
-		r.Stream.Release()
-		for i := range uint16(10) { // in order
-			kind, body := c.next()
-			require.Equal(t, byte(typePuback), kind)
-			require.Equal(t, i+1, binary.BigEndian.Uint16(body))
-		}
-		require.Len(t, r.Stream.Rows(), 10)
-	})
+	for name, v5 := range protocols {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, Config{}, nil)
+			c := r.connect(t, v5, r.Units(1)[0], "c")
+			r.Stream.Hold()
+			for i := range uint16(10) {
+				c.write(publishBytes(v5, 1, i+1, TopicTelemetry, sample))
+			}
+			_, _, err := c.read(150 * time.Millisecond)
+			require.ErrorContains(t, err, "timeout")
+			r.Stream.Release()
+			for i := range uint16(10) { // in order
+				kind, body := c.next()
+				require.Equal(t, byte(typePuback), kind)
+				require.Equal(t, i+1, binary.BigEndian.Uint16(body))
+			}
+			require.Len(t, r.Stream.Rows(), 10)
+		})
+	}
 }
 
 func TestAFailedStoreEndsTheConnection(t *testing.T) {
 	t.Parallel()
-	both(t, func(t *testing.T, v5 bool) {
-		r := newRig(t, Config{}, nil)
-		c := r.connect(t, v5, r.Units(1)[0], "c")
-		r.Stream.Fail(io.ErrShortWrite)
-		c.write(publishBytes(v5, 1, 1, TopicTelemetry, sample))
-		c.closed(reasonBusy)
-		require.Empty(t, r.Stream.Rows())
-	})
+	for name, v5 := range protocols {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, Config{}, nil)
+			c := r.connect(t, v5, r.Units(1)[0], "c")
+			r.Stream.Fail(io.ErrShortWrite)
+			c.write(publishBytes(v5, 1, 1, TopicTelemetry, sample))
+			c.closed(reasonBusy)
+			require.Empty(t, r.Stream.Rows())
+		})
+	}
 }
 
 // Answers keep the order of the messages, also where one is answered without
 // a commit.
 func TestAnswersKeepTheirOrder(t *testing.T) {
 	t.Parallel()
-	both(t, func(t *testing.T, v5 bool) {
-		r := newRig(t, Config{}, nil)
-		c := r.connect(t, v5, r.Units(1)[0], "c")
-		r.Stream.Hold()
-		c.write(publishBytes(v5, 1, 1, TopicTelemetry, sample))
-		c.write(publishBytes(v5, 1, 2, TopicTelemetry, "not json"))
-		c.write(publishBytes(v5, 1, 3, TopicTelemetry, `[]`))
-		c.write(publishBytes(v5, 1, 4, TopicTelemetry, sample))
-		_, _, err := c.read(100 * time.Millisecond)
-		require.ErrorContains(t, err, "timeout")
-		r.Stream.Release()
-		for i := range uint16(4) {
-			kind, body := c.next()
-			require.Equal(t, byte(typePuback), kind)
-			require.Equal(t, i+1, binary.BigEndian.Uint16(body))
-			if v5 && i == 1 {
-				require.Equal(t, byte(reasonPayloadInvalid), body[2])
-			} else {
-				require.Len(t, body, 2)
+	for name, v5 := range protocols {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, Config{}, nil)
+			c := r.connect(t, v5, r.Units(1)[0], "c")
+			r.Stream.Hold()
+			c.write(publishBytes(v5, 1, 1, TopicTelemetry, sample))
+			c.write(publishBytes(v5, 1, 2, TopicTelemetry, "not json"))
+			c.write(publishBytes(v5, 1, 3, TopicTelemetry, `[]`))
+			c.write(publishBytes(v5, 1, 4, TopicTelemetry, sample))
+			_, _, err := c.read(100 * time.Millisecond)
+			require.ErrorContains(t, err, "timeout")
+			r.Stream.Release()
+			for i := range uint16(4) {
+				kind, body := c.next()
+				require.Equal(t, byte(typePuback), kind)
+				require.Equal(t, i+1, binary.BigEndian.Uint16(body))
+				if v5 && i == 1 {
+					require.Equal(t, byte(reasonPayloadInvalid), body[2])
+				} else {
+					require.Len(t, body, 2)
+				}
 			}
-		}
-		require.Len(t, r.Stream.Rows(), 2)
-	})
+			require.Len(t, r.Stream.Rows(), 2)
+		})
+	}
 }
 
 func TestReasonsOfMQTT5(t *testing.T) {
@@ -261,143 +262,158 @@ func TestReasonsOfMQTT5(t *testing.T) {
 
 func TestTopicsOfOthers(t *testing.T) {
 	t.Parallel()
-	both(t, func(t *testing.T, v5 bool) {
-		r := newRig(t, Config{}, nil)
-		ids := r.Units(2)
-		others := []string{"#", "+/v1/desired", "fettle/v1/#", "fettle/v1/telemetry", "$SYS/#", "$share/a/fettle/v1/desired", "fettle/v1/desired/" + ids[1], "fettle/v1/desired "}
-		c := r.connect(t, v5, ids[0], "c")
-		c.write(subscribeBytes(v5, 3, append(others, TopicNotice)...))
-		kind, body := c.next()
-		require.Equal(t, byte(typeSuback), kind)
-		codes := body[len(body)-len(others)-1:]
-		for i := range others {
-			require.GreaterOrEqual(t, codes[i], byte(0x80), others[i])
-		}
-		require.Equal(t, byte(0), codes[len(others)])
-		for _, topic := range []string{"fettle/v1/desired", "fettle/v1/telemetry/" + ids[1], "x"} {
+	for name, v5 := range protocols {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, Config{}, nil)
+			ids := r.Units(2)
+			others := []string{"#", "+/v1/desired", "fettle/v1/#", "fettle/v1/telemetry", "$SYS/#", "$share/a/fettle/v1/desired", "fettle/v1/desired/" + ids[1], "fettle/v1/desired "}
 			c := r.connect(t, v5, ids[0], "c")
-			c.write(publishBytes(v5, 0, 0, topic, sample))
-			c.closed(reasonNotAuthorized)
-		}
-		c = r.connect(t, v5, ids[0], "c")
-		c.write(publishBytes(v5, 1, 1, "a/+", sample))
-		c.closed(reasonTopicInvalid)
-		require.Empty(t, r.Stream.Rows())
-	})
+			c.write(subscribeBytes(v5, 3, append(others, TopicNotice)...))
+			kind, body := c.next()
+			require.Equal(t, byte(typeSuback), kind)
+			codes := body[len(body)-len(others)-1:]
+			for i := range others {
+				require.GreaterOrEqual(t, codes[i], byte(0x80), others[i])
+			}
+			require.Equal(t, byte(0), codes[len(others)])
+			for _, topic := range []string{"fettle/v1/desired", "fettle/v1/telemetry/" + ids[1], "x"} {
+				c := r.connect(t, v5, ids[0], "c")
+				c.write(publishBytes(v5, 0, 0, topic, sample))
+				c.closed(reasonNotAuthorized)
+			}
+			c = r.connect(t, v5, ids[0], "c")
+			c.write(publishBytes(v5, 1, 1, "a/+", sample))
+			c.closed(reasonTopicInvalid)
+			require.Empty(t, r.Stream.Rows())
+		})
+	}
 }
 
 func TestWrongCredentials(t *testing.T) {
 	t.Parallel()
-	both(t, func(t *testing.T, v5 bool) {
-		r := newRig(t, Config{}, nil)
-		ids := r.Units(3)
-		require.NoError(t, r.Provide.RevokeUnit(t.Context(), ids[2]))
-		for _, c := range []struct {
-			user, password string
-			three, five    byte
-		}{
-			{ids[0], r.Token(ids[1]), refusedCredential, reasonBadCredential},
-			{ids[0], "", refusedCredential, reasonBadCredential},
-			{"nobody", "x", refusedCredential, reasonBadCredential},
-			{"", r.Token(ids[0]), refusedCredential, reasonBadCredential},
-			{ids[2], r.Token(ids[2]), refusedAuthorized, reasonNotAuthorized},
-		} {
-			k := r.dial(t, v5)
-			k.write(connectBytes(v5, "c", c.user, c.password, 60))
-			kind, body := k.next()
-			require.Equal(t, byte(typeConnack), kind)
-			if v5 {
-				require.Equal(t, c.five, body[1])
-			} else {
-				require.Equal(t, c.three, body[1])
+	for name, v5 := range protocols {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, Config{}, nil)
+			ids := r.Units(3)
+			require.NoError(t, r.Provide.RevokeUnit(t.Context(), ids[2]))
+			for _, c := range []struct {
+				user, password string
+				three, five    byte
+			}{
+				{ids[0], r.Token(ids[1]), refusedCredential, reasonBadCredential},
+				{ids[0], "", refusedCredential, reasonBadCredential},
+				{"nobody", "x", refusedCredential, reasonBadCredential},
+				{"", r.Token(ids[0]), refusedCredential, reasonBadCredential},
+				{ids[2], r.Token(ids[2]), refusedAuthorized, reasonNotAuthorized},
+			} {
+				k := r.dial(t, v5)
+				k.write(connectBytes(v5, "c", c.user, c.password, 60))
+				kind, body := k.next()
+				require.Equal(t, byte(typeConnack), kind)
+				if v5 {
+					require.Equal(t, c.five, body[1])
+				} else {
+					require.Equal(t, c.three, body[1])
+				}
+				_, _, err := k.read(time.Second)
+				require.ErrorIs(t, err, io.EOF)
 			}
-			_, _, err := k.read(time.Second)
-			require.ErrorIs(t, err, io.EOF)
-		}
-	})
+		})
+	}
 }
 
 func TestRevokingDisconnectsAtOnce(t *testing.T) {
 	t.Parallel()
-	both(t, func(t *testing.T, v5 bool) {
-		r := newRig(t, Config{}, nil)
-		unit := r.Units(1)[0]
-		a, b := r.connect(t, v5, unit, "a"), r.connect(t, v5, unit, "b")
-		begin := time.Now()
-		require.NoError(t, r.Provide.RevokeUnit(t.Context(), unit))
-		a.closed(reasonAdministrative)
-		b.closed(reasonAdministrative)
-		require.Less(t, time.Since(begin), 2*time.Second)
-		require.NoError(t, r.Provide.RestoreUnit(t.Context(), unit))
-		c := r.connect(t, v5, unit, "a")
-		_, err := r.Provide.IssueToken(t.Context(), unit)
-		require.NoError(t, err)
-		c.closed(reasonAdministrative)
-	})
+	for name, v5 := range protocols {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, Config{}, nil)
+			unit := r.Units(1)[0]
+			a, b := r.connect(t, v5, unit, "a"), r.connect(t, v5, unit, "b")
+			begin := time.Now()
+			require.NoError(t, r.Provide.RevokeUnit(t.Context(), unit))
+			a.closed(reasonAdministrative)
+			b.closed(reasonAdministrative)
+			require.Less(t, time.Since(begin), 2*time.Second)
+			require.NoError(t, r.Provide.RestoreUnit(t.Context(), unit))
+			c := r.connect(t, v5, unit, "a")
+			_, err := r.Provide.IssueToken(t.Context(), unit)
+			require.NoError(t, err)
+			c.closed(reasonAdministrative)
+		})
+	}
 }
 
 func TestTakeOver(t *testing.T) {
 	t.Parallel()
-	both(t, func(t *testing.T, v5 bool) {
-		r := newRig(t, Config{}, nil)
-		ids := r.Units(2)
-		other := r.connect(t, v5, ids[1], "same") // a client id is a unit's own
-		second := r.connect(t, v5, ids[0], "beside")
-		first := r.connect(t, v5, ids[0], "same")
-		again := r.connect(t, v5, ids[0], "same")
-		first.closed(reasonTakenOver)
-		for _, c := range []*client{other, second, again} {
-			c.write([]byte{typePingreq << 4, 0})
-			kind, _ := c.next()
-			require.Equal(t, byte(typePingresp), kind)
-		}
-		for i := range 8 { // the ninth pushes the oldest out
-			r.connect(t, v5, ids[0], string(rune('a'+i)))
-		}
-		second.closed(reasonQuota)
-	})
+	for name, v5 := range protocols {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, Config{}, nil)
+			ids := r.Units(2)
+			other := r.connect(t, v5, ids[1], "same") // a client id is a unit's own
+			second := r.connect(t, v5, ids[0], "beside")
+			first := r.connect(t, v5, ids[0], "same")
+			again := r.connect(t, v5, ids[0], "same")
+			first.closed(reasonTakenOver)
+			for _, c := range []*client{other, second, again} {
+				c.write([]byte{typePingreq << 4, 0})
+				kind, _ := c.next()
+				require.Equal(t, byte(typePingresp), kind)
+			}
+			for i := range 8 { // the ninth pushes the oldest out
+				r.connect(t, v5, ids[0], string(rune('a'+i)))
+			}
+			second.closed(reasonQuota)
+		})
+	}
 }
 
 func TestPackets(t *testing.T) {
 	t.Parallel()
-	both(t, func(t *testing.T, v5 bool) {
-		r := newRig(t, Config{MaxPacket: 4 << 10}, nil)
-		unit := r.Units(1)[0]
-		flagged := publishBytes(v5, 1, 1, TopicTelemetry, sample)
-		flagged[0] |= 6 // quality of service 3
-		for name, c := range map[string]struct {
-			bytes  []byte
-			reason byte
-		}{
-			"too large":            {appendLength([]byte{typePublish << 4}, 4<<10+1), reasonTooLarge},
-			"a huge length":        {[]byte{typePublish << 4, 0xff, 0xff, 0xff, 0x7f}, reasonTooLarge},
-			"a broken length":      {[]byte{typePublish << 4, 0xff, 0xff, 0xff, 0xff, 1}, reasonMalformed},
-			"a second connect":     {connectBytes(v5, "c", unit, "x", 1), reasonProtocol},
-			"a server's packet":    {[]byte{typeConnack << 4, 2, 0, 0}, reasonProtocol},
-			"type 0":               {[]byte{0, 0}, reasonProtocol},
-			"quality of service 3": {flagged, reasonMalformed},
-			"no packet id":         {publishBytes(v5, 1, 0, TopicTelemetry, sample), reasonMalformed},
-			"a truncated topic":    {[]byte{typePublish << 4, 3, 0, 9, 'x'}, reasonMalformed},
-			"an empty publish":     {[]byte{typePublish << 4, 0}, reasonMalformed},
-			"an empty subscribe":   {[]byte{typeSubscribe<<4 | 2, 0}, reasonMalformed},
-			"subscribe's flags":    {[]byte{typeSubscribe << 4, 2, 0, 1}, reasonMalformed},
-			"a truncated filter":   {[]byte{typeSubscribe<<4 | 2, 7, 0, 1, 0, 0, 9, 'x', 'y'}, reasonMalformed},
-			"an empty unsubscribe": {[]byte{typeUnsubscribe<<4 | 2, 2, 0, 1}, reasonMalformed},
-			"a ping with a body":   {[]byte{typePingreq << 4, 1, 0}, reasonMalformed},
-		} {
-			t.Run(name, func(t *testing.T) {
-				k := r.connect(t, v5, unit, "c")
-				k.write(c.bytes)
-				k.closed(c.reason)
-			})
-		}
-		k := r.connect(t, v5, unit, "c")
-		k.write(publishBytes(v5, 1, 1, TopicTelemetry, sample)[:8])
-		require.NoError(t, k.nc.(*net.TCPConn).CloseWrite())
-		_, _, err := k.read(time.Second)
-		require.ErrorIs(t, err, io.EOF)
-		require.Empty(t, r.Stream.Rows())
-	})
+	for name, v5 := range protocols {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, Config{MaxPacket: 4 << 10}, nil)
+			unit := r.Units(1)[0]
+			flagged := publishBytes(v5, 1, 1, TopicTelemetry, sample)
+			flagged[0] |= 6 // quality of service 3
+			for name, c := range map[string]struct {
+				bytes  []byte
+				reason byte
+			}{
+				"too large":            {appendLength([]byte{typePublish << 4}, 4<<10+1), reasonTooLarge},
+				"a huge length":        {[]byte{typePublish << 4, 0xff, 0xff, 0xff, 0x7f}, reasonTooLarge},
+				"a broken length":      {[]byte{typePublish << 4, 0xff, 0xff, 0xff, 0xff, 1}, reasonMalformed},
+				"a second connect":     {connectBytes(v5, "c", unit, "x", 1), reasonProtocol},
+				"a server's packet":    {[]byte{typeConnack << 4, 2, 0, 0}, reasonProtocol},
+				"type 0":               {[]byte{0, 0}, reasonProtocol},
+				"quality of service 3": {flagged, reasonMalformed},
+				"no packet id":         {publishBytes(v5, 1, 0, TopicTelemetry, sample), reasonMalformed},
+				"a truncated topic":    {[]byte{typePublish << 4, 3, 0, 9, 'x'}, reasonMalformed},
+				"an empty publish":     {[]byte{typePublish << 4, 0}, reasonMalformed},
+				"an empty subscribe":   {[]byte{typeSubscribe<<4 | 2, 0}, reasonMalformed},
+				"subscribe's flags":    {[]byte{typeSubscribe << 4, 2, 0, 1}, reasonMalformed},
+				"a truncated filter":   {[]byte{typeSubscribe<<4 | 2, 7, 0, 1, 0, 0, 9, 'x', 'y'}, reasonMalformed},
+				"an empty unsubscribe": {[]byte{typeUnsubscribe<<4 | 2, 2, 0, 1}, reasonMalformed},
+				"a ping with a body":   {[]byte{typePingreq << 4, 1, 0}, reasonMalformed},
+			} {
+				t.Run(name, func(t *testing.T) {
+					k := r.connect(t, v5, unit, "c")
+					k.write(c.bytes)
+					k.closed(c.reason)
+				})
+			}
+			k := r.connect(t, v5, unit, "c")
+			k.write(publishBytes(v5, 1, 1, TopicTelemetry, sample)[:8])
+			require.NoError(t, k.nc.(*net.TCPConn).CloseWrite())
+			_, _, err := k.read(time.Second)
+			require.ErrorIs(t, err, io.EOF)
+			require.Empty(t, r.Stream.Rows())
+		})
+	}
 }
 
 func TestFirstPackets(t *testing.T) {
@@ -464,16 +480,19 @@ func TestQualityOfService2(t *testing.T) {
 
 func TestKeepAlive(t *testing.T) {
 	t.Parallel()
-	both(t, func(t *testing.T, v5 bool) {
-		r := newRig(t, Config{}, nil)
-		unit := r.Units(1)[0]
-		c := r.dial(t, v5)
-		c.write(connectBytes(v5, "c", unit, r.Token(unit), 1))
-		c.next()
-		begin := time.Now()
-		c.closed(reasonKeepAlive)
-		require.InDelta(t, 1.5, time.Since(begin).Seconds(), 0.8)
-	})
+	for name, v5 := range protocols {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, Config{}, nil)
+			unit := r.Units(1)[0]
+			c := r.dial(t, v5)
+			c.write(connectBytes(v5, "c", unit, r.Token(unit), 1))
+			c.next()
+			begin := time.Now()
+			c.closed(reasonKeepAlive)
+			require.InDelta(t, 1.5, time.Since(begin).Seconds(), 0.8)
+		})
+	}
 }
 
 // A client that sends and never reads is disconnected, and the others go on.
@@ -529,20 +548,23 @@ func TestAFullWindowStopsReading(t *testing.T) {
 // Stopping answers what is becoming durable and says goodbye.
 func TestDrain(t *testing.T) {
 	t.Parallel()
-	both(t, func(t *testing.T, v5 bool) {
-		r := newRig(t, Config{}, nil)
-		c := r.connect(t, v5, r.Units(1)[0], "c")
-		r.Stream.Hold()
-		c.write(publishBytes(v5, 1, 1, TopicTelemetry, sample))
-		time.Sleep(50 * time.Millisecond)
-		time.AfterFunc(100*time.Millisecond, r.Stream.Release)
-		r.stop()
-		kind, _ := c.next()
-		require.Equal(t, byte(typePuback), kind)
-		c.closed(reasonShutdown)
-		_, err := net.Dial("tcp", r.addr)
-		require.Error(t, err)
-	})
+	for name, v5 := range protocols {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, Config{}, nil)
+			c := r.connect(t, v5, r.Units(1)[0], "c")
+			r.Stream.Hold()
+			c.write(publishBytes(v5, 1, 1, TopicTelemetry, sample))
+			time.Sleep(50 * time.Millisecond)
+			time.AfterFunc(100*time.Millisecond, r.Stream.Release)
+			r.stop()
+			kind, _ := c.next()
+			require.Equal(t, byte(typePuback), kind)
+			c.closed(reasonShutdown)
+			_, err := net.Dial("tcp", r.addr)
+			require.Error(t, err)
+		})
+	}
 }
 
 func TestDrainGivesUp(t *testing.T) {
@@ -569,23 +591,26 @@ func TestTooManyConnections(t *testing.T) {
 
 func TestUnsubscribe(t *testing.T) {
 	t.Parallel()
-	both(t, func(t *testing.T, v5 bool) {
-		r := newRig(t, Config{}, nil)
-		unit := r.Units(1)[0]
-		c := r.connect(t, v5, unit, "c")
-		c.write(subscribeBytes(v5, 1, TopicDesired))
-		c.next()
-		kind, _ := c.next()
-		require.Equal(t, byte(typePublish), kind)
-		b := subscribeBytes(v5, 2, TopicDesired)
-		b = b[:len(b)-1] // topics of an unsubscribe have no options
-		b[0], b[1] = typeUnsubscribe<<4|2, b[1]-1
-		c.write(b)
-		kind, _ = c.next()
-		require.Equal(t, byte(typeUnsuback), kind)
-		r.Consent(unit, false)
-		c.write([]byte{typePingreq << 4, 0})
-		kind, _ = c.next()
-		require.Equal(t, byte(typePingresp), kind, "nothing was pushed")
-	})
+	for name, v5 := range protocols {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, Config{}, nil)
+			unit := r.Units(1)[0]
+			c := r.connect(t, v5, unit, "c")
+			c.write(subscribeBytes(v5, 1, TopicDesired))
+			c.next()
+			kind, _ := c.next()
+			require.Equal(t, byte(typePublish), kind)
+			b := subscribeBytes(v5, 2, TopicDesired)
+			b = b[:len(b)-1] // topics of an unsubscribe have no options
+			b[0], b[1] = typeUnsubscribe<<4|2, b[1]-1
+			c.write(b)
+			kind, _ = c.next()
+			require.Equal(t, byte(typeUnsuback), kind)
+			r.Consent(unit, false)
+			c.write([]byte{typePingreq << 4, 0})
+			kind, _ = c.next()
+			require.Equal(t, byte(typePingresp), kind, "nothing was pushed")
+		})
+	}
 }

@@ -341,7 +341,7 @@ func readSubscribe(h header, body []byte, v5 bool) (t topicsPacket, err error) {
 	return t, nil
 }
 
-func readUnsubscribe(h header, body []byte, v5 bool) (t topicsPacket, err error) {
+func readUnsubscribe(body []byte, v5 bool) (t topicsPacket, err error) {
 	if v5 {
 		p := five.Unsubscribe{Properties: &five.Properties{}}
 		if err := guard(func() error { return p.Unpack(bytes.NewBuffer(body)) }); err != nil {

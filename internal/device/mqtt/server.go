@@ -56,8 +56,10 @@ func New(gateway *device.Gateway, auth device.Authenticator, cfg Config, log *sl
 		v  *time.Duration
 		to time.Duration
 	}{
-		{&cfg.ConnectTimeout, 10 * time.Second}, {&cfg.WriteTimeout, 20 * time.Second},
-		{&cfg.MaxKeepAlive, 20 * time.Minute}, {&cfg.DrainTimeout, 10 * time.Second},
+		{&cfg.ConnectTimeout, 10 * time.Second},
+		{&cfg.WriteTimeout, 20 * time.Second},
+		{&cfg.MaxKeepAlive, 20 * time.Minute},
+		{&cfg.DrainTimeout, 10 * time.Second},
 	} {
 		if *d.v == 0 {
 			*d.v = d.to
@@ -93,7 +95,7 @@ func (s *Server) accept(ctx, alive context.Context, listener net.Listener) error
 			pause = 5 * time.Millisecond
 			s.start(alive, socket)
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // Accept fails because ctx ended
 		case errors.Is(err, net.ErrClosed):
 			return fmt.Errorf("accept MQTT connections: %w", err)
 		default: // as out of file descriptors
@@ -129,7 +131,7 @@ func (s *Server) start(alive context.Context, socket net.Conn) {
 		_ = socket.Close()
 		return
 	}
-	go func() {
+	go func() { //nolint:contextcheck // a connection has its own context, made of alive
 		defer s.running.Done()
 		c.serve()
 		s.mu.Lock()

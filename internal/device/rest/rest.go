@@ -208,7 +208,7 @@ func (h *Handler) desired(w http.ResponseWriter, r *http.Request, id device.Iden
 		h.fail(w, r, err)
 		return
 	}
-	h.gateway.Contact(id)
+	h.gateway.Contact(id) //nolint:contextcheck // Contact is not the caller's request: it may outlive it
 	write(w, http.StatusOK, "application/json", d)
 }
 

@@ -25,26 +25,26 @@ type rig struct {
 	url string
 }
 
-func newRig(t testing.TB, cfg Config, change func(*device.Config)) *rig {
-	t.Helper()
-	h := devicetest.New(t, change)
+func newRig(tb testing.TB, cfg Config, change func(*device.Config)) *rig {
+	tb.Helper()
+	h := devicetest.New(tb, change)
 	srv := httptest.NewServer(New(h.Gateway, h.Gateway, h.Provide, cfg, nil))
-	t.Cleanup(srv.Close)
+	tb.Cleanup(srv.Close)
 	return &rig{h, srv.URL}
 }
 
-func (r *rig) do(t testing.TB, method, path, unit, token, body string) (*http.Response, string) {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, r.url+path, strings.NewReader(body))
-	require.NoError(t, err)
+func (r *rig) do(tb testing.TB, method, path, unit, token, body string) (*http.Response, string) {
+	tb.Helper()
+	req, err := http.NewRequestWithContext(tb.Context(), method, r.url+path, strings.NewReader(body))
+	require.NoError(tb, err)
 	if unit != "" {
 		req.SetBasicAuth(unit, token)
 	}
 	resp, err := http.DefaultClient.Do(req)
-	require.NoError(t, err)
-	defer resp.Body.Close()
+	require.NoError(tb, err)
+	defer func() { _ = resp.Body.Close() }()
 	b, err := io.ReadAll(resp.Body)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return resp, string(b)
 }
 
@@ -157,8 +157,16 @@ func TestComeAgain(t *testing.T) {
 	r.Stream.Hold()
 	codes := make(chan int, 4)
 	for range 4 {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.url+"/fettle/v1/telemetry", strings.NewReader(`{"values":{"error":1}}`))
+		require.NoError(t, err)
+		req.SetBasicAuth(unit, r.Token(unit))
 		go func() {
-			resp, _ := r.do(t, "POST", "/fettle/v1/telemetry", unit, r.Token(unit), `{"values":{"error":1}}`)
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				codes <- 0
+				return
+			}
+			_ = resp.Body.Close()
 			codes <- resp.StatusCode
 		}()
 	}
