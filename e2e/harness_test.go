@@ -143,7 +143,7 @@ func (s *server) signIn() {
 	require.NotEmpty(s.t, cookies)
 	_ = r.Body.Close()
 
-	body := map[string]any{"name": "e2e", "scopes": []string{"read", "write", "admin"}, "expires": "24h"}
+	body := map[string]any{"name": "e2e", "scope": "admin", "expires": "24h"}
 	raw, _ := json.Marshal(body)
 	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, "http://"+s.http+"/v1/tokens", bytes.NewReader(raw))
 	require.NoError(s.t, err)

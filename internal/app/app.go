@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -186,6 +187,7 @@ func (h *house) told(ctx context.Context, opened, _ []condition.Finding) error {
 
 // Serve runs one process until ctx ends.
 func Serve(ctx context.Context, c Config, log *slog.Logger, version string) (err error) {
+	syscall.Umask(0o077) // what stands in the data directory is for this user alone
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
