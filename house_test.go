@@ -118,25 +118,28 @@ func TestSizes(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if bytes.HasPrefix(raw, []byte("// Code generated")) || strings.Contains(path, "schema.gen") {
+		if bytes.Contains(raw[:min(len(raw), 200)], []byte("generated")) {
 			return nil
 		}
-		lines := 0
+		lines, code := 0, 0
 		for s := bufio.NewScanner(bytes.NewReader(raw)); s.Scan(); {
 			lines++
+			if line := strings.TrimSpace(s.Text()); line != "" && !strings.HasPrefix(line, "//") {
+				code++
+			}
 		}
 		if lines > 800 {
 			t.Errorf("%s has %d lines; 800 is the stop", path, lines)
 		}
 		if filepath.Ext(path) == ".go" && !strings.HasSuffix(path, "_test.go") {
-			packageLines[filepath.Dir(path)] += lines
+			packageLines[filepath.Dir(path)] += code
 		}
 		return nil
 	})
 	require.NoError(t, err)
 	for dir, n := range packageLines {
 		if n > 2500 {
-			t.Errorf("package %s has %d lines; 2500 is the stop", dir, n)
+			t.Errorf("package %s has %d lines of code; 2500 is the stop", dir, n)
 		}
 	}
 }
