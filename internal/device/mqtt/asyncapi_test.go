@@ -1,0 +1,72 @@
+package mqtt
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"testing"
+
+	"github.com/goccy/go-yaml"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/stretchr/testify/require"
+
+	"fettle.dev/fettle/internal/device"
+)
+
+// api/asyncapi.yaml names the topics that are served, its examples are of its
+// schemas, and those that units send are understood.
+func TestAsyncAPI(t *testing.T) {
+	t.Parallel()
+	raw, err := os.ReadFile("../../../api/asyncapi.yaml")
+	require.NoError(t, err)
+	text, err := yaml.YAMLToJSON(raw)
+	require.NoError(t, err)
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	require.NoError(t, err)
+	var spec struct {
+		Channels   map[string]struct{ Address string }
+		Components struct {
+			Messages map[string]struct {
+				Examples []struct {
+					Name    string
+					Payload json.RawMessage
+				}
+			}
+		}
+	}
+	require.NoError(t, json.Unmarshal(text, &spec))
+	var topics []string
+	for _, c := range spec.Channels {
+		topics = append(topics, c.Address)
+	}
+	require.ElementsMatch(t, []string{TopicTelemetry, TopicAttributes, TopicDesired, TopicNotice}, topics)
+	compiler := jsonschema.NewCompiler()
+	require.NoError(t, compiler.AddResource("asyncapi.json", doc))
+	require.Len(t, spec.Components.Messages, 4)
+	for name, m := range spec.Components.Messages {
+		schema, err := compiler.Compile("asyncapi.json#/components/schemas/" + name)
+		require.NoError(t, err)
+		require.NotEmpty(t, m.Examples)
+		for _, e := range m.Examples {
+			v, err := jsonschema.UnmarshalJSON(bytes.NewReader(e.Payload))
+			require.NoError(t, err)
+			require.NoError(t, schema.Validate(v), "%s: %s", name, e.Name)
+			switch name {
+			case "telemetry":
+				p := device.NewPayload()
+				require.NoError(t, p.Parse(e.Payload))
+				require.NotEmpty(t, p.Messages)
+				p.Free()
+			case "attributes":
+				_, err := device.ParseVersions(e.Payload)
+				require.NoError(t, err)
+			case "desired":
+				d := device.Desired{Collect: []string{"current", "plug_temperature", "charging"}}
+				require.JSONEq(t, string(d.JSON()), string(e.Payload))
+			}
+		}
+		if name == "telemetry" || name == "attributes" {
+			require.Error(t, schema.Validate(map[string]any{}))
+		}
+	}
+}
