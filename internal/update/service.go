@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -54,6 +55,11 @@ func NewService(ctx context.Context, cfg Config) (*Service, error) {
 	s := &Service{
 		store: cfg.Store, blobs: cfg.Blobs, fleet: cfg.Fleet, tx: cfg.Tx, clock: cfg.Clock, log: cfg.Log, dir: cfg.Dir,
 		known: map[string]struct{}{}, described: map[string]struct{}{},
+	}
+	if cfg.Dir != "" {
+		if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+			return nil, fmt.Errorf("spool directory: %w", err)
+		}
 	}
 	if err := s.store.UnitsKnown(ctx, func(id string) { s.known[id] = struct{}{} }); err != nil {
 		return nil, fmt.Errorf("load assignments: %w", err)
