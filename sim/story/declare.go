@@ -80,7 +80,7 @@ func signIn(ctx context.Context, c *client.Caller, data string) (email string, e
 	var token struct {
 		Token string `json:"token"`
 	}
-	in := map[string]any{"name": "fettle demo", "scopes": []string{"admin"}, "expires": "3650d"}
+	in := map[string]any{"name": "fettle demo", "scope": "admin", "expires": "30d"}
 	if _, err := session.Do(ctx, http.MethodPost, "/v1/tokens", in, &token); err != nil {
 		return "", fmt.Errorf("API token: %w", err)
 	}
