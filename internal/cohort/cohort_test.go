@@ -25,8 +25,6 @@ import (
 
 var start = time.Date(2014, 1, 12, 18, 0, 0, 0, time.UTC)
 
-func ptr[T any](v T) *T { return &v }
-
 func charger() fleet.Product {
 	care := []string{"care"}
 	return fleet.Product{
@@ -36,7 +34,7 @@ func charger() fleet.Product {
 			{Name: "current", Type: fleet.Number, Unit: "A", Purposes: care},
 			{Name: "plug_temperature", Type: fleet.Number, Unit: "Cel", Purposes: care},
 		},
-		Tolerances: []fleet.Tolerance{{Name: "plug", Signal: "plug_temperature", Bands: []fleet.Band{{When: "current >= 16", Max: ptr(80.0)}}}},
+		Tolerances: []fleet.Tolerance{{Name: "plug", Signal: "plug_temperature", Bands: []fleet.Band{{When: "current >= 16", Max: new(80.0)}}}},
 	}
 }
 
@@ -51,7 +49,7 @@ type bench struct {
 	units      []fleet.Unit
 }
 
-func setUp(t testing.TB, units int) *bench {
+func setUp(t *testing.T, units int) *bench {
 	t.Helper()
 	ctx := t.Context()
 	b := &bench{db: sqldbtest.SQLite(t), clock: clock.NewManual(start.Add(24 * time.Hour))}
@@ -93,7 +91,7 @@ func (b *bench) service() *cohort.Service {
 
 // load stores hours of use of each unit: by number%5, 0 hot, 1 to 3 sound, 4
 // too short; units divisible by 7 report nothing.
-func (b *bench) load(t testing.TB, rows int) {
+func (b *bench) load(t *testing.T, rows int) {
 	t.Helper()
 	step := 10 * time.Minute
 	for i := range rows {
@@ -116,7 +114,7 @@ func (b *bench) load(t testing.TB, rows int) {
 	}
 }
 
-func (b *bench) ready(t testing.TB, id string) cohort.Snapshot {
+func (b *bench) ready(t *testing.T, id string) cohort.Snapshot {
 	t.Helper()
 	var snap cohort.Snapshot
 	require.Eventually(t, func() bool {

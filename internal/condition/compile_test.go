@@ -23,7 +23,7 @@ func TestValidateDetector(t *testing.T) {
 		"texts and booleans": {func(d *condition.Detector) {
 			d.Exposure = `!charging || mode in ["eco", "fast"] || mode.startsWith("x")`
 		}, nil},
-		"unknown signal":      {func(d *condition.Detector) { d.Exposure = "curent >= 16" }, []string{`spec.exposure | a signal of product wall-charger (current, plug_temperature, charging, mode, state) at line 1, column 1, got "curent"`}},
+		"unknown signal":      {func(d *condition.Detector) { d.Exposure = "amps >= 16" }, []string{`spec.exposure | a signal of product wall-charger (current, plug_temperature, charging, mode, state) at line 1, column 1, got "amps"`}},
 		"two unknown signals": {func(d *condition.Detector) { d.Exposure = "a > 1 && b" }, []string{`spec.exposure | "a" in`, `spec.exposure | "b" in`}},
 		"no condition":        {func(d *condition.Detector) { d.Exposure = "current + 1.0" }, []string{"spec.exposure | true or false, got \"current + 1.0\", which is of type double"}},
 		"types":               {func(d *condition.Detector) { d.Exposure = "current > mode" }, []string{"spec.exposure | at line 1, column 9"}},
@@ -65,7 +65,7 @@ func TestValidateProduct(t *testing.T) {
 	t.Parallel()
 	p := charger()
 	require.Empty(t, condition.ValidateProduct(&p))
-	p.Tolerances[0].Bands = []fleet.Band{{When: "current >= 16", Max: ptr(1.0)}, {When: "curent >= 16", Max: ptr(1.0)}}
+	p.Tolerances[0].Bands = []fleet.Band{{When: "current >= 16", Max: new(1.0)}, {When: "amps >= 16", Max: new(1.0)}}
 	p.Signals[4].Name = "in"
 	fields := condition.ValidateProduct(&p)
 	require.Len(t, fields, 2)

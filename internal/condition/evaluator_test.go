@@ -17,8 +17,6 @@ import (
 	"fettle.dev/fettle/internal/telemetry"
 )
 
-func ptr[T any](v T) *T { return &v }
-
 func charger() fleet.Product {
 	care, both := []string{"care"}, []string{"care", "operation"}
 	return fleet.Product{
@@ -32,8 +30,8 @@ func charger() fleet.Product {
 			{Name: "state", Type: fleet.Number, Purposes: []string{"operation"}},
 		},
 		Tolerances: []fleet.Tolerance{{Name: "plug", Signal: "plug_temperature", Bands: []fleet.Band{
-			{When: "current >= 16", Max: ptr(80.0)},
-			{When: "charging", Max: ptr(60.0)},
+			{When: "current >= 16", Max: new(80.0)},
+			{When: "charging", Max: new(60.0)},
 		}}},
 	}
 }

@@ -141,12 +141,12 @@ func TestIntervalLearns(t *testing.T) {
 		for range 100 {
 			bursts.Learn(200, p)
 		}
-		bursts.Learn(6 * hour, p)
+		bursts.Learn(6*hour, p)
 	}
 	require.InDelta(t, 24*hour, bursts.Allowed(p), 0.02*24*hour, "short times within a burst don't hide the pauses")
 
 	holiday := steady
-	holiday.Learn(14 * 24 * hour, p)
+	holiday.Learn(14*24*hour, p)
 	require.Less(t, holiday.Allowed(p), p.Maximum+1)
 	for range 24 * 40 {
 		holiday.Learn(hour, p)
@@ -155,7 +155,7 @@ func TestIntervalLearns(t *testing.T) {
 
 	slower := steady
 	for range 3 {
-		slower.Learn(6 * hour, p)
+		slower.Learn(6*hour, p)
 	}
 	require.InDelta(t, 24*hour, slower.Allowed(p), 1)
 }
