@@ -272,7 +272,7 @@ func (m *Manager) nudge(ctx context.Context, e *env, t *Task, now time.Time) err
 		return nil
 	}
 	owner, err := m.cfg.Fleet.Owner(ctx, t.OwnerID)
-	if err != nil {
+	if err != nil && fault.KindOf(err) != fault.NotFound {
 		return err
 	}
 	if at := daytime(now, owner); at.After(now) && (late || at.Before(t.Deadline)) {
@@ -333,6 +333,9 @@ func (m *Manager) tell(ctx context.Context, e *env, t *Task, kind NoticeKind, ke
 		return nil
 	}
 	owner, err := m.cfg.Fleet.Owner(ctx, t.OwnerID)
+	if fault.KindOf(err) == fault.NotFound {
+		return nil // gone since: there is nobody to tell, and the task goes on
+	}
 	if err != nil {
 		return fmt.Errorf("owner of %s: %w", t.UnitID, err)
 	}

@@ -149,8 +149,10 @@ func TestARelapseBehindAPassedGatePauses(t *testing.T) {
 	r.Campaign.Waves = append(r.Campaign.Waves, campaign.Wave{Name: "third"})
 	r.WaveOpen, r.WaveOpened, r.GatePassed = 1, []time.Time{opened, opened.Add(2 * day)}, []time.Time{opened.Add(2 * day)}
 	counts := []campaign.Count{
-		{Wave: 0, State: campaign.Verified, N: 8}, {Wave: 0, State: campaign.Relapsed, N: 2},
-		{Wave: 1, State: campaign.Offered, N: 20}, {Wave: 2, State: campaign.Planned, N: 20},
+		{Wave: 0, State: campaign.Verified, N: 8},
+		{Wave: 0, State: campaign.Relapsed, N: 2},
+		{Wave: 1, State: campaign.Offered, N: 20},
+		{Wave: 2, State: campaign.Planned, N: 20},
 	}
 	s, act := decide(r, counts, opened.Add(3*day))
 	require.Equal(t, pause, act)

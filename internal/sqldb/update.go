@@ -194,18 +194,14 @@ func (s updateStore) Unended(ctx context.Context, fn func(update.Assignment) err
 
 func (s updateStore) eachID(ctx context.Context, query string, fn func(string)) error {
 	rows, err := s.db.query(ctx, query)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return err
-		}
+	ids, err := collect(rows, err, func(r *sql.Rows) (id string, err error) {
+		err = r.Scan(&id)
+		return id, err
+	})
+	for _, id := range ids {
 		fn(id)
 	}
-	return rows.Err()
+	return err
 }
 
 func (s updateStore) UnitsKnown(ctx context.Context, fn func(string)) error {
