@@ -101,6 +101,7 @@ func newServer(d Deps, mux *http.ServeMux) *server {
 	s.api.UseMiddleware(s.authorize)
 	s.session()
 	s.tokens()
+	s.backups()
 	s.declared()
 	s.units()
 	s.claims()

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"time"
 
@@ -44,6 +45,9 @@ type Deps struct {
 
 	// LastContact is when the gateway last heard of a unit, zero if it has not since it started.
 	LastContact func(unitID string) time.Time
+
+	// Backup writes an archive of every store to w, while they are in use.
+	Backup func(ctx context.Context, w io.Writer) error
 
 	// Hooks are called after the records have changed, so that what was cached
 	// of them is read anew.

@@ -85,6 +85,7 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 	h.gateway = device.New(device.Config{
 		Units: reported{h.fleet, h.updates, e.records}, Credentials: e.records.Credentials(), Consents: e.records.Consent(),
 		Stream: e.stream, Clock: clk, Log: log, Metrics: h.metrics,
+		MaxAge: c.MaxEventAge, Waiting: h.waiting,
 	})
 	h.provision = fleet.NewProvisioning(h.fleet, e.records.Credentials(), e.records.Claims(), e.records, clk, h.ids, h.gateway)
 	h.consents.OnChange(h.consentChanged)
@@ -164,6 +165,12 @@ func (h *house) consentChanged(ctx context.Context, changes []consent.Change) er
 		errs = append(errs, h.gateway.ConsentChanged(ctx, c.UnitID))
 	}
 	return errors.Join(errs...)
+}
+
+// waiting reports whether a unit would be shown an update if it asked now.
+func (h *house) waiting(ctx context.Context, unitID string) bool {
+	w, err := h.updates.Work(ctx, unitID)
+	return err == nil && w.Action != nil
 }
 
 // frozen lists the detector versions that campaigns go on verifying with.

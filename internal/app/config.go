@@ -40,6 +40,7 @@ type Config struct {
 
 	StreamAge     time.Duration `name:"stream-age" default:"24h" help:"how long the stream keeps what history and detectors have taken"`
 	StreamBytes   int64         `name:"stream-bytes" default:"8589934592" help:"largest size of the stream; when it is full, senders wait"`
+	MaxEventAge   time.Duration `name:"max-event-age" default:"4320h" help:"samples whose own time is further back are refused as invalid; raise it to replay old recordings"`
 	HistoryMemory string        `name:"history-memory" default:"1GiB" help:"memory that queries over history may use"`
 	HistoryThread int           `name:"history-threads" default:"2" help:"threads of queries over history"`
 

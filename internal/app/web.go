@@ -152,7 +152,10 @@ func (h *house) upkeep(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-minute.C:
-			_, err = h.stream.Trim(ctx, min(h.writer.Applied(), h.watcher.Position()))
+			if backing.TryLock() { // a backup needs what stands after the positions it has copied
+				_, err = h.stream.Trim(ctx, min(h.writer.Applied(), h.watcher.Position()))
+				backing.Unlock()
+			}
 		case <-renew.C:
 			err = h.welcome(ctx)
 		case <-hour.C:
@@ -172,16 +175,19 @@ func (h *house) expire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	longest := 7 * 24 * time.Hour
 	for _, p := range products {
 		before := make(map[string]time.Time, len(p.Signals))
 		for _, s := range p.Signals {
+			longest = max(longest, time.Duration(s.Retention))
 			before[s.Name] = h.clock.Now().Add(-time.Duration(s.Retention))
 		}
 		if err := h.history.Expire(ctx, p.Name, before); err != nil {
 			return fmt.Errorf("retention of %s: %w", p.Name, err)
 		}
 	}
-	return nil
+	// Marks belong to the samples around them.
+	return h.history.ExpireMarks(ctx, h.clock.Now().Add(-longest))
 }
 
 // gauges are figures read when somebody asks.
