@@ -87,11 +87,15 @@ func New(cfg Config) *Handler {
 	return h
 }
 
+// requestBase is how the client reached us. A trusted proxy's word on the
+// scheme, which stands in the URL, counts more than the connection to it.
 func requestBase(r *http.Request) string {
-	if r.TLS != nil {
+	switch {
+	case r.URL.Scheme == "https", r.URL.Scheme == "" && r.TLS != nil:
 		return "https://" + r.Host
+	default:
+		return "http://" + r.Host
 	}
-	return "http://" + r.Host
 }
 
 // ServeHTTP serves a client.
