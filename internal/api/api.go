@@ -59,11 +59,13 @@ type server struct {
 
 type none struct{}
 
-type idParam struct {
+// IDParam names one thing in the path. Exported, because huma fills only exported fields.
+type IDParam struct {
 	ID string `path:"id" maxLength:"200"`
 }
 
-type nameParam struct {
+// NameParam names one thing in the path.
+type NameParam struct {
 	Name string `path:"name" maxLength:"200"`
 }
 

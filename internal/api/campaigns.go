@@ -17,17 +17,17 @@ type campaignList struct {
 }
 
 type dryRunIn struct {
-	nameParam
+	NameParam
 	Limit int `query:"limit" default:"1000" minimum:"0" maximum:"100000" doc:"Most units listed of each kind."`
 }
 
 type controlIn struct {
-	nameParam
+	NameParam
 	Body *Why `required:"false"`
 }
 
 type taskList struct {
-	nameParam
+	NameParam
 	PageParams
 	State string `query:"state" enum:"planned,blocked,offered,scheduled,snoozed,accepted,installing,claimed,verifying,verified,relapsed,not judgeable,declined,failed,expired,canceled,unreachable"`
 	Wave  int    `query:"wave" default:"-1" minimum:"-1" doc:"Index of a wave; -1: all."`
@@ -112,7 +112,7 @@ func at(times []time.Time, i int) time.Time {
 	return time.Time{}
 }
 
-func (s *server) getCampaign(ctx context.Context, in *nameParam) (CampaignDetail, error) {
+func (s *server) getCampaign(ctx context.Context, in *NameParam) (CampaignDetail, error) {
 	run, err := s.d.Runs.Campaign(ctx, in.Name)
 	if err != nil {
 		return CampaignDetail{}, err
@@ -206,7 +206,7 @@ func (s *server) listTasks(ctx context.Context, in *taskList) (Page[Task], error
 	return page(out, in.Limit, func(t Task) string { return t.ID }), nil
 }
 
-func (s *server) report(ctx context.Context, in *nameParam) (Report, error) {
+func (s *server) report(ctx context.Context, in *NameParam) (Report, error) {
 	r, err := s.d.Outcomes.Report(ctx, in.Name)
 	if err != nil {
 		return Report{}, err

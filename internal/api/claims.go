@@ -21,12 +21,12 @@ type NewClaimToken struct {
 }
 
 type claimTokenIn struct {
-	nameParam
+	NameParam
 	Body *NewClaimToken `required:"false"`
 }
 
 type claimTokenList struct {
-	nameParam
+	NameParam
 	PageParams
 }
 
@@ -42,7 +42,7 @@ type Why struct {
 }
 
 type rejectIn struct {
-	idParam
+	IDParam
 	Body *Why `required:"false"`
 }
 
@@ -74,14 +74,14 @@ func (s *server) claims() {
 			return pageAfter(all, in.PageParams, func(t fleet.ClaimToken) string { return t.ID }), err
 		})
 	do(s, route{method: http.MethodDelete, path: "/v1/claim-tokens/{id}", id: "revokeClaimToken", summary: "Revoke a claim token", doc: "Claims made with it stay.", tag: "claims", access: admin},
-		func(ctx context.Context, in *idParam) error { return s.d.Provisioning.RevokeClaimToken(ctx, in.ID) })
+		func(ctx context.Context, in *IDParam) error { return s.d.Provisioning.RevokeClaimToken(ctx, in.ID) })
 	add(s, route{method: http.MethodGet, path: "/v1/claims", id: "listClaims", summary: "List claims", tag: "claims", access: read},
 		func(ctx context.Context, in *claimList) (Page[fleet.Claim], error) {
 			list, err := s.d.Provisioning.Claims(ctx, fleet.ClaimFilter{Product: in.Product, State: fleet.ClaimState(in.State), After: in.After, Limit: in.Limit + 1})
 			return page(list, in.Limit, func(c fleet.Claim) string { return c.ID }), err
 		})
 	add(s, route{method: http.MethodPost, path: "/v1/claims/{id}/approve", id: "approveClaim", summary: "Approve a claim", doc: "The unit can then use the secret it made.", tag: "claims", access: admin},
-		func(ctx context.Context, in *idParam) (fleet.Claim, error) {
+		func(ctx context.Context, in *IDParam) (fleet.Claim, error) {
 			return s.d.Provisioning.ApproveClaim(ctx, in.ID, who(ctx).Email)
 		})
 	add(s, route{method: http.MethodPost, path: "/v1/claims/{id}/reject", id: "rejectClaim", summary: "Reject a claim", tag: "claims", access: admin},

@@ -20,7 +20,7 @@ type cohortList struct {
 }
 
 type memberList struct {
-	idParam
+	IDParam
 	PageParams
 	List string `query:"list" enum:"in,out,not judgeable"`
 }
@@ -47,11 +47,11 @@ func (s *server) cohorts() {
 			return pageAfter(named, in.PageParams, func(c cohort.Snapshot) string { return c.ID }), nil
 		})
 	add(s, route{method: http.MethodGet, path: "/v1/cohorts/{id}", id: "getCohort", summary: "A cohort", tag: "cohorts", access: read},
-		func(ctx context.Context, in *idParam) (cohort.Snapshot, error) {
+		func(ctx context.Context, in *IDParam) (cohort.Snapshot, error) {
 			return s.d.Cohorts.Snapshot(ctx, in.ID)
 		})
 	do(s, route{method: http.MethodDelete, path: "/v1/cohorts/{id}", id: "deleteCohort", summary: "Delete a cohort", doc: "409 while a campaign has frozen it.", tag: "cohorts", access: write},
-		func(ctx context.Context, in *idParam) error {
+		func(ctx context.Context, in *IDParam) error {
 			return s.d.Tx.InTx(ctx, func(ctx context.Context) error {
 				runs, err := s.d.Runs.Campaigns(ctx, "")
 				if err != nil {

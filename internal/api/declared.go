@@ -15,17 +15,17 @@ import (
 	"fettle.dev/fettle/internal/update"
 )
 
-type declaredKind struct {
+type DeclaredKind struct {
 	Kind string `path:"kind" enum:"product,unit,detector,release,campaign"`
 }
 
-type declaredName struct {
-	declaredKind
+type DeclaredName struct {
+	DeclaredKind
 	Name string `path:"name" maxLength:"200"`
 }
 
 type declaredList struct {
-	declaredKind
+	DeclaredKind
 	PageParams
 }
 
@@ -122,7 +122,7 @@ func (s *server) ownerOf(ctx context.Context, u fleet.Unit) (*fleet.Owner, error
 	return &o, nil
 }
 
-func (s *server) getDeclared(ctx context.Context, in *declaredName) (Document, error) {
+func (s *server) getDeclared(ctx context.Context, in *DeclaredName) (Document, error) {
 	kind, err := declare.ParseKind(in.Kind)
 	if err != nil {
 		return Document{}, err
@@ -157,7 +157,7 @@ func (s *server) getDeclared(ctx context.Context, in *declaredName) (Document, e
 	return document(kind, in.Name, spec)
 }
 
-func (s *server) deleteDeclared(ctx context.Context, in *declaredName) error {
+func (s *server) deleteDeclared(ctx context.Context, in *DeclaredName) error {
 	kind, err := declare.ParseKind(in.Kind)
 	if err != nil {
 		return err

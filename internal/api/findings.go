@@ -24,21 +24,21 @@ type findingList struct {
 }
 
 type shelveIn struct {
-	idParam
+	IDParam
 	Body struct {
 		Until time.Time `json:"until,omitzero" doc:"Absent: back in sight."`
 	}
 }
 
 type assessIn struct {
-	idParam
+	IDParam
 	Body struct {
 		Assessment condition.Assessment `json:"assessment"`
 	}
 }
 
 type commentIn struct {
-	idParam
+	IDParam
 	Body struct {
 		Text string `json:"text" minLength:"1" maxLength:"10000"`
 	}
@@ -49,7 +49,7 @@ func (s *server) findings() {
 	add(s, route{method: http.MethodGet, path: "/v1/findings/{id}", id: "getFinding", summary: "A finding", tag: "findings", access: read}, s.getFinding)
 	change := func(verb, id, summary string, fn func(ctx context.Context, id string) (condition.Finding, error)) {
 		add(s, route{method: http.MethodPost, path: "/v1/findings/{id}/" + verb, id: id, summary: summary, tag: "findings", access: write},
-			func(ctx context.Context, in *idParam) (Finding, error) {
+			func(ctx context.Context, in *IDParam) (Finding, error) {
 				f, err := fn(ctx, in.ID)
 				if err != nil {
 					return Finding{}, err
@@ -86,7 +86,7 @@ func (s *server) findings() {
 	add(s, route{
 		method: http.MethodGet, path: "/v1/findings/{id}/who-else", id: "whoElse", summary: "Who else?",
 		doc: "A cohort definition to start from, and what the affected units share; edit it and post it to /v1/cohorts.", tag: "cohorts", access: read,
-	}, func(ctx context.Context, in *idParam) (cohort.Suggestion, error) {
+	}, func(ctx context.Context, in *IDParam) (cohort.Suggestion, error) {
 		sg, err := s.d.Cohorts.SuggestFrom(ctx, in.ID)
 		if sg.Shared == nil {
 			sg.Shared = []cohort.Shared{}
@@ -176,7 +176,7 @@ func (s *server) listFindings(ctx context.Context, in *findingList) (Page[Findin
 	return page(views, in.Limit, func(f Finding) string { return f.ID }), err
 }
 
-func (s *server) getFinding(ctx context.Context, in *idParam) (FindingDetail, error) {
+func (s *server) getFinding(ctx context.Context, in *IDParam) (FindingDetail, error) {
 	f, comments, err := s.d.Condition.Finding(ctx, in.ID)
 	if err != nil {
 		return FindingDetail{}, err

@@ -100,7 +100,7 @@ type NewRoute struct {
 }
 
 type routeIn struct {
-	nameParam
+	NameParam
 	Body NewRoute
 }
 
@@ -119,7 +119,7 @@ func (s *server) routes() {
 			return r, s.d.Notify.PutRoute(ctx, r)
 		})
 	do(s, route{method: http.MethodDelete, path: "/v1/notify/routes/{name}", id: "deleteRoute", summary: "Delete a route", tag: "notify", access: admin},
-		func(ctx context.Context, in *nameParam) error { return s.d.Notify.DeleteRoute(ctx, in.Name) })
+		func(ctx context.Context, in *NameParam) error { return s.d.Notify.DeleteRoute(ctx, in.Name) })
 }
 
 func (s *server) checkRoute(ctx context.Context, r *notify.Route) error {

@@ -16,14 +16,14 @@ type myUpdateList struct {
 }
 
 type chooseIn struct {
-	idParam
+	IDParam
 	Body UpdateChoice
 }
 
 func (s *server) ownerUpdates() {
 	add(s, route{method: http.MethodGet, path: "/owner/v1/updates", id: "listMyUpdates", summary: "Updates of the owner's units, newest first", tag: "owner", access: owner}, s.myUpdates)
 	add(s, route{method: http.MethodGet, path: "/owner/v1/updates/{id}", id: "getMyUpdate", summary: "An update", tag: "owner", access: owner},
-		func(ctx context.Context, in *idParam) (MyUpdate, error) {
+		func(ctx context.Context, in *IDParam) (MyUpdate, error) {
 			t, err := s.d.Runs.Task(ctx, in.ID)
 			if err == nil && (t.OwnerID != who(ctx).ID || !shown(&t)) {
 				err = fault.New(fault.NotFound, "no update %q", in.ID)

@@ -114,7 +114,7 @@ func notice(p *fleet.Product) string {
 }
 
 type consentIn struct {
-	idParam
+	IDParam
 	Purpose string `path:"purpose" maxLength:"100"`
 	Body    ConsentChoice
 }
@@ -139,7 +139,7 @@ func (s *server) ownerUnits() {
 		})
 }
 
-func (s *server) myUnit(ctx context.Context, in *idParam) (MyUnit, error) {
+func (s *server) myUnit(ctx context.Context, in *IDParam) (MyUnit, error) {
 	u, p, err := s.mine(ctx, in.ID)
 	if err != nil {
 		return MyUnit{}, err

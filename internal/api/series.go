@@ -11,7 +11,7 @@ import (
 )
 
 type seriesIn struct {
-	idParam
+	IDParam
 	Signal  string    `query:"signal" required:"true" doc:"Name of a signal of type number or boolean."`
 	From    time.Time `query:"from" required:"true" doc:"Event time, included."`
 	To      time.Time `query:"to" required:"true" doc:"Event time, not included."`

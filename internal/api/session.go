@@ -104,5 +104,5 @@ func (s *server) tokens() {
 		return IssuedToken{APIToken: t, Token: secret}, err
 	})
 	do(s, route{method: http.MethodDelete, path: "/v1/tokens/{id}", id: "revokeToken", summary: "Revoke an API token", tag: "tokens", access: admin},
-		func(ctx context.Context, in *idParam) error { return s.d.Access.RevokeAPIToken(ctx, in.ID) })
+		func(ctx context.Context, in *IDParam) error { return s.d.Access.RevokeAPIToken(ctx, in.ID) })
 }

@@ -44,7 +44,7 @@ func (s *server) units() {
 	add(s, route{
 		method: http.MethodPost, path: "/v1/units/{id}/token", id: "issueUnitToken", summary: "Issue a unit's token",
 		doc: "Replaces the token it has, and disconnects what uses that.", tag: "units", access: admin,
-	}, func(ctx context.Context, in *idParam) (UnitToken, error) {
+	}, func(ctx context.Context, in *IDParam) (UnitToken, error) {
 		token, err := s.d.Provisioning.IssueToken(ctx, in.ID)
 		return UnitToken{UnitID: in.ID, Token: token}, err
 	})
@@ -69,7 +69,7 @@ func (s *server) units() {
 	} {
 		add(s, route{
 			method: http.MethodPost, path: "/v1/units/{id}/" + verb.verb, id: verb.verb + "Unit", summary: verb.summary, tag: "units", access: admin,
-		}, func(ctx context.Context, in *idParam) (Unit, error) {
+		}, func(ctx context.Context, in *IDParam) (Unit, error) {
 			if err := verb.do(ctx, in.ID); err != nil {
 				return Unit{}, err
 			}
@@ -147,7 +147,7 @@ func (s *server) listUnits(ctx context.Context, in *unitList) (Page[Unit], error
 	}
 }
 
-func (s *server) getUnit(ctx context.Context, in *idParam) (UnitDetail, error) {
+func (s *server) getUnit(ctx context.Context, in *IDParam) (UnitDetail, error) {
 	u, err := s.d.Fleet.Unit(ctx, in.ID)
 	if err != nil {
 		return UnitDetail{}, err
@@ -246,7 +246,7 @@ func (s *server) lastContact(ctx context.Context, u fleet.Unit) (time.Time, erro
 	return last, nil
 }
 
-func (s *server) latest(ctx context.Context, in *idParam) (List[LatestValue], error) {
+func (s *server) latest(ctx context.Context, in *IDParam) (List[LatestValue], error) {
 	out := List[LatestValue]{Items: []LatestValue{}}
 	u, err := s.d.Fleet.Unit(ctx, in.ID)
 	if err != nil {
@@ -286,7 +286,7 @@ func account(id string, a telemetry.Account) Account {
 	}
 }
 
-func (s *server) unitAccounting(ctx context.Context, in *idParam) (Account, error) {
+func (s *server) unitAccounting(ctx context.Context, in *IDParam) (Account, error) {
 	u, err := s.d.Fleet.Unit(ctx, in.ID)
 	if err != nil {
 		return Account{}, err
