@@ -60,11 +60,14 @@ type server struct {
 type none struct{}
 
 // IDParam names one thing in the path. Exported, because huma fills only exported fields.
+// IDParam is the id in a path. It is exported because huma leaves out embedded
+// structs that are not.
 type IDParam struct {
 	ID string `path:"id" maxLength:"200"`
 }
 
 // NameParam names one thing in the path.
+// NameParam is the name in a path.
 type NameParam struct {
 	Name string `path:"name" maxLength:"200"`
 }

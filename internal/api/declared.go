@@ -15,10 +15,12 @@ import (
 	"fettle.dev/fettle/internal/update"
 )
 
+// DeclaredKind is the kind in a path.
 type DeclaredKind struct {
 	Kind string `path:"kind" enum:"product,unit,detector,release,campaign"`
 }
 
+// DeclaredName is the kind and name in a path.
 type DeclaredName struct {
 	DeclaredKind
 	Name string `path:"name" maxLength:"200"`
