@@ -1,0 +1,192 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"fettle.dev/fettle/internal/api"
+	"fettle.dev/fettle/internal/outcome"
+)
+
+func newCampaignCmd(c *cli) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "campaign", Short: "Bring a remedy to a cohort",
+		Long: `Bring a remedy to a cohort, wave by wave. Campaigns are declared in files of kind
+Campaign; these commands run them.`,
+	}
+	names := c.completeNames("campaign")
+	var limit int
+	dry := &cobra.Command{
+		Use: "dry-run CAMPAIGN", Short: "Say who will be offered the remedy, who not, and why", Example: "  fettle campaign dry-run adapter-overheat",
+		Args: cobra.ExactArgs(1), ValidArgsFunction: names,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var d api.DryRun
+			path := "/v1/campaigns" + segment(args[0]) + "/dry-run?limit=" + strconv.Itoa(limit)
+			if err := c.call(cmd.Context(), http.MethodPost, path, struct{}{}, &d); err != nil {
+				return err
+			}
+			return c.print(cmd, d, func(w io.Writer) {
+				fmt.Fprintf(w, "%d units would be offered the remedy, %d not (%s).\n", d.OfferedCount, d.NotCount, counts(d.NotByCode))
+				for _, v := range d.Waves {
+					row(w, "wave "+v.Name, fmt.Sprintf("%d units", v.Units))
+				}
+				for _, o := range d.Offered {
+					row(w, o.UnitID, "offered", "wave "+d.Waves[o.Wave].Name)
+				}
+				for _, n := range d.Not {
+					row(w, n.UnitID, "not", n.Why)
+				}
+			})
+		},
+	}
+	dry.Flags().IntVar(&limit, "limit", 1000, "most units listed of each kind")
+	cmd.AddCommand(dry)
+	for _, v := range []struct {
+		verb, done, short string
+		ask               bool
+	}{
+		{"start", "started", "Start a campaign: freeze its cohort and detector, open the first wave", true},
+		{"pause", "paused", "Pause a campaign: nothing more is offered", false},
+		{"resume", "resumed", "Resume a paused campaign", false},
+		{"cancel", "canceled", "Cancel a campaign: what no unit has begun is withdrawn", true},
+	} {
+		var why string
+		var yes bool
+		sub := &cobra.Command{
+			Use: v.verb + " CAMPAIGN", Short: v.short, Example: "  fettle campaign " + v.verb + " adapter-overheat",
+			Args: cobra.ExactArgs(1), ValidArgsFunction: names,
+			RunE: func(cmd *cobra.Command, args []string) error {
+				if v.ask {
+					if err := confirm(cmd, yes, fmt.Sprintf("Really %s campaign %s?", v.verb, args[0])); err != nil {
+						return err
+					}
+				}
+				var out api.Campaign
+				if err := c.call(cmd.Context(), http.MethodPost, "/v1/campaigns"+segment(args[0])+"/"+v.verb, api.Why{Why: why}, &out); err != nil {
+					return err
+				}
+				return c.print(cmd, out, func(w io.Writer) { fmt.Fprintf(w, "campaign %s %s: %s\n", out.Name, v.done, out.Why) })
+			},
+		}
+		if v.verb != "start" {
+			sub.Flags().StringVar(&why, "why", "", "the reason, kept with the campaign")
+		}
+		if v.ask {
+			sub.Flags().BoolVar(&yes, "yes", false, "do not ask")
+		}
+		cmd.AddCommand(sub)
+	}
+	var state, unit string
+	wave := -1
+	tasks := &cobra.Command{
+		Use: "tasks CAMPAIGN", Short: "List each unit's remedy and its state", Example: "  fettle campaign tasks adapter-overheat --state relapsed",
+		Args: cobra.ExactArgs(1), ValidArgsFunction: names,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			q := url.Values{"wave": {strconv.Itoa(wave)}}
+			if state != "" {
+				q.Set("state", state)
+			}
+			if unit != "" {
+				q.Set("unit", unit)
+			}
+			list, err := all[api.Task](cmd.Context(), c, "/v1/campaigns"+segment(args[0])+"/tasks", q)
+			if err != nil {
+				return err
+			}
+			return c.print(cmd, list, func(w io.Writer) {
+				row(w, "UNIT", "WAVE", "STATE", "OFFERED", "STARTED", "INSTALLED", "ENDED", "WHY")
+				for _, t := range list {
+					row(w, t.UnitID, t.WaveName, t.State, t.OfferedAt, t.StartedAt, t.InstalledAt, t.EndedAt, t.Why)
+				}
+			})
+		},
+	}
+	tasks.Flags().StringVar(&state, "state", "", "only those in a state, as verified")
+	tasks.Flags().StringVar(&unit, "unit", "", "only a unit's")
+	tasks.Flags().IntVar(&wave, "wave", -1, "only a wave's, by its index")
+	cmd.AddCommand(tasks, &cobra.Command{
+		Use: "status CAMPAIGN", Short: "Show waves, gates and effect", Args: cobra.ExactArgs(1), ValidArgsFunction: names,
+		RunE: func(cmd *cobra.Command, args []string) error { return c.campaignStatus(cmd, args[0]) },
+	}, &cobra.Command{
+		Use: "list", Short: "List campaigns", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.listCampaigns(cmd, nil) },
+	}, &cobra.Command{
+		Use: "report CAMPAIGN", Short: "Print the report", Example: "  fettle campaign report adapter-overheat -o json", Args: cobra.ExactArgs(1), ValidArgsFunction: names,
+		RunE: func(cmd *cobra.Command, args []string) error { return c.campaignReport(cmd, args[0]) },
+	})
+	return cmd
+}
+
+func (c *cli) listCampaigns(cmd *cobra.Command, q url.Values) error {
+	list, err := all[api.Campaign](cmd.Context(), c, "/v1/campaigns", q)
+	if err != nil {
+		return err
+	}
+	return c.print(cmd, list, func(w io.Writer) {
+		row(w, "NAME", "PRODUCT", "KIND", "STATE", "WAVE", "TASKS", "WHY")
+		for _, v := range list {
+			row(w, v.Name, v.Spec.Product, v.Spec.Kind, v.State, fmt.Sprintf("%d of %d", v.WaveOpen+1, len(v.Spec.Waves)), counts(v.Counts), v.Why)
+		}
+	})
+}
+
+func (c *cli) campaignStatus(cmd *cobra.Command, name string) error {
+	var v api.CampaignDetail
+	if err := c.call(cmd.Context(), http.MethodGet, "/v1/campaigns"+segment(name), nil, &v); err != nil {
+		return err
+	}
+	return c.print(cmd, v, func(w io.Writer) {
+		row(w, "Campaign:", v.Name)
+		row(w, "Product, kind:", fmt.Sprintf("%s, %s", v.Spec.Product, v.Spec.Kind))
+		row(w, "State:", v.State)
+		row(w, "Why:", v.Why)
+		row(w, "Release, cohort:", fmt.Sprintf("%s, %s", v.Spec.Release, v.Spec.Cohort))
+		if v.SnapshotID != "" {
+			row(w, "Frozen:", fmt.Sprintf("cohort %s, detector %s@%d", v.SnapshotID, v.Detector.Name, v.Detector.Version))
+		}
+		row(w, "Started, ended:", when(v.StartedAt)+", "+when(v.EndedAt))
+		for _, wv := range v.Waves {
+			row(w, fmt.Sprintf("Wave %s:", wv.Name), fmt.Sprintf("%d units: %s", wv.Units, counts(wv.Counts)))
+			row(w, "  gate:", wv.Gate+": "+wv.GateWhy)
+		}
+		if v.Effect != nil {
+			row(w, "Effect:", effectWords(v.Effect))
+		}
+	})
+}
+
+func effectWords(e *outcome.Effect) string {
+	return fmt.Sprintf("%s: %s", e.Verdict, e.Why)
+}
+
+func (c *cli) campaignReport(cmd *cobra.Command, name string) error {
+	var r api.Report
+	if err := c.call(cmd.Context(), http.MethodGet, "/v1/campaigns"+segment(name)+"/report", nil, &r); err != nil {
+		return err
+	}
+	return c.print(cmd, r, func(w io.Writer) {
+		row(w, "Campaign:", r.Campaign+" ("+r.Title+")")
+		row(w, "As of:", r.At)
+		for _, v := range []struct {
+			label string
+			n     int
+		}{
+			{"Involved", r.Involved}, {"Offered", r.Offered}, {"Started", r.Started}, {"Claimed", r.Claimed}, {"Installed", r.Installed},
+			{"Verified", r.Verified}, {"Relapsed", r.Relapsed}, {"Not yet exposed", r.NotExposed}, {"Not judgeable", r.NotJudgeable},
+			{"Declined", r.Declined}, {"Failed", r.Failed}, {"Unreachable", r.Unreachable},
+		} {
+			row(w, v.label+":", v.n)
+		}
+		row(w, "Effect:", effectWords(&r.Effect))
+		row(w, "Onset to finding, median:", fmt.Sprintf("%.1f h", r.OnsetToFindingP50/3600))
+		row(w, "Finding to verified, median:", fmt.Sprintf("%.1f h", r.FindingToVerifiedP50/3600))
+		for _, v := range r.ByWave {
+			row(w, "Wave "+v.Name+":", fmt.Sprintf("%d units, %d installed, %d verified, %d relapsed, %d failed; gate %s", v.Units, v.Installed, v.Verified, v.Relapsed, v.Failed, v.Gate))
+		}
+	})
+}

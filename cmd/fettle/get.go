@@ -1,0 +1,288 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"fettle.dev/fettle/internal/api"
+	"fettle.dev/fettle/internal/api/declare"
+	"fettle.dev/fettle/internal/fleet"
+)
+
+// filters are what lists may be narrowed by.
+type filters struct{ product, state, condition, batch, hardware, region, version, search string }
+
+func (f *filters) flags(cmd *cobra.Command) {
+	for _, v := range []struct {
+		p          *string
+		name, help string
+	}{
+		{&f.product, "product", "only those of a product"}, {&f.state, "state", "only those in a state"},
+		{&f.condition, "condition", "units: normal, degraded, failed, silent or unknown"},
+		{&f.batch, "batch", "units of a batch"}, {&f.hardware, "hardware", "units of a hardware revision"},
+		{&f.region, "region", "units of a region"}, {&f.version, "version", "units with a software version"},
+		{&f.search, "search", "units: part of an id or serial"},
+	} {
+		cmd.Flags().StringVar(v.p, v.name, "", v.help)
+	}
+}
+
+func (f *filters) query() url.Values {
+	q := url.Values{}
+	for k, v := range map[string]string{
+		"product": f.product, "state": f.state, "condition": f.condition, "batch": f.batch,
+		"hardware": f.hardware, "region": f.region, "version": f.version, "q": f.search,
+	} {
+		if v != "" {
+			q.Set(k, v)
+		}
+	}
+	return q
+}
+
+func newGetCmd(c *cli) *cobra.Command {
+	var f filters
+	cmd := &cobra.Command{
+		Use:   "get KIND [NAME]",
+		Short: "List things, or print one as it is declared",
+		Long: `List things of a kind, or print one. Kinds: product, unit, detector, release,
+campaign (also plural, or p, u, d, r, c), finding, cohort, claim. With -o yaml, what
+was declared is printed as a file that "fettle apply" takes.`,
+		Example: `  fettle get products
+  fettle get units --product wall-charger --condition degraded
+  fettle get detector plug-overheat -o yaml > plug-overheat.yaml`,
+		Args:              cobra.RangeArgs(1, 2),
+		ValidArgsFunction: c.completeKinds,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch strip(args[0]) {
+			case "finding":
+				if len(args) == 2 {
+					return c.showFinding(cmd, args[1])
+				}
+				return c.listFindings(cmd, f.query())
+			case "cohort":
+				if len(args) == 2 {
+					return c.showCohort(cmd, args[1])
+				}
+				return c.listCohorts(cmd, f.product)
+			case "claim":
+				return c.listClaims(cmd, f.query())
+			}
+			kind, err := declare.ParseKind(args[0])
+			if err != nil {
+				return &exitError{exitUsage, err}
+			}
+			if len(args) == 2 {
+				return c.getOne(cmd, kind, args[1])
+			}
+			return c.getAll(cmd, kind, &f)
+		},
+	}
+	f.flags(cmd)
+	return cmd
+}
+
+func declaredPath(kind declare.Kind, name string) string {
+	path := "/v1/declared" + segment(kind.Short()[0])
+	if name != "" {
+		path += segment(name)
+	}
+	return path
+}
+
+func (c *cli) getOne(cmd *cobra.Command, kind declare.Kind, name string) error {
+	var d api.Document
+	if err := c.call(cmd.Context(), http.MethodGet, declaredPath(kind, name), nil, &d); err != nil {
+		return err
+	}
+	if c.output == "json" {
+		return c.print(cmd, d, nil)
+	}
+	return writeYAML(cmd.OutOrStdout(), d) // what is declared is a file; a table would hide most of it
+}
+
+func (c *cli) getAll(cmd *cobra.Command, kind declare.Kind, f *filters) error {
+	ctx := cmd.Context()
+	switch {
+	case kind == declare.Unit && c.output != "yaml":
+		units, err := all[api.Unit](ctx, c, "/v1/units", f.query())
+		if err != nil {
+			return err
+		}
+		return c.print(cmd, units, func(w io.Writer) {
+			row(w, "ID", "PRODUCT", "STATE", "CONDITION", "VERSION", "HARDWARE", "BATCH", "REGION")
+			for _, u := range units {
+				row(w, u.ID, u.Product, u.State, u.Condition, u.Versions[fleet.MainComponent], u.Hardware, u.Batch, u.Region)
+			}
+		})
+	case kind == declare.Campaign && c.output != "yaml":
+		return c.listCampaigns(cmd, f.query())
+	}
+	docs, err := all[api.Document](ctx, c, declaredPath(kind, ""), nil)
+	if err != nil {
+		return err
+	}
+	if c.output == "yaml" {
+		for i, d := range docs {
+			if i > 0 {
+				fmt.Fprintln(cmd.OutOrStdout(), "---")
+			}
+			if err := writeYAML(cmd.OutOrStdout(), d); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return c.print(cmd, docs, func(w io.Writer) { declaredTable(w, kind, docs, f.product) })
+}
+
+// columns of a kind: heading and field of the specification.
+var columns = map[declare.Kind][][2]string{
+	declare.Product:  {{"TITLE", "title"}},
+	declare.Detector: {{"PRODUCT", "product"}, {"TYPE", "type"}, {"SEVERITY", "severity"}, {"TITLE", "title"}},
+	declare.Release:  {{"PRODUCT", "product"}, {"VERSION", "version"}, {"KIND", "kind"}, {"MINUTES", "minutes"}},
+}
+
+func declaredTable(w io.Writer, kind declare.Kind, docs []api.Document, product string) {
+	heads := []any{"NAME"}
+	for _, col := range columns[kind] {
+		heads = append(heads, col[0])
+	}
+	row(w, heads...)
+	for _, d := range docs {
+		spec := fields(d)
+		if product != "" && kind != declare.Product && spec["product"] != product {
+			continue
+		}
+		cells := []any{d.Metadata.Name}
+		for _, col := range columns[kind] {
+			cell := spec[col[1]]
+			if cell == nil {
+				cell = ""
+			}
+			cells = append(cells, cell)
+		}
+		row(w, cells...)
+	}
+}
+
+func newDeleteCmd(c *cli) *cobra.Command {
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "delete KIND NAME",
+		Short: "Delete a declared thing, a unit with its history, or a cohort",
+		Long: `Delete a declared thing. What something still uses is refused, saying by what.
+A unit is disconnected, and its history is erased.`,
+		Example: `  fettle delete detector plug-overheat
+  fettle delete unit WC-000123 --yes`,
+		Args:              cobra.ExactArgs(2),
+		ValidArgsFunction: c.completeKinds,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			word, path := strip(args[0]), ""
+			switch word {
+			case "cohort":
+				path = "/v1/cohorts" + segment(args[1])
+			default:
+				kind, err := declare.ParseKind(args[0])
+				if err != nil {
+					return &exitError{exitUsage, err}
+				}
+				path = declaredPath(kind, args[1])
+			}
+			question := fmt.Sprintf("Delete %s %s?", word, args[1])
+			if word == "unit" {
+				question = fmt.Sprintf("Delete unit %s and erase its history?", args[1])
+			}
+			if err := confirm(cmd, yes, question); err != nil {
+				return err
+			}
+			if err := c.call(cmd.Context(), http.MethodDelete, path, nil, nil); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s %s deleted\n", word, args[1])
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return cmd
+}
+
+func newDescribeCmd(c *cli) *cobra.Command {
+	return &cobra.Command{
+		Use:   "describe KIND NAME",
+		Short: "Tell all about one thing",
+		Example: `  fettle describe unit WC-000123
+  fettle describe campaign adapter-overheat`,
+		Args:              cobra.ExactArgs(2),
+		ValidArgsFunction: c.completeKinds,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch strip(args[0]) {
+			case "finding":
+				return c.showFinding(cmd, args[1])
+			case "cohort":
+				return c.showCohort(cmd, args[1])
+			case "unit":
+				return c.describeUnit(cmd, args[1])
+			case "campaign":
+				return c.campaignStatus(cmd, args[1])
+			}
+			kind, err := declare.ParseKind(args[0])
+			if err != nil {
+				return &exitError{exitUsage, err}
+			}
+			if c.output != "table" {
+				return c.getOne(cmd, kind, args[1])
+			}
+			return c.describeDeclared(cmd, kind, args[1])
+		},
+	}
+}
+
+// describeDeclared prints the declaration and what goes on under it.
+func (c *cli) describeDeclared(cmd *cobra.Command, kind declare.Kind, name string) error {
+	ctx := cmd.Context()
+	if err := c.getOne(cmd, kind, name); err != nil {
+		return err
+	}
+	switch kind {
+	case declare.Detector:
+		open, err := all[api.Finding](ctx, c, "/v1/findings", url.Values{"detector": {name}, "state": {"open"}})
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "\n%d open findings\n", len(open))
+	case declare.Product:
+		return c.describeProduct(ctx, cmd, name)
+	}
+	return nil
+}
+
+func (c *cli) describeProduct(ctx context.Context, cmd *cobra.Command, name string) error {
+	var o api.Overview
+	if err := c.call(ctx, http.MethodGet, "/v1/overview", nil, &o); err != nil {
+		return err
+	}
+	for _, p := range o.Products {
+		if p.Name != name {
+			continue
+		}
+		w := cmd.OutOrStdout()
+		fmt.Fprintf(w, "\n%d units: %s\n", p.Units, counts(p.Conditions))
+		var versions []string
+		for _, v := range p.Versions {
+			label := v.Version
+			if label == "" {
+				label = "(none reported)"
+			}
+			versions = append(versions, fmt.Sprintf("%d %s", v.Units, label))
+		}
+		fmt.Fprintf(w, "versions: %s\nopen findings: %s\n", strings.Join(versions, ", "), counts(p.Open))
+	}
+	return nil
+}

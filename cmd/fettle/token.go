@@ -1,0 +1,66 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/spf13/cobra"
+
+	"fettle.dev/fettle/internal/api"
+	"fettle.dev/fettle/internal/fleet"
+)
+
+func newTokenCmd(c *cli) *cobra.Command {
+	cmd := &cobra.Command{Use: "token", Short: "API tokens of operators' programs"}
+	var scope, expires, name string
+	create := &cobra.Command{
+		Use:   "create --scope read|write|admin",
+		Short: "Make an API token and print it, once",
+		Long: `Make an API token and print it, once. Scopes: read; write, which also changes;
+admin, which also makes tokens, approves claims and issues units' credentials.`,
+		Example: "  fettle token create --scope read --expires 30d --name dashboards",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			life, err := fleet.ParseDuration(expires)
+			if err != nil {
+				return &exitError{exitUsage, err}
+			}
+			var t api.IssuedToken
+			if err := c.call(cmd.Context(), http.MethodPost, "/v1/tokens", api.NewToken{Name: name, Scope: fleet.Scope(scope), Expires: life}, &t); err != nil {
+				return err
+			}
+			return c.print(cmd, t, func(w io.Writer) { fmt.Fprintln(w, t.Token) })
+		},
+	}
+	create.Flags().StringVar(&scope, "scope", "", "read, write or admin")
+	create.Flags().StringVar(&expires, "expires", "90d", "how long it is valid, at most 366d")
+	create.Flags().StringVar(&name, "name", "made by fettle token create", "what it is for")
+	_ = create.MarkFlagRequired("scope")
+	_ = create.RegisterFlagCompletionFunc("scope", cobra.FixedCompletions([]string{"read", "write", "admin"}, cobra.ShellCompDirectiveNoFileComp))
+	cmd.AddCommand(create, &cobra.Command{
+		Use: "list", Short: "List API tokens", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			list, err := all[fleet.APIToken](cmd.Context(), c, "/v1/tokens", nil)
+			if err != nil {
+				return err
+			}
+			return c.print(cmd, list, func(w io.Writer) {
+				row(w, "ID", "NAME", "SCOPE", "CREATED", "EXPIRES", "LAST USED")
+				for _, t := range list {
+					row(w, t.ID, t.Name, t.Scope, t.CreatedAt, t.ExpiresAt, t.LastUsedAt)
+				}
+			})
+		},
+	}, &cobra.Command{
+		Use: "revoke ID", Short: "Revoke an API token", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := c.call(cmd.Context(), http.MethodDelete, "/v1/tokens"+segment(args[0]), nil, nil); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "token %s revoked\n", args[0])
+			return nil
+		},
+	})
+	return cmd
+}
