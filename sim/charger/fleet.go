@@ -208,7 +208,7 @@ func draw(rng *rand.Rand, i int, places map[string]*time.Location, phases []floa
 		u.Leaves = time.Duration((12 + 60*rng.Float64()) * float64(time.Hour))
 	}
 	u.Mood = mood(rng.Float64())
-	u.Delay = time.Duration(min(1+5*math.Exp(0.8*rng.NormFloat64()), 30) * float64(time.Hour))
+	u.Delay = time.Duration(min(1+5*math.Exp(0.8*rng.NormFloat64()), 24) * float64(time.Hour))
 	return u
 }
 

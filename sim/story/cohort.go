@@ -181,14 +181,25 @@ func (r *run) suggestion(ctx context.Context) (f *finding, err error) {
 		return nil, err
 	}
 	var suggested struct {
-		Product string `json:"product"`
+		Definition struct {
+			Product string `json:"product"`
+		} `json:"definition"`
+		Shared []struct {
+			Attribute, Value    string
+			Affected, Of, Fleet int
+		} `json:"shared"`
 	}
 	err = client.Patiently(ctx, func() error {
 		_, err := r.op.Do(ctx, http.MethodGet, "/v1/findings/"+f.ID+"/who-else", nil, &suggested)
 		return err
 	})
-	if err == nil && suggested.Product != product {
-		err = fmt.Errorf("who else? suggests product %q", suggested.Product)
+	if err == nil && suggested.Definition.Product != product {
+		err = fmt.Errorf("who else? suggests product %q", suggested.Definition.Product)
+	}
+	for i, s := range suggested.Shared {
+		if i < 3 {
+			r.tell.say("    what they share: %s %s, of which the fleet has %d, is that of %d of the %d affected", s.Attribute, s.Value, s.Fleet, s.Affected, s.Of)
+		}
 	}
 	return f, err
 }

@@ -366,14 +366,17 @@ func (r *run) conclude(rep *Report) {
 	rep.RealSeconds = time.Since(r.tell.began).Seconds()
 	t := r.tell
 	day := func(seconds float64) string {
-		return (time.Duration(seconds) * time.Second).Round(time.Hour).String()
+		if seconds < 48*3600 {
+			return fmt.Sprintf("%.0f h", seconds/3600)
+		}
+		return fmt.Sprintf("%.1f days", seconds/86400)
 	}
 	t.say("")
 	t.say("%d of %d units are defective; by evidence the cohort found %.1f %% of those with %g h of load and consent, and %.1f %% of it is right; by batch it holds %.1f %%.",
 		rep.Defective, rep.Units, 100*rep.CohortRecall, rep.EnoughHours, 100*rep.CohortPrecision, 100*rep.AttributeCohortRecall)
 	t.say("Offered %d, installed %d, verified %d, relapsed %d, not judgeable %d, declined %d.", rep.Offered, rep.Installed, rep.Verified, rep.Relapsed, rep.NotJudgeable, rep.Declined)
 	t.say("From onset to finding %s, from finding to verified %s (medians).", day(rep.OnsetToFindingP50), day(rep.FindingToVerifiedP50))
-	t.say("Does it work? %s: %s", rep.Effect.Verdict, rep.Effect.Why)
+	t.say("Does it work? %s.", rep.Effect.Why)
 	t.say("%d samples acknowledged = %d stored + %d not consented + %d undeclared + %d duplicate + %d invalid.",
 		rep.Acknowledged, rep.Stored, rep.NotConsented, rep.Undeclared, rep.Duplicate, rep.Invalid)
 	t.say("%.1f simulated days in %.0f s; %d messages; the server used %.0f s of processor and %d MiB.",
