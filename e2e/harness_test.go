@@ -60,6 +60,25 @@ type server struct {
 	args       []string
 	cmd        *exec.Cmd
 	log        *os.File
+	logPath    string
+	scheme     string       // "": http
+	client     *http.Client // nil: the default one
+}
+
+// url is an address of the server's HTTP door.
+func (s *server) url(path string) string {
+	if s.scheme != "" {
+		return s.scheme + "://" + s.http + path
+	}
+	return "http://" + s.http + path
+}
+
+// do sends a request as this server's callers do.
+func (s *server) do(r *http.Request) (*http.Response, error) {
+	if s.client != nil {
+		return s.client.Do(r)
+	}
+	return http.DefaultClient.Do(r)
 }
 
 // serve starts a server on a fresh data directory and signs an operator in.
@@ -73,12 +92,15 @@ func serve(t *testing.T, args ...string) *server {
 
 func (s *server) start() {
 	s.t.Helper()
-	log, err := os.OpenFile(filepath.Join(s.dir, "..", "serve.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if s.logPath == "" {
+		s.logPath = filepath.Join(s.t.TempDir(), "serve.log")
+	}
+	log, err := os.OpenFile(s.logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	require.NoError(s.t, err)
 	s.log = log
 	args := append([]string{
 		"serve", "--data", s.dir, "--listen", s.http, "--mqtt", s.mqtt,
-		"--public-url", "http://" + s.http, "--poll-interval", "2s", "--log-format", "json",
+		"--public-url", s.url(""), "--poll-interval", "2s", "--log-format", "json",
 	}, s.args...)
 	s.cmd = exec.Command(binary, args...)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
@@ -95,7 +117,11 @@ func (s *server) start() {
 		}
 	})
 	require.Eventually(s.t, func() bool {
-		r, err := http.Get("http://" + s.http + "/healthz")
+		req, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.url("/healthz"), nil)
+		if err != nil {
+			return false
+		}
+		r, err := s.do(req)
 		if err != nil {
 			return false
 		}
@@ -145,12 +171,12 @@ func (s *server) signIn() {
 
 	body := map[string]any{"name": "e2e", "scope": "admin", "expires": "24h"}
 	raw, _ := json.Marshal(body)
-	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, "http://"+s.http+"/v1/tokens", bytes.NewReader(raw))
+	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, s.url("/v1/tokens"), bytes.NewReader(raw))
 	require.NoError(s.t, err)
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Origin", "http://"+s.http)
+	req.Header.Set("Origin", s.url(""))
 	req.AddCookie(cookies[0])
-	r, err = http.DefaultClient.Do(req)
+	r, err = s.do(req)
 	require.NoError(s.t, err)
 	defer r.Body.Close()
 	text, _ := io.ReadAll(r.Body)
@@ -171,7 +197,7 @@ func (s *server) request(method, path, token string, body any) *http.Response {
 		require.NoError(s.t, err)
 		in = bytes.NewReader(raw)
 	}
-	req, err := http.NewRequestWithContext(s.t.Context(), method, "http://"+s.http+path, in)
+	req, err := http.NewRequestWithContext(s.t.Context(), method, s.url(path), in)
 	require.NoError(s.t, err)
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
@@ -179,7 +205,7 @@ func (s *server) request(method, path, token string, body any) *http.Response {
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
-	r, err := http.DefaultClient.Do(req)
+	r, err := s.do(req)
 	require.NoError(s.t, err)
 	return r
 }
@@ -208,7 +234,7 @@ func (s *server) try(args ...string) (stdout, stderr string, err error) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Dir = root()
-	cmd.Env = append(os.Environ(), "FETTLE_SERVER=http://"+s.http, "FETTLE_TOKEN="+s.token, "HOME="+s.t.TempDir())
+	cmd.Env = append(os.Environ(), "FETTLE_SERVER="+s.url(""), "FETTLE_TOKEN="+s.token, "HOME="+s.t.TempDir())
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err = cmd.Run()
