@@ -18,8 +18,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"fettle.dev/fettle/internal/api"
 	"fettle.dev/fettle/internal/api/declare"
+	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/fault"
 )
 
@@ -107,7 +107,7 @@ func indent(text string) string {
 // manyUnits is the number from which units are told as a number.
 const manyUnits = 20
 
-func printChanges(w io.Writer, out *api.Applied, dryRun bool) {
+func printChanges(w io.Writer, out *wire.Applied, dryRun bool) {
 	would := ""
 	if dryRun {
 		would = " (dry run)"
@@ -136,7 +136,7 @@ func printChanges(w io.Writer, out *api.Applied, dryRun bool) {
 }
 
 // apply reads files, uploads images and applies the documents.
-func (c *cli) apply(cmd *cobra.Command, files []string, dryRun bool) (*api.Applied, error) {
+func (c *cli) apply(cmd *cobra.Command, files []string, dryRun bool) (*wire.Applied, error) {
 	docs, mistakes, err := readDocuments(cmd.InOrStdin(), files)
 	if err != nil {
 		return nil, err
@@ -154,11 +154,11 @@ func (c *cli) apply(cmd *cobra.Command, files []string, dryRun bool) (*api.Appli
 	if err := c.uploadImages(cmd.Context(), docs); err != nil {
 		return nil, err
 	}
-	in := api.Apply{DryRun: dryRun}
+	in := wire.Apply{DryRun: dryRun}
 	for _, d := range docs {
-		in.Documents = append(in.Documents, api.Document{APIVersion: d.APIVersion, Kind: d.Kind, Metadata: d.Metadata, Spec: api.Spec(d.Spec)})
+		in.Documents = append(in.Documents, wire.Document{APIVersion: d.APIVersion, Kind: d.Kind, Metadata: d.Metadata, Spec: wire.Spec(d.Spec)})
 	}
-	var out api.Applied
+	var out wire.Applied
 	err = c.call(cmd.Context(), http.MethodPost, "/v1/apply", in, &out)
 	if p, ok := errors.AsType[*problem](err); ok && p.Status == http.StatusUnprocessableEntity && len(p.Errors) > 0 {
 		return nil, refused(locate(docs, p))
@@ -292,7 +292,7 @@ func (c *cli) uploadImage(ctx context.Context, path string) (sum string, err err
 		return "", err
 	}
 	sum = hex.EncodeToString(h.Sum(nil))
-	var known api.Artifact
+	var known wire.Artifact
 	err = c.call(ctx, http.MethodGet, "/v1/artifacts/"+sum, nil, &known)
 	if p, ok := errors.AsType[*problem](err); err == nil || !ok || p.Status != http.StatusNotFound {
 		return sum, err
@@ -306,7 +306,7 @@ func (c *cli) uploadImage(ctx context.Context, path string) (sum string, err err
 		return "", err
 	}
 	defer res.Body.Close()
-	var a api.Artifact
+	var a wire.Artifact
 	if err := json.NewDecoder(res.Body).Decode(&a); err != nil {
 		return "", err
 	}

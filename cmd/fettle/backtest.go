@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"fettle.dev/fettle/internal/api"
 	"fettle.dev/fettle/internal/api/declare"
+	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/fault"
 )
 
@@ -26,7 +26,7 @@ owners do not permit the detector's purpose are withheld, and counted.`,
 		Example: "  fettle backtest -f plug-overheat.yaml --from 2014-03-01 --to 2014-04-01",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			in := api.BacktestRequest{Limit: limit}
+			in := wire.BacktestRequest{Limit: limit}
 			var err error
 			if from != "" {
 				if in.From, err = parseTime(from); err != nil {
@@ -42,8 +42,8 @@ owners do not permit the detector's purpose are withheld, and counted.`,
 			if err != nil {
 				return err
 			}
-			in.Name, in.Detector = doc.Metadata.Name, api.Spec(doc.Spec)
-			var out api.Backtest
+			in.Name, in.Detector = doc.Metadata.Name, wire.Spec(doc.Spec)
+			var out wire.Backtest
 			err = c.call(cmd.Context(), http.MethodPost, "/v1/backtest", in, &out)
 			if p, ok := errors.AsType[*problem](err); ok && len(p.Errors) > 0 {
 				return located(doc, p)

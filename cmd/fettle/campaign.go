@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"fettle.dev/fettle/internal/api"
+	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/outcome"
 )
 
@@ -25,7 +25,7 @@ Campaign; these commands run them.`,
 		Use: "dry-run CAMPAIGN", Short: "Say who will be offered the remedy, who not, and why", Example: "  fettle campaign dry-run adapter-overheat",
 		Args: cobra.ExactArgs(1), ValidArgsFunction: names,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var d api.DryRun
+			var d wire.DryRun
 			path := "/v1/campaigns" + segment(args[0]) + "/dry-run?limit=" + strconv.Itoa(limit)
 			if err := c.call(cmd.Context(), http.MethodPost, path, struct{}{}, &d); err != nil {
 				return err
@@ -66,8 +66,8 @@ Campaign; these commands run them.`,
 						return err
 					}
 				}
-				var out api.Campaign
-				if err := c.call(cmd.Context(), http.MethodPost, "/v1/campaigns"+segment(args[0])+"/"+v.verb, api.Why{Why: why}, &out); err != nil {
+				var out wire.Campaign
+				if err := c.call(cmd.Context(), http.MethodPost, "/v1/campaigns"+segment(args[0])+"/"+v.verb, wire.Why{Why: why}, &out); err != nil {
 					return err
 				}
 				return c.print(cmd, out, func(w io.Writer) { fmt.Fprintf(w, "campaign %s %s: %s\n", out.Name, v.done, out.Why) })
@@ -94,7 +94,7 @@ Campaign; these commands run them.`,
 			if unit != "" {
 				q.Set("unit", unit)
 			}
-			list, err := all[api.Task](cmd.Context(), c, "/v1/campaigns"+segment(args[0])+"/tasks", q)
+			list, err := all[wire.Task](cmd.Context(), c, "/v1/campaigns"+segment(args[0])+"/tasks", q)
 			if err != nil {
 				return err
 			}
@@ -123,7 +123,7 @@ Campaign; these commands run them.`,
 }
 
 func (c *cli) listCampaigns(cmd *cobra.Command, q url.Values) error {
-	list, err := all[api.Campaign](cmd.Context(), c, "/v1/campaigns", q)
+	list, err := all[wire.Campaign](cmd.Context(), c, "/v1/campaigns", q)
 	if err != nil {
 		return err
 	}
@@ -136,7 +136,7 @@ func (c *cli) listCampaigns(cmd *cobra.Command, q url.Values) error {
 }
 
 func (c *cli) campaignStatus(cmd *cobra.Command, name string) error {
-	var v api.CampaignDetail
+	var v wire.CampaignDetail
 	if err := c.call(cmd.Context(), http.MethodGet, "/v1/campaigns"+segment(name), nil, &v); err != nil {
 		return err
 	}
@@ -165,7 +165,7 @@ func effectWords(e *outcome.Effect) string {
 }
 
 func (c *cli) campaignReport(cmd *cobra.Command, name string) error {
-	var r api.Report
+	var r wire.Report
 	if err := c.call(cmd.Context(), http.MethodGet, "/v1/campaigns"+segment(name)+"/report", nil, &r); err != nil {
 		return err
 	}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"fettle.dev/fettle/internal/api"
+	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/fleet"
 )
 
@@ -30,8 +30,8 @@ then it stores nothing.`,
 			if err != nil {
 				return &exitError{exitUsage, err}
 			}
-			var t api.ClaimTokenIssued
-			if err := c.call(cmd.Context(), http.MethodPost, "/v1/products"+segment(args[0])+"/claim-token", api.NewClaimToken{MaxUses: uses, Expires: life}, &t); err != nil {
+			var t wire.ClaimTokenIssued
+			if err := c.call(cmd.Context(), http.MethodPost, "/v1/products"+segment(args[0])+"/claim-token", wire.NewClaimToken{MaxUses: uses, Expires: life}, &t); err != nil {
 				return err
 			}
 			return c.print(cmd, t, func(w io.Writer) { fmt.Fprintln(w, t.Token) })
@@ -89,7 +89,7 @@ then it stores nothing.`,
 				var out fleet.Claim
 				var in any
 				if v.verb == "reject" {
-					in = api.Why{Why: why}
+					in = wire.Why{Why: why}
 				}
 				if err := c.call(cmd.Context(), http.MethodPost, "/v1/claims"+segment(args[0])+"/"+v.verb, in, &out); err != nil {
 					return err

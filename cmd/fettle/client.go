@@ -18,7 +18,7 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
 
-	"fettle.dev/fettle/internal/api"
+	"fettle.dev/fettle/internal/api/wire"
 )
 
 // cli is what the commands that talk to a service share.
@@ -201,7 +201,7 @@ func all[T any](ctx context.Context, c *cli, path string, query url.Values) ([]T
 	query.Set("limit", "1000")
 	out := []T{}
 	for {
-		var page api.Page[T]
+		var page wire.Page[T]
 		if err := c.call(ctx, http.MethodGet, path+"?"+query.Encode(), nil, &page); err != nil {
 			return nil, err
 		}

@@ -12,8 +12,8 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
 
-	"fettle.dev/fettle/internal/api"
 	"fettle.dev/fettle/internal/api/declare"
+	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/cohort"
 	"fettle.dev/fettle/internal/fault"
 )
@@ -34,7 +34,7 @@ func newCohortCmd(c *cli) *cobra.Command {
 			if list != "" {
 				q.Set("list", list)
 			}
-			m, err := all[api.Member](cmd.Context(), c, "/v1/cohorts"+segment(args[0])+"/members", q)
+			m, err := all[wire.Member](cmd.Context(), c, "/v1/cohorts"+segment(args[0])+"/members", q)
 			if err != nil {
 				return err
 			}

@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"fettle.dev/fettle/internal/api"
 	"fettle.dev/fettle/internal/api/declare"
+	"fettle.dev/fettle/internal/api/wire"
 )
 
 func newCompletionCmd() *cobra.Command {
@@ -80,14 +80,14 @@ func (c *cli) names(ctx context.Context, kind, start string) []string {
 	var out []string
 	switch kind = strip(kind); kind {
 	case "unit":
-		var p api.Page[api.Unit]
+		var p wire.Page[wire.Unit]
 		if c.call(ctx, http.MethodGet, "/v1/units?limit=50&q="+url.QueryEscape(start), nil, &p) == nil {
 			for _, u := range p.Items {
 				out = append(out, u.ID)
 			}
 		}
 	case "finding":
-		var p api.Page[api.Finding]
+		var p wire.Page[wire.Finding]
 		if c.call(ctx, http.MethodGet, "/v1/findings?limit=50&state=open", nil, &p) == nil {
 			for _, f := range p.Items {
 				out = append(out, f.ID+"\t"+f.UnitID+": "+f.Title)
@@ -101,14 +101,14 @@ func (c *cli) names(ctx context.Context, kind, start string) []string {
 			}
 		}
 	case "claim":
-		var p api.Page[struct{ ID, Serial string }]
+		var p wire.Page[struct{ ID, Serial string }]
 		if c.call(ctx, http.MethodGet, "/v1/claims?limit=50&state=pending", nil, &p) == nil {
 			for _, f := range p.Items {
 				out = append(out, f.ID+"\t"+f.Serial)
 			}
 		}
 	default:
-		var p api.Page[api.Document]
+		var p wire.Page[wire.Document]
 		if c.call(ctx, http.MethodGet, "/v1/declared/"+kind+"?limit=200", nil, &p) == nil {
 			for _, d := range p.Items {
 				out = append(out, d.Metadata.Name)

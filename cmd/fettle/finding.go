@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"fettle.dev/fettle/internal/api"
+	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/fleet"
 )
@@ -54,11 +54,11 @@ func newFindingCmd(c *cli) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				var f api.Finding
+				var f wire.Finding
 				if err := c.call(cmd.Context(), http.MethodPost, "/v1/findings"+segment(args[0])+"/"+verb, in, &f); err != nil {
 					return err
 				}
-				return c.print(cmd, f, func(w io.Writer) { findingRows(w, []api.Finding{f}) })
+				return c.print(cmd, f, func(w io.Writer) { findingRows(w, []wire.Finding{f}) })
 			},
 		}
 		cmd.AddCommand(sub)
@@ -122,7 +122,7 @@ func newFindingCmd(c *cli) *cobra.Command {
 
 // now is the service's time, which may be scaled.
 func (c *cli) now(cmd *cobra.Command) (time.Time, error) {
-	var s api.Session
+	var s wire.Session
 	err := c.call(cmd.Context(), http.MethodGet, "/v1/session", nil, &s)
 	return s.Now, err
 }
@@ -137,21 +137,21 @@ func parseTime(s string) (time.Time, error) {
 }
 
 func (c *cli) listFindings(cmd *cobra.Command, q url.Values) error {
-	list, err := all[api.Finding](cmd.Context(), c, "/v1/findings", q)
+	list, err := all[wire.Finding](cmd.Context(), c, "/v1/findings", q)
 	if err != nil {
 		return err
 	}
 	return c.print(cmd, list, func(w io.Writer) { findingRows(w, list) })
 }
 
-func findingRows(w io.Writer, list []api.Finding) {
+func findingRows(w io.Writer, list []wire.Finding) {
 	row(w, "ID", "UNIT", "DETECTOR", "SEVERITY", "STATE", "ONSET", "OPENED", "ASSESSMENT", "WHY")
 	for _, f := range list {
 		row(w, f.ID, f.UnitID, fmt.Sprintf("%s@%d", f.Detector.Name, f.Detector.Version), f.Severity, stateOf(f), f.Onset, f.OpenedAt, f.Assessment, f.Why)
 	}
 }
 
-func stateOf(f api.Finding) string {
+func stateOf(f wire.Finding) string {
 	s := string(f.State)
 	if f.AckBy != "" {
 		s += ", acknowledged"
@@ -163,7 +163,7 @@ func stateOf(f api.Finding) string {
 }
 
 func (c *cli) showFinding(cmd *cobra.Command, id string) error {
-	var f api.FindingDetail
+	var f wire.FindingDetail
 	if err := c.call(cmd.Context(), http.MethodGet, "/v1/findings"+segment(id), nil, &f); err != nil {
 		return err
 	}

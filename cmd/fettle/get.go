@@ -10,8 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"fettle.dev/fettle/internal/api"
 	"fettle.dev/fettle/internal/api/declare"
+	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/fleet"
 )
 
@@ -97,7 +97,7 @@ func declaredPath(kind declare.Kind, name string) string {
 }
 
 func (c *cli) getOne(cmd *cobra.Command, kind declare.Kind, name string) error {
-	var d api.Document
+	var d wire.Document
 	if err := c.call(cmd.Context(), http.MethodGet, declaredPath(kind, name), nil, &d); err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func (c *cli) getAll(cmd *cobra.Command, kind declare.Kind, f *filters) error {
 	ctx := cmd.Context()
 	switch {
 	case kind == declare.Unit && c.output != "yaml":
-		units, err := all[api.Unit](ctx, c, "/v1/units", f.query())
+		units, err := all[wire.Unit](ctx, c, "/v1/units", f.query())
 		if err != nil {
 			return err
 		}
@@ -124,7 +124,7 @@ func (c *cli) getAll(cmd *cobra.Command, kind declare.Kind, f *filters) error {
 	case kind == declare.Campaign && c.output != "yaml":
 		return c.listCampaigns(cmd, f.query())
 	}
-	docs, err := all[api.Document](ctx, c, declaredPath(kind, ""), nil)
+	docs, err := all[wire.Document](ctx, c, declaredPath(kind, ""), nil)
 	if err != nil {
 		return err
 	}
@@ -149,7 +149,7 @@ var columns = map[declare.Kind][][2]string{
 	declare.Release:  {{"PRODUCT", "product"}, {"VERSION", "version"}, {"KIND", "kind"}, {"MINUTES", "minutes"}},
 }
 
-func declaredTable(w io.Writer, kind declare.Kind, docs []api.Document, product string) {
+func declaredTable(w io.Writer, kind declare.Kind, docs []wire.Document, product string) {
 	heads := []any{"NAME"}
 	for _, col := range columns[kind] {
 		heads = append(heads, col[0])
@@ -252,7 +252,7 @@ func (c *cli) describeDeclared(cmd *cobra.Command, kind declare.Kind, name strin
 	}
 	switch kind {
 	case declare.Detector:
-		open, err := all[api.Finding](ctx, c, "/v1/findings", url.Values{"detector": {name}, "state": {"open"}})
+		open, err := all[wire.Finding](ctx, c, "/v1/findings", url.Values{"detector": {name}, "state": {"open"}})
 		if err != nil {
 			return err
 		}
@@ -264,7 +264,7 @@ func (c *cli) describeDeclared(cmd *cobra.Command, kind declare.Kind, name strin
 }
 
 func (c *cli) describeProduct(ctx context.Context, cmd *cobra.Command, name string) error {
-	var o api.Overview
+	var o wire.Overview
 	if err := c.call(ctx, http.MethodGet, "/v1/overview", nil, &o); err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/term"
 
 	"fettle.dev/fettle/internal/api"
+	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/fleet"
 )
 
@@ -76,7 +77,7 @@ data directory; it is used up), or an API token made in the console.`,
 				}
 			}
 			c.token = token
-			var s api.Session
+			var s wire.Session
 			if err := c.call(cmd.Context(), http.MethodGet, "/v1/session", nil, &s); err != nil {
 				return err
 			}
@@ -165,14 +166,14 @@ func (c *cli) exchange(cmd *cobra.Command, server, link, expires string) (string
 		}
 		return json.NewDecoder(res.Body).Decode(out)
 	}
-	if err := post("/v1/sign-in", api.OneTime{Token: link}, nil); err != nil {
+	if err := post("/v1/sign-in", wire.OneTime{Token: link}, nil); err != nil {
 		return "", err
 	}
 	if session == nil {
 		return "", fmt.Errorf("%s gave no session: is it a Fettle service?", server)
 	}
-	var issued api.IssuedToken
-	err = post("/v1/tokens", api.NewToken{Name: "fettle login on " + host, Scope: fleet.ScopeAdmin, Expires: life}, &issued)
+	var issued wire.IssuedToken
+	err = post("/v1/tokens", wire.NewToken{Name: "fettle login on " + host, Scope: fleet.ScopeAdmin, Expires: life}, &issued)
 	return issued.Token, errors.Join(err, post("/v1/sign-out", struct{}{}, nil))
 }
 

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"fettle.dev/fettle/internal/api"
+	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/fleet"
 )
 
@@ -26,8 +26,8 @@ admin, which also makes tokens, approves claims and issues units' credentials.`,
 			if err != nil {
 				return &exitError{exitUsage, err}
 			}
-			var t api.IssuedToken
-			if err := c.call(cmd.Context(), http.MethodPost, "/v1/tokens", api.NewToken{Name: name, Scope: fleet.Scope(scope), Expires: life}, &t); err != nil {
+			var t wire.IssuedToken
+			if err := c.call(cmd.Context(), http.MethodPost, "/v1/tokens", wire.NewToken{Name: name, Scope: fleet.Scope(scope), Expires: life}, &t); err != nil {
 				return err
 			}
 			return c.print(cmd, t, func(w io.Writer) { fmt.Fprintln(w, t.Token) })

@@ -13,7 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"fettle.dev/fettle/internal/api"
+	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/fleet"
 )
 
@@ -28,7 +28,7 @@ func newUnitCmd(c *cli) *cobra.Command {
 			Args:              cobra.ExactArgs(1),
 			ValidArgsFunction: c.completeNames("unit"),
 			RunE: func(cmd *cobra.Command, args []string) error {
-				var t api.UnitToken
+				var t wire.UnitToken
 				if err := c.call(cmd.Context(), http.MethodPost, "/v1/units"+segment(args[0])+"/token", struct{}{}, &t); err != nil {
 					return err
 				}
@@ -46,7 +46,7 @@ func newUnitCmd(c *cli) *cobra.Command {
 			Use: v.verb + " UNIT", Short: v.short, Example: "  fettle unit " + v.verb + " WC-000123",
 			Args: cobra.ExactArgs(1), ValidArgsFunction: c.completeNames("unit"),
 			RunE: func(cmd *cobra.Command, args []string) error {
-				var u api.Unit
+				var u wire.Unit
 				if err := c.call(cmd.Context(), http.MethodPost, "/v1/units"+segment(args[0])+"/"+v.verb, struct{}{}, &u); err != nil {
 					return err
 				}
@@ -81,7 +81,7 @@ nothing.`,
 			if err != nil {
 				return fmt.Errorf("%s: %w", file, err)
 			}
-			var out api.List[api.UnitToken]
+			var out wire.List[wire.UnitToken]
 			if err := c.call(cmd.Context(), http.MethodPost, "/v1/unit-tokens", map[string]any{"units": units}, &out); err != nil {
 				return err
 			}
@@ -125,23 +125,23 @@ func firstColumn(r io.Reader) ([]string, error) {
 }
 
 func (c *cli) describeUnit(cmd *cobra.Command, id string) error {
-	var u api.UnitDetail
+	var u wire.UnitDetail
 	ctx, path := cmd.Context(), "/v1/units"+segment(id)
 	if err := c.call(ctx, http.MethodGet, path, nil, &u); err != nil {
 		return err
 	}
-	var latest api.List[api.LatestValue]
+	var latest wire.List[wire.LatestValue]
 	if err := c.call(ctx, http.MethodGet, path+"/latest", nil, &latest); err != nil {
 		return err
 	}
-	var acc api.Account
+	var acc wire.Account
 	if err := c.call(ctx, http.MethodGet, path+"/accounting", nil, &acc); err != nil {
 		return err
 	}
 	whole := struct {
-		api.UnitDetail
-		Latest     []api.LatestValue `json:"latest"`
-		Accounting api.Account       `json:"accounting"`
+		wire.UnitDetail
+		Latest     []wire.LatestValue `json:"latest"`
+		Accounting wire.Account       `json:"accounting"`
 	}{u, latest.Items, acc}
 	return c.print(cmd, whole, func(w io.Writer) {
 		row(w, "Unit:", u.ID)
@@ -211,7 +211,7 @@ func counts(m map[string]int) string {
 }
 
 // fields is a document's specification by field.
-func fields(d api.Document) map[string]any {
+func fields(d wire.Document) map[string]any {
 	var spec map[string]any
 	_ = json.Unmarshal(d.Spec, &spec) // the service sent an object
 	return spec

@@ -12,38 +12,23 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"fettle.dev/fettle/internal/api/wire"
 )
 
-// Page is one page of a list. Next, where it is set, is the `after` of the next page.
-type Page[T any] struct {
-	Items []T    `json:"items"`
-	Next  string `json:"next,omitempty" doc:"Give it as after to get the next page; absent on the last."`
-}
-
-// PageParams ask for a page.
-type PageParams struct {
-	After string `query:"after" doc:"The next of the page before."`
-	Limit int    `query:"limit" default:"100" minimum:"1" maximum:"1000" doc:"Most items to return."`
-}
-
-// List is a list that is never long.
-type List[T any] struct {
-	Items []T `json:"items"`
-}
-
 // page cuts a page of limit out of items, of which limit+1 were asked for.
-func page[T any](items []T, limit int, cursor func(T) string) Page[T] {
+func page[T any](items []T, limit int, cursor func(T) string) wire.Page[T] {
 	if items == nil {
 		items = []T{}
 	}
 	if len(items) <= limit {
-		return Page[T]{Items: items}
+		return wire.Page[T]{Items: items}
 	}
-	return Page[T]{Items: items[:limit], Next: cursor(items[limit-1])}
+	return wire.Page[T]{Items: items[:limit], Next: cursor(items[limit-1])}
 }
 
 // pageAfter cuts a page out of a whole list, after the item whose cursor is after.
-func pageAfter[T any](items []T, p PageParams, cursor func(T) string) Page[T] {
+func pageAfter[T any](items []T, p wire.PageParams, cursor func(T) string) wire.Page[T] {
 	if p.After != "" {
 		i := slices.IndexFunc(items, func(t T) bool { return cursor(t) == p.After })
 		items = items[i+1:]
@@ -59,14 +44,12 @@ type server struct {
 
 type none struct{}
 
-// IDParam names one thing in the path. Exported, because huma fills only exported fields.
 // IDParam is the id in a path. It is exported because huma leaves out embedded
 // structs that are not.
 type IDParam struct {
 	ID string `path:"id" maxLength:"200"`
 }
 
-// NameParam names one thing in the path.
 // NameParam is the name in a path.
 type NameParam struct {
 	Name string `path:"name" maxLength:"200"`
@@ -80,7 +63,7 @@ func New(d Deps) http.Handler {
 }
 
 func newServer(d Deps, mux *http.ServeMux) *server {
-	registry := newRegistry()
+	registry := wire.NewRegistry()
 	config := huma.Config{
 		OpenAPI: &huma.OpenAPI{
 			OpenAPI: "3.1.0",

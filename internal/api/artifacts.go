@@ -9,6 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/update"
 )
 
@@ -19,14 +20,14 @@ type artifactIn struct {
 	SHA256 string `path:"sha256" pattern:"^[0-9a-f]{64}$"`
 }
 
-func artifactView(a update.Artifact) Artifact {
-	return Artifact{SHA256: a.SHA256, SHA1: a.SHA1, MD5: a.MD5, Size: a.Size, Filename: a.Filename, At: a.At}
+func artifactView(a update.Artifact) wire.Artifact {
+	return wire.Artifact{SHA256: a.SHA256, SHA1: a.SHA1, MD5: a.MD5, Size: a.Size, Filename: a.Filename, At: a.At}
 }
 
 func (s *server) artifacts() {
 	s.upload()
 	add(s, route{method: http.MethodGet, path: "/v1/artifacts/{sha256}", id: "getArtifact", summary: "What is known of an artifact", tag: "artifacts", access: read},
-		func(ctx context.Context, in *artifactIn) (Artifact, error) {
+		func(ctx context.Context, in *artifactIn) (wire.Artifact, error) {
 			a, err := s.d.Updates.Artifact(ctx, in.SHA256)
 			return artifactView(a), err
 		})
@@ -51,7 +52,7 @@ func (s *server) upload() {
 	registry := s.api.OpenAPI().Components.Schemas
 	problem := &huma.MediaType{Schema: registry.Schema(reflect.TypeFor[huma.ErrorModel](), true, "")}
 	op.Responses = map[string]*huma.Response{
-		"201":     {Description: "Created", Content: map[string]*huma.MediaType{"application/json": {Schema: registry.Schema(reflect.TypeFor[Artifact](), true, "")}}},
+		"201":     {Description: "Created", Content: map[string]*huma.MediaType{"application/json": {Schema: registry.Schema(reflect.TypeFor[wire.Artifact](), true, "")}}},
 		"default": {Description: "Error", Content: map[string]*huma.MediaType{"application/problem+json": problem}},
 	}
 	op.Errors = nil

@@ -5,13 +5,14 @@ import (
 	"net/http"
 	"time"
 
+	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/campaign"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/outcome"
 )
 
 type campaignList struct {
-	PageParams
+	wire.PageParams
 	Product string `query:"product"`
 	State   string `query:"state" enum:"draft,running,paused,canceled,finished"`
 }
@@ -23,12 +24,12 @@ type dryRunIn struct {
 
 type controlIn struct {
 	NameParam
-	Body *Why `required:"false"`
+	Body *wire.Why `required:"false"`
 }
 
 type taskList struct {
 	NameParam
-	PageParams
+	wire.PageParams
 	State string `query:"state" enum:"planned,blocked,offered,scheduled,snoozed,accepted,installing,claimed,verifying,verified,relapsed,not judgeable,declined,failed,expired,canceled,unreachable"`
 	Wave  int    `query:"wave" default:"-1" minimum:"-1" doc:"Index of a wave; -1: all."`
 	Unit  string `query:"unit"`
@@ -56,11 +57,11 @@ func (s *server) campaigns() {
 		}},
 	} {
 		add(s, route{method: http.MethodPost, path: "/v1/campaigns/{name}/" + v.verb, id: v.verb + "Campaign", summary: v.summary, tag: "campaigns", access: write},
-			func(ctx context.Context, in *controlIn) (Campaign, error) {
+			func(ctx context.Context, in *controlIn) (wire.Campaign, error) {
 				by := who(ctx).Email
-				run, err := v.do(ctx, in.Name, by, in.Body.text("asked for")+" ("+by+")")
+				run, err := v.do(ctx, in.Name, by, why(in.Body, "asked for")+" ("+by+")")
 				if err != nil {
-					return Campaign{}, err
+					return wire.Campaign{}, err
 				}
 				out, _, err := s.campaignView(ctx, run)
 				return out, err
@@ -70,9 +71,9 @@ func (s *server) campaigns() {
 	add(s, route{method: http.MethodGet, path: "/v1/campaigns/{name}/report", id: "getReport", summary: "A campaign's report", tag: "campaigns", access: read}, s.report)
 }
 
-func (s *server) campaignView(ctx context.Context, r campaign.Run) (Campaign, []campaign.Count, error) {
+func (s *server) campaignView(ctx context.Context, r campaign.Run) (wire.Campaign, []campaign.Count, error) {
 	counts, err := s.d.Runs.CountTasks(ctx, r.ID)
-	out := Campaign{
+	out := wire.Campaign{
 		Name: r.Campaign.Name, Spec: r.Campaign, ID: r.ID, State: r.State, Why: r.Why, SnapshotID: r.SnapshotID, Detector: r.Detector,
 		WaveOpen: r.WaveOpen, CreatedAt: r.CreatedAt, StartedAt: r.StartedAt, EndedAt: r.EndedAt, Counts: map[string]int{},
 	}
@@ -82,10 +83,10 @@ func (s *server) campaignView(ctx context.Context, r campaign.Run) (Campaign, []
 	return out, counts, err
 }
 
-func (s *server) listCampaigns(ctx context.Context, in *campaignList) (Page[Campaign], error) {
+func (s *server) listCampaigns(ctx context.Context, in *campaignList) (wire.Page[wire.Campaign], error) {
 	runs, err := s.d.Runs.Campaigns(ctx, in.Product)
 	if err != nil {
-		return Page[Campaign]{}, err
+		return wire.Page[wire.Campaign]{}, err
 	}
 	kept := runs[:0]
 	for _, r := range runs {
@@ -94,7 +95,7 @@ func (s *server) listCampaigns(ctx context.Context, in *campaignList) (Page[Camp
 		}
 	}
 	pg := pageAfter(kept, in.PageParams, func(r campaign.Run) string { return r.Campaign.Name })
-	out := Page[Campaign]{Items: make([]Campaign, 0, len(pg.Items)), Next: pg.Next}
+	out := wire.Page[wire.Campaign]{Items: make([]wire.Campaign, 0, len(pg.Items)), Next: pg.Next}
 	for _, r := range pg.Items {
 		c, _, err := s.campaignView(ctx, r)
 		if err != nil {
@@ -112,18 +113,18 @@ func at(times []time.Time, i int) time.Time {
 	return time.Time{}
 }
 
-func (s *server) getCampaign(ctx context.Context, in *NameParam) (CampaignDetail, error) {
+func (s *server) getCampaign(ctx context.Context, in *NameParam) (wire.CampaignDetail, error) {
 	run, err := s.d.Runs.Campaign(ctx, in.Name)
 	if err != nil {
-		return CampaignDetail{}, err
+		return wire.CampaignDetail{}, err
 	}
 	view, counts, err := s.campaignView(ctx, run)
 	if err != nil {
-		return CampaignDetail{}, err
+		return wire.CampaignDetail{}, err
 	}
-	out := CampaignDetail{Campaign: view, Waves: make([]Wave, len(run.Campaign.Waves))}
+	out := wire.CampaignDetail{Campaign: view, Waves: make([]wire.Wave, len(run.Campaign.Waves))}
 	for i, w := range run.Campaign.Waves {
-		out.Waves[i] = Wave{
+		out.Waves[i] = wire.Wave{
 			Index: i, Name: w.Name, Share: w.Share, OpenedAt: at(run.WaveOpened, i), PassedAt: at(run.GatePassed, i),
 			Gate: outcome.GateWaiting, GateWhy: "the wave is not open", Counts: map[string]int{},
 		}
@@ -141,7 +142,7 @@ func (s *server) getCampaign(ctx context.Context, in *NameParam) (CampaignDetail
 	if fault.KindOf(err) == fault.NotFound {
 		return out, nil
 	} else if err != nil {
-		return CampaignDetail{}, err
+		return wire.CampaignDetail{}, err
 	}
 	for _, g := range status.Gates {
 		if g.Wave >= 0 && g.Wave < len(out.Waves) {
@@ -155,37 +156,37 @@ func (s *server) getCampaign(ctx context.Context, in *NameParam) (CampaignDetail
 	return out, nil
 }
 
-func (s *server) dryRun(ctx context.Context, in *dryRunIn) (DryRun, error) {
+func (s *server) dryRun(ctx context.Context, in *dryRunIn) (wire.DryRun, error) {
 	plan, err := s.d.Campaigns.DryRun(ctx, in.Name)
 	if err != nil {
-		return DryRun{}, err
+		return wire.DryRun{}, err
 	}
-	out := DryRun{
+	out := wire.DryRun{
 		SnapshotID: plan.SnapshotID, Detector: plan.Detector, OfferedCount: len(plan.Offered), NotCount: len(plan.Not),
-		Waves: []DryRunWave{}, NotByCode: map[string]int{}, Offered: []DryRunOffer{}, Not: []DryRunRefusal{},
+		Waves: []wire.DryRunWave{}, NotByCode: map[string]int{}, Offered: []wire.DryRunOffer{}, Not: []wire.DryRunRefusal{},
 	}
 	for _, w := range plan.Waves {
-		out.Waves = append(out.Waves, DryRunWave(w))
+		out.Waves = append(out.Waves, wire.DryRunWave(w))
 	}
 	for i, o := range plan.Offered {
 		if i == in.Limit {
 			break
 		}
-		out.Offered = append(out.Offered, DryRunOffer(o))
+		out.Offered = append(out.Offered, wire.DryRunOffer(o))
 	}
 	for i, n := range plan.Not {
 		out.NotByCode[n.Code]++
 		if i < in.Limit {
-			out.Not = append(out.Not, DryRunRefusal(n))
+			out.Not = append(out.Not, wire.DryRunRefusal(n))
 		}
 	}
 	return out, nil
 }
 
-func (s *server) listTasks(ctx context.Context, in *taskList) (Page[Task], error) {
+func (s *server) listTasks(ctx context.Context, in *taskList) (wire.Page[wire.Task], error) {
 	run, err := s.d.Runs.Campaign(ctx, in.Name)
 	if err != nil {
-		return Page[Task]{}, err
+		return wire.Page[wire.Task]{}, err
 	}
 	f := campaign.TaskFilter{CampaignID: run.ID, UnitID: in.Unit, Wave: in.Wave, After: in.After, Limit: in.Limit + 1}
 	if in.State != "" {
@@ -193,32 +194,32 @@ func (s *server) listTasks(ctx context.Context, in *taskList) (Page[Task], error
 	}
 	list, err := s.d.Runs.Tasks(ctx, f)
 	if err != nil {
-		return Page[Task]{}, err
+		return wire.Page[wire.Task]{}, err
 	}
-	out := make([]Task, 0, len(list))
+	out := make([]wire.Task, 0, len(list))
 	for _, t := range list {
-		v := Task{Task: t}
+		v := wire.Task{Task: t}
 		if t.Wave >= 0 && t.Wave < len(run.Campaign.Waves) {
 			v.WaveName = run.Campaign.Waves[t.Wave].Name
 		}
 		out = append(out, v)
 	}
-	return page(out, in.Limit, func(t Task) string { return t.ID }), nil
+	return page(out, in.Limit, func(t wire.Task) string { return t.ID }), nil
 }
 
-func (s *server) report(ctx context.Context, in *NameParam) (Report, error) {
+func (s *server) report(ctx context.Context, in *NameParam) (wire.Report, error) {
 	r, err := s.d.Outcomes.Report(ctx, in.Name)
 	if err != nil {
-		return Report{}, err
+		return wire.Report{}, err
 	}
-	out := Report{
+	out := wire.Report{
 		Campaign: r.Campaign, Title: r.Title, At: r.At, Involved: r.Involved, Offered: r.Offered, Started: r.Started, Claimed: r.Claimed,
 		Installed: r.Installed, Verified: r.Verified, Relapsed: r.Relapsed, NotJudgeable: r.NotJudgeable, NotExposed: r.NotExposed,
-		Declined: r.Declined, Failed: r.Failed, Unreachable: r.Unreachable, Effect: r.Effect, ByWave: []ReportWave{},
+		Declined: r.Declined, Failed: r.Failed, Unreachable: r.Unreachable, Effect: r.Effect, ByWave: []wire.ReportWave{},
 		OnsetToFindingP50: float64(r.OnsetToFindingP50), FindingToVerifiedP50: float64(r.FindingToVerifiedP50),
 	}
 	for _, w := range r.ByWave {
-		out.ByWave = append(out.ByWave, ReportWave{
+		out.ByWave = append(out.ByWave, wire.ReportWave{
 			Name: w.Name, OpenedAt: w.OpenedAt, Units: w.Units, Installed: w.Installed, Verified: w.Verified,
 			Relapsed: w.Relapsed, Failed: w.Failed, Gate: w.Gate,
 		})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 
+	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/cohort"
 )
 
@@ -14,14 +15,14 @@ type cohortIn struct {
 }
 
 type cohortList struct {
-	PageParams
+	wire.PageParams
 	Product string `query:"product"`
 	Name    string `query:"name"`
 }
 
 type memberList struct {
 	IDParam
-	PageParams
+	wire.PageParams
 	List string `query:"list" enum:"in,out,not judgeable"`
 }
 
@@ -33,10 +34,10 @@ func (s *server) cohorts() {
 		return s.d.Cohorts.Create(ctx, in.Body.Definition, who(ctx).Email)
 	})
 	add(s, route{method: http.MethodGet, path: "/v1/cohorts", id: "listCohorts", summary: "List cohorts, newest first", tag: "cohorts", access: read},
-		func(ctx context.Context, in *cohortList) (Page[cohort.Snapshot], error) {
+		func(ctx context.Context, in *cohortList) (wire.Page[cohort.Snapshot], error) {
 			all, err := s.d.Cohorts.Snapshots(ctx, in.Product)
 			if err != nil {
-				return Page[cohort.Snapshot]{}, err
+				return wire.Page[cohort.Snapshot]{}, err
 			}
 			named := all[:0]
 			for _, c := range all {
@@ -70,18 +71,18 @@ func (s *server) cohorts() {
 			})
 		})
 	add(s, route{method: http.MethodGet, path: "/v1/cohorts/{id}/members", id: "listMembers", summary: "List a cohort's members with their reasons", tag: "cohorts", access: read},
-		func(ctx context.Context, in *memberList) (Page[Member], error) {
+		func(ctx context.Context, in *memberList) (wire.Page[wire.Member], error) {
 			if _, err := s.d.Cohorts.Snapshot(ctx, in.ID); err != nil {
-				return Page[Member]{}, err
+				return wire.Page[wire.Member]{}, err
 			}
 			list, err := s.d.Cohorts.Members(ctx, in.ID, cohort.List(in.List), in.After, in.Limit+1)
 			if err != nil {
-				return Page[Member]{}, err
+				return wire.Page[wire.Member]{}, err
 			}
-			out := make([]Member, 0, len(list))
+			out := make([]wire.Member, 0, len(list))
 			for _, m := range list {
-				out = append(out, Member{UnitID: m.UnitID, List: m.List, Code: m.Code, Reason: m.Reason, ExposureHours: m.Exposure.Hours()})
+				out = append(out, wire.Member{UnitID: m.UnitID, List: m.List, Code: m.Code, Reason: m.Reason, ExposureHours: m.Exposure.Hours()})
 			}
-			return page(out, in.Limit, func(m Member) string { return m.UnitID }), nil
+			return page(out, in.Limit, func(m wire.Member) string { return m.UnitID }), nil
 		})
 }

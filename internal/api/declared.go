@@ -4,9 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"strings"
 
+	"fettle.dev/fettle/internal/api/apply"
 	"fettle.dev/fettle/internal/api/declare"
+	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/campaign"
 	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/consent"
@@ -26,41 +29,46 @@ type DeclaredName struct {
 	Name string `path:"name" maxLength:"200"`
 }
 
+// maxApply bounds the body of an apply: 100,000 units and more.
+const maxApply = 64 << 20
+
+type applyIn struct{ Body wire.Apply }
+
 type declaredList struct {
 	DeclaredKind
-	PageParams
+	wire.PageParams
 }
 
-func document(kind declare.Kind, name string, spec any) (Document, error) {
+func document(kind declare.Kind, name string, spec any) (wire.Document, error) {
 	raw, err := json.Marshal(spec)
 	if err != nil {
-		return Document{}, fmt.Errorf("%s %s: %w", kind, name, err)
+		return wire.Document{}, fmt.Errorf("%s %s: %w", kind, name, err)
 	}
-	return Document{APIVersion: declare.APIVersion, Kind: kind, Metadata: declare.Metadata{Name: name}, Spec: raw}, nil
+	return wire.Document{APIVersion: declare.APIVersion, Kind: kind, Metadata: declare.Metadata{Name: name}, Spec: raw}, nil
 }
 
-func documents[T any](kind declare.Kind, items []T, p PageParams, name func(*T) string, spec func(*T) any) (Page[Document], error) {
-	docs := make([]Document, 0, len(items))
+func documents[T any](kind declare.Kind, items []T, p wire.PageParams, name func(*T) string, spec func(*T) any) (wire.Page[wire.Document], error) {
+	docs := make([]wire.Document, 0, len(items))
 	for i := range items {
 		d, err := document(kind, name(&items[i]), spec(&items[i]))
 		if err != nil {
-			return Page[Document]{}, err
+			return wire.Page[wire.Document]{}, err
 		}
 		docs = append(docs, d)
 	}
-	return pageAfter(docs, p, func(d Document) string { return d.Metadata.Name }), nil
+	return pageAfter(docs, p, func(d wire.Document) string { return d.Metadata.Name }), nil
 }
 
-func (s *server) listDeclared(ctx context.Context, in *declaredList) (Page[Document], error) {
+func (s *server) listDeclared(ctx context.Context, in *declaredList) (wire.Page[wire.Document], error) {
 	kind, err := declare.ParseKind(in.Kind)
 	if err != nil {
-		return Page[Document]{}, err
+		return wire.Page[wire.Document]{}, err
 	}
 	switch kind {
 	case declare.Product:
 		all, err := s.d.Fleet.Products(ctx)
 		if err != nil {
-			return Page[Document]{}, err
+			return wire.Page[wire.Document]{}, err
 		}
 		return documents(kind, all, in.PageParams, func(p *fleet.Product) string { return p.Name }, func(p *fleet.Product) any { return p })
 	case declare.Unit:
@@ -68,48 +76,48 @@ func (s *server) listDeclared(ctx context.Context, in *declaredList) (Page[Docum
 	case declare.Detector:
 		all, err := s.d.Condition.Detectors(ctx, "")
 		if err != nil {
-			return Page[Document]{}, err
+			return wire.Page[wire.Document]{}, err
 		}
 		return documents(kind, all, in.PageParams, func(d *condition.Detector) string { return d.Name }, func(d *condition.Detector) any { return d })
 	case declare.Release:
 		all, err := s.d.Updates.Releases(ctx, "")
 		if err != nil {
-			return Page[Document]{}, err
+			return wire.Page[wire.Document]{}, err
 		}
 		return documents(kind, all, in.PageParams, func(r *update.Release) string { return r.Name }, func(r *update.Release) any { return r })
 	default:
 		all, err := s.d.Runs.Campaigns(ctx, "")
 		if err != nil {
-			return Page[Document]{}, err
+			return wire.Page[wire.Document]{}, err
 		}
 		return documents(kind, all, in.PageParams, func(r *campaign.Run) string { return r.Campaign.Name }, func(r *campaign.Run) any { return r.Campaign })
 	}
 }
 
-func (s *server) declaredUnits(ctx context.Context, p PageParams) (Page[Document], error) {
+func (s *server) declaredUnits(ctx context.Context, p wire.PageParams) (wire.Page[wire.Document], error) {
 	units, err := s.d.Fleet.Units(ctx, fleet.Filter{After: p.After, Limit: p.Limit + 1})
 	if err != nil {
-		return Page[Document]{}, err
+		return wire.Page[wire.Document]{}, err
 	}
 	masks := map[string]map[string]consent.Mask{}
-	docs := make([]Document, 0, len(units))
+	docs := make([]wire.Document, 0, len(units))
 	for _, u := range units {
 		if masks[u.Product] == nil {
 			if masks[u.Product], err = s.d.Choices.Masks(ctx, u.Product); err != nil {
-				return Page[Document]{}, err
+				return wire.Page[wire.Document]{}, err
 			}
 		}
 		o, err := s.ownerOf(ctx, u)
 		if err != nil {
-			return Page[Document]{}, err
+			return wire.Page[wire.Document]{}, err
 		}
-		d, err := document(declare.Unit, u.ID, unitSpec(u, o, masks[u.Product][u.ID]))
+		d, err := document(declare.Unit, u.ID, apply.UnitSpec(u, o, masks[u.Product][u.ID]))
 		if err != nil {
-			return Page[Document]{}, err
+			return wire.Page[wire.Document]{}, err
 		}
 		docs = append(docs, d)
 	}
-	return page(docs, p.Limit, func(d Document) string { return d.Metadata.Name }), nil
+	return page(docs, p.Limit, func(d wire.Document) string { return d.Metadata.Name }), nil
 }
 
 // ownerOf is a unit's owner, nil when it has none.
@@ -124,10 +132,10 @@ func (s *server) ownerOf(ctx context.Context, u fleet.Unit) (*fleet.Owner, error
 	return &o, nil
 }
 
-func (s *server) getDeclared(ctx context.Context, in *DeclaredName) (Document, error) {
+func (s *server) getDeclared(ctx context.Context, in *DeclaredName) (wire.Document, error) {
 	kind, err := declare.ParseKind(in.Kind)
 	if err != nil {
-		return Document{}, err
+		return wire.Document{}, err
 	}
 	var spec any
 	switch kind {
@@ -136,14 +144,14 @@ func (s *server) getDeclared(ctx context.Context, in *DeclaredName) (Document, e
 	case declare.Unit:
 		var u fleet.Unit
 		if u, err = s.d.Fleet.Unit(ctx, in.Name); err != nil {
-			return Document{}, err
+			return wire.Document{}, err
 		}
 		o, ownerErr := s.ownerOf(ctx, u)
 		if ownerErr != nil {
-			return Document{}, ownerErr
+			return wire.Document{}, ownerErr
 		}
 		mask, maskErr := s.d.Choices.Mask(ctx, u.ID)
-		spec, err = unitSpec(u, o, mask), maskErr
+		spec, err = apply.UnitSpec(u, o, mask), maskErr
 	case declare.Detector:
 		spec, err = s.d.Condition.Detector(ctx, in.Name, 0)
 	case declare.Release:
@@ -154,7 +162,7 @@ func (s *server) getDeclared(ctx context.Context, in *DeclaredName) (Document, e
 		spec = r.Campaign
 	}
 	if err != nil {
-		return Document{}, err
+		return wire.Document{}, err
 	}
 	return document(kind, in.Name, spec)
 }
@@ -298,4 +306,27 @@ func (s *server) deleteUnit(ctx context.Context, id string) error {
 		}
 	}
 	return s.d.History.EraseUnits(ctx, []int64{key}, nil)
+}
+
+func (s *server) declared() {
+	add(s, route{
+		method: http.MethodPost, path: "/v1/apply", id: "apply", summary: "Apply declared documents",
+		doc: "All or nothing; every mistake is told at once.", tag: "declared", access: write, maxBody: maxApply, raw: true, slow: true,
+	}, func(ctx context.Context, in *applyIn) (wire.Applied, error) {
+		return apply.Documents(ctx, s.applyDeps(), in.Body)
+	})
+	add(s, route{method: http.MethodGet, path: "/v1/declared/{kind}", id: "listDeclared", summary: "List declared documents of a kind", tag: "declared", access: read}, s.listDeclared)
+	add(s, route{method: http.MethodGet, path: "/v1/declared/{kind}/{name}", id: "getDeclared", summary: "A declared document", tag: "declared", access: read}, s.getDeclared)
+	do(s, route{
+		method: http.MethodDelete, path: "/v1/declared/{kind}/{name}", id: "deleteDeclared", summary: "Delete a declared thing",
+		doc: "409 while something uses it: the detail says what.", tag: "declared", access: write,
+	}, s.deleteDeclared)
+}
+
+func (s *server) applyDeps() *apply.Deps {
+	return &apply.Deps{
+		Clock: s.d.Clock, IDs: s.d.IDs, Tx: s.d.Tx, Fleet: s.d.Fleet, Consents: s.d.Consents, Choices: s.d.Choices, Condition: s.d.Condition,
+		Updates: s.d.Updates, Campaigns: s.d.Campaigns, Runs: s.d.Runs,
+		OnProducts: s.d.OnProducts, OnDetectors: s.d.OnDetectors, OnUnits: s.d.OnUnits,
+	}
 }

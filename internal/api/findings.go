@@ -3,8 +3,11 @@ package api
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
+	"fettle.dev/fettle/internal/api/declare"
+	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/cohort"
 	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/fault"
@@ -12,7 +15,7 @@ import (
 )
 
 type findingList struct {
-	PageParams
+	wire.PageParams
 	Product  string    `query:"product"`
 	Unit     string    `query:"unit"`
 	Detector string    `query:"detector"`
@@ -49,10 +52,10 @@ func (s *server) findings() {
 	add(s, route{method: http.MethodGet, path: "/v1/findings/{id}", id: "getFinding", summary: "A finding", tag: "findings", access: read}, s.getFinding)
 	change := func(verb, id, summary string, fn func(ctx context.Context, id string) (condition.Finding, error)) {
 		add(s, route{method: http.MethodPost, path: "/v1/findings/{id}/" + verb, id: id, summary: summary, tag: "findings", access: write},
-			func(ctx context.Context, in *IDParam) (Finding, error) {
+			func(ctx context.Context, in *IDParam) (wire.Finding, error) {
 				f, err := fn(ctx, in.ID)
 				if err != nil {
-					return Finding{}, err
+					return wire.Finding{}, err
 				}
 				return s.newTitles().view(ctx, f)
 			})
@@ -64,18 +67,18 @@ func (s *server) findings() {
 		return s.d.Condition.Unack(ctx, id)
 	})
 	add(s, route{method: http.MethodPost, path: "/v1/findings/{id}/shelve", id: "shelveFinding", summary: "Put a finding out of sight until a time", tag: "findings", access: write},
-		func(ctx context.Context, in *shelveIn) (Finding, error) {
+		func(ctx context.Context, in *shelveIn) (wire.Finding, error) {
 			f, err := s.d.Condition.Shelve(ctx, in.ID, in.Body.Until)
 			if err != nil {
-				return Finding{}, err
+				return wire.Finding{}, err
 			}
 			return s.newTitles().view(ctx, f)
 		})
 	add(s, route{method: http.MethodPost, path: "/v1/findings/{id}/assess", id: "assessFinding", summary: "Say what a person found", tag: "findings", access: write},
-		func(ctx context.Context, in *assessIn) (Finding, error) {
+		func(ctx context.Context, in *assessIn) (wire.Finding, error) {
 			f, err := s.d.Condition.Assess(ctx, in.ID, in.Body.Assessment, who(ctx).Email)
 			if err != nil {
-				return Finding{}, err
+				return wire.Finding{}, err
 			}
 			return s.newTitles().view(ctx, f)
 		})
@@ -131,12 +134,12 @@ func (t *titles) rule(ctx context.Context, ref condition.Ref, product string) (d
 	return d, tol, p, nil
 }
 
-func (t *titles) view(ctx context.Context, f condition.Finding) (Finding, error) {
+func (t *titles) view(ctx context.Context, f condition.Finding) (wire.Finding, error) {
 	d, tol, p, err := t.rule(ctx, f.Detector, f.Product)
 	if err != nil {
-		return Finding{}, err
+		return wire.Finding{}, err
 	}
-	out := Finding{Finding: f, Title: d.Title, Signal: tol.Signal}
+	out := wire.Finding{Finding: f, Title: d.Title, Signal: tol.Signal}
 	if out.Title == "" {
 		out.Title = f.Detector.Name
 	}
@@ -148,8 +151,8 @@ func (t *titles) view(ctx context.Context, f condition.Finding) (Finding, error)
 	return out, nil
 }
 
-func (t *titles) views(ctx context.Context, list []condition.Finding) ([]Finding, error) {
-	out := make([]Finding, 0, len(list))
+func (t *titles) views(ctx context.Context, list []condition.Finding) ([]wire.Finding, error) {
+	out := make([]wire.Finding, 0, len(list))
 	for _, f := range list {
 		v, err := t.view(ctx, f)
 		if err != nil {
@@ -160,7 +163,7 @@ func (t *titles) views(ctx context.Context, list []condition.Finding) ([]Finding
 	return out, nil
 }
 
-func (s *server) listFindings(ctx context.Context, in *findingList) (Page[Finding], error) {
+func (s *server) listFindings(ctx context.Context, in *findingList) (wire.Page[wire.Finding], error) {
 	f := condition.FindingFilter{
 		Product: in.Product, UnitID: in.Unit, Detector: in.Detector, State: condition.FindingState(in.State),
 		Severity: condition.Severity(in.Severity), From: in.From, To: in.To, Before: in.After, Limit: in.Limit + 1,
@@ -170,24 +173,24 @@ func (s *server) listFindings(ctx context.Context, in *findingList) (Page[Findin
 	}
 	list, err := s.d.Condition.Findings(ctx, f)
 	if err != nil {
-		return Page[Finding]{}, err
+		return wire.Page[wire.Finding]{}, err
 	}
 	views, err := s.newTitles().views(ctx, list)
-	return page(views, in.Limit, func(f Finding) string { return f.ID }), err
+	return page(views, in.Limit, func(f wire.Finding) string { return f.ID }), err
 }
 
-func (s *server) getFinding(ctx context.Context, in *IDParam) (FindingDetail, error) {
+func (s *server) getFinding(ctx context.Context, in *IDParam) (wire.FindingDetail, error) {
 	f, comments, err := s.d.Condition.Finding(ctx, in.ID)
 	if err != nil {
-		return FindingDetail{}, err
+		return wire.FindingDetail{}, err
 	}
 	t := s.newTitles()
 	view, err := t.view(ctx, f)
 	if err != nil {
-		return FindingDetail{}, err
+		return wire.FindingDetail{}, err
 	}
 	rule, tol, _, err := t.rule(ctx, f.Detector, f.Product)
-	out := FindingDetail{Finding: view, Comments: comments, Rule: rule, Bands: tol.Bands}
+	out := wire.FindingDetail{Finding: view, Comments: comments, Rule: rule, Bands: tol.Bands}
 	if out.Comments == nil {
 		out.Comments = []condition.Comment{}
 	}
@@ -197,7 +200,7 @@ func (s *server) getFinding(ctx context.Context, in *IDParam) (FindingDetail, er
 	return out, err
 }
 
-type backtestIn struct{ Body BacktestRequest }
+type backtestIn struct{ Body wire.BacktestRequest }
 
 // mostFindings bounds a backtest's answer when nobody says.
 const mostFindings = 10_000
@@ -206,7 +209,7 @@ func (s *server) backtest() {
 	add(s, route{
 		method: http.MethodPost, path: "/v1/backtest", id: "backtest", summary: "Run a detector over history",
 		doc: "The very findings that live gave or would have given, over history still held and permitted.", tag: "findings", access: read, raw: true,
-	}, func(ctx context.Context, in *backtestIn) (Backtest, error) {
+	}, func(ctx context.Context, in *backtestIn) (wire.Backtest, error) {
 		b := in.Body
 		if b.Name == "" {
 			b.Name = "backtest"
@@ -214,15 +217,15 @@ func (s *server) backtest() {
 		if b.Limit <= 0 {
 			b.Limit = mostFindings
 		}
-		d, fields := b.decode()
+		d, fields := detectorIn(&b)
 		if err := fault.Fields("backtest", fields); err != nil {
-			return Backtest{}, err
+			return wire.Backtest{}, err
 		}
 		found, err := s.d.Condition.Backtest(ctx, d, b.From, b.To)
 		if err != nil {
-			return Backtest{}, asDetector(err)
+			return wire.Backtest{}, asDetector(err)
 		}
-		out := Backtest{Detector: found.Detector, Total: len(found.Findings), Judged: found.Judged, Withheld: found.Withheld, NoData: found.NoData}
+		out := wire.Backtest{Detector: found.Detector, Total: len(found.Findings), Judged: found.Judged, Withheld: found.Withheld, NoData: found.NoData}
 		out.Findings, err = s.newTitles().views(ctx, found.Findings[:min(len(found.Findings), b.Limit)])
 		for i := range out.Findings {
 			if out.Findings[i].Detector.Name == d.Name && d.Title != "" {
@@ -231,4 +234,26 @@ func (s *server) backtest() {
 		}
 		return out, err
 	})
+}
+
+// detectorIn reads the detector strictly.
+func detectorIn(b *wire.BacktestRequest) (condition.Detector, []fault.Field) {
+	var d condition.Detector
+	fields := declare.Decode(b.Detector, "detector", &d)
+	d.Name = b.Name
+	return d, fields
+}
+
+// asDetector moves the mistakes of a detector to where it stands in the request.
+func asDetector(err error) error {
+	fields := fault.FieldsOf(err)
+	if len(fields) == 0 {
+		return err
+	}
+	for i := range fields {
+		if rest, ok := strings.CutPrefix(fields[i].Path, "spec."); ok {
+			fields[i].Path = "detector." + rest
+		}
+	}
+	return fault.Fields("backtest", fields)
 }

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 
+	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/campaign"
 	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/fault"
@@ -18,16 +19,16 @@ import (
 
 func (s *server) overview() {
 	add(s, route{method: http.MethodGet, path: "/v1/overview", id: "getOverview", summary: "The fleet at a glance", tag: "units", access: read},
-		func(ctx context.Context, _ *none) (Overview, error) {
+		func(ctx context.Context, _ *none) (wire.Overview, error) {
 			products, err := s.d.Fleet.Products(ctx)
 			if err != nil {
-				return Overview{}, err
+				return wire.Overview{}, err
 			}
-			out := Overview{At: s.d.Clock.Now(), Products: make([]ProductOverview, 0, len(products))}
+			out := wire.Overview{At: s.d.Clock.Now(), Products: make([]wire.ProductOverview, 0, len(products))}
 			for _, p := range products {
 				v, err := s.productOverview(ctx, &p)
 				if err != nil {
-					return Overview{}, err
+					return wire.Overview{}, err
 				}
 				out.Products = append(out.Products, v)
 			}
@@ -35,10 +36,10 @@ func (s *server) overview() {
 		})
 }
 
-func (s *server) productOverview(ctx context.Context, p *fleet.Product) (ProductOverview, error) {
-	out := ProductOverview{
+func (s *server) productOverview(ctx context.Context, p *fleet.Product) (wire.ProductOverview, error) {
+	out := wire.ProductOverview{
 		Name: p.Name, Title: p.Title, Conditions: map[string]int{}, States: map[string]int{}, Open: map[string]int{},
-		Versions: []VersionCount{}, Campaigns: []Campaign{},
+		Versions: []wire.VersionCount{}, Campaigns: []wire.Campaign{},
 	}
 	for _, state := range []fleet.UnitState{fleet.UnitPending, fleet.UnitActive, fleet.UnitRevoked, fleet.UnitRetired} {
 		n, err := s.d.Fleet.CountUnits(ctx, fleet.Filter{Product: p.Name, State: state})
@@ -60,9 +61,9 @@ func (s *server) productOverview(ctx context.Context, p *fleet.Product) (Product
 		return out, err
 	}
 	for v, n := range versions {
-		out.Versions = append(out.Versions, VersionCount{Version: v, Units: n})
+		out.Versions = append(out.Versions, wire.VersionCount{Version: v, Units: n})
 	}
-	slices.SortFunc(out.Versions, func(a, b VersionCount) int {
+	slices.SortFunc(out.Versions, func(a, b wire.VersionCount) int {
 		return cmp.Or(cmp.Compare(b.Units, a.Units), cmp.Compare(a.Version, b.Version))
 	})
 	for _, severity := range []condition.Severity{condition.Warning, condition.Minor, condition.Major, condition.Critical} {
@@ -91,22 +92,14 @@ func (s *server) productOverview(ctx context.Context, p *fleet.Product) (Product
 	return out, nil
 }
 
-// NewRoute says where new findings are told.
-type NewRoute struct {
-	Product  string             `json:"product,omitempty" doc:"Empty: all products."`
-	Severity condition.Severity `json:"severity,omitempty" doc:"Least severity; absent: all."`
-	Channel  notify.Channel     `json:"channel"`
-	To       string             `json:"to" minLength:"1" maxLength:"2000" doc:"Mail address or URL."`
-}
-
 type routeIn struct {
 	NameParam
-	Body NewRoute
+	Body wire.NewRoute
 }
 
 func (s *server) routes() {
 	add(s, route{method: http.MethodGet, path: "/v1/notify/routes", id: "listRoutes", summary: "List where new findings are told", tag: "notify", access: read},
-		func(ctx context.Context, in *PageParams) (Page[notify.Route], error) {
+		func(ctx context.Context, in *wire.PageParams) (wire.Page[notify.Route], error) {
 			all, err := s.d.Notify.Routes(ctx)
 			return pageAfter(all, *in, func(r notify.Route) string { return r.Name }), err
 		})

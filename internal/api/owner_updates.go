@@ -6,38 +6,39 @@ import (
 	"slices"
 	"strings"
 
+	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/campaign"
 	"fettle.dev/fettle/internal/fault"
 )
 
 type myUpdateList struct {
-	PageParams
+	wire.PageParams
 	Unit string `query:"unit"`
 }
 
 type chooseIn struct {
 	IDParam
-	Body UpdateChoice
+	Body wire.UpdateChoice
 }
 
 func (s *server) ownerUpdates() {
 	add(s, route{method: http.MethodGet, path: "/owner/v1/updates", id: "listMyUpdates", summary: "Updates of the owner's units, newest first", tag: "owner", access: owner}, s.myUpdates)
 	add(s, route{method: http.MethodGet, path: "/owner/v1/updates/{id}", id: "getMyUpdate", summary: "An update", tag: "owner", access: owner},
-		func(ctx context.Context, in *IDParam) (MyUpdate, error) {
+		func(ctx context.Context, in *IDParam) (wire.MyUpdate, error) {
 			t, err := s.d.Runs.Task(ctx, in.ID)
 			if err == nil && (t.OwnerID != who(ctx).ID || !shown(&t)) {
 				err = fault.New(fault.NotFound, "no update %q", in.ID)
 			}
 			if err != nil {
-				return MyUpdate{}, err
+				return wire.MyUpdate{}, err
 			}
 			return s.newShowcase().show(ctx, &t)
 		})
 	add(s, route{method: http.MethodPost, path: "/owner/v1/updates/{id}", id: "chooseUpdate", summary: "Start an update now, set a time, postpone or decline it", tag: "owner", access: owner},
-		func(ctx context.Context, in *chooseIn) (MyUpdate, error) {
+		func(ctx context.Context, in *chooseIn) (wire.MyUpdate, error) {
 			t, err := s.d.Campaigns.Choose(ctx, who(ctx).ID, in.ID, in.Body.Choice, in.Body.At)
 			if err != nil {
-				return MyUpdate{}, err
+				return wire.MyUpdate{}, err
 			}
 			return s.newShowcase().show(ctx, &t)
 		})
@@ -46,10 +47,10 @@ func (s *server) ownerUpdates() {
 // shown reports whether an owner has been told of a task.
 func shown(t *campaign.Task) bool { return !t.OfferedAt.IsZero() }
 
-func (s *server) myUpdates(ctx context.Context, in *myUpdateList) (Page[MyUpdate], error) {
+func (s *server) myUpdates(ctx context.Context, in *myUpdateList) (wire.Page[wire.MyUpdate], error) {
 	tasks, err := s.d.Runs.Tasks(ctx, campaign.TaskFilter{OwnerID: who(ctx).ID, UnitID: in.Unit, Wave: -1})
 	if err != nil {
-		return Page[MyUpdate]{}, err
+		return wire.Page[wire.MyUpdate]{}, err
 	}
 	tasks = slices.DeleteFunc(tasks, func(t campaign.Task) bool { return !shown(&t) })
 	slices.SortFunc(tasks, func(a, b campaign.Task) int {
@@ -59,7 +60,7 @@ func (s *server) myUpdates(ctx context.Context, in *myUpdateList) (Page[MyUpdate
 		return strings.Compare(a.ID, b.ID)
 	})
 	pg := pageAfter(tasks, in.PageParams, func(t campaign.Task) string { return t.ID })
-	out := Page[MyUpdate]{Items: make([]MyUpdate, 0, len(pg.Items)), Next: pg.Next}
+	out := wire.Page[wire.MyUpdate]{Items: make([]wire.MyUpdate, 0, len(pg.Items)), Next: pg.Next}
 	show := s.newShowcase()
 	for i := range pg.Items {
 		v, err := show.show(ctx, &pg.Items[i])
@@ -79,33 +80,33 @@ type showcase struct {
 
 func (s *server) newShowcase() *showcase { return &showcase{s: s, runs: map[string]campaign.Run{}} }
 
-func (c *showcase) show(ctx context.Context, t *campaign.Task) (MyUpdate, error) {
+func (c *showcase) show(ctx context.Context, t *campaign.Task) (wire.MyUpdate, error) {
 	d := &c.s.d
 	run, ok := c.runs[t.CampaignID]
 	if !ok {
 		var err error
 		if run, err = d.Runs.CampaignByID(ctx, t.CampaignID); err != nil {
-			return MyUpdate{}, err
+			return wire.MyUpdate{}, err
 		}
 		c.runs[t.CampaignID] = run
 	}
 	o, err := d.Fleet.Owner(ctx, t.OwnerID)
 	if err != nil {
-		return MyUpdate{}, err
+		return wire.MyUpdate{}, err
 	}
 	u, err := d.Fleet.Unit(ctx, t.UnitID)
 	if err != nil {
-		return MyUpdate{}, err
+		return wire.MyUpdate{}, err
 	}
 	p, err := d.Fleet.Product(ctx, u.Product)
 	if err != nil {
-		return MyUpdate{}, err
+		return wire.MyUpdate{}, err
 	}
 	r, err := d.Updates.Release(ctx, run.Campaign.Release)
 	if err != nil {
-		return MyUpdate{}, err
+		return wire.MyUpdate{}, err
 	}
-	out := MyUpdate{
+	out := wire.MyUpdate{
 		ID: t.ID, UnitID: u.ID, Serial: u.Serial, ProductTitle: p.Title, Kind: run.Campaign.Kind,
 		Title: inWords(run.Campaign.Title, o.Locale), Reason: inWords(run.Campaign.Reason, o.Locale), Version: r.Version, Minutes: r.Minutes,
 		WhatChanges: inWords(r.Notes, o.Locale), Unavailable: inWords(r.Unavailable, o.Locale), State: t.State, Why: t.Why,
@@ -113,15 +114,15 @@ func (c *showcase) show(ctx context.Context, t *campaign.Task) (MyUpdate, error)
 	}
 	a, err := d.Updates.Artifact(ctx, r.ArtifactSHA256())
 	if err != nil && fault.KindOf(err) != fault.NotFound {
-		return MyUpdate{}, err
+		return wire.MyUpdate{}, err
 	}
 	out.Size = a.Size
 	if t.AssignmentID != 0 {
 		as, err := d.Updates.Assignment(ctx, t.AssignmentID)
 		if err != nil {
-			return MyUpdate{}, err
+			return wire.MyUpdate{}, err
 		}
-		out.Progress = Progress{Done: as.Done, Of: as.Of}
+		out.Progress = wire.Progress{Done: as.Done, Of: as.Of}
 		if n := len(as.Details); n > 0 {
 			out.Progress.Words = as.Details[n-1]
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/campaign"
 	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/consent"
@@ -24,7 +25,7 @@ func (s *server) ownerSession() {
 		method: http.MethodPost, path: "/owner/v1/sign-in", id: "signInOwner", summary: "Use a one-time link up",
 		doc: "Sets the session cookie.", tag: "owner", access: anyone,
 	}
-	huma.Register(s.api, signIn.operation(), func(ctx context.Context, in *signInIn) (*withCookie[Me], error) {
+	huma.Register(s.api, signIn.operation(), func(ctx context.Context, in *signInIn) (*withCookie[wire.Me], error) {
 		secret, p, err := s.signIn(ctx, fleet.RoleOwner, in.Body.Token)
 		if err != nil {
 			return nil, s.problem(ctx, err)
@@ -33,58 +34,58 @@ func (s *server) ownerSession() {
 		if err != nil {
 			return nil, s.problem(ctx, err)
 		}
-		return &withCookie[Me]{s.cookie(OwnerCookie, secret, p), me}, nil
+		return &withCookie[wire.Me]{s.cookie(OwnerCookie, secret, p), me}, nil
 	})
 	s.signOut(route{
 		method: http.MethodPost, path: "/owner/v1/sign-out", id: "signOutOwner", summary: "End the session",
 		tag: "owner", access: owner, status: http.StatusNoContent,
 	}, OwnerCookie)
 	add(s, route{method: http.MethodGet, path: "/owner/v1/me", id: "getMe", summary: "The owner and their units", tag: "owner", access: owner},
-		func(ctx context.Context, _ *none) (Me, error) { return s.me(ctx, who(ctx).ID) })
+		func(ctx context.Context, _ *none) (wire.Me, error) { return s.me(ctx, who(ctx).ID) })
 }
 
 // open are the states of an update that the owner may still choose on.
 var open = []campaign.TaskState{campaign.Offered, campaign.Scheduled, campaign.Snoozed}
 
-func (s *server) me(ctx context.Context, ownerID string) (Me, error) {
+func (s *server) me(ctx context.Context, ownerID string) (wire.Me, error) {
 	o, err := s.d.Fleet.Owner(ctx, ownerID)
 	if err != nil {
-		return Me{}, err
+		return wire.Me{}, err
 	}
 	units, err := s.d.Fleet.Units(ctx, fleet.Filter{OwnerID: o.ID})
 	if err != nil {
-		return Me{}, err
+		return wire.Me{}, err
 	}
 	tasks, err := s.d.Runs.Tasks(ctx, campaign.TaskFilter{OwnerID: o.ID, Wave: -1, States: open})
 	if err != nil {
-		return Me{}, err
+		return wire.Me{}, err
 	}
 	waiting := map[string]int{}
 	for _, t := range tasks {
 		waiting[t.UnitID]++
 	}
-	out := Me{Email: o.Email, Name: o.Name, Locale: o.Locale, TimeZone: o.TimeZone, Now: s.d.Clock.Now(), Units: []OwnedUnit{}}
+	out := wire.Me{Email: o.Email, Name: o.Name, Locale: o.Locale, TimeZone: o.TimeZone, Now: s.d.Clock.Now(), Units: []wire.OwnedUnit{}}
 	for _, u := range units {
 		p, err := s.d.Fleet.Product(ctx, u.Product)
 		if err != nil {
-			return Me{}, err
+			return wire.Me{}, err
 		}
 		health, err := s.d.Condition.ConditionOf(ctx, u)
 		if err != nil {
-			return Me{}, err
+			return wire.Me{}, err
 		}
 		v, err := s.owned(ctx, u, &p, health.Condition, waiting[u.ID])
 		if err != nil {
-			return Me{}, err
+			return wire.Me{}, err
 		}
 		out.Units = append(out.Units, v)
 	}
 	return out, nil
 }
 
-func (s *server) owned(ctx context.Context, u fleet.Unit, p *fleet.Product, c condition.Condition, waiting int) (OwnedUnit, error) {
+func (s *server) owned(ctx context.Context, u fleet.Unit, p *fleet.Product, c condition.Condition, waiting int) (wire.OwnedUnit, error) {
 	last, err := s.lastContact(ctx, u)
-	return OwnedUnit{
+	return wire.OwnedUnit{
 		ID: u.ID, Serial: u.Serial, Product: u.Product, ProductTitle: p.Title, Condition: c, LastSeen: last, Updates: waiting,
 	}, err
 }
@@ -116,7 +117,7 @@ func notice(p *fleet.Product) string {
 type consentIn struct {
 	IDParam
 	Purpose string `path:"purpose" maxLength:"100"`
-	Body    ConsentChoice
+	Body    wire.ConsentChoice
 }
 
 func (s *server) ownerUnits() {
@@ -139,51 +140,51 @@ func (s *server) ownerUnits() {
 		})
 }
 
-func (s *server) myUnit(ctx context.Context, in *IDParam) (MyUnit, error) {
+func (s *server) myUnit(ctx context.Context, in *IDParam) (wire.MyUnit, error) {
 	u, p, err := s.mine(ctx, in.ID)
 	if err != nil {
-		return MyUnit{}, err
+		return wire.MyUnit{}, err
 	}
 	health, err := s.d.Condition.ConditionOf(ctx, u)
 	if err != nil {
-		return MyUnit{}, err
+		return wire.MyUnit{}, err
 	}
 	tasks, err := s.d.Runs.Tasks(ctx, campaign.TaskFilter{OwnerID: u.OwnerID, UnitID: u.ID, Wave: -1, States: open})
 	if err != nil {
-		return MyUnit{}, err
+		return wire.MyUnit{}, err
 	}
 	owned, err := s.owned(ctx, u, &p, health.Condition, len(tasks))
 	if err != nil {
-		return MyUnit{}, err
+		return wire.MyUnit{}, err
 	}
 	choices, err := s.d.Consents.Choices(ctx, u.ID)
 	if err != nil {
-		return MyUnit{}, err
+		return wire.MyUnit{}, err
 	}
 	mask, chosen := consent.Mask{}, map[string]time.Time{}
 	for _, c := range choices {
 		mask[c.Purpose], chosen[c.Purpose] = c.Given, c.At
 	}
-	out := MyUnit{
+	out := wire.MyUnit{
 		OwnedUnit: owned, Description: p.Description, Versions: u.Versions, Notice: notice(&p),
-		Signals: []MySignal{}, Purposes: []MyPurpose{},
+		Signals: []wire.MySignal{}, Purposes: []wire.MyPurpose{},
 	}
 	if len(health.Open) > 0 {
 		oldest := slices.MinFunc(health.Open, func(a, b condition.Finding) int { return a.Onset.Compare(b.Onset) })
 		view, err := s.newTitles().view(ctx, oldest)
 		if err != nil {
-			return MyUnit{}, err
+			return wire.MyUnit{}, err
 		}
 		out.Since, out.About = oldest.Onset, view.Title
 	}
 	for _, q := range p.Purposes {
-		out.Purposes = append(out.Purposes, MyPurpose{
+		out.Purposes = append(out.Purposes, wire.MyPurpose{
 			Name: q.Name, Title: q.Title, Description: q.Description, Basis: q.Basis,
 			Given: mask.PermitsPurpose(&p, q.Name), ChosenAt: chosen[q.Name],
 		})
 	}
 	for _, sig := range p.Signals {
-		out.Signals = append(out.Signals, MySignal{
+		out.Signals = append(out.Signals, wire.MySignal{
 			Name: sig.Name, Title: sig.Title, Description: sig.Description, Type: sig.Type, Unit: sig.Unit,
 			Purposes: append([]string{}, sig.Purposes...), Retention: sig.Retention, Kept: mask.Permits(&p, sig),
 		})

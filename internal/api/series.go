@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
@@ -18,36 +19,36 @@ type seriesIn struct {
 	Buckets int       `query:"buckets" default:"500" minimum:"1" maximum:"5000" doc:"Most points to return."`
 }
 
-func (s *server) series(ctx context.Context, in *seriesIn) (Series, error) {
+func (s *server) series(ctx context.Context, in *seriesIn) (wire.Series, error) {
 	u, err := s.d.Fleet.Unit(ctx, in.ID)
 	if err != nil {
-		return Series{}, err
+		return wire.Series{}, err
 	}
 	p, err := s.d.Fleet.Product(ctx, u.Product)
 	if err != nil {
-		return Series{}, err
+		return wire.Series{}, err
 	}
 	sig, ok := p.Signal(in.Signal)
 	if !ok || sig.Type == fleet.Text {
-		return Series{}, fault.Fields("series", []fault.Field{{Path: "query.signal", Expected: "a signal of the product, of type number or boolean", Got: in.Signal}})
+		return wire.Series{}, fault.Fields("series", []fault.Field{{Path: "query.signal", Expected: "a signal of the product, of type number or boolean", Got: in.Signal}})
 	}
 	if err := badTimes(in.From, in.To); err != nil {
-		return Series{}, err
+		return wire.Series{}, err
 	}
 	mask, err := s.d.Choices.Mask(ctx, u.ID)
 	if err != nil {
-		return Series{}, err
+		return wire.Series{}, err
 	}
-	out := Series{Signal: sig.Name, Unit: sig.Unit, From: in.From.UTC(), To: in.To.UTC(), Points: []Point{}, Bands: []Band{}}
+	out := wire.Series{Signal: sig.Name, Unit: sig.Unit, From: in.From.UTC(), To: in.To.UTC(), Points: []wire.Point{}, Bands: []wire.Band{}}
 	if out.Withheld = !mask.Permits(&p, sig); out.Withheld {
 		return out, nil
 	}
 	points, err := s.d.History.Series(ctx, u.Product, u.Key, sig.Name, in.From, in.To, in.Buckets)
 	if err != nil {
-		return Series{}, err
+		return wire.Series{}, err
 	}
 	for _, v := range points {
-		out.Points = append(out.Points, Point{At: v.At, Min: v.Min, Max: v.Max, Mean: v.Mean, Count: v.Count})
+		out.Points = append(out.Points, wire.Point{At: v.At, Min: v.Min, Max: v.Max, Mean: v.Mean, Count: v.Count})
 	}
 	permitted := map[string]bool{}
 	for _, other := range p.Signals {
@@ -59,7 +60,7 @@ func (s *server) series(ctx context.Context, in *seriesIn) (Series, error) {
 		}
 		bands, err := s.bands(ctx, &p, t, u.Key, permitted, in)
 		if err != nil {
-			return Series{}, err
+			return wire.Series{}, err
 		}
 		out.Bands = append(out.Bands, bands...)
 	}
@@ -68,7 +69,7 @@ func (s *server) series(ctx context.Context, in *seriesIn) (Series, error) {
 
 // bands tells when each band of a tolerance applied, by the operating contexts
 // that the unit was in, at the chart's own resolution.
-func (s *server) bands(ctx context.Context, p *fleet.Product, t fleet.Tolerance, unit int64, permitted map[string]bool, in *seriesIn) ([]Band, error) {
+func (s *server) bands(ctx context.Context, p *fleet.Product, t fleet.Tolerance, unit int64, permitted map[string]bool, in *seriesIn) ([]wire.Band, error) {
 	c, err := condition.NewContexts(p, t, in.From, in.To, in.Buckets)
 	if err != nil {
 		return nil, err
@@ -92,9 +93,9 @@ func (s *server) bands(ctx context.Context, p *fleet.Product, t fleet.Tolerance,
 			return nil, err
 		}
 	}
-	var out []Band
+	var out []wire.Band
 	for _, a := range c.Applied() {
-		out = append(out, Band{Tolerance: t.Name, From: a.From, To: a.To, Min: a.Band.Min, Max: a.Band.Max, When: a.Band.When})
+		out = append(out, wire.Band{Tolerance: t.Name, From: a.From, To: a.To, Min: a.Band.Min, Max: a.Band.Max, When: a.Band.When})
 	}
 	return out, nil
 }

@@ -7,13 +7,14 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 )
 
-type linkIn struct{ Body Link }
+type linkIn struct{ Body wire.Link }
 
-type signInIn struct{ Body OneTime }
+type signInIn struct{ Body wire.OneTime }
 
 type withCookie[T any] struct {
 	SetCookie http.Cookie `header:"Set-Cookie"`
@@ -50,12 +51,12 @@ func (s *server) session() {
 		method: http.MethodPost, path: "/v1/sign-in", id: "signInOperator", summary: "Use a one-time link up",
 		doc: "Sets the session cookie.", tag: "session", access: anyone,
 	}
-	huma.Register(s.api, signIn.operation(), func(ctx context.Context, in *signInIn) (*withCookie[Session], error) {
+	huma.Register(s.api, signIn.operation(), func(ctx context.Context, in *signInIn) (*withCookie[wire.Session], error) {
 		secret, p, err := s.signIn(ctx, fleet.RoleOperator, in.Body.Token)
 		if err != nil {
 			return nil, s.problem(ctx, err)
 		}
-		return &withCookie[Session]{s.cookie(OperatorCookie, secret, p), s.describe(&p)}, nil
+		return &withCookie[wire.Session]{s.cookie(OperatorCookie, secret, p), s.describe(&p)}, nil
 	})
 	s.signOut(route{
 		method: http.MethodPost, path: "/v1/sign-out", id: "signOutOperator", summary: "End the session",
@@ -63,7 +64,7 @@ func (s *server) session() {
 	}, OperatorCookie)
 	add(s, route{
 		method: http.MethodGet, path: "/v1/session", id: "getSession", summary: "Who is asking", tag: "session", access: read,
-	}, func(ctx context.Context, _ *none) (Session, error) { return s.describe(who(ctx)), nil })
+	}, func(ctx context.Context, _ *none) (wire.Session, error) { return s.describe(who(ctx)), nil })
 }
 
 func (s *server) signOut(r route, cookie string) {
@@ -77,31 +78,31 @@ func (s *server) signOut(r route, cookie string) {
 	})
 }
 
-func (s *server) describe(p *Principal) Session {
-	return Session{
+func (s *server) describe(p *Principal) wire.Session {
+	return wire.Session{
 		Email: p.Email, Scope: p.Scope, Via: p.Via, ExpiresAt: p.ExpiresAt,
 		Now: s.d.Clock.Now(), Speed: max(s.d.Speed, 0),
 	}
 }
 
-type newTokenIn struct{ Body NewToken }
+type newTokenIn struct{ Body wire.NewToken }
 
 func (s *server) tokens() {
 	add(s, route{method: http.MethodGet, path: "/v1/tokens", id: "listTokens", summary: "List API tokens", tag: "tokens", access: admin},
-		func(ctx context.Context, in *PageParams) (Page[fleet.APIToken], error) {
+		func(ctx context.Context, in *wire.PageParams) (wire.Page[fleet.APIToken], error) {
 			all, err := s.d.Access.APITokens(ctx)
 			return pageAfter(all, *in, func(t fleet.APIToken) string { return t.ID }), err
 		})
 	add(s, route{
 		method: http.MethodPost, path: "/v1/tokens", id: "createToken", summary: "Make an API token",
 		tag: "tokens", access: admin, status: http.StatusCreated,
-	}, func(ctx context.Context, in *newTokenIn) (IssuedToken, error) {
+	}, func(ctx context.Context, in *newTokenIn) (wire.IssuedToken, error) {
 		var expires time.Time
 		if in.Body.Expires > 0 {
 			expires = s.d.Wall.Now().Add(time.Duration(in.Body.Expires))
 		}
 		t, secret, err := s.d.Access.CreateAPIToken(ctx, who(ctx).ID, in.Body.Name, in.Body.Scope, expires)
-		return IssuedToken{APIToken: t, Token: secret}, err
+		return wire.IssuedToken{APIToken: t, Token: secret}, err
 	})
 	do(s, route{method: http.MethodDelete, path: "/v1/tokens/{id}", id: "revokeToken", summary: "Revoke an API token", tag: "tokens", access: admin},
 		func(ctx context.Context, in *IDParam) error { return s.d.Access.RevokeAPIToken(ctx, in.ID) })

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
@@ -12,7 +13,7 @@ import (
 )
 
 type unitList struct {
-	PageParams
+	wire.PageParams
 	Product   string `query:"product"`
 	State     string `query:"state" enum:"pending,active,revoked,retired"`
 	Batch     string `query:"batch"`
@@ -24,7 +25,7 @@ type unitList struct {
 }
 
 type accountingIn struct {
-	PageParams
+	wire.PageParams
 	Product string `query:"product" required:"true"`
 }
 
@@ -44,18 +45,18 @@ func (s *server) units() {
 	add(s, route{
 		method: http.MethodPost, path: "/v1/units/{id}/token", id: "issueUnitToken", summary: "Issue a unit's token",
 		doc: "Replaces the token it has, and disconnects what uses that.", tag: "units", access: admin,
-	}, func(ctx context.Context, in *IDParam) (UnitToken, error) {
+	}, func(ctx context.Context, in *IDParam) (wire.UnitToken, error) {
 		token, err := s.d.Provisioning.IssueToken(ctx, in.ID)
-		return UnitToken{UnitID: in.ID, Token: token}, err
+		return wire.UnitToken{UnitID: in.ID, Token: token}, err
 	})
 	add(s, route{
 		method: http.MethodPost, path: "/v1/unit-tokens", id: "issueUnitTokens", summary: "Issue tokens for many units",
 		doc: "All or nothing.", tag: "units", access: admin, maxBody: 16 << 20, slow: true,
-	}, func(ctx context.Context, in *tokensIn) (List[UnitToken], error) {
+	}, func(ctx context.Context, in *tokensIn) (wire.List[wire.UnitToken], error) {
 		issued, err := s.d.Provisioning.IssueTokens(ctx, in.Body.Units)
-		out := List[UnitToken]{Items: make([]UnitToken, 0, len(issued))}
+		out := wire.List[wire.UnitToken]{Items: make([]wire.UnitToken, 0, len(issued))}
 		for _, t := range issued {
-			out.Items = append(out.Items, UnitToken(t))
+			out.Items = append(out.Items, wire.UnitToken(t))
 		}
 		return out, err
 	})
@@ -69,17 +70,17 @@ func (s *server) units() {
 	} {
 		add(s, route{
 			method: http.MethodPost, path: "/v1/units/{id}/" + verb.verb, id: verb.verb + "Unit", summary: verb.summary, tag: "units", access: admin,
-		}, func(ctx context.Context, in *IDParam) (Unit, error) {
+		}, func(ctx context.Context, in *IDParam) (wire.Unit, error) {
 			if err := verb.do(ctx, in.ID); err != nil {
-				return Unit{}, err
+				return wire.Unit{}, err
 			}
 			u, err := s.d.Fleet.Unit(ctx, in.ID)
 			if err != nil {
-				return Unit{}, err
+				return wire.Unit{}, err
 			}
 			views, err := s.unitViews(ctx, []fleet.Unit{u})
 			if err != nil {
-				return Unit{}, err
+				return wire.Unit{}, err
 			}
 			return views[0], nil
 		})
@@ -87,7 +88,7 @@ func (s *server) units() {
 }
 
 // unitViews adds to units their condition, by one query a product.
-func (s *server) unitViews(ctx context.Context, units []fleet.Unit) ([]Unit, error) {
+func (s *server) unitViews(ctx context.Context, units []fleet.Unit) ([]wire.Unit, error) {
 	byProduct := map[string][]fleet.Unit{}
 	for _, u := range units {
 		byProduct[u.Product] = append(byProduct[u.Product], u)
@@ -102,9 +103,9 @@ func (s *server) unitViews(ctx context.Context, units []fleet.Unit) ([]Unit, err
 			conditions[id] = c
 		}
 	}
-	out := make([]Unit, 0, len(units))
+	out := make([]wire.Unit, 0, len(units))
 	for _, u := range units {
-		out = append(out, Unit{
+		out = append(out, wire.Unit{
 			ID: u.ID, Product: u.Product, Serial: u.Serial, Hardware: u.Hardware, Batch: u.Batch, Region: u.Region,
 			Attributes: u.Attributes, Versions: u.Versions, VersionAt: u.VersionAt, State: u.State,
 			Condition: conditions[u.ID], CreatedAt: u.CreatedAt,
@@ -116,7 +117,7 @@ func (s *server) unitViews(ctx context.Context, units []fleet.Unit) ([]Unit, err
 // chunk is how many units are looked at at a time for a condition.
 const chunk = 2000
 
-func (s *server) listUnits(ctx context.Context, in *unitList) (Page[Unit], error) {
+func (s *server) listUnits(ctx context.Context, in *unitList) (wire.Page[wire.Unit], error) {
 	f := fleet.Filter{
 		Product: in.Product, State: fleet.UnitState(in.State), Batch: in.Batch, Hardware: in.Hardware, Region: in.Region,
 		Version: in.Version, Search: in.Q, After: in.After, Limit: in.Limit + 1,
@@ -124,16 +125,16 @@ func (s *server) listUnits(ctx context.Context, in *unitList) (Page[Unit], error
 	if in.Condition != "" {
 		f.Limit = chunk
 	}
-	id := func(u Unit) string { return u.ID }
-	var out []Unit
+	id := func(u wire.Unit) string { return u.ID }
+	var out []wire.Unit
 	for {
 		units, err := s.d.Fleet.Units(ctx, f)
 		if err != nil {
-			return Page[Unit]{}, err
+			return wire.Page[wire.Unit]{}, err
 		}
 		views, err := s.unitViews(ctx, units)
 		if err != nil {
-			return Page[Unit]{}, err
+			return wire.Page[wire.Unit]{}, err
 		}
 		for _, v := range views {
 			if in.Condition == "" || string(v.Condition) == in.Condition {
@@ -147,65 +148,65 @@ func (s *server) listUnits(ctx context.Context, in *unitList) (Page[Unit], error
 	}
 }
 
-func (s *server) getUnit(ctx context.Context, in *IDParam) (UnitDetail, error) {
+func (s *server) getUnit(ctx context.Context, in *IDParam) (wire.UnitDetail, error) {
 	u, err := s.d.Fleet.Unit(ctx, in.ID)
 	if err != nil {
-		return UnitDetail{}, err
+		return wire.UnitDetail{}, err
 	}
 	views, err := s.unitViews(ctx, []fleet.Unit{u})
 	if err != nil {
-		return UnitDetail{}, err
+		return wire.UnitDetail{}, err
 	}
 	health, err := s.d.Condition.ConditionOf(ctx, u)
 	if err != nil {
-		return UnitDetail{}, err
+		return wire.UnitDetail{}, err
 	}
 	p, err := s.d.Fleet.Product(ctx, u.Product)
 	if err != nil {
-		return UnitDetail{}, err
+		return wire.UnitDetail{}, err
 	}
 	mask, err := s.d.Choices.Mask(ctx, u.ID)
 	if err != nil {
-		return UnitDetail{}, err
+		return wire.UnitDetail{}, err
 	}
 	creds, err := s.d.Provisioning.Credentials(ctx, u.ID)
 	if err != nil {
-		return UnitDetail{}, err
+		return wire.UnitDetail{}, err
 	}
 	detectors, err := s.d.Condition.Detectors(ctx, u.Product)
 	if err != nil {
-		return UnitDetail{}, err
+		return wire.UnitDetail{}, err
 	}
-	out := UnitDetail{
+	out := wire.UnitDetail{
 		Unit: views[0], ConditionWhy: health.Why, JudgedAt: health.JudgedAt, Credential: credential(creds),
-		Permitted: []PermittedPurpose{}, Exposures: []Exposure{}, Open: []Finding{},
+		Permitted: []wire.PermittedPurpose{}, Exposures: []wire.Exposure{}, Open: []wire.Finding{},
 	}
 	out.Condition = health.Condition
 	if out.LastContact, err = s.lastContact(ctx, u); err != nil {
-		return UnitDetail{}, err
+		return wire.UnitDetail{}, err
 	}
 	if o, err := s.ownerOf(ctx, u); err != nil {
-		return UnitDetail{}, err
+		return wire.UnitDetail{}, err
 	} else if o != nil {
-		out.Owner = &OwnerName{Email: o.Email, Name: o.Name, Locale: o.Locale, TimeZone: o.TimeZone}
+		out.Owner = &wire.OwnerName{Email: o.Email, Name: o.Name, Locale: o.Locale, TimeZone: o.TimeZone}
 	}
 	for _, q := range p.Purposes {
-		out.Permitted = append(out.Permitted, PermittedPurpose{Name: q.Name, Title: q.Title, Basis: q.Basis, Permitted: mask.PermitsPurpose(&p, q.Name)})
+		out.Permitted = append(out.Permitted, wire.PermittedPurpose{Name: q.Name, Title: q.Title, Basis: q.Basis, Permitted: mask.PermitsPurpose(&p, q.Name)})
 	}
 	for _, d := range detectors {
 		found, err := s.d.Condition.Exposures(ctx, d.Ref(), []int64{u.Key})
 		if err != nil {
-			return UnitDetail{}, err
+			return wire.UnitDetail{}, err
 		}
 		for _, e := range found {
-			out.Exposures = append(out.Exposures, Exposure{Detector: d.Ref(), Since: e.Since, Hours: e.For.Hours(), LastAt: e.LastAt})
+			out.Exposures = append(out.Exposures, wire.Exposure{Detector: d.Ref(), Since: e.Since, Hours: e.For.Hours(), LastAt: e.LastAt})
 		}
 	}
 	titles := s.newTitles()
 	for _, f := range health.Open {
 		view, err := titles.view(ctx, f)
 		if err != nil {
-			return UnitDetail{}, err
+			return wire.UnitDetail{}, err
 		}
 		out.Open = append(out.Open, view)
 	}
@@ -246,8 +247,8 @@ func (s *server) lastContact(ctx context.Context, u fleet.Unit) (time.Time, erro
 	return last, nil
 }
 
-func (s *server) latest(ctx context.Context, in *IDParam) (List[LatestValue], error) {
-	out := List[LatestValue]{Items: []LatestValue{}}
+func (s *server) latest(ctx context.Context, in *IDParam) (wire.List[wire.LatestValue], error) {
+	out := wire.List[wire.LatestValue]{Items: []wire.LatestValue{}}
 	u, err := s.d.Fleet.Unit(ctx, in.ID)
 	if err != nil {
 		return out, err
@@ -265,7 +266,7 @@ func (s *server) latest(ctx context.Context, in *IDParam) (List[LatestValue], er
 		return out, err
 	}
 	for _, sig := range p.Signals {
-		v := LatestValue{Signal: sig.Name, Title: sig.Title, Type: sig.Type, Unit: sig.Unit, Withheld: !mask.Permits(&p, sig)}
+		v := wire.LatestValue{Signal: sig.Name, Title: sig.Title, Type: sig.Type, Unit: sig.Unit, Withheld: !mask.Permits(&p, sig)}
 		if sample, ok := newest[sig.Name]; ok && !v.Withheld {
 			v.At = sample.At
 			if sample.IsText {
@@ -279,32 +280,32 @@ func (s *server) latest(ctx context.Context, in *IDParam) (List[LatestValue], er
 	return out, nil
 }
 
-func account(id string, a telemetry.Account) Account {
-	return Account{
+func account(id string, a telemetry.Account) wire.Account {
+	return wire.Account{
 		UnitID: id, Acknowledged: a.Acknowledged, Stored: a.Stored, NotConsented: a.NotConsented,
 		Undeclared: a.Undeclared, Duplicate: a.Duplicate, Invalid: a.Invalid,
 	}
 }
 
-func (s *server) unitAccounting(ctx context.Context, in *IDParam) (Account, error) {
+func (s *server) unitAccounting(ctx context.Context, in *IDParam) (wire.Account, error) {
 	u, err := s.d.Fleet.Unit(ctx, in.ID)
 	if err != nil {
-		return Account{}, err
+		return wire.Account{}, err
 	}
 	list, err := s.d.History.Accounts(ctx, []int64{u.Key})
 	if err != nil || len(list) == 0 {
-		return Account{UnitID: u.ID}, err
+		return wire.Account{UnitID: u.ID}, err
 	}
 	return account(u.ID, list[0]), nil
 }
 
-func (s *server) accounting(ctx context.Context, in *accountingIn) (Accounts, error) {
+func (s *server) accounting(ctx context.Context, in *accountingIn) (wire.Accounts, error) {
 	if _, err := s.d.Fleet.Product(ctx, in.Product); err != nil {
-		return Accounts{}, err
+		return wire.Accounts{}, err
 	}
 	units, err := s.d.Fleet.Units(ctx, fleet.Filter{Product: in.Product})
 	if err != nil {
-		return Accounts{}, err
+		return wire.Accounts{}, err
 	}
 	keys := make([]int64, 0, len(units))
 	for _, u := range units {
@@ -312,7 +313,7 @@ func (s *server) accounting(ctx context.Context, in *accountingIn) (Accounts, er
 	}
 	list, err := s.d.History.Accounts(ctx, keys)
 	if err != nil {
-		return Accounts{}, err
+		return wire.Accounts{}, err
 	}
 	byKey := make(map[int64]telemetry.Account, len(list))
 	var total telemetry.Account
@@ -325,12 +326,12 @@ func (s *server) accounting(ctx context.Context, in *accountingIn) (Accounts, er
 		total.Duplicate += a.Duplicate
 		total.Invalid += a.Invalid
 	}
-	all := make([]Account, 0, len(units))
+	all := make([]wire.Account, 0, len(units))
 	for _, u := range units {
 		all = append(all, account(u.ID, byKey[u.Key]))
 	}
-	pg := pageAfter(all, in.PageParams, func(a Account) string { return a.UnitID })
-	return Accounts{Total: account("", total), Items: pg.Items, Next: pg.Next}, nil
+	pg := pageAfter(all, in.PageParams, func(a wire.Account) string { return a.UnitID })
+	return wire.Accounts{Total: account("", total), Items: pg.Items, Next: pg.Next}, nil
 }
 
 // badTimes refuses a range that is empty.

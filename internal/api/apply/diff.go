@@ -1,4 +1,4 @@
-package api
+package apply
 
 import (
 	"encoding/json"

@@ -1,4 +1,4 @@
-package api
+package apply
 
 import (
 	"context"
@@ -54,14 +54,14 @@ func (a *applying) putUnits(ctx context.Context) error {
 	}
 	a.consents = a.consents || len(a.newOwners) > 0
 	if len(units) > 0 {
-		if err := a.s.d.Fleet.PutUnits(ctx, units); err != nil {
+		if err := a.d.Fleet.PutUnits(ctx, units); err != nil {
 			return err
 		}
 	}
-	if err := a.s.d.Consents.Reset(ctx, a.newOwners, "change of owner"); err != nil {
+	if err := a.d.Consents.Reset(ctx, a.newOwners, "change of owner"); err != nil {
 		return err
 	}
-	return a.s.d.Choices.AddChoices(ctx, choices)
+	return a.d.Choices.AddChoices(ctx, choices)
 }
 
 func (a *applying) view(ctx context.Context, docs []*one) (*fleetView, error) {
@@ -74,7 +74,7 @@ func (a *applying) view(ctx context.Context, docs []*one) (*fleetView, error) {
 		if _, done := v.products[name]; done {
 			continue
 		}
-		p, err := a.s.d.Fleet.Product(ctx, name)
+		p, err := a.d.Fleet.Product(ctx, name)
 		if fault.KindOf(err) == fault.NotFound {
 			v.products[name] = nil
 			continue
@@ -82,13 +82,13 @@ func (a *applying) view(ctx context.Context, docs []*one) (*fleetView, error) {
 			return nil, err
 		}
 		v.products[name] = &p
-		masks, err := a.s.d.Choices.Masks(ctx, name)
+		masks, err := a.d.Choices.Masks(ctx, name)
 		if err != nil {
 			return nil, err
 		}
 		maps.Copy(v.masks, masks)
 	}
-	all, err := a.s.d.Fleet.Units(ctx, fleet.Filter{})
+	all, err := a.d.Fleet.Units(ctx, fleet.Filter{})
 	if err != nil {
 		return nil, err
 	}
@@ -151,7 +151,7 @@ func (a *applying) unit(ctx context.Context, v *fleetView, d *one, spec *fleet.U
 		Attributes: spec.Attributes, State: old.State, CreatedAt: old.CreatedAt, Versions: old.Versions, VersionAt: old.VersionAt,
 	}
 	if !known {
-		u.Key, u.State, u.CreatedAt = a.s.d.IDs.Key(), fleet.UnitActive, a.s.d.Clock.Now()
+		u.Key, u.State, u.CreatedAt = a.d.IDs.Key(), fleet.UnitActive, a.d.Clock.Now()
 	}
 	if now.Owner != nil {
 		var err error
@@ -182,8 +182,8 @@ func (a *applying) owner(ctx context.Context, v *fleetView, o fleet.OwnerSpec) (
 			return have.ID, nil
 		}
 	}
-	want.ID = a.s.d.IDs.ID()
-	kept, err := a.s.d.Fleet.PutOwner(ctx, want)
+	want.ID = a.d.IDs.ID()
+	kept, err := a.d.Fleet.PutOwner(ctx, want)
 	if err != nil {
 		return "", err
 	}
@@ -198,17 +198,18 @@ func (a *applying) specOf(ctx context.Context, v *fleetView, u fleet.Unit) (flee
 		have, ok := v.byID[u.OwnerID]
 		if !ok {
 			var err error
-			if have, err = a.s.d.Fleet.Owner(ctx, u.OwnerID); err != nil {
+			if have, err = a.d.Fleet.Owner(ctx, u.OwnerID); err != nil {
 				return fleet.UnitSpec{}, err
 			}
 			v.byID[u.OwnerID], v.owners[have.Email] = have, have
 		}
 		o = &have
 	}
-	return unitSpec(u, o, v.masks[u.ID]), nil
+	return UnitSpec(u, o, v.masks[u.ID]), nil
 }
 
-func unitSpec(u fleet.Unit, o *fleet.Owner, mask consent.Mask) fleet.UnitSpec {
+// UnitSpec is a unit as it would be declared.
+func UnitSpec(u fleet.Unit, o *fleet.Owner, mask consent.Mask) fleet.UnitSpec {
 	spec := fleet.UnitSpec{Product: u.Product, Serial: u.Serial, Hardware: u.Hardware, Batch: u.Batch, Region: u.Region, Attributes: u.Attributes}
 	if o != nil {
 		spec.Owner = &fleet.OwnerSpec{Email: o.Email, Name: o.Name, Locale: o.Locale, TimeZone: o.TimeZone}
@@ -232,7 +233,7 @@ func (a *applying) choices(mask consent.Mask, id string, now *fleet.UnitSpec) []
 		}
 		stand[purpose] = true
 		out = append(out, consent.Choice{
-			ID: a.s.d.IDs.ID(), UnitID: id, Purpose: purpose, Given: true, At: a.s.d.Clock.Now(), By: consent.ByImport,
+			ID: a.d.IDs.ID(), UnitID: id, Purpose: purpose, Given: true, At: a.d.Clock.Now(), By: consent.ByImport,
 		})
 	}
 	now.Consents = given(stand)

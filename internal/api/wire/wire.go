@@ -1,11 +1,9 @@
-package api
+// Package wire is what the operations of operators and owners take and give, in
+// JSON, and its description. Programs that call them use it, too.
+package wire
 
 import (
-	"strings"
 	"time"
-
-	"fettle.dev/fettle/internal/api/declare"
-	"fettle.dev/fettle/internal/fault"
 
 	"fettle.dev/fettle/internal/campaign"
 	"fettle.dev/fettle/internal/cohort"
@@ -327,28 +325,6 @@ type Backtest struct {
 	Judged   int           `json:"judged" doc:"Units of which data could be judged."`
 	Withheld int           `json:"withheld" doc:"Units whose owners do not permit the detector's purpose: their data was not looked at."`
 	NoData   int           `json:"noData" doc:"Units that permit it, of which history holds nothing to judge."`
-}
-
-// decode reads the detector strictly.
-func (b *BacktestRequest) decode() (condition.Detector, []fault.Field) {
-	var d condition.Detector
-	fields := declare.Decode(b.Detector, "detector", &d)
-	d.Name = b.Name
-	return d, fields
-}
-
-// asDetector moves the mistakes of a detector to where it stands in the request.
-func asDetector(err error) error {
-	fields := fault.FieldsOf(err)
-	if len(fields) == 0 {
-		return err
-	}
-	for i := range fields {
-		if rest, ok := strings.CutPrefix(fields[i].Path, "spec."); ok {
-			fields[i].Path = "detector." + rest
-		}
-	}
-	return fault.Fields("backtest", fields)
 }
 
 // Overview is the fleet at a glance.

@@ -1,53 +1,43 @@
-package api
+// Package apply makes the records as declared documents say: all or nothing,
+// with every mistake told at once.
+package apply
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 
 	"fettle.dev/fettle/internal/api/declare"
+	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/campaign"
+	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/condition"
+	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/update"
 )
 
-// maxApply bounds the body of an apply: 100,000 units and more.
-const maxApply = 64 << 20
+// Deps is what applying works with.
+type Deps struct {
+	Clock     clock.Clock
+	IDs       clock.IDs
+	Tx        fleet.Transactor
+	Fleet     fleet.Store
+	Consents  *consent.Service
+	Choices   consent.Store
+	Condition *condition.Service
+	Updates   *update.Service
+	Campaigns *campaign.Manager
+	Runs      campaign.Store
 
-// Document is a declared document.
-type Document struct {
-	APIVersion string           `json:"apiVersion" enum:"fettle.dev/v1"`
-	Kind       declare.Kind     `json:"kind" enum:"Product,Unit,Detector,Release,Campaign"`
-	Metadata   declare.Metadata `json:"metadata"`
-	Spec       Spec             `json:"spec"`
+	// Hooks are called after the records have changed; each may be nil.
+	OnProducts  func(ctx context.Context, names []string) error
+	OnDetectors func(ctx context.Context) error
+	OnUnits     func(ctx context.Context, ids []string) error
 }
-
-// Apply asks for documents to be applied.
-type Apply struct {
-	Documents []Document `json:"documents"`
-	DryRun    bool       `json:"dryRun,omitempty" doc:"Check, and show the changes, but change nothing."`
-}
-
-// Change is what applying one document does.
-type Change struct {
-	Kind   declare.Kind `json:"kind" enum:"Product,Unit,Detector,Release,Campaign"`
-	Name   string       `json:"name"`
-	Action string       `json:"action" enum:"created,changed,unchanged"`
-	Diff   string       `json:"diff,omitempty" doc:"A line a field: - as it was, + as it will be."`
-}
-
-// Applied is what applying did, in the order of the documents.
-type Applied struct {
-	Changes []Change `json:"changes"`
-	DryRun  bool     `json:"dryRun"`
-}
-
-type applyIn struct{ Body Apply }
 
 // errDryRun ends the transaction of a dry run that found no mistake.
 var errDryRun = errors.New("dry run")
@@ -63,11 +53,11 @@ type one struct {
 // applying is one apply: everything is tried, every mistake is noted, and what
 // was written is rolled back if there was any.
 type applying struct {
-	s        *server
+	d        *Deps
 	docs     []*one
 	mistakes []fault.Field
 	seen     map[string]bool // paths with a mistake, so that one is told once
-	changes  []Change
+	changes  []wire.Change
 
 	products  []string
 	detectors bool
@@ -76,10 +66,11 @@ type applying struct {
 	newOwners []string // units that go to another owner
 }
 
-func (s *server) apply(ctx context.Context, in *applyIn) (Applied, error) {
-	a := &applying{s: s, seen: map[string]bool{}, changes: make([]Change, len(in.Body.Documents))}
-	a.decode(in.Body.Documents)
-	err := s.d.Tx.InTx(ctx, func(ctx context.Context) error {
+// Documents applies documents, or with DryRun says what that would change.
+func Documents(ctx context.Context, d *Deps, in wire.Apply) (wire.Applied, error) {
+	a := &applying{d: d, seen: map[string]bool{}, changes: make([]wire.Change, len(in.Documents))}
+	a.decode(in.Documents)
+	err := d.Tx.InTx(ctx, func(ctx context.Context) error {
 		for _, step := range []func(context.Context) error{
 			a.putProducts, a.putUnits, a.putDetectors, a.checkDependents, a.putReleases, a.putCampaigns,
 		} {
@@ -91,24 +82,24 @@ func (s *server) apply(ctx context.Context, in *applyIn) (Applied, error) {
 			slices.SortStableFunc(a.mistakes, func(x, y fault.Field) int { return documentOf(x.Path) - documentOf(y.Path) })
 			return fault.Fields("apply", a.mistakes)
 		}
-		if in.Body.DryRun {
+		if in.DryRun {
 			return errDryRun
 		}
 		return nil
 	})
-	out := Applied{Changes: a.changes, DryRun: in.Body.DryRun}
+	out := wire.Applied{Changes: a.changes, DryRun: in.DryRun}
 	if errors.Is(err, errDryRun) {
 		return out, nil
 	}
 	if err != nil {
-		return Applied{}, err
+		return wire.Applied{}, err
 	}
 	return out, a.tell(ctx)
 }
 
 // tell calls the hooks of what changed.
 func (a *applying) tell(ctx context.Context) error {
-	d := &a.s.d
+	d := a.d
 	var errs []error
 	if len(a.products) > 0 && d.OnProducts != nil {
 		errs = append(errs, d.OnProducts(ctx, a.products))
@@ -169,11 +160,11 @@ func (a *applying) fail(d *one, err error) error {
 	return err
 }
 
-func (a *applying) decode(docs []Document) {
+func (a *applying) decode(docs []wire.Document) {
 	first := map[string]int{}
 	for i, doc := range docs {
 		d := &one{Document: declare.Document{APIVersion: doc.APIVersion, Kind: doc.Kind, Metadata: doc.Metadata, Spec: []byte(doc.Spec)}, at: i}
-		a.changes[i] = Change{Kind: doc.Kind, Name: doc.Metadata.Name}
+		a.changes[i] = wire.Change{Kind: doc.Kind, Name: doc.Metadata.Name}
 		spec, fields := d.Check()
 		if j, twice := first[d.String()]; twice {
 			fields = append(fields, fault.Field{Path: "metadata.name", Expected: fmt.Sprintf("each %s once (it stands in documents %d and %d)", strings.ToLower(string(d.Kind)), j, i), Got: d.Metadata.Name})
@@ -218,7 +209,7 @@ func (a *applying) putProducts(ctx context.Context) error {
 		p.Name = d.Metadata.Name
 		a.note(d, fleet.ValidateProduct(*p))
 		a.note(d, condition.ValidateProduct(p))
-		old, err := a.s.d.Fleet.Product(ctx, p.Name)
+		old, err := a.d.Fleet.Product(ctx, p.Name)
 		known := err == nil
 		if err != nil && fault.KindOf(err) != fault.NotFound {
 			return err
@@ -236,7 +227,7 @@ func (a *applying) putProducts(ctx context.Context) error {
 		a.products = append(a.products, p.Name)
 		// Also a product with mistakes is put: documents that refer to it are
 		// judged against what stands there, and all of it is rolled back.
-		if err := a.s.d.Fleet.PutProduct(ctx, *p); err != nil {
+		if err := a.d.Fleet.PutProduct(ctx, *p); err != nil {
 			return err
 		}
 	}
@@ -261,7 +252,7 @@ func (a *applying) putDetectors(ctx context.Context) error {
 	for _, d := range a.of(declare.Detector) {
 		def := d.spec.(*condition.Detector)
 		def.Name = d.Metadata.Name
-		old, err := a.s.d.Condition.Detector(ctx, def.Name, 0)
+		old, err := a.d.Condition.Detector(ctx, def.Name, 0)
 		if err != nil && fault.KindOf(err) != fault.NotFound {
 			return err
 		}
@@ -273,7 +264,7 @@ func (a *applying) putDetectors(ctx context.Context) error {
 			}
 		}
 		a.changed(d, before, *def)
-		if _, err := a.s.d.Condition.PutDetector(ctx, *def); err != nil {
+		if _, err := a.d.Condition.PutDetector(ctx, *def); err != nil {
 			if err := a.fail(d, err); err != nil {
 				return err
 			}
@@ -296,7 +287,7 @@ func (a *applying) checkDependents(ctx context.Context) error {
 			continue
 		}
 		p := d.spec.(*fleet.Product)
-		detectors, err := a.s.d.Condition.Detectors(ctx, p.Name)
+		detectors, err := a.d.Condition.Detectors(ctx, p.Name)
 		if err != nil {
 			return err
 		}
@@ -316,7 +307,7 @@ func (a *applying) checkDependents(ctx context.Context) error {
 		if broken || len(a.mistakes) > 0 {
 			continue
 		}
-		if err := a.s.d.Condition.ProductChanged(ctx, p.Name); err != nil {
+		if err := a.d.Condition.ProductChanged(ctx, p.Name); err != nil {
 			if err := a.fail(d, err); err != nil {
 				return err
 			}
@@ -330,7 +321,7 @@ func (a *applying) putReleases(ctx context.Context) error {
 	for _, d := range a.of(declare.Release) {
 		r := d.spec.(*update.Release)
 		r.Name = d.Metadata.Name
-		old, err := a.s.d.Updates.Release(ctx, r.Name)
+		old, err := a.d.Updates.Release(ctx, r.Name)
 		if err != nil && fault.KindOf(err) != fault.NotFound {
 			return err
 		}
@@ -341,7 +332,7 @@ func (a *applying) putReleases(ctx context.Context) error {
 		if !a.changed(d, before, *r) && !d.broken {
 			continue
 		}
-		if err := a.s.d.Updates.Put(ctx, *r); err != nil {
+		if err := a.d.Updates.Put(ctx, *r); err != nil {
 			if err := a.fail(d, err); err != nil {
 				return err
 			}
@@ -354,7 +345,7 @@ func (a *applying) putCampaigns(ctx context.Context) error {
 	for _, d := range a.of(declare.Campaign) {
 		c := d.spec.(*campaign.Campaign)
 		c.Name = d.Metadata.Name
-		old, err := a.s.d.Runs.Campaign(ctx, c.Name)
+		old, err := a.d.Runs.Campaign(ctx, c.Name)
 		if err != nil && fault.KindOf(err) != fault.NotFound {
 			return err
 		}
@@ -365,24 +356,11 @@ func (a *applying) putCampaigns(ctx context.Context) error {
 		if !a.changed(d, before, *c) && !d.broken {
 			continue
 		}
-		if err := a.s.d.Campaigns.Put(ctx, *c); err != nil {
+		if err := a.d.Campaigns.Put(ctx, *c); err != nil {
 			if err := a.fail(d, err); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
-}
-
-func (s *server) declared() {
-	add(s, route{
-		method: http.MethodPost, path: "/v1/apply", id: "apply", summary: "Apply declared documents",
-		doc: "All or nothing; every mistake is told at once.", tag: "declared", access: write, maxBody: maxApply, raw: true, slow: true,
-	}, s.apply)
-	add(s, route{method: http.MethodGet, path: "/v1/declared/{kind}", id: "listDeclared", summary: "List declared documents of a kind", tag: "declared", access: read}, s.listDeclared)
-	add(s, route{method: http.MethodGet, path: "/v1/declared/{kind}/{name}", id: "getDeclared", summary: "A declared document", tag: "declared", access: read}, s.getDeclared)
-	do(s, route{
-		method: http.MethodDelete, path: "/v1/declared/{kind}/{name}", id: "deleteDeclared", summary: "Delete a declared thing",
-		doc: "409 while something uses it: the detail says what.", tag: "declared", access: write,
-	}, s.deleteDeclared)
 }

@@ -1,4 +1,4 @@
-package api
+package wire
 
 import (
 	"encoding/json"
@@ -165,7 +165,9 @@ var schemaNames = map[reflect.Type]string{
 	reflect.TypeFor[huma.ErrorDetail]():   "ProblemDetail",
 }
 
-func newRegistry() huma.Registry {
+// NewRegistry makes the registry that describes the types of this package and
+// of the domain under their own names.
+func NewRegistry() huma.Registry {
 	r := huma.NewMapRegistry(schemaPrefix, func(t reflect.Type, hint string) string {
 		base := t
 		for base.Kind() == reflect.Pointer {
