@@ -415,15 +415,7 @@ func (r *run) stay(ctx context.Context) error {
 			r.tell.say("  portal of %s: %s", u, link)
 		}
 	}
-	select {
-	case <-ctx.Done():
-		return nil
-	case <-r.server.died():
-		if ctx.Err() == nil && r.server.unwanted() {
-			return fmt.Errorf("the server ended by itself; the end of %s:\n%s", r.server.logPath, r.server.tail())
-		}
-		return nil
-	}
+	return r.server.died(ctx)
 }
 
 // exampleOwner is the address of an owner whose unit had the fault.

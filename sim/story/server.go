@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -23,10 +24,14 @@ type server struct {
 	logPath string
 
 	mu      sync.Mutex
-	cmd     *exec.Cmd
-	exited  chan struct{}
-	exit    error
-	killing bool // its end is wanted
+	process *process // the newest
+}
+
+// process is one run of it.
+type process struct {
+	cmd    *exec.Cmd
+	exited chan struct{}
+	wanted atomic.Bool // its end is wanted
 }
 
 func newServer(command []string, base, data string) (*server, error) {
@@ -43,21 +48,25 @@ func (s *server) start(ctx context.Context) error {
 	cmd := exec.Command(s.command[0], s.command[1:]...) //nolint:gosec,noctx // our own program; it is ended by stop, not by a context
 	cmd.Stdout, cmd.Stderr = s.log, s.log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	exited := make(chan struct{})
+	p := &process{cmd: cmd, exited: make(chan struct{})}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start the server: %w", err)
 	}
 	s.mu.Lock()
-	s.cmd, s.exited, s.exit, s.killing = cmd, exited, nil, false
+	s.process = p
 	s.mu.Unlock()
 	go func() {
-		err := cmd.Wait()
-		s.mu.Lock()
-		s.exit = err
-		s.mu.Unlock()
-		close(exited)
+		_ = cmd.Wait() // how it ended stands in its log
+		close(p.exited)
 	}()
-	return s.ready(ctx, exited)
+	return s.ready(ctx, p.exited)
+}
+
+// current is the newest process, nil before the first.
+func (s *server) current() *process {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.process
 }
 
 func (s *server) ready(ctx context.Context, exited chan struct{}) error {
@@ -108,19 +117,17 @@ func (s *server) tail() string {
 
 // signal sends sig and waits for the end.
 func (s *server) signal(sig syscall.Signal, patience time.Duration) {
-	s.mu.Lock()
-	cmd, exited := s.cmd, s.exited
-	s.killing = true
-	s.mu.Unlock()
-	if cmd == nil {
+	p := s.current()
+	if p == nil {
 		return
 	}
-	_ = cmd.Process.Signal(sig)
+	p.wanted.Store(true)
+	_ = p.cmd.Process.Signal(sig)
 	select {
-	case <-exited:
+	case <-p.exited:
 	case <-time.After(patience):
-		_ = cmd.Process.Kill()
-		<-exited
+		_ = p.cmd.Process.Kill()
+		<-p.exited
 	}
 }
 
@@ -133,31 +140,37 @@ func (s *server) crash(ctx context.Context) error {
 // stop lets it end in good order.
 func (s *server) stop() { s.signal(syscall.SIGTERM, time.Minute) }
 
-// died is closed when the process ends; unwanted says whether nobody asked for it.
-func (s *server) died() (exited <-chan struct{}) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.exited
+// died waits until the process ends though nobody asked for it, or ctx ends.
+func (s *server) died(ctx context.Context) error {
+	for {
+		p := s.current()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-p.exited:
+		}
+		if !p.wanted.Load() {
+			return fmt.Errorf("the server ended by itself; the end of %s:\n%s", s.logPath, s.tail())
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(20 * time.Millisecond): // it is being started again
+		}
+	}
 }
 
-func (s *server) unwanted() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return !s.killing
-}
-
-// usage is the process's processor time and the most memory that it has used
-// (Linux), for the story's last lines.
+// usage is the processor time and the most memory that the process which
+// ended last has used (Linux), for the story's last lines.
 func (s *server) usage() (cpu time.Duration, memory int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.cmd == nil || s.cmd.ProcessState == nil {
+	p := s.current()
+	if p == nil || p.cmd.ProcessState == nil {
 		return 0, 0
 	}
-	if r, ok := s.cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+	if r, ok := p.cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
 		memory = r.Maxrss * 1024
 	}
-	return s.cmd.ProcessState.UserTime() + s.cmd.ProcessState.SystemTime(), memory
+	return p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime(), memory
 }
 
 // address gives want if it is free, or else a free port of the same host.

@@ -303,22 +303,8 @@ func (r *run) upload(ctx context.Context) error {
 
 // guard ends the story when the server ends and nobody asked for it.
 func (r *run) guard(ctx context.Context, cancel context.CancelCauseFunc) {
-	for {
-		exited := r.server.died()
-		select {
-		case <-ctx.Done():
-			return
-		case <-exited:
-		}
-		if r.server.unwanted() {
-			cancel(fmt.Errorf("the server ended by itself; the end of %s:\n%s", r.server.logPath, r.server.tail()))
-			return
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(50 * time.Millisecond):
-		}
+	if err := r.server.died(ctx); err != nil {
+		cancel(err)
 	}
 }
 
