@@ -105,7 +105,7 @@ Exit status: 0 done, 1 refused or failed, 2 the command line is wrong.`,
 			root.AddCommand(cmd)
 		}
 	}
-	add("run", newServeCmd(), newDemoCmd(), newReplayCmd(), newBackupCmd(c), newRestoreCmd(), newAdminCmd())
+	add("run", newServeCmd(), newDemoCmd(), newReplayCmd(c), newBackupCmd(c), newRestoreCmd(), newAdminCmd())
 	add("declare", newApplyCmd(c), newDiffCmd(c), newGetCmd(c), newDescribeCmd(c), newDeleteCmd(c), newSchemaCmd())
 	add("work", newUnitCmd(c), newFindingCmd(c), newCohortCmd(c), newCampaignCmd(c), newBacktestCmd(c))
 	add("access", newLoginCmd(c), newTokenCmd(c), newClaimCmd(c))

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/url"
 	"os"
 	"os/signal"
@@ -27,16 +28,17 @@ import (
 
 // replay is what the command line asks for.
 type replay struct {
-	product, file, server            string
+	c                                *cli
+	product, file, mqtt              string
 	units, columns                   []string
 	format                           recording.Format
 	from, startAt, step, speed, zone string
 	shift                            bool
-	token, tokensFile, url, apiToken string
+	token, tokensFile                string
 }
 
-func newReplayCmd() *cobra.Command {
-	var r replay
+func newReplayCmd(c *cli) *cobra.Command {
+	r := replay{c: c}
 	cmd := &cobra.Command{
 		Use:   "replay",
 		Short: "Play a CSV recording as one or many units, over MQTT",
@@ -51,12 +53,14 @@ value. Without it, each unit listed plays the whole file.
 The time column holds times (2006-01-02 15:04:05, RFC 3339, Unix seconds or
 milliseconds) or, with --step, counts such as cycles.
 
-Units prove themselves by --token (one unit) or --tokens-file (lines of
-unit,token). Without either, tokens are issued through the operators' API with
---url and --api-token, after a check that the units are of --product; what used
-their former tokens is disconnected.`,
+Units prove themselves by --unit-token (one unit) or --tokens-file (lines of
+unit,token). Without either, the service issues tokens, after a check that the
+units are of --product; what used their former tokens is disconnected.
+
+A service refuses samples older than its max-event-age: move an old recording
+with --shift or --start-at, or raise that setting.`,
 		Example: `  fettle replay --product room --unit R-1 --file ambient_temperature_system_failure.csv \
-    --time timestamp --map value=temperature --token fut_…
+    --time timestamp --map value=temperature --shift
   fettle replay --product turbofan --unit 'FD001-{}' --file train_FD001.csv.gz --time cycle \
     --unit-column unit --step 1h --from 2024-01-01T00:00:00Z --map s11 --map s4 --tokens-file tokens.csv`,
 		Args: cobra.NoArgs,
@@ -76,16 +80,14 @@ their former tokens is disconnected.`,
 	f.StringVar(&r.step, "step", "", "the time column counts: length of one count, as 1h")
 	f.StringVar(&r.from, "from", "", "with --step: time of count 0 (RFC 3339)")
 	f.StringVar(&r.zone, "time-zone", "UTC", "time zone of times that name none, as Europe/Oslo")
-	f.StringVar(&r.server, "server", "mqtt://127.0.0.1:1883", "server, as mqtt://host:port or mqtts://host:port")
-	f.StringVar(&r.token, "token", "", "token of the unit (environment: FETTLE_UNIT_TOKEN)")
+	f.StringVar(&r.mqtt, "mqtt", "", "the units' door, as mqtt://host:port or mqtts://host:port (default: port 1883 of the service's host)")
+	f.StringVar(&r.token, "unit-token", "", "token of the unit (FETTLE_UNIT_TOKEN)")
 	f.StringVar(&r.tokensFile, "tokens-file", "", "CSV file of unit,token")
-	f.StringVar(&r.url, "url", "http://127.0.0.1:8080", "address of the operators' API, to have tokens issued (environment: FETTLE_URL)")
-	f.StringVar(&r.apiToken, "api-token", "", "token for it (environment: FETTLE_TOKEN)")
 	f.StringVar(&r.speed, "speed", "max", "how many times faster than recorded, or max: as fast as the server acknowledges")
 	f.StringVar(&r.startAt, "start-at", "", "move the recording so that it begins at this time (RFC 3339)")
 	f.BoolVar(&r.shift, "shift", false, "move the recording so that it ends now")
 	cmd.MarkFlagsMutuallyExclusive("start-at", "shift")
-	cmd.MarkFlagsMutuallyExclusive("token", "tokens-file")
+	cmd.MarkFlagsMutuallyExclusive("unit-token", "tokens-file")
 	for _, name := range []string{"file", "unit", "map"} {
 		_ = cmd.MarkFlagRequired(name)
 	}
@@ -96,9 +98,19 @@ their former tokens is disconnected.`,
 
 func (r *replay) run(ctx context.Context, cmd *cobra.Command) error {
 	p := &recording.Player{Patience: time.Minute}
-	var err error
-	if p.Addr, p.TLS, err = recording.ParseServer(r.server); err != nil {
+	server, apiToken, err := r.c.target()
+	if err != nil {
 		return err
+	}
+	if r.mqtt == "" {
+		u, err := url.Parse(server)
+		if err != nil {
+			return err
+		}
+		r.mqtt = "mqtt://" + net.JoinHostPort(u.Hostname(), "1883")
+	}
+	if p.Addr, p.TLS, err = recording.ParseServer(r.mqtt); err != nil {
+		return fmt.Errorf("--mqtt: %w", err)
 	}
 	if r.speed != "max" {
 		if p.Speed, err = strconv.ParseFloat(r.speed, 64); err != nil || !(p.Speed > 0) {
@@ -117,7 +129,8 @@ func (r *replay) run(ctx context.Context, cmd *cobra.Command) error {
 		return err
 	}
 	cmd.SilenceUsage = true
-	if err := r.prove(ctx, parts); err != nil {
+	api := client.Caller{HTTP: client.HTTP(4), Base: server, Bearer: apiToken}
+	if err := r.prove(ctx, &api, parts); err != nil {
 		return err
 	}
 	var rows int64
@@ -134,6 +147,9 @@ func (r *replay) run(ctx context.Context, cmd *cobra.Command) error {
 		return err
 	}
 	fmt.Fprintf(out, "%d rows acknowledged, %d samples, in %s\n", p.Rows.Load(), p.Samples.Load(), p.Took.Round(10*time.Millisecond))
+	if n := p.Again.Load(); n > 0 {
+		fmt.Fprintf(out, "%d rows sent again after a loss of connection: those that had been stored before are counted as duplicates\n", n)
+	}
 	return nil
 }
 
@@ -222,7 +238,7 @@ func (r *replay) cast(tracks []recording.Track) ([]recording.Part, error) {
 }
 
 // prove gives every part its token.
-func (r *replay) prove(ctx context.Context, parts []recording.Part) error {
+func (r *replay) prove(ctx context.Context, api *client.Caller, parts []recording.Part) error {
 	token := r.token
 	if token == "" {
 		token = os.Getenv("FETTLE_UNIT_TOKEN")
@@ -235,9 +251,9 @@ func (r *replay) prove(ctx context.Context, parts []recording.Part) error {
 	case token != "" && len(parts) == 1:
 		tokens = map[string]string{parts[0].UnitID: token}
 	case token != "":
-		return fmt.Errorf("--token is of one unit, but %d play: give --tokens-file", len(parts))
+		return fmt.Errorf("--unit-token is of one unit, but %d play: give --tokens-file", len(parts))
 	default:
-		tokens, err = r.issue(ctx, parts)
+		tokens, err = r.issue(ctx, api, parts)
 	}
 	if err != nil {
 		return err
@@ -253,10 +269,9 @@ func (r *replay) prove(ctx context.Context, parts []recording.Part) error {
 }
 
 // issue has tokens issued through the operators' API.
-func (r *replay) issue(ctx context.Context, parts []recording.Part) (map[string]string, error) {
-	c := &client.Caller{HTTP: client.HTTP(4), Base: strings.TrimRight(orEnv(r.url, "FETTLE_URL", "http://127.0.0.1:8080"), "/"), Bearer: orEnv(r.apiToken, "FETTLE_TOKEN", "")}
+func (r *replay) issue(ctx context.Context, c *client.Caller, parts []recording.Part) (map[string]string, error) {
 	if c.Bearer == "" || r.product == "" {
-		return nil, errors.New("give the units' tokens by --token or --tokens-file, or --product and --api-token to have them issued")
+		return nil, errors.New("give the units' tokens by --unit-token or --tokens-file; or --product, signed in (fettle login, or --token), to have them issued")
 	}
 	ids := make([]string, len(parts))
 	for i, p := range parts {
@@ -280,14 +295,6 @@ func (r *replay) issue(ctx context.Context, parts []recording.Part) (map[string]
 		tokens[t.UnitID] = t.Token
 	}
 	return tokens, nil
-}
-
-// orEnv is a flag's value, or where it is the default the environment's.
-func orEnv(value, env, def string) string {
-	if v, ok := os.LookupEnv(env); ok && value == def {
-		return v
-	}
-	return value
 }
 
 // readTokens reads lines of unit,token; a header is known by its second field,

@@ -86,8 +86,9 @@ func write(t *testing.T, name, text string) string {
 func replayWith(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	var out bytes.Buffer
-	cmd := newReplayCmd()
-	cmd.SetArgs(args)
+	began := false
+	cmd := newRootCmd(&began)
+	cmd.SetArgs(append([]string{"replay"}, args...))
 	cmd.SetOut(&out)
 	cmd.SetErr(&out)
 	err := cmd.ExecuteContext(t.Context())
@@ -99,7 +100,7 @@ const temperatures = "timestamp,value\n2013-07-04 00:00:00,69.88\n2013-07-04 01:
 func TestReplayOneUnitWithItsToken(t *testing.T) {
 	t.Parallel()
 	d := openDoors(t)
-	out, err := replayWith(t, "--unit", "R-1", "--file", write(t, "a.csv", temperatures), "--map", "value=temperature", "--token", "fut_R-1", "--server", d.mqtt)
+	out, err := replayWith(t, "--unit", "R-1", "--file", write(t, "a.csv", temperatures), "--map", "value=temperature", "--unit-token", "fut_R-1", "--mqtt", d.mqtt)
 	require.NoError(t, err, out)
 	require.Contains(t, out, "2 rows acknowledged, 2 samples")
 	require.Equal(t, []string{`{"ts":1372896000000,"values":{"temperature":69.88}}`, `{"ts":1372899600000,"values":{"temperature":71.22}}`}, d.seen["R-1"])
@@ -110,7 +111,7 @@ func TestReplayManyUnitsWhoseTokensAreIssued(t *testing.T) {
 	d := openDoors(t)
 	file := write(t, "a.csv.gz", "unit,cycle,s4\n1,1,5\n2,1,6\n1,2,7\n")
 	out, err := replayWith(t, "--product", "engine", "--unit", "E-{}", "--file", file, "--unit-column", "unit", "--time", "cycle", "--step", "1h",
-		"--start-at", "2024-01-01T00:00:00Z", "--map", "s4", "--server", d.mqtt, "--url", d.http, "--api-token", "fet_x")
+		"--start-at", "2024-01-01T00:00:00Z", "--map", "s4", "--mqtt", d.mqtt, "--server", d.http, "--token", "fet_x")
 	require.NoError(t, err, out)
 	require.Equal(t, map[string][]string{
 		"E-1": {`{"ts":1704067200000,"values":{"s4":5}}`, `{"ts":1704070800000,"values":{"s4":7}}`},
@@ -122,7 +123,7 @@ func TestReplayTokensFileAndShift(t *testing.T) {
 	t.Parallel()
 	d := openDoors(t)
 	tokens := write(t, "tokens.csv", "unit,token\nA,fut_A\nB,fut_B\n")
-	out, err := replayWith(t, "--unit", "A,B", "--file", write(t, "a.csv", temperatures), "--map", "value", "--tokens-file", tokens, "--shift", "--server", d.mqtt)
+	out, err := replayWith(t, "--unit", "A,B", "--file", write(t, "a.csv", temperatures), "--map", "value", "--tokens-file", tokens, "--shift", "--mqtt", d.mqtt)
 	require.NoError(t, err, out)
 	for _, unit := range []string{"A", "B"} {
 		require.Len(t, d.seen[unit], 2)
@@ -141,21 +142,21 @@ func TestReplaySaysWhatIsWrong(t *testing.T) {
 		args []string
 		want string
 	}{
-		"a wrong token":     {[]string{"--unit", "A", "--map", "value", "--file", file, "--token", "fut_B"}, "is the token right"},
-		"no token":          {[]string{"--unit", "A", "--map", "value", "--file", file}, "--token or --tokens-file"},
-		"another product":   {[]string{"--product", "room", "--unit", "A", "--map", "value", "--file", file, "--url", d.http, "--api-token", "fet_x"}, "is of product engine, not room"},
-		"a token for two":   {[]string{"--unit", "A,B", "--map", "value", "--file", file, "--token", "x"}, "--tokens-file"},
-		"a missing unit":    {[]string{"--unit", "A", "--map", "value", "--file", many, "--unit-column", "unit", "--token", "x"}, "holds 2 units, --unit names 1"},
-		"a missing column":  {[]string{"--unit", "A", "--map", "speed", "--file", file, "--token", "x"}, `no column "speed"`},
-		"counts, no origin": {[]string{"--unit", "A", "--map", "value", "--file", file, "--step", "1h", "--token", "x"}, "--step needs --from"},
-		"a server":          {[]string{"--unit", "A", "--map", "value", "--file", file, "--token", "x", "--server", "localhost"}, "is not a server"},
-		"a speed":           {[]string{"--unit", "A", "--map", "value", "--file", file, "--token", "x", "--speed", "fast"}, "--speed fast"},
+		"a wrong token":     {[]string{"--unit", "A", "--map", "value", "--file", file, "--unit-token", "fut_B"}, "is the token right"},
+		"no token":          {[]string{"--unit", "A", "--map", "value", "--file", file}, "--unit-token or --tokens-file"},
+		"another product":   {[]string{"--product", "room", "--unit", "A", "--map", "value", "--file", file, "--server", d.http, "--token", "fet_x"}, "is of product engine, not room"},
+		"a token for two":   {[]string{"--unit", "A,B", "--map", "value", "--file", file, "--unit-token", "x"}, "--tokens-file"},
+		"a missing unit":    {[]string{"--unit", "A", "--map", "value", "--file", many, "--unit-column", "unit", "--unit-token", "x"}, "holds 2 units, --unit names 1"},
+		"a missing column":  {[]string{"--unit", "A", "--map", "speed", "--file", file, "--unit-token", "x"}, `no column "speed"`},
+		"counts, no origin": {[]string{"--unit", "A", "--map", "value", "--file", file, "--step", "1h", "--unit-token", "x"}, "--step needs --from"},
+		"a server":          {[]string{"--unit", "A", "--map", "value", "--file", file, "--unit-token", "x", "--mqtt", "localhost"}, "is not a server"},
+		"a speed":           {[]string{"--unit", "A", "--map", "value", "--file", file, "--unit-token", "x", "--speed", "fast"}, "--speed fast"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			args := c.args
 			if name != "a server" {
-				args = append(args, "--server", d.mqtt)
+				args = append(args, "--mqtt", d.mqtt)
 			}
 			_, err := replayWith(t, args...)
 			require.ErrorContains(t, err, c.want)

@@ -17,6 +17,7 @@ import (
 
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/fleet"
 )
 
 // Config is what an operator can set. Each field is a flag of `fettle serve`,
@@ -40,7 +41,7 @@ type Config struct {
 
 	StreamAge     time.Duration `name:"stream-age" default:"24h" help:"how long the stream keeps what history and detectors have taken"`
 	StreamBytes   int64         `name:"stream-bytes" default:"8589934592" help:"largest size of the stream; when it is full, senders wait"`
-	MaxEventAge   time.Duration `name:"max-event-age" default:"4320h" help:"samples whose own time is further back are refused as invalid; raise it to replay old recordings"`
+	MaxEventAge   time.Duration `name:"max-event-age" default:"180d" help:"samples whose own time is further back are refused as invalid; raise it to replay old recordings"`
 	HistoryMemory string        `name:"history-memory" default:"1GiB" help:"memory that queries over history may use"`
 	HistoryThread int           `name:"history-threads" default:"2" help:"threads of queries over history"`
 
@@ -141,11 +142,11 @@ func set(field reflect.Value, s string) error {
 		}
 		*p = b
 	case *time.Duration:
-		d, err := time.ParseDuration(s)
+		d, err := fleet.ParseDuration(s)
 		if err != nil || d <= 0 {
-			return fmt.Errorf("a duration, as 5m")
+			return fmt.Errorf("a duration, as 5m or 90d")
 		}
-		*p = d
+		*p = time.Duration(d)
 	case *int64, *int:
 		n, err := strconv.ParseInt(s, 10, 64)
 		if err != nil || n <= 0 {
