@@ -54,15 +54,17 @@ func root() string {
 // server is a running `fettle serve`.
 type server struct {
 	t          *testing.T
-	dir        string // data directory
-	http, mqtt string // addresses
-	token      string // of an operator, all scopes
+	dir        string       // data directory
+	http, mqtt string       // addresses
+	token      string       // of an operator, all scopes
+	session    *http.Cookie // of the same operator, as a browser has it
 	args       []string
 	cmd        *exec.Cmd
 	log        *os.File
 	logPath    string
 	scheme     string       // "": http
 	client     *http.Client // nil: the default one
+	env        []string     // for subcommands, beside the usual
 }
 
 // url is an address of the server's HTTP door.
@@ -168,6 +170,7 @@ func (s *server) signIn() {
 	cookies := r.Cookies()
 	require.NotEmpty(s.t, cookies)
 	_ = r.Body.Close()
+	s.session = cookies[0]
 
 	body := map[string]any{"name": "e2e", "scope": "admin", "expires": "24h"}
 	raw, _ := json.Marshal(body)
@@ -235,6 +238,7 @@ func (s *server) try(args ...string) (stdout, stderr string, err error) {
 	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Dir = root()
 	cmd.Env = append(os.Environ(), "FETTLE_SERVER="+s.url(""), "FETTLE_TOKEN="+s.token, "HOME="+s.t.TempDir())
+	cmd.Env = append(cmd.Env, s.env...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err = cmd.Run()
