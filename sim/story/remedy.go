@@ -3,7 +3,10 @@ package story
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"fettle.dev/fettle/sim/client"
@@ -135,14 +138,16 @@ func (r *run) judge(ctx context.Context, end *ending) error {
 	if err != nil {
 		return err
 	}
-	end.tasks, end.open, end.closed = tasks, nil, true
+	open := make(map[string][]string) // units by what is missing
 	for _, t := range r.fleet.Truths() {
 		if why := missing(t, tasks[t.Unit.ID].State); why != "" {
-			end.closed = false
-			if len(end.open) < 20 {
-				end.open = append(end.open, t.Unit.ID+": "+why)
-			}
+			open[why] = append(open[why], t.Unit.ID)
 		}
+	}
+	end.tasks, end.open, end.closed = tasks, nil, len(open) == 0
+	for _, why := range slices.Sorted(maps.Keys(open)) {
+		units := open[why]
+		end.open = append(end.open, fmt.Sprintf("%d units: %s (%s)", len(units), why, strings.Join(units[:min(3, len(units))], ", ")))
 	}
 	return nil
 }

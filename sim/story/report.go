@@ -75,8 +75,8 @@ type Report struct {
 	RealSeconds      float64        `json:"real_seconds"`
 	Waits            int64          `json:"waits_for_server"`
 	Errors           map[string]int `json:"errors_lived_with"`
-	ServerCPUSeconds float64        `json:"server_cpu_seconds"` // of the process that ended last
-	ServerMaxMemory  int64          `json:"server_max_memory"`  // bytes, of the same
+	ServerCPUSeconds float64        `json:"server_cpu_seconds"` // of all its processes
+	ServerMaxMemory  int64          `json:"server_max_memory"`  // bytes, of the largest
 }
 
 // Effect is the server's verdict.

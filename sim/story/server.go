@@ -25,6 +25,8 @@ type server struct {
 
 	mu      sync.Mutex
 	process *process // the newest
+	cpu     time.Duration
+	memory  int64
 }
 
 // process is one run of it.
@@ -57,6 +59,12 @@ func (s *server) start(ctx context.Context) error {
 	s.mu.Unlock()
 	go func() {
 		_ = cmd.Wait() // how it ended stands in its log
+		s.mu.Lock()
+		s.cpu += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+		if r, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+			s.memory = max(s.memory, r.Maxrss*1024)
+		}
+		s.mu.Unlock()
 		close(p.exited)
 	}()
 	return s.ready(ctx, p.exited)
@@ -160,17 +168,12 @@ func (s *server) died(ctx context.Context) error {
 	}
 }
 
-// usage is the processor time and the most memory that the process which
-// ended last has used (Linux), for the story's last lines.
+// usage is the processor time and the most memory that processes which have
+// ended used (Linux), for the story's last lines.
 func (s *server) usage() (cpu time.Duration, memory int64) {
-	p := s.current()
-	if p == nil || p.cmd.ProcessState == nil {
-		return 0, 0
-	}
-	if r, ok := p.cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		memory = r.Maxrss * 1024
-	}
-	return p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime(), memory
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cpu, s.memory
 }
 
 // address gives want if it is free, or else a free port of the same host.
