@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"fettle.dev/fettle/internal/condition"
+	"fettle.dev/fettle/internal/condition/words"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 )
@@ -213,10 +214,10 @@ func (s *Service) evidence(ctx context.Context, snap *Snapshot, units []fleet.Un
 		case breached:
 			m.List, m.Code, m.Reason = In, CodeEvidence, breach(&f, measure)
 		case verdict.Rows == 0:
-			m.List, m.Code, m.Reason = NotJudgeable, CodeSilent, "nothing received from "+condition.Instant(e.From)+" to "+condition.Instant(e.To)
+			m.List, m.Code, m.Reason = NotJudgeable, CodeSilent, "nothing received from "+words.Instant(e.From)+" to "+words.Instant(e.To)
 		case !verdict.Judged || m.Exposure < time.Duration(e.MinExposure):
 			m.List, m.Code = NotJudgeable, CodeTooLittle
-			m.Reason = fmt.Sprintf("%s of exposure, %s needed; last heard of %s", hours(m.Exposure), hours(time.Duration(e.MinExposure)), condition.Instant(verdict.LastAt))
+			m.Reason = fmt.Sprintf("%s of exposure, %s needed; last heard of %s", hours(m.Exposure), hours(time.Duration(e.MinExposure)), words.Instant(verdict.LastAt))
 		default:
 			m.List, m.Code, m.Reason = Out, CodeNoEvidence, hours(m.Exposure)+" of exposure, no breach"
 		}
@@ -249,18 +250,18 @@ func (s *Service) applied(ctx context.Context, position uint64) error {
 }
 
 func breach(f *condition.Finding, measure string) string {
-	s := f.Why + ", from " + condition.Instant(f.Onset)
+	s := f.Why + ", from " + words.Instant(f.Onset)
 	if f.LastAt.After(f.OpenedAt) {
-		s += " to " + condition.Instant(f.LastAt)
+		s += " to " + words.Instant(f.LastAt)
 	}
 	if measure != "" {
-		s += ", peak " + condition.Number(f.Peak) + " " + measure
+		s += ", peak " + words.Number(f.Peak) + " " + measure
 	}
 	return s
 }
 
 func hours(d time.Duration) string {
-	return condition.Number(float64(d.Round(6*time.Minute))/float64(time.Hour)) + " h"
+	return words.Number(float64(d.Round(6*time.Minute))/float64(time.Hour)) + " h"
 }
 
 func (a *Attributes) empty() bool {

@@ -11,6 +11,7 @@ import (
 
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/condition"
+	"fettle.dev/fettle/internal/condition/words"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/telemetry"
@@ -136,7 +137,7 @@ func (s *Service) complete(ctx context.Context, d *Definition) error {
 			d.Evidence.To = s.c.Clock.Now()
 		}
 		if !kept.From.Before(d.Evidence.To) {
-			add("evidence.from", "a time before to, "+condition.Instant(d.Evidence.To), condition.Instant(kept.From))
+			add("evidence.from", "a time before to, "+words.Instant(d.Evidence.To), words.Instant(kept.From))
 		}
 	}
 	return fault.Fields("cohort "+d.Name, fields)

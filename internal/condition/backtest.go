@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"fettle.dev/fettle/internal/condition/words"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/telemetry"
@@ -161,7 +162,7 @@ func (s *Service) Backtest(ctx context.Context, d Detector, from, to time.Time) 
 		return nil, err
 	}
 	if !from.IsZero() && !to.IsZero() && !from.Before(to) {
-		return nil, fault.Fields("backtest", []fault.Field{{Path: "to", Expected: "a time after from, " + Instant(from), Got: Instant(to)}})
+		return nil, fault.Fields("backtest", []fault.Field{{Path: "to", Expected: "a time after from, " + words.Instant(from), Got: words.Instant(to)}})
 	}
 	if d.Version, err = s.versionOf(ctx, &p, &d); err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"fettle.dev/fettle/internal/condition/words"
 	"fettle.dev/fettle/internal/fleet"
 )
 
@@ -108,7 +109,7 @@ func (s *Service) health(u fleet.Unit, open []Finding, judged time.Time, types m
 	case judged.IsZero():
 		h.Condition, h.Why = Unknown, "there is no data of it that may be looked at"
 	case judged.Before(s.c.Clock.Now().Add(-stale)):
-		h.Condition, h.Why = Unknown, "nothing that could be judged has arrived since "+Instant(judged)
+		h.Condition, h.Why = Unknown, "nothing that could be judged has arrived since "+words.Instant(judged)
 	default:
 		h.Condition, h.Why = Normal, "within its tolerances"
 	}

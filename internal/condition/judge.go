@@ -9,6 +9,7 @@ import (
 	"math"
 	"time"
 
+	"fettle.dev/fettle/internal/condition/words"
 	"fettle.dev/fettle/internal/detect"
 	"fettle.dev/fettle/internal/telemetry"
 )
@@ -123,7 +124,7 @@ func (e *Evaluator) judge(u *unit, w *watch, d *rule, r *telemetry.Row) {
 		w.finding.LastAt, w.finding.Peak = moment(w.episode.Last), w.episode.Peak
 		e.change(w.finding)
 	case detect.Closed:
-		e.close(u, w, r.Event, "inside for "+Span(time.Duration(d.Clear)))
+		e.close(u, w, r.Event, "inside for "+words.Span(time.Duration(d.Clear)))
 	default:
 	}
 }
@@ -158,9 +159,9 @@ func (d *rule) when(values []reading, at int64) string {
 }
 
 func (d *rule) why(ep *detect.Episode, v float64, l detect.Limits) string {
-	s := fmt.Sprintf("%s %s, %s", d.signal, measured(v, d.measure), limits(l, d.measure))
+	s := fmt.Sprintf("%s %s, %s", d.signal, words.Measured(v, d.measure), words.Limits(l, d.measure))
 	if d.Hold > 0 {
-		s += " for " + Span(time.Duration(ep.Held)*time.Millisecond)
+		s += " for " + words.Span(time.Duration(ep.Held)*time.Millisecond)
 	}
 	return s
 }

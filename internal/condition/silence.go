@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"fettle.dev/fettle/internal/condition/words"
 	"fettle.dev/fettle/internal/telemetry"
 )
 
@@ -90,9 +91,9 @@ func (e *Evaluator) tick(m *telemetry.Mark) {
 		t.watch.due = 0
 		f := e.open(u, d, t.watch.contact, due, m.At)
 		f.Peak = float64(allowed) / 1000
-		f.Why = fmt.Sprintf("nothing heard for %s since %s", Span(time.Duration(allowed)*time.Millisecond), Instant(f.Onset))
+		f.Why = fmt.Sprintf("nothing heard for %s since %s", words.Span(time.Duration(allowed)*time.Millisecond), words.Instant(f.Onset))
 		if t.watch.interval.Learned {
-			f.Why += fmt.Sprintf("; it is usually heard of within %s", Span(time.Duration(t.watch.interval.Estimate)*time.Millisecond))
+			f.Why += fmt.Sprintf("; it is usually heard of within %s", words.Span(time.Duration(t.watch.interval.Estimate)*time.Millisecond))
 		}
 		t.watch.finding = f
 		e.raise(f)
@@ -116,7 +117,7 @@ func (e *Evaluator) contact(u *unit, at int64) {
 			if w.finding != nil {
 				w.finding.LastAt = moment(at)
 				w.finding.Peak = float64(gap) / 1000
-				e.close(u, w, at, "heard of again after "+Span(time.Duration(gap)*time.Millisecond))
+				e.close(u, w, at, "heard of again after "+words.Span(time.Duration(gap)*time.Millisecond))
 			}
 		}
 		w.contact = at
@@ -185,3 +186,4 @@ func (h *timers) rebuild(units map[int64]*unit) {
 	}
 	heap.Init(h)
 }
+func millis(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }

@@ -1,4 +1,6 @@
-package condition
+// Package words says values, bands, lengths and instants as evidence is told to
+// people.
+package words
 
 import (
 	"fmt"
@@ -19,22 +21,23 @@ func Number(v float64) string {
 	return strings.TrimSuffix(strings.TrimRight(s, "0"), ".")
 }
 
-func measured(v float64, unit string) string {
+// Measured is a value with its unit of measure.
+func Measured(v float64, unit string) string {
 	if unit == "" {
 		return Number(v)
 	}
 	return Number(v) + " " + unit
 }
 
-// limits says which band was left.
-func limits(l detect.Limits, unit string) string {
+// Limits says which band was left.
+func Limits(l detect.Limits, unit string) string {
 	switch {
 	case math.IsInf(l.Min, -1):
-		return "above " + measured(l.Max, unit)
+		return "above " + Measured(l.Max, unit)
 	case math.IsInf(l.Max, 1):
-		return "below " + measured(l.Min, unit)
+		return "below " + Measured(l.Min, unit)
 	default:
-		return "outside " + Number(l.Min) + " to " + measured(l.Max, unit)
+		return "outside " + Number(l.Min) + " to " + Measured(l.Max, unit)
 	}
 }
 
@@ -57,5 +60,3 @@ func Span(d time.Duration) string {
 
 // Instant writes a time for people, in UTC.
 func Instant(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
-
-func millis(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
