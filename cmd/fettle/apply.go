@@ -1,26 +1,14 @@
 package main
 
 import (
-	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"net/http"
-	"net/url"
-	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"fettle.dev/fettle/internal/api/declare"
 	"fettle.dev/fettle/internal/api/wire"
-	"fettle.dev/fettle/internal/fault"
 )
 
 func newApplyCmd(c *cli) *cobra.Command {
@@ -135,183 +123,14 @@ func printChanges(w io.Writer, out *wire.Applied, dryRun bool) {
 	}
 }
 
-// apply reads files, uploads images and applies the documents.
+// apply reads files and applies their documents.
 func (c *cli) apply(cmd *cobra.Command, files []string, dryRun bool) (*wire.Applied, error) {
-	docs, mistakes, err := readDocuments(cmd.InOrStdin(), files)
+	docs, mistakes, err := declare.ReadFiles(cmd.InOrStdin(), files)
 	if err != nil {
 		return nil, err
 	}
-	for i := range docs {
-		_, fields := docs[i].Check()
-		mistakes = append(mistakes, docs[i].Locate(fields)...)
-	}
-	if len(mistakes) > 0 {
-		return nil, refused(mistakes)
-	}
-	if len(docs) == 0 {
+	if len(docs) == 0 && len(mistakes) == 0 {
 		return nil, fmt.Errorf("%s: no documents", strings.Join(files, ", "))
 	}
-	if err := c.uploadImages(cmd.Context(), docs); err != nil {
-		return nil, err
-	}
-	in := wire.Apply{DryRun: dryRun}
-	for _, d := range docs {
-		in.Documents = append(in.Documents, wire.Document{APIVersion: d.APIVersion, Kind: d.Kind, Metadata: d.Metadata, Spec: wire.Spec(d.Spec)})
-	}
-	var out wire.Applied
-	err = c.call(cmd.Context(), http.MethodPost, "/v1/apply", in, &out)
-	if p, ok := errors.AsType[*problem](err); ok && p.Status == http.StatusUnprocessableEntity && len(p.Errors) > 0 {
-		return nil, refused(locate(docs, p))
-	}
-	if err != nil {
-		return nil, err
-	}
-	return &out, nil
-}
-
-func refused(m declare.Mistakes) error {
-	return fmt.Errorf("nothing was changed, because of %d mistakes:\n%w", len(m), m)
-}
-
-// locate finds the places of the service's refusals in the files.
-func locate(docs []declare.Located, p *problem) declare.Mistakes {
-	var out declare.Mistakes
-	for _, e := range p.Errors {
-		f := fault.Field{Path: e.Location, Expected: strings.TrimPrefix(e.Message, "expected ")}
-		var i int
-		if n, err := fmt.Sscanf(e.Location, "body.documents[%d]", &i); n == 1 && err == nil && i >= 0 && i < len(docs) {
-			_, f.Path, _ = strings.Cut(e.Location, "].")
-			out = append(out, docs[i].Locate([]fault.Field{f})...)
-			continue
-		}
-		out = append(out, declare.Mistake{File: "request", Line: 1, Column: 1, Field: f})
-	}
-	return out
-}
-
-// readDocuments reads files, and directories with all below them, in order of name.
-func readDocuments(stdin io.Reader, files []string) (docs []declare.Located, mistakes declare.Mistakes, err error) {
-	read := func(name string, data []byte) {
-		d, wrong := declare.ParseFile(name, data)
-		docs, mistakes = append(docs, d...), append(mistakes, wrong...)
-	}
-	for _, name := range files {
-		if name == "-" {
-			data, err := io.ReadAll(stdin)
-			if err != nil {
-				return nil, nil, err
-			}
-			read("stdin", data)
-			continue
-		}
-		paths, err := declaredFiles(name)
-		if err != nil {
-			return nil, nil, err
-		}
-		for _, path := range paths {
-			data, err := os.ReadFile(path)
-			if err != nil {
-				return nil, nil, err
-			}
-			read(path, data)
-		}
-	}
-	return docs, mistakes, nil
-}
-
-func declaredFiles(name string) ([]string, error) {
-	info, err := os.Stat(name)
-	if err != nil {
-		return nil, err
-	}
-	if !info.IsDir() {
-		return []string{name}, nil
-	}
-	var out []string
-	err = filepath.WalkDir(name, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if d.IsDir() && path != name && strings.HasPrefix(d.Name(), ".") {
-			return filepath.SkipDir
-		}
-		if !d.IsDir() && slices.Contains([]string{".yaml", ".yml", ".json"}, strings.ToLower(filepath.Ext(path))) {
-			out = append(out, path)
-		}
-		return nil
-	})
-	return out, err
-}
-
-// uploadImages uploads the images that Releases name by path, and puts their
-// hash in the path's place.
-func (c *cli) uploadImages(ctx context.Context, docs []declare.Located) error {
-	for i := range docs {
-		if docs[i].Kind != declare.Release {
-			continue
-		}
-		var spec map[string]json.RawMessage
-		var path string
-		if err := json.Unmarshal(docs[i].Spec, &spec); err != nil {
-			return err
-		}
-		if err := json.Unmarshal(spec["artifact"], &path); err != nil || strings.HasPrefix(path, "sha256:") {
-			continue
-		}
-		sum, err := c.uploadImage(ctx, beside(docs[i].File, path))
-		if errors.Is(err, fs.ErrNotExist) {
-			return refused(docs[i].Locate([]fault.Field{{Path: "spec.artifact", Expected: "a file beside this one, or sha256:…", Got: fmt.Sprintf("%q, which does not exist", path)}}))
-		}
-		if err != nil {
-			return fmt.Errorf("%s: upload %s: %w", docs[i].File, path, err)
-		}
-		spec["artifact"], _ = json.Marshal("sha256:" + sum) // a text always encodes
-		if docs[i].Spec, err = json.Marshal(spec); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func beside(file, path string) string {
-	if filepath.IsAbs(path) || file == "stdin" {
-		return path
-	}
-	return filepath.Join(filepath.Dir(file), path)
-}
-
-func (c *cli) uploadImage(ctx context.Context, path string) (sum string, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	h := sha256.New()
-	size, err := io.Copy(h, f)
-	if err != nil {
-		return "", err
-	}
-	sum = hex.EncodeToString(h.Sum(nil))
-	var known wire.Artifact
-	err = c.call(ctx, http.MethodGet, "/v1/artifacts/"+sum, nil, &known)
-	if p, ok := errors.AsType[*problem](err); err == nil || !ok || p.Status != http.StatusNotFound {
-		return sum, err
-	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return "", err
-	}
-	body := io.NopCloser(io.LimitReader(f, size)) // the client would close the file
-	res, err := c.send(ctx, http.MethodPost, "/v1/artifacts?filename="+url.QueryEscape(filepath.Base(path)), "application/octet-stream", body)
-	if err != nil {
-		return "", err
-	}
-	defer res.Body.Close()
-	var a wire.Artifact
-	if err := json.NewDecoder(res.Body).Decode(&a); err != nil {
-		return "", err
-	}
-	if a.SHA256 != sum {
-		return "", fmt.Errorf("the service received other bytes than were sent (%s, not %s)", a.SHA256, sum)
-	}
-	return sum, nil
+	return c.Apply(cmd.Context(), docs, mistakes, dryRun)
 }

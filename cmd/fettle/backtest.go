@@ -1,17 +1,13 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"fettle.dev/fettle/internal/api/declare"
 	"fettle.dev/fettle/internal/api/wire"
-	"fettle.dev/fettle/internal/fault"
 )
 
 func newBacktestCmd(c *cli) *cobra.Command {
@@ -42,12 +38,7 @@ owners do not permit the detector's purpose are withheld, and counted.`,
 			if err != nil {
 				return err
 			}
-			in.Name, in.Detector = doc.Metadata.Name, wire.Spec(doc.Spec)
-			var out wire.Backtest
-			err = c.call(cmd.Context(), http.MethodPost, "/v1/backtest", in, &out)
-			if p, ok := errors.AsType[*problem](err); ok && len(p.Errors) > 0 {
-				return located(doc, p)
-			}
+			out, err := c.Backtest(cmd.Context(), doc, in)
 			if err != nil {
 				return err
 			}
@@ -68,7 +59,7 @@ owners do not permit the detector's purpose are withheld, and counted.`,
 }
 
 func oneDetector(stdin io.Reader, file string) (*declare.Located, error) {
-	docs, mistakes, err := readDocuments(stdin, []string{file})
+	docs, mistakes, err := declare.ReadFiles(stdin, []string{file})
 	if err != nil {
 		return nil, err
 	}
@@ -83,17 +74,4 @@ func oneDetector(stdin io.Reader, file string) (*declare.Located, error) {
 		return nil, mistakes
 	}
 	return &docs[0], nil
-}
-
-// located finds the places of the service's refusals in the detector's file.
-func located(doc *declare.Located, p *problem) error {
-	var out declare.Mistakes
-	for _, e := range p.Errors {
-		path := strings.TrimPrefix(e.Location, "body.")
-		if rest, ok := strings.CutPrefix(path, "detector."); ok {
-			path = "spec." + rest
-		}
-		out = append(out, doc.Locate([]fault.Field{{Path: path, Expected: strings.TrimPrefix(e.Message, "expected ")}})...)
-	}
-	return out
 }

@@ -30,7 +30,7 @@ It needs a token of scope admin. "fettle restore" makes a data directory of it.`
 			if _, err := os.Stat(path); err == nil && !force {
 				return fmt.Errorf("%s is there already; --force replaces it", path)
 			}
-			res, err := c.send(cmd.Context(), http.MethodGet, "/v1/backup", "", nil)
+			res, err := c.Send(cmd.Context(), http.MethodGet, "/v1/backup", "", nil)
 			if err != nil {
 				return err
 			}

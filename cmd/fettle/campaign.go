@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fettle.dev/fettle/internal/api/client"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/outcome"
 )
@@ -27,7 +28,7 @@ Campaign; these commands run them.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var d wire.DryRun
 			path := "/v1/campaigns" + segment(args[0]) + "/dry-run?limit=" + strconv.Itoa(limit)
-			if err := c.call(cmd.Context(), http.MethodPost, path, struct{}{}, &d); err != nil {
+			if err := c.Call(cmd.Context(), http.MethodPost, path, struct{}{}, &d); err != nil {
 				return err
 			}
 			return c.print(cmd, d, func(w io.Writer) {
@@ -67,7 +68,7 @@ Campaign; these commands run them.`,
 					}
 				}
 				var out wire.Campaign
-				if err := c.call(cmd.Context(), http.MethodPost, "/v1/campaigns"+segment(args[0])+"/"+v.verb, wire.Why{Why: why}, &out); err != nil {
+				if err := c.Call(cmd.Context(), http.MethodPost, "/v1/campaigns"+segment(args[0])+"/"+v.verb, wire.Why{Why: why}, &out); err != nil {
 					return err
 				}
 				return c.print(cmd, out, func(w io.Writer) { fmt.Fprintf(w, "campaign %s %s: %s\n", out.Name, v.done, out.Why) })
@@ -94,7 +95,7 @@ Campaign; these commands run them.`,
 			if unit != "" {
 				q.Set("unit", unit)
 			}
-			list, err := all[wire.Task](cmd.Context(), c, "/v1/campaigns"+segment(args[0])+"/tasks", q)
+			list, err := client.All[wire.Task](cmd.Context(), &c.Client, "/v1/campaigns"+segment(args[0])+"/tasks", q)
 			if err != nil {
 				return err
 			}
@@ -123,7 +124,7 @@ Campaign; these commands run them.`,
 }
 
 func (c *cli) listCampaigns(cmd *cobra.Command, q url.Values) error {
-	list, err := all[wire.Campaign](cmd.Context(), c, "/v1/campaigns", q)
+	list, err := client.All[wire.Campaign](cmd.Context(), &c.Client, "/v1/campaigns", q)
 	if err != nil {
 		return err
 	}
@@ -137,7 +138,7 @@ func (c *cli) listCampaigns(cmd *cobra.Command, q url.Values) error {
 
 func (c *cli) campaignStatus(cmd *cobra.Command, name string) error {
 	var v wire.CampaignDetail
-	if err := c.call(cmd.Context(), http.MethodGet, "/v1/campaigns"+segment(name), nil, &v); err != nil {
+	if err := c.Call(cmd.Context(), http.MethodGet, "/v1/campaigns"+segment(name), nil, &v); err != nil {
 		return err
 	}
 	return c.print(cmd, v, func(w io.Writer) {
@@ -166,7 +167,7 @@ func effectWords(e *outcome.Effect) string {
 
 func (c *cli) campaignReport(cmd *cobra.Command, name string) error {
 	var r wire.Report
-	if err := c.call(cmd.Context(), http.MethodGet, "/v1/campaigns"+segment(name)+"/report", nil, &r); err != nil {
+	if err := c.Call(cmd.Context(), http.MethodGet, "/v1/campaigns"+segment(name)+"/report", nil, &r); err != nil {
 		return err
 	}
 	return c.print(cmd, r, func(w io.Writer) {

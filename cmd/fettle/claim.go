@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fettle.dev/fettle/internal/api/client"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/fleet"
 )
@@ -31,7 +32,7 @@ then it stores nothing.`,
 				return &exitError{exitUsage, err}
 			}
 			var t wire.ClaimTokenIssued
-			if err := c.call(cmd.Context(), http.MethodPost, "/v1/products"+segment(args[0])+"/claim-token", wire.NewClaimToken{MaxUses: uses, Expires: life}, &t); err != nil {
+			if err := c.Call(cmd.Context(), http.MethodPost, "/v1/products"+segment(args[0])+"/claim-token", wire.NewClaimToken{MaxUses: uses, Expires: life}, &t); err != nil {
 				return err
 			}
 			return c.print(cmd, t, func(w io.Writer) { fmt.Fprintln(w, t.Token) })
@@ -42,7 +43,7 @@ then it stores nothing.`,
 	token.AddCommand(create, &cobra.Command{
 		Use: "list PRODUCT", Short: "List a product's claim tokens", Args: cobra.ExactArgs(1), ValidArgsFunction: c.completeNames("product"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			list, err := all[fleet.ClaimToken](cmd.Context(), c, "/v1/products"+segment(args[0])+"/claim-tokens", nil)
+			list, err := client.All[fleet.ClaimToken](cmd.Context(), &c.Client, "/v1/products"+segment(args[0])+"/claim-tokens", nil)
 			if err != nil {
 				return err
 			}
@@ -56,7 +57,7 @@ then it stores nothing.`,
 	}, &cobra.Command{
 		Use: "revoke ID", Short: "Revoke a claim token; claims made with it stay", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := c.call(cmd.Context(), http.MethodDelete, "/v1/claim-tokens"+segment(args[0]), nil, nil); err != nil {
+			if err := c.Call(cmd.Context(), http.MethodDelete, "/v1/claim-tokens"+segment(args[0]), nil, nil); err != nil {
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "claim token %s revoked\n", args[0])
@@ -91,7 +92,7 @@ then it stores nothing.`,
 				if v.verb == "reject" {
 					in = wire.Why{Why: why}
 				}
-				if err := c.call(cmd.Context(), http.MethodPost, "/v1/claims"+segment(args[0])+"/"+v.verb, in, &out); err != nil {
+				if err := c.Call(cmd.Context(), http.MethodPost, "/v1/claims"+segment(args[0])+"/"+v.verb, in, &out); err != nil {
 					return err
 				}
 				return c.print(cmd, out, func(w io.Writer) { fmt.Fprintf(w, "claim %s %s: unit %s\n", out.ID, v.done, out.UnitID) })
@@ -106,7 +107,7 @@ then it stores nothing.`,
 }
 
 func (c *cli) listClaims(cmd *cobra.Command, q url.Values) error {
-	list, err := all[fleet.Claim](cmd.Context(), c, "/v1/claims", q)
+	list, err := client.All[fleet.Claim](cmd.Context(), &c.Client, "/v1/claims", q)
 	if err != nil {
 		return err
 	}

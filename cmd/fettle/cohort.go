@@ -12,6 +12,7 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
 
+	"fettle.dev/fettle/internal/api/client"
 	"fettle.dev/fettle/internal/api/declare"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/cohort"
@@ -34,7 +35,7 @@ func newCohortCmd(c *cli) *cobra.Command {
 			if list != "" {
 				q.Set("list", list)
 			}
-			m, err := all[wire.Member](cmd.Context(), c, "/v1/cohorts"+segment(args[0])+"/members", q)
+			m, err := client.All[wire.Member](cmd.Context(), &c.Client, "/v1/cohorts"+segment(args[0])+"/members", q)
 			if err != nil {
 				return err
 			}
@@ -94,7 +95,7 @@ finds the same over the last 30 days) or from a definition in a YAML file.
 			})
 		}
 		var snap cohort.Snapshot
-		if err := c.call(cmd.Context(), http.MethodPost, "/v1/cohorts", map[string]any{"definition": def}, &snap); err != nil {
+		if err := c.Call(cmd.Context(), http.MethodPost, "/v1/cohorts", map[string]any{"definition": def}, &snap); err != nil {
 			return err
 		}
 		for wait && snap.State == "computing" {
@@ -103,7 +104,7 @@ finds the same over the last 30 days) or from a definition in a YAML file.
 				return cmd.Context().Err()
 			case <-time.After(200 * time.Millisecond):
 			}
-			if err := c.call(cmd.Context(), http.MethodGet, "/v1/cohorts"+segment(snap.ID), nil, &snap); err != nil {
+			if err := c.Call(cmd.Context(), http.MethodGet, "/v1/cohorts"+segment(snap.ID), nil, &snap); err != nil {
 				return err
 			}
 		}
@@ -121,7 +122,7 @@ finds the same over the last 30 days) or from a definition in a YAML file.
 func (c *cli) definition(ctx context.Context, finding, file string) (cohort.Definition, []cohort.Shared, error) {
 	if finding != "" {
 		var s cohort.Suggestion
-		err := c.call(ctx, http.MethodGet, "/v1/findings"+segment(finding)+"/who-else", nil, &s)
+		err := c.Call(ctx, http.MethodGet, "/v1/findings"+segment(finding)+"/who-else", nil, &s)
 		return s.Definition, s.Shared, err
 	}
 	raw, err := os.ReadFile(file)
@@ -144,7 +145,7 @@ func (c *cli) cohorts(ctx context.Context, product string) ([]cohort.Snapshot, e
 	if product != "" {
 		q.Set("product", product)
 	}
-	return all[cohort.Snapshot](ctx, c, "/v1/cohorts", q)
+	return client.All[cohort.Snapshot](ctx, &c.Client, "/v1/cohorts", q)
 }
 
 func (c *cli) listCohorts(cmd *cobra.Command, product string) error {
@@ -168,7 +169,7 @@ func cohortRows(w io.Writer, list []cohort.Snapshot) {
 
 func (c *cli) showCohort(cmd *cobra.Command, id string) error {
 	var s cohort.Snapshot
-	if err := c.call(cmd.Context(), http.MethodGet, "/v1/cohorts"+segment(id), nil, &s); err != nil {
+	if err := c.Call(cmd.Context(), http.MethodGet, "/v1/cohorts"+segment(id), nil, &s); err != nil {
 		return err
 	}
 	return c.print(cmd, s, func(w io.Writer) {

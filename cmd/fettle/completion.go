@@ -81,14 +81,14 @@ func (c *cli) names(ctx context.Context, kind, start string) []string {
 	switch kind = strip(kind); kind {
 	case "unit":
 		var p wire.Page[wire.Unit]
-		if c.call(ctx, http.MethodGet, "/v1/units?limit=50&q="+url.QueryEscape(start), nil, &p) == nil {
+		if c.Call(ctx, http.MethodGet, "/v1/units?limit=50&q="+url.QueryEscape(start), nil, &p) == nil {
 			for _, u := range p.Items {
 				out = append(out, u.ID)
 			}
 		}
 	case "finding":
 		var p wire.Page[wire.Finding]
-		if c.call(ctx, http.MethodGet, "/v1/findings?limit=50&state=open", nil, &p) == nil {
+		if c.Call(ctx, http.MethodGet, "/v1/findings?limit=50&state=open", nil, &p) == nil {
 			for _, f := range p.Items {
 				out = append(out, f.ID+"\t"+f.UnitID+": "+f.Title)
 			}
@@ -102,14 +102,14 @@ func (c *cli) names(ctx context.Context, kind, start string) []string {
 		}
 	case "claim":
 		var p wire.Page[struct{ ID, Serial string }]
-		if c.call(ctx, http.MethodGet, "/v1/claims?limit=50&state=pending", nil, &p) == nil {
+		if c.Call(ctx, http.MethodGet, "/v1/claims?limit=50&state=pending", nil, &p) == nil {
 			for _, f := range p.Items {
 				out = append(out, f.ID+"\t"+f.Serial)
 			}
 		}
 	default:
 		var p wire.Page[wire.Document]
-		if c.call(ctx, http.MethodGet, "/v1/declared/"+kind+"?limit=200", nil, &p) == nil {
+		if c.Call(ctx, http.MethodGet, "/v1/declared/"+kind+"?limit=200", nil, &p) == nil {
 			for _, d := range p.Items {
 				out = append(out, d.Metadata.Name)
 			}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fettle.dev/fettle/internal/api/client"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/fleet"
@@ -55,7 +56,7 @@ func newFindingCmd(c *cli) *cobra.Command {
 					return err
 				}
 				var f wire.Finding
-				if err := c.call(cmd.Context(), http.MethodPost, "/v1/findings"+segment(args[0])+"/"+verb, in, &f); err != nil {
+				if err := c.Call(cmd.Context(), http.MethodPost, "/v1/findings"+segment(args[0])+"/"+verb, in, &f); err != nil {
 					return err
 				}
 				return c.print(cmd, f, func(w io.Writer) { findingRows(w, []wire.Finding{f}) })
@@ -111,7 +112,7 @@ func newFindingCmd(c *cli) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var out condition.Comment
 			in := map[string]string{"text": strings.Join(args[1:], " ")}
-			if err := c.call(cmd.Context(), http.MethodPost, "/v1/findings"+segment(args[0])+"/comments", in, &out); err != nil {
+			if err := c.Call(cmd.Context(), http.MethodPost, "/v1/findings"+segment(args[0])+"/comments", in, &out); err != nil {
 				return err
 			}
 			return c.print(cmd, out, func(w io.Writer) { row(w, out.At, out.By, out.Text) })
@@ -123,7 +124,7 @@ func newFindingCmd(c *cli) *cobra.Command {
 // now is the service's time, which may be scaled.
 func (c *cli) now(cmd *cobra.Command) (time.Time, error) {
 	var s wire.Session
-	err := c.call(cmd.Context(), http.MethodGet, "/v1/session", nil, &s)
+	err := c.Call(cmd.Context(), http.MethodGet, "/v1/session", nil, &s)
 	return s.Now, err
 }
 
@@ -137,7 +138,7 @@ func parseTime(s string) (time.Time, error) {
 }
 
 func (c *cli) listFindings(cmd *cobra.Command, q url.Values) error {
-	list, err := all[wire.Finding](cmd.Context(), c, "/v1/findings", q)
+	list, err := client.All[wire.Finding](cmd.Context(), &c.Client, "/v1/findings", q)
 	if err != nil {
 		return err
 	}
@@ -164,7 +165,7 @@ func stateOf(f wire.Finding) string {
 
 func (c *cli) showFinding(cmd *cobra.Command, id string) error {
 	var f wire.FindingDetail
-	if err := c.call(cmd.Context(), http.MethodGet, "/v1/findings"+segment(id), nil, &f); err != nil {
+	if err := c.Call(cmd.Context(), http.MethodGet, "/v1/findings"+segment(id), nil, &f); err != nil {
 		return err
 	}
 	return c.print(cmd, f, func(w io.Writer) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fettle.dev/fettle/internal/api/client"
 	"fettle.dev/fettle/internal/api/declare"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/fleet"
@@ -98,7 +99,7 @@ func declaredPath(kind declare.Kind, name string) string {
 
 func (c *cli) getOne(cmd *cobra.Command, kind declare.Kind, name string) error {
 	var d wire.Document
-	if err := c.call(cmd.Context(), http.MethodGet, declaredPath(kind, name), nil, &d); err != nil {
+	if err := c.Call(cmd.Context(), http.MethodGet, declaredPath(kind, name), nil, &d); err != nil {
 		return err
 	}
 	if c.output == "json" {
@@ -111,7 +112,7 @@ func (c *cli) getAll(cmd *cobra.Command, kind declare.Kind, f *filters) error {
 	ctx := cmd.Context()
 	switch {
 	case kind == declare.Unit && c.output != "yaml":
-		units, err := all[wire.Unit](ctx, c, "/v1/units", f.query())
+		units, err := client.All[wire.Unit](ctx, &c.Client, "/v1/units", f.query())
 		if err != nil {
 			return err
 		}
@@ -124,7 +125,7 @@ func (c *cli) getAll(cmd *cobra.Command, kind declare.Kind, f *filters) error {
 	case kind == declare.Campaign && c.output != "yaml":
 		return c.listCampaigns(cmd, f.query())
 	}
-	docs, err := all[wire.Document](ctx, c, declaredPath(kind, ""), nil)
+	docs, err := client.All[wire.Document](ctx, &c.Client, declaredPath(kind, ""), nil)
 	if err != nil {
 		return err
 	}
@@ -202,7 +203,7 @@ A unit is disconnected, and its history is erased.`,
 			if err := confirm(cmd, yes, question); err != nil {
 				return err
 			}
-			if err := c.call(cmd.Context(), http.MethodDelete, path, nil, nil); err != nil {
+			if err := c.Call(cmd.Context(), http.MethodDelete, path, nil, nil); err != nil {
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s %s deleted\n", word, args[1])
@@ -252,7 +253,7 @@ func (c *cli) describeDeclared(cmd *cobra.Command, kind declare.Kind, name strin
 	}
 	switch kind {
 	case declare.Detector:
-		open, err := all[wire.Finding](ctx, c, "/v1/findings", url.Values{"detector": {name}, "state": {"open"}})
+		open, err := client.All[wire.Finding](ctx, &c.Client, "/v1/findings", url.Values{"detector": {name}, "state": {"open"}})
 		if err != nil {
 			return err
 		}
@@ -265,7 +266,7 @@ func (c *cli) describeDeclared(cmd *cobra.Command, kind declare.Kind, name strin
 
 func (c *cli) describeProduct(ctx context.Context, cmd *cobra.Command, name string) error {
 	var o wire.Overview
-	if err := c.call(ctx, http.MethodGet, "/v1/overview", nil, &o); err != nil {
+	if err := c.Call(ctx, http.MethodGet, "/v1/overview", nil, &o); err != nil {
 		return err
 	}
 	for _, p := range o.Products {

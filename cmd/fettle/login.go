@@ -2,21 +2,17 @@ package main
 
 import (
 	"bufio"
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 
-	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"fettle.dev/fettle/internal/api"
+	"fettle.dev/fettle/internal/api/client"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/fleet"
 )
@@ -35,8 +31,12 @@ data directory; it is used up), or an API token made in the console.`,
   fettle login --link "$(cat data/first-operator-link)"`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			life, err := fleet.ParseDuration(expires)
+			if err != nil {
+				return &exitError{exitUsage, err}
+			}
 			in := bufio.NewReader(cmd.InOrStdin())
-			server := c.server
+			server := c.Server
 			if len(args) == 1 {
 				server = args[0]
 			}
@@ -46,14 +46,12 @@ data directory; it is used up), or an API token made in the console.`,
 				}
 			}
 			if server == "" {
-				_, found, err := c.serverOrAsk(cmd, in)
-				if err != nil {
+				if server, err = c.serverOrAsk(cmd, in); err != nil {
 					return err
 				}
-				server = found
 			}
-			c.server = server
-			server, _, err := c.target()
+			c.Server = server
+			server, _, err = c.Target()
 			if err != nil {
 				return err
 			}
@@ -72,16 +70,16 @@ data directory; it is used up), or an API token made in the console.`,
 			}
 			token := secret
 			if !strings.HasPrefix(secret, fleet.APITokenPrefix) {
-				if token, err = c.exchange(cmd, server, secret, expires); err != nil {
+				if token, err = c.Exchange(cmd.Context(), server, secret, life); err != nil {
 					return err
 				}
 			}
-			c.token = token
+			c.Token = token
 			var s wire.Session
-			if err := c.call(cmd.Context(), http.MethodGet, "/v1/session", nil, &s); err != nil {
+			if err := c.Call(cmd.Context(), http.MethodGet, "/v1/session", nil, &s); err != nil {
 				return err
 			}
-			path, err := keep(kept{Server: server, Token: token})
+			path, err := client.Keep(client.Kept{Server: server, Token: token})
 			if err != nil {
 				return err
 			}
@@ -94,20 +92,20 @@ data directory; it is used up), or an API token made in the console.`,
 	return cmd
 }
 
-func (c *cli) serverOrAsk(cmd *cobra.Command, in *bufio.Reader) (asked bool, server string, err error) {
-	server, _, err = c.target()
+func (c *cli) serverOrAsk(cmd *cobra.Command, in *bufio.Reader) (string, error) {
+	server, _, err := c.Target()
 	if err != nil {
-		return false, "", err
+		return "", err
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "Server [%s]: ", server)
 	line, err := in.ReadString('\n')
 	if line = strings.TrimSpace(line); line != "" {
-		return true, line, nil
+		return line, nil
 	}
 	if err != nil {
-		return false, "", errors.New("no server was named: fettle login SERVER")
+		return "", errors.New("no server was named: fettle login SERVER")
 	}
-	return false, server, nil
+	return server, nil
 }
 
 // readSecret reads a line, without showing it where that can be done.
@@ -122,81 +120,4 @@ func readSecret(cmd *cobra.Command, in *bufio.Reader) (string, error) {
 		return "", errors.New("nothing was pasted")
 	}
 	return strings.TrimSpace(line), nil
-}
-
-// exchange uses a one-time link up and makes an API token with the session it
-// gives, which is ended at once.
-func (c *cli) exchange(cmd *cobra.Command, server, link, expires string) (string, error) {
-	life, err := fleet.ParseDuration(expires)
-	if err != nil {
-		return "", &exitError{exitUsage, err}
-	}
-	host, err := os.Hostname()
-	if err != nil || host == "" {
-		host = "a terminal"
-	}
-	var session *http.Cookie
-	post := func(path string, in, out any) error {
-		raw, err := json.Marshal(in)
-		if err != nil {
-			return err
-		}
-		req, err := http.NewRequestWithContext(cmd.Context(), http.MethodPost, server+path, bytes.NewReader(raw))
-		if err != nil {
-			return err
-		}
-		req.Header.Set("Content-Type", "application/json")
-		req.Header.Set("Origin", server)
-		req.Header.Set("User-Agent", "fettle/"+version)
-		if session != nil {
-			req.AddCookie(session)
-		}
-		res, err := c.answer(req)
-		if err != nil {
-			return err
-		}
-		defer res.Body.Close()
-		for _, k := range res.Cookies() {
-			if k.Name == api.OperatorCookie && k.Value != "" {
-				session = &http.Cookie{Name: k.Name, Value: k.Value} //nolint:gosec // sent back, never set
-			}
-		}
-		if out == nil {
-			return nil
-		}
-		return json.NewDecoder(res.Body).Decode(out)
-	}
-	if err := post("/v1/sign-in", wire.OneTime{Token: link}, nil); err != nil {
-		return "", err
-	}
-	if session == nil {
-		return "", fmt.Errorf("%s gave no session: is it a Fettle service?", server)
-	}
-	var issued wire.IssuedToken
-	err = post("/v1/tokens", wire.NewToken{Name: "fettle login on " + host, Scope: fleet.ScopeAdmin, Expires: life}, &issued)
-	return issued.Token, errors.Join(err, post("/v1/sign-out", struct{}{}, nil))
-}
-
-// keep writes the configuration file, readable by its user alone from the first byte.
-func keep(k kept) (string, error) {
-	path, err := configPath()
-	if err != nil {
-		return "", err
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return "", err
-	}
-	raw, err := yaml.Marshal(k)
-	if err != nil {
-		return "", err
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), "config-*") // 0600
-	if err != nil {
-		return "", err
-	}
-	_, err = f.Write(raw)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return "", errors.Join(err, os.Remove(f.Name()))
-	}
-	return path, os.Rename(f.Name(), path)
 }

@@ -11,6 +11,9 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"fettle.dev/fettle/internal/api/client"
+	"fettle.dev/fettle/internal/fault"
 )
 
 // version is set by the linker.
@@ -56,6 +59,9 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	if e, ok := errors.AsType[*exitError](err); ok {
 		return e.status
 	}
+	if fault.KindOf(err) == fault.Invalid {
+		return exitUsage
+	}
 	if !began {
 		fmt.Fprintln(errOut, "fettle: see fettle --help")
 		return exitUsage
@@ -64,7 +70,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 }
 
 func newRootCmd(began *bool) *cobra.Command {
-	c := &cli{}
+	c := &cli{Client: client.Client{Agent: "fettle/" + version}}
 	root := &cobra.Command{
 		Use:   "fettle",
 		Short: "Know the condition of every unit, and put right what is wrong",
@@ -88,8 +94,8 @@ Exit status: 0 done, 1 refused or failed, 2 the command line is wrong.`,
 			return c.check()
 		},
 	}
-	root.PersistentFlags().StringVar(&c.server, "server", "", "address of the service (FETTLE_SERVER)")
-	root.PersistentFlags().StringVar(&c.token, "token", "", "API token (FETTLE_TOKEN); fettle login keeps one")
+	root.PersistentFlags().StringVar(&c.Server, "server", "", "address of the service (FETTLE_SERVER)")
+	root.PersistentFlags().StringVar(&c.Token, "token", "", "API token (FETTLE_TOKEN); fettle login keeps one")
 	root.PersistentFlags().StringVarP(&c.output, "output", "o", "table", "table, json or yaml")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
 	root.CompletionOptions.DisableDefaultCmd = true

@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"os/signal"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,7 +24,6 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 	"golang.org/x/term"
 
-	"fettle.dev/fettle/sim/client"
 	"fettle.dev/fettle/sim/recording"
 )
 
@@ -48,7 +49,8 @@ time recorded. It ends when everything is acknowledged.
 
 With --unit-column the file holds several units: --unit then lists as many ids
 in the order in which they first appear, or one pattern with {} for the column's
-value. Without it, each unit listed plays the whole file.
+value ({000}: with zeros in front, at least three digits). Without it, each unit
+listed plays the whole file.
 
 The time column holds times (2006-01-02 15:04:05, RFC 3339, Unix seconds or
 milliseconds) or, with --step, counts such as cycles.
@@ -61,8 +63,8 @@ A service refuses samples older than its max-event-age: move an old recording
 with --shift or --start-at, or raise that setting.`,
 		Example: `  fettle replay --product room --unit R-1 --file ambient_temperature_system_failure.csv \
     --time timestamp --map value=temperature --shift
-  fettle replay --product turbofan --unit 'FD001-{}' --file train_FD001.csv.gz --time cycle \
-    --unit-column unit --step 1h --from 2024-01-01T00:00:00Z --map s11 --map s4 --tokens-file tokens.csv`,
+  fettle replay --product turbofan --unit 'TF-{000}' --unit-column unit --file train_FD001.csv.gz \
+    --time cycle --step 1h --shift --map s11 --map s4`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
@@ -72,7 +74,7 @@ with --shift or --start-at, or raise that setting.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&r.product, "product", "", "product that the units are of; needed to have tokens issued")
-	f.StringSliceVar(&r.units, "unit", nil, "ids of units, or one pattern with {} for the value of --unit-column")
+	f.StringSliceVar(&r.units, "unit", nil, "ids of units, or one pattern with {} or {000} for the value of --unit-column")
 	f.StringVar(&r.file, "file", "", "the recording")
 	f.StringVar(&r.format.Time, "time", "timestamp", "column of the time")
 	f.StringVar(&r.format.Unit, "unit-column", "", "column that tells the units apart")
@@ -98,7 +100,7 @@ with --shift or --start-at, or raise that setting.`,
 
 func (r *replay) run(ctx context.Context, cmd *cobra.Command) error {
 	p := &recording.Player{Patience: time.Minute}
-	server, apiToken, err := r.c.target()
+	server, apiToken, err := r.c.Target()
 	if err != nil {
 		return err
 	}
@@ -129,8 +131,7 @@ func (r *replay) run(ctx context.Context, cmd *cobra.Command) error {
 		return err
 	}
 	cmd.SilenceUsage = true
-	api := client.Caller{HTTP: client.HTTP(4), Base: server, Bearer: apiToken}
-	if err := r.prove(ctx, &api, parts); err != nil {
+	if err := r.prove(ctx, apiToken != "", parts); err != nil {
 		return err
 	}
 	var rows int64
@@ -211,6 +212,10 @@ func (r *replay) move(tracks []recording.Track) error {
 	return nil
 }
 
+// placeholder stands in a pattern of unit ids for a value of the unit column;
+// its zeros are the least width.
+var placeholder = regexp.MustCompile(`\{0*\}`)
+
 // cast decides who plays which track.
 func (r *replay) cast(tracks []recording.Track) ([]recording.Part, error) {
 	if r.format.Unit == "" {
@@ -221,14 +226,16 @@ func (r *replay) cast(tracks []recording.Track) ([]recording.Part, error) {
 		return parts, nil
 	}
 	parts := make([]recording.Part, len(tracks))
-	pattern := len(r.units) == 1 && strings.Contains(r.units[0], "{}")
+	pattern := len(r.units) == 1 && placeholder.MatchString(r.units[0])
 	if !pattern && len(r.units) != len(tracks) {
-		return nil, fmt.Errorf("column %s holds %d units, --unit names %d: list them all, or one pattern as 'U-{}'", r.format.Unit, len(tracks), len(r.units))
+		return nil, fmt.Errorf("column %s holds %d units, --unit names %d: list them all, or one pattern as 'U-{000}'", r.format.Unit, len(tracks), len(r.units))
 	}
 	for i := range tracks {
 		id := ""
 		if pattern {
-			id = strings.ReplaceAll(r.units[0], "{}", tracks[i].Unit)
+			id = placeholder.ReplaceAllStringFunc(r.units[0], func(braces string) string {
+				return strings.Repeat("0", max(0, len(braces)-2-len(tracks[i].Unit))) + tracks[i].Unit
+			})
 		} else {
 			id = r.units[i]
 		}
@@ -238,7 +245,7 @@ func (r *replay) cast(tracks []recording.Track) ([]recording.Part, error) {
 }
 
 // prove gives every part its token.
-func (r *replay) prove(ctx context.Context, api *client.Caller, parts []recording.Part) error {
+func (r *replay) prove(ctx context.Context, signedIn bool, parts []recording.Part) error {
 	token := r.token
 	if token == "" {
 		token = os.Getenv("FETTLE_UNIT_TOKEN")
@@ -253,7 +260,7 @@ func (r *replay) prove(ctx context.Context, api *client.Caller, parts []recordin
 	case token != "":
 		return fmt.Errorf("--unit-token is of one unit, but %d play: give --tokens-file", len(parts))
 	default:
-		tokens, err = r.issue(ctx, api, parts)
+		tokens, err = r.issue(ctx, signedIn, parts)
 	}
 	if err != nil {
 		return err
@@ -269,16 +276,16 @@ func (r *replay) prove(ctx context.Context, api *client.Caller, parts []recordin
 }
 
 // issue has tokens issued through the operators' API.
-func (r *replay) issue(ctx context.Context, c *client.Caller, parts []recording.Part) (map[string]string, error) {
-	if c.Bearer == "" || r.product == "" {
+func (r *replay) issue(ctx context.Context, signedIn bool, parts []recording.Part) (map[string]string, error) {
+	if !signedIn || r.product == "" {
 		return nil, errors.New("give the units' tokens by --unit-token or --tokens-file; or --product, signed in (fettle login, or --token), to have them issued")
 	}
 	ids := make([]string, len(parts))
 	for i, p := range parts {
 		ids[i] = p.UnitID
 		var u struct{ Product string }
-		if _, err := c.Do(ctx, "GET", "/v1/units/"+url.PathEscape(p.UnitID), nil, &u); err != nil {
-			return nil, fmt.Errorf("unit %s: %w", p.UnitID, err)
+		if err := r.c.Call(ctx, http.MethodGet, "/v1/units/"+url.PathEscape(p.UnitID), nil, &u); err != nil {
+			return nil, err
 		}
 		if u.Product != r.product {
 			return nil, fmt.Errorf("unit %s is of product %s, not %s", p.UnitID, u.Product, r.product)
@@ -287,7 +294,7 @@ func (r *replay) issue(ctx context.Context, c *client.Caller, parts []recording.
 	var out struct {
 		Items []struct{ UnitID, Token string }
 	}
-	if _, err := c.Do(ctx, "POST", "/v1/unit-tokens", map[string]any{"units": ids}, &out); err != nil {
+	if err := r.c.Call(ctx, http.MethodPost, "/v1/unit-tokens", map[string]any{"units": ids}, &out); err != nil {
 		return nil, fmt.Errorf("issue tokens: %w", err)
 	}
 	tokens := make(map[string]string, len(out.Items))

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fettle.dev/fettle/internal/api/client"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/fleet"
 )
@@ -27,7 +28,7 @@ admin, which also makes tokens, approves claims and issues units' credentials.`,
 				return &exitError{exitUsage, err}
 			}
 			var t wire.IssuedToken
-			if err := c.call(cmd.Context(), http.MethodPost, "/v1/tokens", wire.NewToken{Name: name, Scope: fleet.Scope(scope), Expires: life}, &t); err != nil {
+			if err := c.Call(cmd.Context(), http.MethodPost, "/v1/tokens", wire.NewToken{Name: name, Scope: fleet.Scope(scope), Expires: life}, &t); err != nil {
 				return err
 			}
 			return c.print(cmd, t, func(w io.Writer) { fmt.Fprintln(w, t.Token) })
@@ -41,7 +42,7 @@ admin, which also makes tokens, approves claims and issues units' credentials.`,
 	cmd.AddCommand(create, &cobra.Command{
 		Use: "list", Short: "List API tokens", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			list, err := all[fleet.APIToken](cmd.Context(), c, "/v1/tokens", nil)
+			list, err := client.All[fleet.APIToken](cmd.Context(), &c.Client, "/v1/tokens", nil)
 			if err != nil {
 				return err
 			}
@@ -55,7 +56,7 @@ admin, which also makes tokens, approves claims and issues units' credentials.`,
 	}, &cobra.Command{
 		Use: "revoke ID", Short: "Revoke an API token", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := c.call(cmd.Context(), http.MethodDelete, "/v1/tokens"+segment(args[0]), nil, nil); err != nil {
+			if err := c.Call(cmd.Context(), http.MethodDelete, "/v1/tokens"+segment(args[0]), nil, nil); err != nil {
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "token %s revoked\n", args[0])

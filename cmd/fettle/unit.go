@@ -29,7 +29,7 @@ func newUnitCmd(c *cli) *cobra.Command {
 			ValidArgsFunction: c.completeNames("unit"),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				var t wire.UnitToken
-				if err := c.call(cmd.Context(), http.MethodPost, "/v1/units"+segment(args[0])+"/token", struct{}{}, &t); err != nil {
+				if err := c.Call(cmd.Context(), http.MethodPost, "/v1/units"+segment(args[0])+"/token", struct{}{}, &t); err != nil {
 					return err
 				}
 				return c.print(cmd, t, func(w io.Writer) { fmt.Fprintln(w, t.Token) })
@@ -47,7 +47,7 @@ func newUnitCmd(c *cli) *cobra.Command {
 			Args: cobra.ExactArgs(1), ValidArgsFunction: c.completeNames("unit"),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				var u wire.Unit
-				if err := c.call(cmd.Context(), http.MethodPost, "/v1/units"+segment(args[0])+"/"+v.verb, struct{}{}, &u); err != nil {
+				if err := c.Call(cmd.Context(), http.MethodPost, "/v1/units"+segment(args[0])+"/"+v.verb, struct{}{}, &u); err != nil {
 					return err
 				}
 				return c.print(cmd, u, func(w io.Writer) { fmt.Fprintf(w, "unit %s %s\n", u.ID, v.done) })
@@ -82,7 +82,7 @@ nothing.`,
 				return fmt.Errorf("%s: %w", file, err)
 			}
 			var out wire.List[wire.UnitToken]
-			if err := c.call(cmd.Context(), http.MethodPost, "/v1/unit-tokens", map[string]any{"units": units}, &out); err != nil {
+			if err := c.Call(cmd.Context(), http.MethodPost, "/v1/unit-tokens", map[string]any{"units": units}, &out); err != nil {
 				return err
 			}
 			if c.output == "json" {
@@ -127,15 +127,15 @@ func firstColumn(r io.Reader) ([]string, error) {
 func (c *cli) describeUnit(cmd *cobra.Command, id string) error {
 	var u wire.UnitDetail
 	ctx, path := cmd.Context(), "/v1/units"+segment(id)
-	if err := c.call(ctx, http.MethodGet, path, nil, &u); err != nil {
+	if err := c.Call(ctx, http.MethodGet, path, nil, &u); err != nil {
 		return err
 	}
 	var latest wire.List[wire.LatestValue]
-	if err := c.call(ctx, http.MethodGet, path+"/latest", nil, &latest); err != nil {
+	if err := c.Call(ctx, http.MethodGet, path+"/latest", nil, &latest); err != nil {
 		return err
 	}
 	var acc wire.Account
-	if err := c.call(ctx, http.MethodGet, path+"/accounting", nil, &acc); err != nil {
+	if err := c.Call(ctx, http.MethodGet, path+"/accounting", nil, &acc); err != nil {
 		return err
 	}
 	whole := struct {

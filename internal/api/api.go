@@ -76,8 +76,8 @@ func newServer(d Deps, mux *http.ServeMux) *server {
 				Schemas: registry,
 				SecuritySchemes: map[string]*huma.SecurityScheme{
 					"token":    {Type: "http", Scheme: "bearer", Description: "An API token of an operator, fet_…"},
-					"operator": {Type: "apiKey", In: "cookie", Name: OperatorCookie, Description: "An operator's session."},
-					"owner":    {Type: "apiKey", In: "cookie", Name: OwnerCookie, Description: "An owner's session."},
+					"operator": {Type: "apiKey", In: "cookie", Name: wire.OperatorCookie, Description: "An operator's session."},
+					"owner":    {Type: "apiKey", In: "cookie", Name: wire.OwnerCookie, Description: "An owner's session."},
 				},
 			},
 		},

@@ -10,15 +10,9 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
-)
-
-// Names of the session cookies. An operator's says nothing to the owners'
-// operations, nor the other way round.
-const (
-	OperatorCookie = "fettle_operator"
-	OwnerCookie    = "fettle_owner"
 )
 
 type (
@@ -126,9 +120,9 @@ func (s *server) principal(r *http.Request, need access) (p *Principal, status i
 	if need != owner && scopeOf[need] == "" {
 		return nil, http.StatusForbidden, "nobody may do this"
 	}
-	role, cookie := fleet.RoleOperator, OperatorCookie
+	role, cookie := fleet.RoleOperator, wire.OperatorCookie
 	if need == owner {
-		role, cookie = fleet.RoleOwner, OwnerCookie
+		role, cookie = fleet.RoleOwner, wire.OwnerCookie
 	}
 	var got Principal
 	var err error

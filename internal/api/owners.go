@@ -34,12 +34,12 @@ func (s *server) ownerSession() {
 		if err != nil {
 			return nil, s.problem(ctx, err)
 		}
-		return &withCookie[wire.Me]{s.cookie(OwnerCookie, secret, p), me}, nil
+		return &withCookie[wire.Me]{s.cookie(wire.OwnerCookie, secret, p), me}, nil
 	})
 	s.signOut(route{
 		method: http.MethodPost, path: "/owner/v1/sign-out", id: "signOutOwner", summary: "End the session",
 		tag: "owner", access: owner, status: http.StatusNoContent,
-	}, OwnerCookie)
+	}, wire.OwnerCookie)
 	add(s, route{method: http.MethodGet, path: "/owner/v1/me", id: "getMe", summary: "The owner and their units", tag: "owner", access: owner},
 		func(ctx context.Context, _ *none) (wire.Me, error) { return s.me(ctx, who(ctx).ID) })
 }

@@ -56,12 +56,12 @@ func (s *server) session() {
 		if err != nil {
 			return nil, s.problem(ctx, err)
 		}
-		return &withCookie[wire.Session]{s.cookie(OperatorCookie, secret, p), s.describe(&p)}, nil
+		return &withCookie[wire.Session]{s.cookie(wire.OperatorCookie, secret, p), s.describe(&p)}, nil
 	})
 	s.signOut(route{
 		method: http.MethodPost, path: "/v1/sign-out", id: "signOutOperator", summary: "End the session",
 		tag: "session", access: read, status: http.StatusNoContent,
-	}, OperatorCookie)
+	}, wire.OperatorCookie)
 	add(s, route{
 		method: http.MethodGet, path: "/v1/session", id: "getSession", summary: "Who is asking", tag: "session", access: read,
 	}, func(ctx context.Context, _ *none) (wire.Session, error) { return s.describe(who(ctx)), nil })

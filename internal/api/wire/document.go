@@ -7,6 +7,13 @@ import (
 	"fettle.dev/fettle/internal/notify"
 )
 
+// Names of the session cookies. An operator's says nothing to the owners'
+// operations, nor the other way round.
+const (
+	OperatorCookie = "fettle_operator"
+	OwnerCookie    = "fettle_owner"
+)
+
 // Document is a declared document.
 type Document struct {
 	APIVersion string           `json:"apiVersion" enum:"fettle.dev/v1"`

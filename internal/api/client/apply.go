@@ -1,0 +1,126 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"path/filepath"
+	"strings"
+
+	"fettle.dev/fettle/internal/api/declare"
+	"fettle.dev/fettle/internal/api/wire"
+	"fettle.dev/fettle/internal/fault"
+)
+
+// Apply uploads the images that Releases name by path and applies documents,
+// or says what that would change. Mistakes were found before, in reading; those
+// of the documents and the service's refusals are told by their places in the
+// files.
+func (c *Client) Apply(ctx context.Context, docs []declare.Located, mistakes declare.Mistakes, dryRun bool) (*wire.Applied, error) {
+	for i := range docs {
+		_, fields := docs[i].Check()
+		mistakes = append(mistakes, docs[i].Locate(fields)...)
+	}
+	if len(mistakes) > 0 {
+		return nil, refused(mistakes)
+	}
+	if err := c.uploadImages(ctx, docs); err != nil {
+		return nil, err
+	}
+	in := wire.Apply{DryRun: dryRun}
+	for _, d := range docs {
+		in.Documents = append(in.Documents, wire.Document{APIVersion: d.APIVersion, Kind: d.Kind, Metadata: d.Metadata, Spec: wire.Spec(d.Spec)})
+	}
+	var out wire.Applied
+	err := c.Call(ctx, http.MethodPost, "/v1/apply", in, &out)
+	if p, ok := errors.AsType[*Problem](err); ok && p.Status == http.StatusUnprocessableEntity && len(p.Errors) > 0 {
+		return nil, refused(locate(docs, p))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+func refused(m declare.Mistakes) error {
+	if len(m) == 1 {
+		return fmt.Errorf("nothing was changed, because of a mistake:\n%w", m)
+	}
+	return fmt.Errorf("nothing was changed, because of %d mistakes:\n%w", len(m), m)
+}
+
+// locate finds the places of the service's refusals in the files.
+func locate(docs []declare.Located, p *Problem) declare.Mistakes {
+	var out declare.Mistakes
+	for _, e := range p.Errors {
+		f := fault.Field{Path: e.Location, Expected: strings.TrimPrefix(e.Message, "expected ")}
+		var i int
+		if n, err := fmt.Sscanf(e.Location, "body.documents[%d]", &i); n == 1 && err == nil && i >= 0 && i < len(docs) {
+			_, f.Path, _ = strings.Cut(e.Location, "].")
+			out = append(out, docs[i].Locate([]fault.Field{f})...)
+			continue
+		}
+		out = append(out, declare.Mistake{File: "request", Line: 1, Column: 1, Field: f})
+	}
+	return out
+}
+
+// uploadImages uploads the images that Releases name by path, and puts their
+// hash in the path's place.
+func (c *Client) uploadImages(ctx context.Context, docs []declare.Located) error {
+	for i := range docs {
+		if docs[i].Kind != declare.Release {
+			continue
+		}
+		var spec map[string]json.RawMessage
+		var path string
+		if err := json.Unmarshal(docs[i].Spec, &spec); err != nil {
+			return err
+		}
+		if err := json.Unmarshal(spec["artifact"], &path); err != nil || strings.HasPrefix(path, "sha256:") {
+			continue
+		}
+		sum, err := c.Upload(ctx, beside(docs[i].File, path))
+		if errors.Is(err, fs.ErrNotExist) {
+			return refused(docs[i].Locate([]fault.Field{{Path: "spec.artifact", Expected: "a file beside this one, or sha256:…", Got: fmt.Sprintf("%q, which does not exist", path)}}))
+		}
+		if err != nil {
+			return fmt.Errorf("%s: upload %s: %w", docs[i].File, path, err)
+		}
+		spec["artifact"], _ = json.Marshal("sha256:" + sum) // a text always encodes
+		if docs[i].Spec, err = json.Marshal(spec); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func beside(file, path string) string {
+	if filepath.IsAbs(path) || file == "stdin" {
+		return path
+	}
+	return filepath.Join(filepath.Dir(file), path)
+}
+
+// Backtest runs a detector over history. Refusals are told by their places in
+// the detector's file.
+func (c *Client) Backtest(ctx context.Context, doc *declare.Located, in wire.BacktestRequest) (*wire.Backtest, error) {
+	in.Name, in.Detector = doc.Metadata.Name, wire.Spec(doc.Spec)
+	var out wire.Backtest
+	err := c.Call(ctx, http.MethodPost, "/v1/backtest", in, &out)
+	if p, ok := errors.AsType[*Problem](err); ok && len(p.Errors) > 0 {
+		var wrong declare.Mistakes
+		for _, e := range p.Errors {
+			path := strings.TrimPrefix(e.Location, "body.")
+			if rest, ok := strings.CutPrefix(path, "detector."); ok {
+				path = "spec." + rest
+			}
+			wrong = append(wrong, doc.Locate([]fault.Field{{Path: path, Expected: strings.TrimPrefix(e.Message, "expected ")}})...)
+		}
+		return nil, wrong
+	}
+	return &out, err
+}
