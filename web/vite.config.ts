@@ -20,6 +20,9 @@ export default defineConfig(({ mode }) => {
       emptyOutDir: true,
       assetsInlineLimit: 0,
       target: "es2023",
+      // Those that know light-dark(): turned into anything older, a colour would
+      // follow the device alone and not the owner's switch.
+      cssTarget: ["chrome123", "firefox120", "safari17.5"],
       manifest: "manifest.json",
     },
   };

@@ -17,6 +17,8 @@ type Props = {
   bands: Band[];
   breaches: Breach[];
   range: Range;
+  /** Whether the time is written below it: only below the last of a stack. */
+  last: boolean;
   /** Charts of one axis share their cursor by this name. */
   axis: string;
   utc: boolean;
@@ -36,10 +38,31 @@ function colourOf(host: HTMLElement, token: string): string {
   return colour;
 }
 
+const minute = 60;
+const hour = 60 * minute;
+const day = 24 * hour;
+const date = "\n{D} {MMM}";
+const full = "\n{D} {MMM} {YYYY}";
+
+/** How times are written at a step, and again where a year, month, day or hour begins: in 24 hours, with the month as a word. */
+const timeFormats: uPlot.Axis.Values = [
+  [365 * day, "{YYYY}", null, null, null, null, null, null, 1],
+  [28 * day, "{MMM}", "\n{YYYY}", null, null, null, null, null, 1],
+  [day, "{D} {MMM}", "\n{YYYY}", null, null, null, null, null, 1],
+  [hour, "{HH}:{mm}", full, null, date, null, null, null, 1],
+  [minute, "{HH}:{mm}", full, null, date, null, null, null, 1],
+  [1, "{HH}:{mm}:{ss}", full, null, date, null, null, null, 1],
+];
+
 const seconds = (d: string | Date) => new Date(d).getTime() / 1000;
 
 /** Draws what lies behind the line: bands the signal belongs in, and times of findings. */
-function drawBehind(u: uPlot, bands: Band[], breaches: Breach[], colours: { band: string; edge: string; breach: string; onset: string }) {
+function drawBehind(
+  u: uPlot,
+  bands: Band[],
+  breaches: Breach[],
+  colours: { band: string; edge: string; breach: string; onset: string },
+) {
   const { ctx, bbox } = u;
   const clamp = (v: number, low: number, high: number) => Math.min(Math.max(v, low), high);
   const x = (t: number) => clamp(u.valToPos(t, "x", true), bbox.left, bbox.left + bbox.width);
@@ -73,11 +96,13 @@ function inWords({ title, unit, boolean, points, breaches }: Props): string {
   const low = Math.min(...points.map((p) => p.min));
   const high = Math.max(...points.map((p) => p.max));
   const findings = breaches.length === 0 ? "" : `, ${breaches.length} finding${breaches.length > 1 ? "s" : ""} marked`;
-  return boolean ? `${title}, on or off${findings}` : `${title}, ${measure(low, unit)} to ${measure(high, unit)}${findings}`;
+  return boolean
+    ? `${title}, on or off${findings}`
+    : `${title}, ${measure(low, unit)} to ${measure(high, unit)}${findings}`;
 }
 
 export function SignalChart(props: Props) {
-  const { title, unit, boolean, points, bands, breaches, range, axis, utc, colour, scheme, onZoom } = props;
+  const { title, unit, boolean, points, bands, breaches, range, axis, last, utc, colour, scheme, onZoom } = props;
   const host = useRef<HTMLDivElement>(null);
   const value = useRef<HTMLSpanElement>(null);
   const plot = useRef<uPlot | null>(null);
@@ -105,22 +130,33 @@ export function SignalChart(props: Props) {
     const chart = new uPlot(
       {
         width: box.clientWidth,
-        height: boolean ? 84 : 170,
+        height: (boolean ? 46 : 136) + (last ? 46 : 6),
         tzDate: utc ? (t) => uPlot.tzDate(new Date(t * 1000), "Etc/UTC") : (t) => new Date(t * 1000),
         legend: { show: false },
-        cursor: { sync: { key: axis, setSeries: false }, drag: { x: true, y: false, setScale: false }, focus: { prox: -1 } },
+        cursor: {
+          sync: { key: axis, setSeries: false },
+          drag: { x: true, y: false, setScale: false },
+          focus: { prox: -1 },
+        },
         scales: {
           x: { time: true },
           y: { range: () => (boolean ? [-0.15, 1.15] : valueRange(now.current.points, now.current.bands)) },
         },
         axes: [
-          { stroke: ink("--ink-soft"), grid, ticks: grid, font },
+          {
+            stroke: ink("--ink-soft"),
+            grid,
+            ticks: grid,
+            font,
+            ...(last ? { values: timeFormats } : { size: 6, values: () => [] }),
+          },
           {
             stroke: ink("--ink-soft"),
             grid,
             ticks: grid,
             font,
             size: 62,
+            space: 26,
             ...(boolean
               ? { splits: () => [0, 1], values: () => ["off", "on"] }
               : { values: (_: uPlot, marks: number[]) => marks.map((m) => measure(m)) }),
@@ -172,7 +208,7 @@ export function SignalChart(props: Props) {
       chart.destroy();
       plot.current = null;
     };
-  }, [axis, boolean, colour, unit, utc, scheme]);
+  }, [axis, boolean, colour, last, unit, utc, scheme]);
 
   const [from, to] = [range.from.getTime(), range.to.getTime()];
   // biome-ignore lint/correctness/useExhaustiveDependencies: a chart made anew, or with other bands, must be given its range and redrawn
@@ -184,7 +220,7 @@ export function SignalChart(props: Props) {
       chart.setScale("x", { min: from / 1000, max: to / 1000 });
     });
     chart.redraw();
-  }, [data, from, to, bands, breaches, axis, boolean, colour, unit, utc, scheme]);
+  }, [data, from, to, bands, breaches, axis, boolean, colour, last, unit, utc, scheme]);
 
   return (
     <figure className="chart">

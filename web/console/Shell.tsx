@@ -30,7 +30,12 @@ export function Shell() {
   // biome-ignore lint/correctness/useExhaustiveDependencies: a new page closes the menu
   useEffect(close, [path, close]);
 
-  if (session.isPending) return <div className="page"><Loading what="the console" /></div>;
+  if (session.isPending)
+    return (
+      <div className="page">
+        <Loading what="the console" />
+      </div>
+    );
   if (session.error)
     return (
       <div className="page">

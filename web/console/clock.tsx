@@ -45,8 +45,7 @@ export function ClockProvider({ children }: { children: ReactNode }) {
         set(z);
       },
       time: (at) => formatTime(at, zone),
-      now: () =>
-        now ? new Date(Date.parse(now) + (Date.now() - session.dataUpdatedAt) * (speed || 1)) : new Date(),
+      now: () => (now ? new Date(Date.parse(now) + (Date.now() - session.dataUpdatedAt) * (speed || 1)) : new Date()),
     };
   }, [zone, session.data, session.dataUpdatedAt]);
   return <Context value={clock}>{children}</Context>;

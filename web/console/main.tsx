@@ -3,6 +3,7 @@ import "@fontsource/ibm-plex-sans/latin-600.css";
 import "@fontsource/zilla-slab/latin-600.css";
 import "@mantine/core/styles.layer.css";
 import "../theme/tokens.css";
+import "./parts.css";
 import "./console.css";
 import { localStorageColorSchemeManager, MantineProvider } from "@mantine/core";
 import { QueryCache, QueryClient, QueryClientProvider } from "@tanstack/react-query";

@@ -18,7 +18,14 @@ function strings<const K extends string>(...keys: K[]) {
   };
 }
 
-const root = createRootRoute({ component: Outlet, notFoundComponent: Missing });
+const root = createRootRoute({
+  component: Outlet,
+  notFoundComponent: () => (
+    <main>
+      <Missing />
+    </main>
+  ),
+});
 
 const signIn = createRoute({
   getParentRoute: () => root,

@@ -35,10 +35,21 @@ export function Choices({ update, me }: { update: OwnersUpdate; me: Me }) {
         </p>
       )}
       {asking === "time" && (
-        <SetTime update={update} me={me} busy={choose.isPending} set={(at) => answer("at", at)} back={() => setAsking(null)} />
+        <SetTime
+          update={update}
+          me={me}
+          busy={choose.isPending}
+          set={(at) => answer("at", at)}
+          back={() => setAsking(null)}
+        />
       )}
       {asking === "decline" && (
-        <ConfirmDecline update={update} busy={choose.isPending} decline={() => answer("decline")} back={() => setAsking(null)} />
+        <ConfirmDecline
+          update={update}
+          busy={choose.isPending}
+          decline={() => answer("decline")}
+          back={() => setAsking(null)}
+        />
       )}
       {asking === null && (
         <>
@@ -138,7 +149,7 @@ function ConfirmDecline({ update, busy, decline, back }: DeclineProps) {
   const first = useRef<HTMLButtonElement>(null);
   useEffect(() => first.current?.focus(), []);
   return (
-    <div className="ask" role="group" aria-labelledby="decline">
+    <section className="ask" aria-labelledby="decline">
       <h4 id="decline">{t("choice.decline.title")}</h4>
       <p>{t(safety ? "choice.decline.textSafety" : "choice.decline.text")}</p>
       <div className="buttons">
@@ -149,6 +160,6 @@ function ConfirmDecline({ update, busy, decline, back }: DeclineProps) {
           {t("choice.decline.confirm")}
         </button>
       </div>
-    </div>
+    </section>
   );
 }

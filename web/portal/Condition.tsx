@@ -32,7 +32,7 @@ export function ConditionCard({ unit, me }: { unit: OwnersUnit; me: Me }) {
       <p className="verdict">
         <Badge condition={unit.condition} />
       </p>
-      <p>{t(`condition.${unit.condition}.text`, { name: unit.productTitle })}</p>
+      <p>{t(`condition.${unit.condition}.text`)}</p>
       {unit.about && unit.since && (
         <p>{t("condition.about", { about: unit.about, time: formatTime(unit.since, locale, zone) })}</p>
       )}

@@ -1,5 +1,5 @@
+import type { Me, OwnersUpdate } from "./api";
 import { Choices } from "./Choices";
-import type { Me, OwnersUnit, OwnersUpdate } from "./api";
 import { type Key, type Language, useLanguage } from "./language";
 import { formatDay, formatTime, knownZone } from "./time";
 
@@ -8,12 +8,12 @@ type State = OwnersUpdate["state"];
 /** In these states nothing has been decided or begun for good: all of it is told before it starts. */
 const ahead = new Set<State>(["planned", "blocked", "offered", "snoozed", "scheduled", "accepted", "unreachable"]);
 
-export function UpdateCard({ update, unit, me }: { update: OwnersUpdate; unit: OwnersUnit; me: Me }) {
+export function UpdateCard({ update, me }: { update: OwnersUpdate; me: Me }) {
   const language = useLanguage();
   const { t, locale } = language;
   const zone = knownZone(me.timeZone);
   const heading = `update-${update.id}`;
-  const words = stateWords(update, unit.productTitle, language, zone);
+  const words = stateWords(update, language, zone);
   const showsProgress = update.state === "installing" || update.state === "claimed";
   return (
     <section className={`sheet update ${update.kind}`} aria-labelledby={heading}>
@@ -70,21 +70,23 @@ export function UpdateCard({ update, unit, me }: { update: OwnersUpdate; unit: O
 
 export function megabytes(bytes: number, locale: string): string {
   const mb = bytes / 1e6;
-  return mb.toLocaleString(locale, mb < 10 ? { minimumSignificantDigits: 1, maximumSignificantDigits: 2 } : { maximumFractionDigits: 0 });
+  return mb.toLocaleString(
+    locale,
+    mb < 10 ? { minimumSignificantDigits: 1, maximumSignificantDigits: 2 } : { maximumFractionDigits: 0 },
+  );
 }
 
 /** The state of an update in words: what is so, that it is safe to use, what comes next. */
 export function stateWords(
   update: OwnersUpdate,
-  name: string,
   { t, locale }: Pick<Language, "t" | "locale">,
   zone: string,
 ): { title: string; text: string } {
   const safety = update.kind === "safety" || update.kind === "recall";
   const time = update.at ? formatTime(update.at, locale, zone) : "";
   const say = (state: string, variant = "") => ({
-    title: t(`state.${state}.title` as Key, { name, time }),
-    text: t(`state.${state}.text${variant}` as Key, { name, time }),
+    title: t(`state.${state}.title` as Key, { time }),
+    text: t(`state.${state}.text${variant}` as Key, { time }),
   });
   switch (update.state) {
     case "planned":

@@ -2,6 +2,7 @@ import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import "../theme/tokens.css";
+import "./unit.css";
 import "./portal.css";
 import { applyScheme, rememberedScheme } from "../theme/scheme";
 import { App } from "./App";

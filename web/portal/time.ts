@@ -5,7 +5,7 @@ export function formatTime(at: string | Date, locale: string, zone: string): str
     day: "numeric",
     month: "short",
     year: "numeric",
-    hour: "2-digit",
+    hour: "numeric",
     minute: "2-digit",
     timeZone: zone,
     timeZoneName: "short",

@@ -8,9 +8,7 @@ export type NewRoute = Wire["NewRoute"];
 export type NotifyRoute = Wire["NotifyRoute"];
 
 export function useTokens() {
-  return usePages(["tokens"], (after) =>
-    ask(client.GET("/v1/tokens", { params: { query: { after, limit: 200 } } })),
-  );
+  return usePages(["tokens"], (after) => ask(client.GET("/v1/tokens", { params: { query: { after, limit: 200 } } })));
 }
 
 export function useMakeToken() {

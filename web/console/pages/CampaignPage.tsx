@@ -17,8 +17,8 @@ import { DryRunButton } from "../parts/DryRunView";
 import { EffectView } from "../parts/Effect";
 import { ChoiceFilter, TextFilter } from "../parts/Filters";
 import { CampaignMark } from "../parts/Mark";
-import { Facts, Page, Sheet } from "../parts/Page";
-import { Empty, Loading, Trouble } from "../parts/States";
+import { Facts, Page, PageTrouble, Sheet } from "../parts/Page";
+import { Empty, Loading } from "../parts/States";
 import { type Column, Table } from "../parts/Table";
 
 const route = getRouteApi("/shell/campaigns/$name");
@@ -27,17 +27,25 @@ export function CampaignPage() {
   const { name } = route.useParams();
   const campaign = useCampaign(name);
   if (campaign.error)
-    return <Trouble what={`Loading campaign ${name}`} error={campaign.error} retry={() => campaign.refetch()} />;
+    return <PageTrouble what={`Loading campaign ${name}`} error={campaign.error} retry={() => campaign.refetch()} />;
   if (!campaign.data) return <Loading what="the campaign" lines={10} />;
   const c = campaign.data;
   return (
-    <Page title={c.spec.title.en || c.name} above={<Link to="/campaigns">Campaigns</Link>} actions={<Actions campaign={c} />}>
+    <Page
+      title={c.spec.title.en || c.name}
+      above={<Link to="/campaigns">Campaigns</Link>}
+      actions={<Actions campaign={c} />}
+    >
       <div className="verdict" role="status">
         <CampaignMark state={c.state} />
         {c.why && <span>{c.why}</span>}
       </div>
       <Sheet title="Progress">
-        <ShareBar label="All waves" shares={taskShares(c.counts)} empty="Nobody has been assigned yet: the campaign has not started." />
+        <ShareBar
+          label="All waves"
+          shares={taskShares(c.counts)}
+          empty="Nobody has been assigned yet: the campaign has not started."
+        />
         <ol className="waves">
           {c.waves.map((w) => (
             <WaveRow key={w.index} wave={w} />
@@ -61,7 +69,12 @@ export function CampaignPage() {
   );
 }
 
-const gateTones: Record<Wave["gate"], string> = { waiting: "unknown", open: "acting", passed: "normal", failed: "failed" };
+const gateTones: Record<Wave["gate"], string> = {
+  waiting: "unknown",
+  open: "acting",
+  passed: "normal",
+  failed: "failed",
+};
 
 function WaveRow({ wave: w }: { wave: Wave }) {
   return (
@@ -180,7 +193,16 @@ function About({ campaign: c }: { campaign: CampaignDetail }) {
   );
 }
 
-const states: TaskState[] = ["planned", "blocked", "offered", "scheduled", "snoozed", "accepted", "installing", "claimed"];
+const states: TaskState[] = [
+  "planned",
+  "blocked",
+  "offered",
+  "scheduled",
+  "snoozed",
+  "accepted",
+  "installing",
+  "claimed",
+];
 const ends: TaskState[] = [
   "verifying",
   "verified",
@@ -193,7 +215,8 @@ const ends: TaskState[] = [
   "unreachable",
 ];
 
-const tone = (s: TaskState) => taskGroups.find((g) => (g.states as readonly string[]).includes(s))?.className ?? "unknown";
+const tone = (s: TaskState) =>
+  taskGroups.find((g) => (g.states as readonly string[]).includes(s))?.className ?? "unknown";
 
 const columns: Column<Task>[] = [
   {
@@ -220,7 +243,13 @@ const columns: Column<Task>[] = [
   { key: "wave", title: "Wave", cell: (t) => t.waveName, sort: (t) => t.wave, wide: true },
   { key: "why", title: "Reason", cell: (t) => <span className="clip">{t.why || "–"}</span>, wide: true },
   { key: "at", title: "Owner’s time", cell: (t) => <Time at={t.at} />, sort: (t) => t.at ?? "", wide: true },
-  { key: "offered", title: "Offered", cell: (t) => <Time at={t.offeredAt} />, sort: (t) => t.offeredAt ?? "", wide: true },
+  {
+    key: "offered",
+    title: "Offered",
+    cell: (t) => <Time at={t.offeredAt} />,
+    sort: (t) => t.offeredAt ?? "",
+    wide: true,
+  },
   {
     key: "installed",
     title: "Installed",

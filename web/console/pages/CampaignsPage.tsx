@@ -33,7 +33,13 @@ const columns: Column<Campaign>[] = [
   { key: "wave", title: "Waves open", wide: true, cell: (c) => `${c.waveOpen + 1} of ${c.spec.waves.length}` },
   { key: "product", title: "Product", wide: true, cell: (c) => c.spec.product, sort: (c) => c.spec.product },
   { key: "release", title: "Release", wide: true, cell: (c) => c.spec.release, sort: (c) => c.spec.release },
-  { key: "started", title: "Started", wide: true, cell: (c) => <Time at={c.startedAt} />, sort: (c) => c.startedAt ?? "" },
+  {
+    key: "started",
+    title: "Started",
+    wide: true,
+    cell: (c) => <Time at={c.startedAt} />,
+    sort: (c) => c.startedAt ?? "",
+  },
 ];
 
 export function CampaignsPage() {

@@ -1,10 +1,11 @@
-import { Group, Modal, Select } from "@mantine/core";
+import { Group, Select } from "@mantine/core";
 import { getRouteApi } from "@tanstack/react-router";
 import { useState } from "react";
 import { type Claim, useClaims, useDecideClaim, useMakeClaimToken, useProducts } from "../api/fleet";
 import { useMay } from "../api/session";
 import { Time } from "../clock";
 import { Confirm } from "../parts/Confirm";
+import { Dialog } from "../parts/Dialog";
 import { ChoiceFilter } from "../parts/Filters";
 import { Page } from "../parts/Page";
 import { Secret } from "../parts/Secret";
@@ -83,7 +84,9 @@ export function ClaimsPage() {
         rowKey={(c) => c.id}
         sort={sort}
         onSort={set("sort")}
-        empty={<Empty title="Nobody asks">Make a claim token and put it into units at the end of their production.</Empty>}
+        empty={
+          <Empty title="Nobody asks">Make a claim token and put it into units at the end of their production.</Empty>
+        }
       />
     </Page>
   );
@@ -130,14 +133,9 @@ function MakeToken() {
         />
         Units that hold it may ask to be enrolled as this product; each is approved here.
       </Confirm>
-      <Modal
-        opened={make.isSuccess}
-        onClose={() => make.reset()}
-        title="The claim token"
-        closeButtonProps={{ "aria-label": "Close" }}
-      >
+      <Dialog open={make.isSuccess} close={() => make.reset()} title="The claim token">
         <Secret value={make.data?.token ?? ""} />
-      </Modal>
+      </Dialog>
     </>
   );
 }

@@ -6,7 +6,7 @@ import { useMay } from "../api/session";
 import { Time, useClock } from "../clock";
 import { Confirm } from "../parts/Confirm";
 import { TextFilter } from "../parts/Filters";
-import { Facts, Page, Sheet } from "../parts/Page";
+import { Facts, Page, PageTrouble, Sheet } from "../parts/Page";
 import { Empty, Loading, Trouble } from "../parts/States";
 import { type Column, Table } from "../parts/Table";
 
@@ -18,7 +18,8 @@ export function CohortPage() {
   const remove = useDeleteCohort();
   const navigate = useNavigate();
   const may = useMay("write");
-  if (cohort.error) return <Trouble what="Loading the cohort" error={cohort.error} retry={() => cohort.refetch()} />;
+  if (cohort.error)
+    return <PageTrouble what="Loading the cohort" error={cohort.error} retry={() => cohort.refetch()} />;
   if (!cohort.data) return <Loading what="the cohort" lines={8} />;
   const c = cohort.data;
   return (
@@ -118,21 +119,29 @@ const columns: Column<Member>[] = [
   },
 ];
 
-const lists: { list: MemberList; label: string; count: (c: Cohort) => number; about: string }[] = [
-  { list: "in", label: "In", count: (c) => c.in, about: "These belong: a campaign for this cohort is for them." },
-  { list: "out", label: "Out", count: (c) => c.out, about: "These were judged and do not belong." },
+const lists: { list: MemberList; key: string; label: string; count: (c: Cohort) => number; about: string }[] = [
+  {
+    list: "in",
+    key: "in",
+    label: "In",
+    count: (c) => c.in,
+    about: "These belong: a campaign for this cohort is for them.",
+  },
+  { list: "out", key: "out", label: "Out", count: (c) => c.out, about: "These were judged and do not belong." },
   {
     list: "not judgeable",
+    key: "not-judgeable",
     label: "Not judgeable",
     count: (c) => c.notJudgeable,
-    about: "Of these we cannot say: their owners have not consented to this purpose, they are silent, or there is too little data.",
+    about:
+      "Of these we cannot say: their owners have not consented to this purpose, they are silent, or there is too little data.",
   },
 ];
 
 function Members({ cohort }: { cohort: Cohort }) {
   const search = route.useSearch();
   const navigate = route.useNavigate();
-  const current = lists.find((l) => l.list === search.list) ?? lists[0];
+  const current = lists.find((l) => l.key === search.list) ?? lists[0];
   const set = (key: string) => (value: string | undefined) =>
     navigate({ search: (s) => ({ ...s, [key]: value }), replace: true, resetScroll: false });
   const { q } = search;
@@ -148,15 +157,15 @@ function Members({ cohort }: { cohort: Cohort }) {
   const keep = useMemo(() => (q ? matches : undefined), [q, matches]);
   return (
     <Sheet title="Members">
-      <Tabs value={list} onChange={(l) => set("list")(l ?? undefined)} keepMounted={false}>
+      <Tabs value={current?.key} onChange={(l) => set("list")(l ?? undefined)} keepMounted={false}>
         <Tabs.List mb="md">
           {lists.map((l) => (
-            <Tabs.Tab key={l.list} value={l.list}>
+            <Tabs.Tab key={l.key} value={l.key}>
               {l.label} · {l.count(cohort).toLocaleString("en")}
             </Tabs.Tab>
           ))}
         </Tabs.List>
-        <Tabs.Panel value={list}>
+        <Tabs.Panel value={current?.key ?? "in"}>
           <p>{current?.about}</p>
           <div className="filters">
             <TextFilter label="Filter" value={q} set={set("q")} placeholder="unit or reason" />

@@ -34,7 +34,13 @@ const columns: Column<Cohort>[] = [
     cell: (c) => c.notJudgeable.toLocaleString("en"),
     sort: (c) => c.notJudgeable,
   },
-  { key: "product", title: "Product", wide: true, cell: (c) => c.definition.product, sort: (c) => c.definition.product },
+  {
+    key: "product",
+    title: "Product",
+    wide: true,
+    cell: (c) => c.definition.product,
+    sort: (c) => c.definition.product,
+  },
   { key: "at", title: "Frozen", wide: true, cell: (c) => <Time at={c.at} />, sort: (c) => c.at },
   { key: "by", title: "By", wide: true, cell: (c) => c.by, sort: (c) => c.by },
 ];

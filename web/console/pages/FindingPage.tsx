@@ -1,14 +1,14 @@
 import { Button, Group, SegmentedControl, Select, Stack, Text, Textarea } from "@mantine/core";
 import { getRouteApi, Link } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
-import type { Range } from "../../chart/SignalChart";
 import { measure, span } from "../../chart/measure";
+import type { Range } from "../../chart/SignalChart";
 import { type Assessment, type FindingDetail, useChangeFinding, useFinding } from "../api/findings";
 import { useProduct } from "../api/fleet";
 import { useMay } from "../api/session";
 import { Time, useClock } from "../clock";
 import { FindingMark, SeverityMark } from "../parts/Mark";
-import { Facts, Page, Sheet } from "../parts/Page";
+import { Facts, Page, PageTrouble, Sheet } from "../parts/Page";
 import { Loading, reasonOf, Trouble } from "../parts/States";
 import { RangeBar, UnitCharts } from "../parts/UnitCharts";
 
@@ -18,7 +18,8 @@ const hour = 3_600_000;
 export function FindingPage() {
   const { id } = route.useParams();
   const finding = useFinding(id);
-  if (finding.error) return <Trouble what="Loading the finding" error={finding.error} retry={() => finding.refetch()} />;
+  if (finding.error)
+    return <PageTrouble what="Loading the finding" error={finding.error} retry={() => finding.refetch()} />;
   if (!finding.data) return <Loading what="the finding" lines={10} />;
   return <Found finding={finding.data} />;
 }
@@ -56,7 +57,12 @@ function Found({ finding: f }: { finding: FindingDetail }) {
         <Sheet title="Evidence">
           <Facts
             facts={[
-              ["Unit", <Link key="u" to="/units/$id" params={{ id: f.unitId }}>{f.unitId}</Link>],
+              [
+                "Unit",
+                <Link key="u" to="/units/$id" params={{ id: f.unitId }}>
+                  {f.unitId}
+                </Link>,
+              ],
               ["Onset", <Time key="o" at={f.onset} />],
               ["Rule fulfilled", <Time key="p" at={f.openedAt} />],
               ["Seen here", <Time key="s" at={f.seenAt} />],

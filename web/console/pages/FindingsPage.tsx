@@ -1,7 +1,7 @@
 import { Checkbox } from "@mantine/core";
 import { getRouteApi, Link } from "@tanstack/react-router";
-import { useDetectors } from "../api/fleet";
 import { type Finding, type FindingFilter, severities, useFindings } from "../api/findings";
+import { useDetectors } from "../api/fleet";
 import { Time, useClock } from "../clock";
 import { ChoiceFilter, ProductFilter, TextFilter } from "../parts/Filters";
 import { FindingMark, SeverityMark } from "../parts/Mark";
@@ -53,7 +53,13 @@ export function FindingsPage() {
     { key: "why", title: "Evidence", cell: (f) => <span className="clip">{f.why}</span>, wide: true },
     { key: "onset", title: "Onset", cell: (f) => <Time at={f.onset} />, sort: (f) => f.onset, wide: true },
     { key: "opened", title: "Opened", cell: (f) => <Time at={f.openedAt} />, sort: (f) => f.openedAt, wide: true },
-    { key: "assessment", title: "Assessment", cell: (f) => f.assessment || "–", sort: (f) => f.assessment ?? "", wide: true },
+    {
+      key: "assessment",
+      title: "Assessment",
+      cell: (f) => f.assessment || "–",
+      sort: (f) => f.assessment ?? "",
+      wide: true,
+    },
   ];
 
   return (

@@ -14,9 +14,9 @@ const route = getRouteApi("/shell/notifications");
 
 const facts: Column<NotifyRoute>[] = [
   { key: "name", title: "Route", cell: (r) => r.name, sort: (r) => r.name },
-  { key: "product", title: "Product", cell: (r) => r.product || "all", sort: (r) => r.product ?? "" },
+  { key: "product", title: "Product", wide: true, cell: (r) => r.product || "all", sort: (r) => r.product ?? "" },
   { key: "severity", title: "From severity", cell: (r) => r.severity || "all", sort: (r) => r.severity ?? "" },
-  { key: "channel", title: "By", cell: (r) => r.channel, sort: (r) => r.channel },
+  { key: "channel", title: "By", wide: true, cell: (r) => r.channel, sort: (r) => r.channel },
   { key: "to", title: "To", cell: (r) => <span className="fingerprint">{r.to}</span>, sort: (r) => r.to },
 ];
 
@@ -60,6 +60,8 @@ export function NotificationsPage() {
   );
 }
 
+const all = { value: "", label: "all" };
+
 function MakeRoute() {
   const products = useProducts();
   const put = usePutRoute();
@@ -76,19 +78,17 @@ function MakeRoute() {
         />
         <Select
           label="Product"
-          placeholder="all"
-          clearable
-          data={products.rows.map((p) => ({ value: p.name, label: p.spec.title || p.name }))}
-          value={r.product ?? null}
-          onChange={(v) => setRoute({ ...r, product: v ?? undefined })}
+          allowDeselect={false}
+          data={[all, ...products.rows.map((p) => ({ value: p.name, label: p.spec.title || p.name }))]}
+          value={r.product ?? ""}
+          onChange={(v) => setRoute({ ...r, product: v || undefined })}
         />
         <Select
           label="From severity"
-          placeholder="all"
-          clearable
-          data={severities}
-          value={r.severity ?? null}
-          onChange={(v) => setRoute({ ...r, severity: (v as NewRoute["severity"]) ?? undefined })}
+          allowDeselect={false}
+          data={[all, ...severities.map((s) => ({ value: s, label: s }))]}
+          value={r.severity ?? ""}
+          onChange={(v) => setRoute({ ...r, severity: (v as NewRoute["severity"]) || undefined })}
         />
         <SegmentedControl
           aria-label="By"

@@ -1,7 +1,7 @@
 import { Link } from "@tanstack/react-router";
+import { severities } from "../api/findings";
 import type { ProductOverview } from "../api/fleet";
 import { useOverview } from "../api/fleet";
-import { severities } from "../api/findings";
 import { Time } from "../clock";
 import { conditionShares, ShareBar, taskShares } from "../parts/Bars";
 import { CampaignMark, SeverityMark } from "../parts/Mark";
@@ -12,7 +12,9 @@ export function OverviewPage() {
   const overview = useOverview();
   return (
     <Page title="Overview">
-      {overview.error && <Trouble what="Loading the overview" error={overview.error} retry={() => overview.refetch()} />}
+      {overview.error && (
+        <Trouble what="Loading the overview" error={overview.error} retry={() => overview.refetch()} />
+      )}
       {overview.isPending && <Loading what="the overview" lines={8} />}
       {overview.data && (
         <>

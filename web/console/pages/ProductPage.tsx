@@ -1,8 +1,8 @@
 import { getRouteApi, Link } from "@tanstack/react-router";
 import { measure, unitName } from "../../chart/measure";
 import { type ProductSpec, useProduct } from "../api/fleet";
-import { Page, Sheet } from "../parts/Page";
-import { Loading, Trouble } from "../parts/States";
+import { Page, PageTrouble, Sheet } from "../parts/Page";
+import { Loading } from "../parts/States";
 
 const route = getRouteApi("/shell/products/$name");
 
@@ -10,7 +10,7 @@ export function ProductPage() {
   const { name } = route.useParams();
   const product = useProduct(name);
   if (product.error)
-    return <Trouble what={`Loading product ${name}`} error={product.error} retry={() => product.refetch()} />;
+    return <PageTrouble what={`Loading product ${name}`} error={product.error} retry={() => product.refetch()} />;
   if (!product.data) return <Loading what="the product" lines={10} />;
   const p = product.data;
   return (

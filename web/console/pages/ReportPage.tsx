@@ -4,8 +4,8 @@ import { span } from "../../chart/measure";
 import { type Report, useReport } from "../api/campaigns";
 import { Time } from "../clock";
 import { EffectView } from "../parts/Effect";
-import { Page, Sheet } from "../parts/Page";
-import { Loading, Trouble } from "../parts/States";
+import { Facts, Page, PageTrouble, Sheet } from "../parts/Page";
+import { Loading } from "../parts/States";
 
 const route = getRouteApi("/shell/campaigns/$name/report");
 
@@ -27,7 +27,8 @@ const rows: [keyof Report, string, string][] = [
 export function ReportPage() {
   const { name } = route.useParams();
   const report = useReport(name);
-  if (report.error) return <Trouble what="Loading the report" error={report.error} retry={() => report.refetch()} />;
+  if (report.error)
+    return <PageTrouble what="Loading the report" error={report.error} retry={() => report.refetch()} />;
   if (!report.data) return <Loading what="the report" lines={12} />;
   const r = report.data;
   return (
@@ -74,37 +75,22 @@ export function ReportPage() {
         </p>
       </Sheet>
       <Sheet title="Waves">
-        <table className="table">
-          <thead>
-            <tr>
-              <th scope="col">Wave</th>
-              <th scope="col">Opened</th>
-              {["Units", "Installed", "Verified", "Relapsed", "Failed"].map((h) => (
-                <th scope="col" className="numeric" key={h}>
-                  {h}
-                </th>
-              ))}
-              <th scope="col">Gate</th>
-            </tr>
-          </thead>
-          <tbody>
-            {r.byWave.map((w) => (
-              <tr key={w.name}>
-                <th scope="row">{w.name}</th>
-                <td>
-                  <Time at={w.openedAt} />
-                </td>
-                {[w.units, w.installed, w.verified, w.relapsed, w.failed].map((n, i) => (
-                  // biome-ignore lint/suspicious/noArrayIndexKey: the columns are fixed
-                  <td className="numeric" key={i}>
-                    {n.toLocaleString("en")}
-                  </td>
-                ))}
-                <td>{w.gate}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
+        {r.byWave.map((w) => (
+          <div key={w.name} className="wave">
+            <h3>{w.name}</h3>
+            <Facts
+              facts={[
+                ["Opened", <Time key="o" at={w.openedAt} />],
+                ["Units", w.units.toLocaleString("en")],
+                ["Installed", w.installed.toLocaleString("en")],
+                ["Verified", w.verified.toLocaleString("en")],
+                ["Relapsed", w.relapsed.toLocaleString("en")],
+                ["Failed", w.failed.toLocaleString("en")],
+              ]}
+            />
+            <p>Gate {w.gate}</p>
+          </div>
+        ))}
       </Sheet>
       <Sheet title="Effect">
         <EffectView effect={r.effect} final />

@@ -1,6 +1,7 @@
 import { Button, Stack, Text, TextInput, Title } from "@mantine/core";
 import { useNavigate } from "@tanstack/react-router";
 import { type FormEvent, useState } from "react";
+import { useLandingToken } from "../../client/landing";
 import { useSendLink, useSignIn } from "../api/session";
 import { reasonOf } from "../parts/States";
 
@@ -9,12 +10,10 @@ import { reasonOf } from "../parts/States";
  * scanners open links, so opening alone must not.
  */
 export function SignInPage() {
-  const [token, setToken] = useState(() => decodeURIComponent(location.hash.slice(1)));
+  const [token, forget] = useLandingToken();
   return (
     <main className="door">
-      <div className="sheet">
-        {token ? <Landing token={token} renew={() => setToken("")} /> : <AskForLink />}
-      </div>
+      <div className="sheet">{token ? <Landing token={token} renew={forget} /> : <AskForLink />}</div>
     </main>
   );
 }

@@ -1,4 +1,4 @@
-import { Checkbox, Group, Modal, Select, Stack, TextInput } from "@mantine/core";
+import { Checkbox, Group, Select, Stack, TextInput } from "@mantine/core";
 import { getRouteApi } from "@tanstack/react-router";
 import { useState } from "react";
 import type { Scope } from "../api/session";
@@ -6,6 +6,7 @@ import { useMay } from "../api/session";
 import { type APIToken, useMakeToken, useRevokeToken, useTokens } from "../api/settings";
 import { Time } from "../clock";
 import { Confirm } from "../parts/Confirm";
+import { Dialog } from "../parts/Dialog";
 import { Page } from "../parts/Page";
 import { Secret } from "../parts/Secret";
 import { Empty } from "../parts/States";
@@ -24,7 +25,13 @@ const facts: Column<APIToken>[] = [
     cell: (t) => (t.expiresAt ? <Time at={t.expiresAt} /> : "never"),
     sort: (t) => t.expiresAt ?? "9",
   },
-  { key: "used", title: "Last used", cell: (t) => <Time at={t.lastUsedAt} />, sort: (t) => t.lastUsedAt ?? "", wide: true },
+  {
+    key: "used",
+    title: "Last used",
+    cell: (t) => <Time at={t.lastUsedAt} />,
+    sort: (t) => t.lastUsedAt ?? "",
+    wide: true,
+  },
 ];
 
 export function TokensPage() {
@@ -111,14 +118,9 @@ function MakeToken() {
           </Group>
         </Stack>
       </Confirm>
-      <Modal
-        opened={make.isSuccess}
-        onClose={() => make.reset()}
-        title="The new token"
-        closeButtonProps={{ "aria-label": "Close" }}
-      >
+      <Dialog open={make.isSuccess} close={() => make.reset()} title="The new token">
         <Secret value={make.data?.token ?? ""} />
-      </Modal>
+      </Dialog>
     </>
   );
 }

@@ -1,15 +1,24 @@
-import { Anchor, Modal } from "@mantine/core";
+import { Anchor } from "@mantine/core";
 import { getRouteApi, Link } from "@tanstack/react-router";
 import { useEffect, useMemo, useState } from "react";
-import type { Range } from "../../chart/SignalChart";
 import { measure } from "../../chart/measure";
+import type { Range } from "../../chart/SignalChart";
 import { useFindings } from "../api/findings";
-import { type UnitDetail, useAccounting, useIssueUnitToken, useLatest, useProduct, useUnit, useUnitAction } from "../api/fleet";
+import {
+  type UnitDetail,
+  useAccounting,
+  useIssueUnitToken,
+  useLatest,
+  useProduct,
+  useUnit,
+  useUnitAction,
+} from "../api/fleet";
 import { useMay } from "../api/session";
 import { Time, useClock } from "../clock";
 import { Confirm } from "../parts/Confirm";
-import { FindingMark, ConditionMark, SeverityMark } from "../parts/Mark";
-import { Facts, Page, Sheet } from "../parts/Page";
+import { Dialog } from "../parts/Dialog";
+import { ConditionMark, FindingMark, SeverityMark } from "../parts/Mark";
+import { Facts, Page, PageTrouble, Sheet } from "../parts/Page";
 import { Secret } from "../parts/Secret";
 import { Empty, Loading, Trouble } from "../parts/States";
 import { presets, RangeBar, UnitCharts } from "../parts/UnitCharts";
@@ -20,7 +29,7 @@ const follow = 5_000;
 export function UnitPage() {
   const { id } = route.useParams();
   const unit = useUnit(id);
-  if (unit.error) return <Trouble what={`Loading unit ${id}`} error={unit.error} retry={() => unit.refetch()} />;
+  if (unit.error) return <PageTrouble what={`Loading unit ${id}`} error={unit.error} retry={() => unit.refetch()} />;
   if (!unit.data) return <Loading what="the unit" lines={10} />;
   return (
     <Page title={unit.data.id} above={<Link to="/units">Units</Link>} actions={<Actions unit={unit.data} />}>
@@ -145,7 +154,13 @@ function About({ unit }: { unit: UnitDetail }) {
           ["Credential", unit.credential],
           [
             "Owner",
-            unit.owner ? <Anchor href={`mailto:${unit.owner.email}`}>{unit.owner.name || unit.owner.email}</Anchor> : "none",
+            unit.owner ? (
+              <Anchor key="o" href={`mailto:${unit.owner.email}`}>
+                {unit.owner.name || unit.owner.email}
+              </Anchor>
+            ) : (
+              "none"
+            ),
           ],
           ["Owner’s time zone", unit.owner?.timeZone ?? "–"],
         ]}
@@ -174,7 +189,7 @@ function Collected({ unit }: { unit: UnitDetail }) {
         {unit.permitted.map((p) => (
           <li key={p.name} className="spread">
             <span>{p.title}</span>
-            <span className={`mark ${p.permitted ? "normal" : "unknown"}`}>
+            <span className={`mark ${p.permitted && p.basis === "consent" ? "normal" : "unknown"}`}>
               {p.basis === "necessary" ? "necessary" : p.permitted ? "consent given" : "no consent"}
             </span>
           </li>
@@ -189,9 +204,18 @@ function Findings({ id }: { id: string }) {
   const { now } = useClock();
   const findings = useFindings({ unit: id, shelved: true });
   return (
-    <Sheet title="Findings" actions={<Link to="/findings" search={{ unit: id }}>In the list</Link>}>
+    <Sheet
+      title="Findings"
+      actions={
+        <Link to="/findings" search={{ unit: id }}>
+          In the list
+        </Link>
+      }
+    >
       {findings.error && <Trouble what="Loading findings" error={findings.error} />}
-      {!findings.isPending && findings.rows.length === 0 && <Empty title="None">Nothing has been found on this unit.</Empty>}
+      {!findings.isPending && findings.rows.length === 0 && (
+        <Empty title="None">Nothing has been found on this unit.</Empty>
+      )}
       <ul className="plain">
         {findings.rows.slice(0, 10).map((f) => (
           <li key={f.id} className="finding">
@@ -264,14 +288,9 @@ function Actions({ unit }: { unit: UnitDetail }) {
           It may connect again and is watched from now on.
         </Confirm>
       )}
-      <Modal
-        opened={issue.isSuccess}
-        onClose={() => issue.reset()}
-        title="The new token"
-        closeButtonProps={{ "aria-label": "Close" }}
-      >
+      <Dialog open={issue.isSuccess} close={() => issue.reset()} title="The new token">
         <Secret value={issue.data?.token ?? ""} />
-      </Modal>
+      </Dialog>
     </>
   );
 }

@@ -28,7 +28,12 @@ const columns: Column<Unit>[] = [
     cell: (u) => <ConditionMark condition={u.condition} />,
     sort: (u) => order[u.condition] ?? 9,
   },
-  { key: "software", title: "Software", cell: (u) => u.versions?.software ?? "–", sort: (u) => u.versions?.software ?? "" },
+  {
+    key: "software",
+    title: "Software",
+    cell: (u) => u.versions?.software ?? "–",
+    sort: (u) => u.versions?.software ?? "",
+  },
   { key: "state", title: "State", cell: (u) => u.state, sort: (u) => u.state },
   { key: "serial", title: "Serial", cell: (u) => u.serial, sort: (u) => u.serial, wide: true },
   { key: "product", title: "Product", cell: (u) => u.product, sort: (u) => u.product, wide: true },

@@ -1,5 +1,6 @@
-import { Button, Group, Modal, Stack, Text, TextInput } from "@mantine/core";
+import { Button, Group, Stack, Text, TextInput } from "@mantine/core";
 import { type ReactNode, useState } from "react";
+import { Dialog } from "./Dialog";
 import { reasonOf } from "./States";
 
 type Props = {
@@ -38,10 +39,15 @@ export function Confirm({ label, title, children, danger, reason, size = "sm", v
 
   return (
     <>
-      <Button size={size} color={color} variant={variant ?? (danger ? "outline" : "filled")} onClick={() => setOpen(true)}>
+      <Button
+        size={size}
+        color={color}
+        variant={variant ?? (danger ? "outline" : "filled")}
+        onClick={() => setOpen(true)}
+      >
         {label}
       </Button>
-      <Modal opened={open} onClose={() => setOpen(false)} title={title} closeButtonProps={{ "aria-label": "Close" }}>
+      <Dialog open={open} close={() => setOpen(false)} title={title}>
         <Stack gap="md">
           <Text component="div">{children}</Text>
           {reason && (
@@ -67,7 +73,7 @@ export function Confirm({ label, title, children, danger, reason, size = "sm", v
             </Button>
           </Group>
         </Stack>
-      </Modal>
+      </Dialog>
     </>
   );
 }

@@ -1,7 +1,8 @@
-import { Button, Modal } from "@mantine/core";
+import { Button } from "@mantine/core";
 import { Link } from "@tanstack/react-router";
 import { useState } from "react";
 import { useDryRun } from "../api/campaigns";
+import { Dialog } from "./Dialog";
 import { reasonOf } from "./States";
 
 /** Asks the server who would be offered the remedy, who not, and why. Nothing is changed. */
@@ -18,13 +19,7 @@ export function DryRunButton({ name }: { name: string }) {
       >
         Dry run
       </Button>
-      <Modal
-        opened={open}
-        onClose={() => setOpen(false)}
-        title="What a start would do"
-        size="xl"
-        closeButtonProps={{ "aria-label": "Close" }}
-      >
+      <Dialog open={open} close={() => setOpen(false)} title="What a start would do" size="xl">
         {dry.error && <p role="alert">{reasonOf(dry.error)}</p>}
         {d && (
           <>
@@ -80,7 +75,7 @@ export function DryRunButton({ name }: { name: string }) {
             )}
           </>
         )}
-      </Modal>
+      </Dialog>
     </>
   );
 }

@@ -58,7 +58,8 @@ export function EffectView({ effect: e, final }: { effect: Effect; final: boolea
           </table>
           <p>
             Fewer by <strong>{(100 * e.difference).toFixed(1)} percentage points</strong>, 95 % interval{" "}
-            {(100 * e.low).toFixed(1)} to {(100 * e.high).toFixed(1)}; p = {e.p < 0.0001 ? "< 0.0001" : e.p.toPrecision(2)}.
+            {(100 * e.low).toFixed(1)} to {(100 * e.high).toFixed(1)}; p ={" "}
+            {e.p < 0.0001 ? "< 0.0001" : e.p.toPrecision(2)}.
           </p>
           <Interval effect={e} />
         </>
@@ -83,7 +84,14 @@ function Interval({ effect: e }: { effect: Effect }) {
       <line x1={x(low)} x2={x(high)} y1="40" y2="40" stroke="var(--line-strong)" />
       {marks.map((m) => (
         <g key={m}>
-          <line x1={x(m)} x2={x(m)} y1={m === 0 ? 8 : 36} y2="44" stroke="var(--line-strong)" strokeDasharray={m === 0 ? "3 3" : undefined} />
+          <line
+            x1={x(m)}
+            x2={x(m)}
+            y1={m === 0 ? 8 : 36}
+            y2="44"
+            stroke="var(--line-strong)"
+            strokeDasharray={m === 0 ? "3 3" : undefined}
+          />
           <text x={x(m)} y="58" textAnchor="middle" fontSize="12" fill="var(--ink-soft)">
             {Math.round(100 * m)}
           </text>

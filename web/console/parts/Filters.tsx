@@ -3,7 +3,12 @@ import { useDebouncedCallback } from "@mantine/hooks";
 import { useEffect, useState } from "react";
 import { useProducts } from "../api/fleet";
 
-type TextProps = { label: string; value: string | undefined; set: (v: string | undefined) => void; placeholder?: string };
+type TextProps = {
+  label: string;
+  value: string | undefined;
+  set: (v: string | undefined) => void;
+  placeholder?: string;
+};
 
 /** A filter one types; it is applied, and stands in the address, after a short pause. */
 export function TextFilter({ label, value, set, placeholder }: TextProps) {
@@ -36,12 +41,10 @@ export function ChoiceFilter({ label, value, set, options }: ChoiceProps) {
     <Select
       label={label}
       size="sm"
-      placeholder="all"
-      clearable
-      clearButtonProps={{ "aria-label": `Clear ${label}`, tabIndex: 0 }}
-      data={options as string[]}
-      value={value ?? null}
-      onChange={(v) => set(v ?? undefined)}
+      data={[{ value: "", label: "all" }, ...options.map((o) => (typeof o === "string" ? { value: o, label: o } : o))]}
+      value={value ?? ""}
+      allowDeselect={false}
+      onChange={(v) => set(v || undefined)}
       comboboxProps={{ transitionProps: { duration: 0 } }}
     />
   );

@@ -1,5 +1,6 @@
 import { Group, Title } from "@mantine/core";
 import { type ReactNode, useEffect } from "react";
+import { Trouble } from "./States";
 
 type Props = { title: string; above?: ReactNode; actions?: ReactNode; children: ReactNode };
 
@@ -10,13 +11,28 @@ export function Page({ title, above, actions, children }: Props) {
   }, [title]);
   return (
     <>
-      {above && <nav className="above" aria-label="Where this belongs">{above}</nav>}
+      {above && (
+        <nav className="above" aria-label="Where this belongs">
+          {above}
+        </nav>
+      )}
       <Group justify="space-between" align="flex-start" mb="md" gap="sm">
         <Title order={1}>{title}</Title>
         {actions && <Group gap="xs">{actions}</Group>}
       </Group>
       {children}
     </>
+  );
+}
+
+type TroubleProps = { what: string; error: unknown; retry: () => void };
+
+/** Stands in the place of a page that could not be loaded. */
+export function PageTrouble(props: TroubleProps) {
+  return (
+    <Page title={`${props.what} failed`}>
+      <Trouble {...props} />
+    </Page>
   );
 }
 

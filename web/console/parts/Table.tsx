@@ -61,10 +61,11 @@ export function Table<Row>({ what, columns, pages, rowKey, empty, sort, onSort, 
 
   const body = useRef<HTMLTableSectionElement>(null);
   const [margin, setMargin] = useState(0);
+  // What stands above may grow at any time, as the waves of a running campaign do.
   useLayoutEffect(() => {
     const top = body.current?.getBoundingClientRect().top;
-    if (top !== undefined) setMargin(top + window.scrollY);
-  }, []);
+    if (top !== undefined) setMargin(Math.round(top + window.scrollY));
+  });
 
   const virtual = useWindowVirtualizer({
     count: shown.length,

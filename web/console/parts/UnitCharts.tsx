@@ -30,6 +30,7 @@ export function UnitCharts({ unitId, signals, findings, range, onZoom }: Props) 
     range.to,
     buckets,
   );
+  const lastDrawn = drawn.length - 1 - [...series].reverse().findIndex((q) => q.data && !q.data.withheld);
   const end = range.to.toISOString();
   const breaches = useMemo<Breach[]>(
     () => findings.map((f) => ({ id: f.id, from: f.onset, to: f.state === "open" ? end : (f.cleared ?? f.lastAt) })),
@@ -42,7 +43,8 @@ export function UnitCharts({ unitId, signals, findings, range, onZoom }: Props) 
         const q = series[i];
         const title = s.title || s.name;
         if (!q || q.isPending) return <Loading key={s.name} what={title} lines={3} />;
-        if (q.error) return <Trouble key={s.name} what={`Loading ${title}`} error={q.error} retry={() => q.refetch()} />;
+        if (q.error)
+          return <Trouble key={s.name} what={`Loading ${title}`} error={q.error} retry={() => q.refetch()} />;
         if (q.data.withheld)
           return (
             <p key={s.name} className="withheld">
@@ -61,6 +63,7 @@ export function UnitCharts({ unitId, signals, findings, range, onZoom }: Props) 
             breaches={breaches}
             range={range}
             axis={unitId}
+            last={i === lastDrawn}
             utc={zone === "UTC"}
             colour={((i % 4) + 1) as 1 | 2 | 3 | 4}
             scheme={scheme}

@@ -44,7 +44,10 @@ export function HomePage({ me }: { me: Me }) {
             <li key={u.id} className="sheet">
               <Badge condition={u.condition} />
               <h2>
-                <Link to={{ name: "unit", id: u.id }} aria-label={t("home.see", { name: `${u.productTitle} ${u.serial}` })}>
+                <Link
+                  to={{ name: "unit", id: u.id }}
+                  aria-label={t("home.see", { name: `${u.productTitle} ${u.serial}` })}
+                >
                   {u.productTitle}
                 </Link>
               </h2>

@@ -1,4 +1,5 @@
 import { type FormEvent, useState } from "react";
+import { useLandingToken } from "../../client/landing";
 import { Problem } from "../../client/problem";
 import { go } from "../address";
 import { useSendLink, useSignIn } from "../api";
@@ -10,17 +11,8 @@ import { Trouble } from "../states";
  * scanners open links, so opening alone must not.
  */
 export function SignInPage() {
-  const [token, setToken] = useState(() => decodeURIComponent(location.hash.slice(1)));
-  if (token)
-    return (
-      <Landing
-        token={token}
-        renew={() => {
-          history.replaceState(null, "", location.pathname);
-          setToken("");
-        }}
-      />
-    );
+  const [token, forget] = useLandingToken();
+  if (token) return <Landing token={token} renew={forget} />;
   return <AskForLink />;
 }
 

@@ -11,7 +11,13 @@ export function UnitPage({ me, id }: { me: Me; id: string }) {
   const unit = useUnit(id);
   const updates = useUpdates();
 
-  if (unit.error) return <Trouble error={unit.error} retry={() => unit.refetch()} />;
+  if (unit.error)
+    return (
+      <>
+        <h1>{me.units.find((u) => u.id === id)?.productTitle ?? t("app.missing.title")}</h1>
+        <Trouble error={unit.error} retry={() => unit.refetch()} />
+      </>
+    );
   if (!unit.data) return <Loading />;
 
   const mine = updates.data?.filter((u) => u.unitId === id) ?? [];
@@ -25,7 +31,7 @@ export function UnitPage({ me, id }: { me: Me; id: string }) {
       <h1>{unit.data.productTitle}</h1>
       {updates.error && <Trouble error={updates.error} retry={() => updates.refetch()} />}
       {mine.map((u) => (
-        <UpdateCard key={u.id} update={u} unit={unit.data} me={me} />
+        <UpdateCard key={u.id} update={u} me={me} />
       ))}
       <ConditionCard unit={unit.data} me={me} />
       <Collected unit={unit.data} me={me} />

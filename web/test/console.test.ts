@@ -1,0 +1,162 @@
+import type { Browser } from "playwright-core";
+import { afterAll, beforeAll, test } from "vitest";
+import { launch, open } from "./browser";
+import * as f from "./fixtures/fleet";
+import { type Mock, startMock } from "./server";
+
+// What an operator does in the console.
+
+let browser: Browser;
+beforeAll(async () => {
+  browser = await launch();
+});
+afterAll(() => browser.close());
+
+async function visit(path: string, prepare: (m: Mock) => void = () => {}) {
+  const mock = await startMock();
+  prepare(mock);
+  const opened = await open(browser, { viewport: { width: 1440, height: 900 } });
+  await opened.page.clock.setFixedTime(f.now);
+  await opened.page.goto(mock.url + path);
+  return { mock, ...opened };
+}
+
+test.concurrent("who is signed out is led to the door; a link needs a click", async ({ expect }) => {
+  const { mock, page } = await visit("/console/units", (m) => (m.operator.signedIn = false));
+  await page.getByLabel("E-mail address").waitFor();
+  await page.goto(`${mock.url}/console/sign-in#once`);
+  await page.getByRole("button", { name: "Sign in" }).waitFor();
+  expect(mock.operator.signedIn).toBe(false);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("heading", { name: "Overview" }).waitFor();
+});
+
+test.concurrent("filters and sorting stand in the address, and are read from it", async ({ expect }) => {
+  const { page } = await visit("/console/units?condition=failed");
+  await page.getByText("40 units").waitFor();
+  expect(await page.locator("tbody .mark.normal").count()).toBe(0);
+  await page.getByRole("button", { name: "Unit", exact: false }).first().click();
+  await page.getByRole("button", { name: "Unit", exact: false }).first().click();
+  await expect.poll(() => page.url()).toContain("sort=-id");
+  expect(await page.locator("tbody tr:not([aria-hidden]) td").first().textContent()).toBe("WC-000400");
+  expect(await page.locator("th[aria-sort=descending]").textContent()).toContain("Unit");
+  await page.getByLabel("Batch").fill("2013-33");
+  await expect.poll(() => page.url()).toContain("batch=2013-33");
+  await page.goBack();
+});
+
+test.concurrent("a long list draws only what is seen, and all of it can be reached", async ({ expect }) => {
+  const { page } = await visit("/console/units");
+  await page.getByText("WC-000001").waitFor();
+  expect(await page.locator("tbody tr").count()).toBeLessThan(80);
+  await page.evaluate(() => window.scrollTo(0, document.body.scrollHeight));
+  await page.getByText("WC-000400").waitFor();
+  expect(await page.locator("tbody tr").count()).toBeLessThan(80);
+});
+
+test.concurrent("dragging over one chart zooms all, and the address keeps it", async ({ expect }) => {
+  const { page, errors } = await visit("/console/units/WC-000010");
+  await page.locator(".uplot").nth(2).waitFor();
+  await page.getByText("the owner permits none of the purposes").waitFor();
+  const box = await page.locator(".uplot .u-over").nth(1).boundingBox();
+  if (!box) throw new Error("no chart");
+  await page.mouse.move(box.x + box.width * 0.2, box.y + 40);
+  await expect.poll(() => page.locator(".chart .value").nth(0).textContent()).not.toBe("");
+  expect(await page.locator(".chart .value").nth(1).textContent()).toContain("°C");
+  await page.mouse.down();
+  await page.mouse.move(box.x + box.width * 0.4, box.y + 60, { steps: 4 });
+  await page.mouse.up();
+  await expect.poll(() => page.url()).toContain("from=2014-05-1");
+  const range = new URL(page.url()).searchParams;
+  const days = (Date.parse(range.get("to") ?? "") - Date.parse(range.get("from") ?? "")) / 86_400_000;
+  expect(days).toBeGreaterThan(1.2);
+  expect(days).toBeLessThan(1.6);
+  await page.getByRole("button", { name: "30 d" }).click();
+  await expect.poll(() => page.url()).toContain("range=30d");
+  const names = await page.getByRole("img").evaluateAll((all) => all.map((e) => e.getAttribute("aria-label") ?? ""));
+  expect(
+    names.filter((n) => /^Plug temperature, .* °C to .* °C|^Plug temperature, .* to .* °C, 1 finding marked$/.test(n)),
+  ).toHaveLength(1);
+  expect(errors).toEqual([]);
+});
+
+test.concurrent("times are switched between UTC and local", async ({ expect }) => {
+  const { page } = await visit("/console/");
+  await page.getByText("2014-05-20 09:30 UTC").waitFor();
+  await page.getByText("Local", { exact: true }).click();
+  await expect.poll(() => page.locator(".tally time").textContent()).toMatch(/^2014-05-\d\d \d\d:\d\d \S+/);
+});
+
+test.concurrent("a finding is acknowledged, commented, shelved and assessed", async ({ expect }) => {
+  const { mock, page } = await visit("/console/findings/F-WC-000010");
+  await page.getByRole("button", { name: "Acknowledge" }).click();
+  await page.getByLabel("Add a comment").fill("Seen at the plug too.");
+  await page.getByRole("button", { name: "Comment" }).click();
+  await page.getByText("confirmed", { exact: true }).click();
+  await page.getByLabel("Shelve for").first().click();
+  await page.getByRole("option", { name: "1 day" }).click();
+  await expect
+    .poll(() => mock.operator.posts)
+    .toEqual([
+      { path: "findings/F-WC-000010/ack", body: undefined },
+      { path: "findings/F-WC-000010/comments", body: { text: "Seen at the plug too." } },
+      { path: "findings/F-WC-000010/assess", body: { assessment: "confirmed" } },
+      { path: "findings/F-WC-000010/shelve", body: { until: "2014-05-21T09:30:00.000Z" } },
+    ]);
+});
+
+test.concurrent("who else: the finding's suggestion is frozen as a cohort of three lists", async ({ expect }) => {
+  const { mock, page } = await visit("/console/findings/F-WC-000010");
+  await page.getByRole("link", { name: "Who else?" }).click();
+  await expect.poll(() => page.getByRole("textbox", { name: /^Name/ }).inputValue()).toBe("hot-adapters");
+  await page.getByRole("button", { name: "Compute and freeze" }).click();
+  await page.getByRole("tab", { name: "In · 96" }).waitFor();
+  expect(mock.operator.posts[0]?.body).toMatchObject({
+    definition: {
+      evidence: { detector: { name: "plug-overheat", version: 2 } },
+      attributes: { batch: ["2013-33", "2013-39"] },
+    },
+  });
+  await page.getByText("4,182,331").waitFor();
+  await page.getByRole("tab", { name: "Not judgeable · 52" }).click();
+  await page.getByText("its owner has not consented").first().waitFor();
+  await page.getByRole("tab", { name: "In · 96" }).click();
+  await page.getByLabel("Filter").fill("batch is");
+  await page.getByText("32 members").waitFor();
+});
+
+test.concurrent("a campaign is looked at live, and paused with a reason", async ({ expect }) => {
+  const { mock, page } = await visit("/console/campaigns/adapter-overheat");
+  for (const told of ["gate passed", "waits for 5 more to be judged", "69.0 percentage points", "36.0 to 78.0"])
+    await page.getByText(told).first().waitFor();
+  await page.getByRole("button", { name: "Pause" }).click();
+  await page.getByRole("dialog").getByLabel("Why").fill("a complaint from Bergen");
+  await page.getByRole("dialog").getByRole("button", { name: "Pause" }).click();
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  expect(mock.operator.posts).toEqual([
+    { path: "campaigns/adapter-overheat/pause", body: { why: "a complaint from Bergen" } },
+  ]);
+  await page.getByRole("link", { name: "Report" }).click();
+  await page.getByText("the same detector, quiet over the required exposure").waitFor();
+});
+
+test.concurrent("a refusal in a dialog stays there, in the server's words", async ({ expect }) => {
+  const { page } = await visit("/console/campaigns/adapter-overheat-us", (m) =>
+    m.failing.set("/v1/campaigns/adapter-overheat-us/start", 409),
+  );
+  await page.getByRole("button", { name: "Start" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Start" }).click();
+  await page.getByRole("dialog").getByText("the mock was told to refuse this").waitFor();
+  await page.keyboard.press("Escape");
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  expect(await page.evaluate(() => document.activeElement?.textContent)).toBe("Start");
+});
+
+test.concurrent("a claim is approved only after its fingerprint is shown", async ({ expect }) => {
+  const { mock, page } = await visit("/console/claims");
+  await page.getByRole("button", { name: "Approve" }).click();
+  await page.getByRole("dialog").getByText("SHA256:9f2c41d07be85a33").waitFor();
+  await page.getByRole("dialog").getByText("203.0.113.17").waitFor();
+  await page.getByRole("dialog").getByRole("button", { name: "Approve" }).click();
+  await expect.poll(() => mock.operator.posts.map((p) => p.path)).toEqual(["claims/cl-0/approve"]);
+});

@@ -1,0 +1,167 @@
+import type { Browser } from "playwright-core";
+import { afterAll, beforeAll, test } from "vitest";
+import { launch, open } from "./browser";
+import * as f from "./fixtures/fleet";
+import { type Mock, startMock } from "./server";
+
+// What an owner does in the portal, by mouse, keyboard and in German.
+
+let browser: Browser;
+beforeAll(async () => {
+  browser = await launch();
+});
+afterAll(() => browser.close());
+
+type Options = Parameters<typeof open>[1];
+
+async function visit(path: string, prepare: (m: Mock) => void = () => {}, options: Options = {}) {
+  const mock = await startMock();
+  prepare(mock);
+  const opened = await open(browser, { viewport: { width: 390, height: 844 }, ...options });
+  await opened.page.clock.setFixedTime(f.now);
+  await opened.page.goto(mock.url + path);
+  return { mock, ...opened };
+}
+
+const charger = "/my/units/WC-000010";
+
+test.concurrent("a link signs in only when its button is pressed", async ({ expect }) => {
+  const { mock, page } = await visit("/my/sign-in#once", (m) => (m.owner.signedIn = false));
+  await page.getByRole("button", { name: "Sign in" }).waitFor();
+  expect(mock.owner.signedIn).toBe(false);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("heading", { name: "My products" }).waitFor();
+  expect(mock.owner.signedIn).toBe(true);
+  expect(page.url()).not.toContain("once");
+});
+
+test.concurrent("a used link says so and offers a new one", async () => {
+  const { page } = await visit("/my/sign-in#twice", (m) => m.failing.set("/owner/v1/sign-in", 401));
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByText("has been used or is too old").waitFor();
+  await page.getByRole("button", { name: "Send me a new link" }).click();
+  await page.getByLabel("E-mail address").fill("ola@example.org");
+  await page.getByRole("button", { name: "Send me a link" }).click();
+  await page.getByText("If we know ola@example.org").waitFor();
+});
+
+test.concurrent("who is signed out is led to the door, and can leave by it", async ({ expect }) => {
+  const out = await visit("/my/", (m) => (m.owner.signedIn = false));
+  await out.page.getByLabel("E-mail address").waitFor();
+  const { page } = await visit("/my/");
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.getByLabel("E-mail address").waitFor();
+  expect(page.url()).toContain("/my/sign-in");
+});
+
+test.concurrent("consent is withdrawn and given by the same switch, with a receipt", async ({ expect }) => {
+  const { mock, page } = await visit(charger);
+  const care = page.getByRole("switch", { name: "Looking after your charger" });
+  expect(await care.getAttribute("aria-checked")).toBe("true");
+  await care.click();
+  await page.getByText("Receipt number R-2014-000731").waitFor();
+  expect(mock.owner.given.care).toBe(false);
+  await page.waitForFunction(() => document.querySelector('[role="switch"]')?.getAttribute("aria-checked") === "false");
+  await care.focus();
+  await page.keyboard.press("Space");
+  await expect.poll(() => mock.owner.given.care).toBe(true);
+  // What is necessary has a reason and no switch.
+  expect(await page.getByRole("switch").count()).toBe(2);
+  await page.getByText("It cannot be switched off because").waitFor();
+});
+
+test.concurrent("an update is started now", async ({ expect }) => {
+  const { mock, page } = await visit(charger);
+  for (const told of [
+    "46 MB",
+    "about 45 minutes",
+    "Yours is one of them",
+    "lowers the current",
+    "does not charge",
+    "never starts by itself",
+  ])
+    await page.getByText(told).first().waitFor();
+  await page.getByText("Friday, May 30, 2014").waitFor();
+  await page.getByRole("button", { name: "Start now" }).click();
+  await page.getByText("About to start").waitFor();
+  expect(mock.owner.choices).toEqual([{ choice: "now" }]);
+});
+
+test.concurrent("a time is set in the owner's zone, and changed until it has begun", async ({ expect }) => {
+  const { mock, page } = await visit(charger);
+  await page.getByRole("button", { name: "Set a time" }).click();
+  const input = page.getByLabel("Day and time (Europe/Oslo)");
+  expect(await input.inputValue()).toBe("2014-05-20T20:00");
+  await input.fill("2014-05-19T20:00");
+  await page.getByRole("button", { name: "Set this time" }).click();
+  await page.getByText("That time has passed").waitFor();
+  await input.fill("2014-06-19T20:00");
+  await page.getByRole("button", { name: "Set this time" }).click();
+  await page.getByText("Choose a time before the deadline").waitFor();
+  await input.fill("2014-05-21T21:30");
+  await page.getByRole("button", { name: "Set this time" }).click();
+  await page.getByText("Planned for Wed, May 21, 2014").waitFor();
+  expect(mock.owner.choices).toEqual([{ choice: "at", at: "2014-05-21T19:30:00.000Z" }]);
+  await page.getByText("You can choose otherwise until it has begun").waitFor();
+  await page.getByRole("button", { name: "Not now" }).click();
+  await page.getByText("Postponed").waitFor();
+});
+
+test.concurrent("declining is asked once more, and only offered where it may be", async ({ expect }) => {
+  const { mock, page } = await visit(charger);
+  await page.getByRole("button", { name: "I don’t want this update" }).click();
+  await page.getByText("The safety problem described above will remain").waitFor();
+  await page.getByRole("button", { name: "Back" }).click();
+  expect(mock.owner.choices).toEqual([]);
+  const bound = await visit(charger, (m) => {
+    m.owner.updates = m.owner.updates.map((u) => ({ ...u, choices: ["now", "at"] }));
+  });
+  await bound.page.getByRole("button", { name: "Start now" }).waitFor();
+  expect(await bound.page.getByText("I don’t want").count()).toBe(0);
+  expect(await bound.page.getByRole("button", { name: "Tonight" }).count()).toBe(0);
+});
+
+test.concurrent("a refused choice says why", async () => {
+  const { page } = await visit(charger, (m) => m.failing.set("/owner/v1/updates/t-9", 409));
+  await page.getByRole("button", { name: "Tonight" }).click();
+  await page.getByRole("alert").getByText("the mock was told to refuse this").waitFor();
+});
+
+test.concurrent("the owner's language is spoken, unless another is chosen", async ({ expect }) => {
+  const { page, errors } = await visit(charger, undefined, { locale: "de-DE" });
+  // The owner's own language goes before the browser's; a choice before both.
+  await page.getByText("When shall it run?").waitFor();
+  await page.getByLabel("Language").selectOption("de");
+  await page.getByText("Wann soll es laufen?").waitFor();
+  await page.getByText("etwa 45 Minuten").waitFor();
+  await page.getByText("Freitag, 30. Mai 2014").waitFor();
+  expect(await page.evaluate(() => document.documentElement.lang)).toBe("de");
+  await page.reload();
+  await page.getByText("Wann soll es laufen?").waitFor();
+  expect(errors).toEqual([]);
+});
+
+test.concurrent("everything is reached by keyboard, beginning with a way past the head", async ({ expect }) => {
+  const { page } = await visit(charger);
+  await page.getByRole("button", { name: "Start now" }).waitFor();
+  const reached: string[] = [];
+  for (let i = 0; i < 16; i++) {
+    await page.keyboard.press("Tab");
+    reached.push(await page.evaluate(() => document.activeElement?.textContent?.trim() ?? ""));
+  }
+  expect(reached[0]).toBe("Skip to the content");
+  for (const name of ["Sign out", "Start now", "Tonight", "Set a time", "Not now", "Measurements"])
+    expect(reached).toContain(name);
+});
+
+test.concurrent("the appearance is chosen and kept", async ({ expect }) => {
+  const { page } = await visit(charger, undefined, { colorScheme: "light" });
+  const ground = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  await page.getByText("Condition").first().waitFor();
+  expect(await ground()).toBe("rgb(246, 243, 236)");
+  await page.getByLabel("Appearance").selectOption("dark");
+  expect(await ground()).toBe("rgb(20, 24, 26)");
+  await page.reload();
+  await page.getByText("Condition").first().waitFor();
+  expect(await ground()).toBe("rgb(20, 24, 26)");
+});

@@ -1,0 +1,171 @@
+import { mkdirSync } from "node:fs";
+import type { Browser, Page } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Wire } from "../client/client";
+import { axe, launch, open, overflow } from "./browser";
+import * as f from "./fixtures/fleet";
+import { offered } from "./fixtures/owner";
+import { type Mock, startMock } from "./server";
+
+// Every screen in light and dark, at a desk and on a phone: no error in the
+// console, nothing wider than the window, nothing that axe-core objects to.
+// With SHOTS=folder each is also kept as a picture.
+
+const shots = process.env.SHOTS;
+if (shots) mkdirSync(shots, { recursive: true });
+
+const sizes = [
+  { name: "desk", width: 1440, height: 900 },
+  { name: "phone", width: 390, height: 844 },
+];
+
+type Screen = {
+  name: string;
+  path: string;
+  wait: string;
+  prepare?: (m: Mock) => void;
+  act?: (p: Page) => Promise<unknown>;
+};
+
+const withUpdate = (change: Partial<Wire["MyUpdate"]>) => (m: Mock) => {
+  m.owner.updates = [{ ...offered, ...change }];
+};
+
+const portal: Screen[] = [
+  { name: "sign-in", path: "/my/sign-in", wait: "text=Send me a link" },
+  { name: "landing", path: "/my/sign-in#abc", wait: "text=Welcome back" },
+  { name: "home", path: "/my/", wait: "text=An update is waiting" },
+  { name: "empty", path: "/my/", wait: "text=No product is registered", prepare: (m) => (m.empty = true) },
+  { name: "offered", path: "/my/units/WC-000010", wait: "text=When shall it run?" },
+  {
+    name: "set-time",
+    path: "/my/units/WC-000010",
+    wait: "text=When shall it run?",
+    act: (p) => p.getByRole("button", { name: "Set a time" }).click(),
+  },
+  {
+    name: "decline",
+    path: "/my/units/WC-000010",
+    wait: "text=When shall it run?",
+    act: (p) => p.getByRole("button", { name: "I don’t want this update" }).click(),
+  },
+  {
+    name: "scheduled",
+    path: "/my/units/WC-000010",
+    wait: "text=Planned for",
+    prepare: withUpdate({ state: "scheduled", at: f.ahead(0.7) }),
+  },
+  {
+    name: "installing",
+    path: "/my/units/WC-000010",
+    wait: "text=Installing",
+    prepare: withUpdate({ state: "installing", progress: { done: 62, of: 100 }, choices: [] }),
+  },
+  {
+    name: "done",
+    path: "/my/units/WC-000010",
+    wait: "text=Done, and safe to use",
+    prepare: withUpdate({ state: "verified", choices: [] }),
+  },
+  {
+    name: "failed",
+    path: "/my/units/WC-000010",
+    wait: "text=did not go through",
+    prepare: withUpdate({ state: "failed", choices: [] }),
+  },
+  { name: "unknown", path: "/my/units/WC-000006", wait: "text=We cannot tell" },
+  {
+    name: "trouble",
+    path: "/my/units/WC-000010",
+    wait: "text=Try again",
+    prepare: (m) => m.failing.set("/owner/v1/units/WC-000010", 503),
+  },
+  { name: "missing", path: "/my/nothing", wait: "text=no such page" },
+];
+
+const console_: Screen[] = [
+  { name: "sign-in", path: "/console/sign-in", wait: "text=Send me a link" },
+  { name: "landing", path: "/console/sign-in#abc", wait: "text=signs you in once" },
+  { name: "overview", path: "/console/", wait: "text=Condition of active units" },
+  { name: "overview-empty", path: "/console/", wait: "text=No product is declared", prepare: (m) => (m.empty = true) },
+  { name: "units", path: "/console/units?condition=failed&sort=-id", wait: "text=WC-000400" },
+  { name: "unit", path: "/console/units/WC-000010", wait: ".uplot" },
+  { name: "findings", path: "/console/findings?state=open", wait: "text=WC-000010" },
+  { name: "finding", path: "/console/findings/F-WC-000010", wait: ".uplot" },
+  { name: "cohorts", path: "/console/cohorts", wait: "text=hot-adapters" },
+  { name: "who-else", path: "/console/cohorts/new?finding=F-WC-000010", wait: "text=Compute and freeze" },
+  { name: "cohort", path: "/console/cohorts/c-7f21?list=not-judgeable", wait: "text=no consent" },
+  { name: "campaigns", path: "/console/campaigns", wait: "text=Cooler charging" },
+  { name: "campaign", path: "/console/campaigns/adapter-overheat", wait: "text=gate passed" },
+  {
+    name: "dry-run",
+    path: "/console/campaigns/adapter-overheat-us",
+    wait: "text=Dry run",
+    act: async (p) => {
+      await p.getByRole("button", { name: "Dry run" }).click();
+      await p.getByText("would be offered").waitFor();
+    },
+  },
+  {
+    name: "pause",
+    path: "/console/campaigns/adapter-overheat",
+    wait: "text=gate passed",
+    act: async (p) => {
+      await p.getByRole("button", { name: "Pause" }).click();
+      await p.getByRole("dialog").waitFor();
+    },
+  },
+  { name: "report", path: "/console/campaigns/adapter-overheat/report", wait: "text=Completion" },
+  { name: "products", path: "/console/products", wait: "text=Plug overheats" },
+  { name: "product", path: "/console/products/wall-charger", wait: "text=Plug temperature" },
+  { name: "claims", path: "/console/claims", wait: "text=Approve" },
+  { name: "tokens", path: "/console/tokens", wait: "text=deployment pipeline" },
+  { name: "notifications", path: "/console/notifications", wait: "text=on-call" },
+  {
+    name: "trouble",
+    path: "/console/units/WC-000010",
+    wait: "text=Try again",
+    prepare: (m) => m.failing.set("/v1/units/WC-000010", 503),
+  },
+  { name: "missing", path: "/console/nothing", wait: "text=no such page" },
+];
+
+let browser: Browser;
+beforeAll(async () => {
+  browser = await launch();
+});
+afterAll(() => browser.close());
+
+describe.each([
+  ["portal", portal],
+  ["console", console_],
+] as const)("%s", (entry, screens) => {
+  test.concurrent.each([...screens])("$name", async (screen) => {
+    const mock = await startMock();
+    screen.prepare?.(mock);
+    const { context, page, errors } = await open(browser, { viewport: sizes[0], colorScheme: "light" });
+    try {
+      await page.clock.setFixedTime(f.now);
+      await page.goto(mock.url + screen.path);
+      await page.locator(screen.wait).first().waitFor();
+      await screen.act?.(page);
+      await page.waitForLoadState("networkidle");
+      for (const size of sizes) {
+        await page.setViewportSize(size);
+        for (const scheme of ["light", "dark"] as const) {
+          await page.emulateMedia({ colorScheme: scheme });
+          await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+          const where = `${entry}-${screen.name}-${size.name}-${scheme}`;
+          if (shots) await page.screenshot({ path: `${shots}/${where}.png`, fullPage: true });
+          expect(await overflow(page), `${where}: wider than the window`).toBe(0);
+          // Each is drawn four times; the rules are run on the two that differ most, on all where pictures are kept.
+          if (shots || (size.name === "desk") === (scheme === "light")) expect(await axe(page), where).toEqual([]);
+        }
+      }
+      expect(errors).toEqual([]);
+    } finally {
+      await context.close();
+      await mock.close();
+    }
+  });
+});

@@ -1,0 +1,363 @@
+import { readFileSync } from "node:fs";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { extname, join } from "node:path";
+import type { Wire } from "../client/client";
+import * as c from "./fixtures/campaign";
+import * as f from "./fixtures/fleet";
+import * as o from "./fixtures/owner";
+
+// A server of the API that answers from fixtures, so that every screen can be
+// looked at in every state without a fleet. It serves the built pages under
+// the very policy that pages.go sets.
+
+const root = join(import.meta.dirname, "..");
+const policy = [
+  ...(/const policy = ([\s\S]*?)\n\n/.exec(readFileSync(join(root, "pages.go"), "utf8"))?.[1] ?? "").matchAll(
+    /"([^"]*)"/g,
+  ),
+]
+  .map((m) => m[1])
+  .join("");
+
+const types: Record<string, string> = {
+  ".html": "text/html; charset=utf-8",
+  ".js": "text/javascript",
+  ".css": "text/css",
+  ".svg": "image/svg+xml",
+  ".woff2": "font/woff2",
+};
+
+export type Mock = {
+  url: string;
+  /** What the owner has been shown and has answered; tests set and read it. */
+  owner: { signedIn: boolean; updates: Wire["MyUpdate"][]; given: Record<string, boolean>; choices: unknown[] };
+  operator: { signedIn: boolean; posts: { path: string; body: unknown }[] };
+  /** Paths that fail, with the status to answer. */
+  failing: Map<string, number>;
+  /** Lists that are empty. */
+  empty: boolean;
+  close: () => Promise<void>;
+};
+
+export async function startMock(): Promise<Mock> {
+  const mock: Mock = {
+    url: "",
+    owner: { signedIn: true, updates: [o.offered], given: { care: true, improvement: false }, choices: [] },
+    operator: { signedIn: true, posts: [] },
+    failing: new Map(),
+    empty: false,
+    close: () => new Promise((done) => server.close(() => done())),
+  };
+  const server = createServer((req, res) => {
+    answer(mock, req, res).catch((e) => send(res, 500, { title: "mock failed", detail: String(e) }));
+  });
+  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+  server.unref();
+  mock.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return mock;
+}
+
+function send(res: ServerResponse, status: number, body?: unknown): void {
+  res.writeHead(status, { "content-type": status < 400 ? "application/json" : "application/problem+json" });
+  res.end(body === undefined ? undefined : JSON.stringify(body));
+}
+
+async function answer(mock: Mock, req: IncomingMessage, res: ServerResponse): Promise<void> {
+  const url = new URL(req.url ?? "/", "http://mock");
+  const isAPI = url.pathname.startsWith("/v1/") || url.pathname.startsWith("/owner/v1/");
+  if (!isAPI) return page(url.pathname, res);
+  const failing = mock.failing.get(url.pathname);
+  if (failing)
+    return send(res, failing, { status: failing, title: "Refused", detail: "the mock was told to refuse this" });
+  let text = "";
+  for await (const chunk of req) text += chunk;
+  const body = text ? JSON.parse(text) : undefined;
+  const found = url.pathname.startsWith("/owner/")
+    ? ownerAnswer(mock, req.method ?? "GET", url, body)
+    : operatorAnswer(mock, req.method ?? "GET", url, body);
+  if (found === undefined)
+    return send(res, 404, { status: 404, title: "Not Found", detail: `no fixture for ${url.pathname}` });
+  if (found === signedOut) return send(res, 401, { status: 401, title: "Unauthorized", detail: "sign in first" });
+  if (found === null) return send(res, 204);
+  send(res, 200, found);
+}
+
+const signedOut = Symbol("signed out");
+
+function page(path: string, res: ServerResponse): void {
+  const [, base, ...rest] = path.split("/");
+  const dir = { console: "console", my: "portal" }[base ?? ""];
+  if (!dir) {
+    send(res, 404, {});
+    return;
+  }
+  const name = rest[0] === "assets" ? rest.join("/") : "index.html";
+  res.writeHead(200, { "content-type": types[extname(name)] ?? "", "content-security-policy": policy });
+  res.end(readFileSync(join(root, "dist", dir, name)));
+}
+
+function ownerAnswer(mock: Mock, method: string, url: URL, body: Record<string, unknown>): unknown {
+  const path = url.pathname.slice("/owner/v1/".length);
+  const owner = mock.owner;
+  if (path === "sign-in/link") return null;
+  if (path === "sign-in") {
+    owner.signedIn = true;
+    return o.me;
+  }
+  if (!owner.signedIn) return signedOut;
+  if (path === "sign-out") {
+    owner.signedIn = false;
+    return null;
+  }
+  if (path === "me") return mock.empty ? { ...o.me, units: [] } : o.me;
+  if (path === "updates") return { items: owner.updates };
+  const consent = /^units\/([^/]+)\/consents\/([^/]+)$/.exec(path);
+  if (consent && method === "PUT") {
+    owner.given[consent[2] ?? ""] = body.given === true;
+    const receipt: Wire["Receipt"] = {
+      id: "R-2014-000731",
+      unitId: consent[1] ?? "",
+      purpose: consent[2] ?? "",
+      given: body.given === true,
+      at: f.now,
+      by: "owner:o-1",
+    };
+    return receipt;
+  }
+  const unit = /^units\/([^/]+)$/.exec(path);
+  if (unit) return o.unit(unit[1] ?? "", owner.given);
+  if (/^updates\/[^/]+$/.test(path) && method === "POST") {
+    owner.choices.push(body);
+    const state = (
+      { now: "accepted", tonight: "scheduled", at: "scheduled", "not now": "snoozed", decline: "declined" } as const
+    )[body.choice as Wire["Choice"]];
+    const at =
+      body.choice === "at" ? String(body.at) : state === "accepted" || state === "declined" ? undefined : f.ahead(0.7);
+    owner.updates = owner.updates.map((u) => ({ ...u, state, at }));
+    return owner.updates[0];
+  }
+  return undefined;
+}
+
+type Rows = readonly unknown[];
+
+function paged(rows: Rows, url: URL, empty: boolean): unknown {
+  if (empty) return { items: [] };
+  const limit = Number(url.searchParams.get("limit") ?? 100);
+  const from = Number(url.searchParams.get("after") ?? 0);
+  return { items: rows.slice(from, from + limit), next: from + limit < rows.length ? String(from + limit) : undefined };
+}
+
+function matching<T extends object>(rows: readonly T[], url: URL, ...keys: (keyof T & string)[]): T[] {
+  return rows.filter((r) => keys.every((k) => !url.searchParams.get(k) || String(r[k]) === url.searchParams.get(k)));
+}
+
+function operatorAnswer(mock: Mock, method: string, url: URL, body: Record<string, unknown>): unknown {
+  const path = url.pathname.slice("/v1/".length);
+  const list = (rows: Rows) => paged(rows, url, mock.empty);
+  const operator = mock.operator;
+  const session: Wire["Session"] = {
+    email: "kari@maker.example",
+    role: "admin",
+    scopes: ["read", "write", "admin"],
+    via: "session",
+    now: f.now,
+    speed: 1,
+  };
+  if (path === "sign-in/link") return null;
+  if (path === "sign-in") {
+    operator.signedIn = true;
+    return session;
+  }
+  if (!operator.signedIn) return signedOut;
+  if (method !== "GET") operator.posts.push({ path, body });
+  const [kind, id, part] = path.split("/").map(decodeURIComponent);
+  switch (kind) {
+    case "session":
+      return session;
+    case "sign-out":
+      operator.signedIn = false;
+      return null;
+    case "overview":
+      return mock.empty ? { at: f.now, products: [] } : overview();
+    case "units":
+      if (!id) return list(matching(f.units, url, "product", "condition", "state", "batch", "hardware", "region"));
+      return unitAnswer(id, part, url);
+    case "findings":
+      return findingAnswer(id, part, url, list);
+    case "cohorts":
+      if (method === "POST") return c.cohort;
+      if (!id) return list([c.cohort]);
+      if (part === "members") return list(c.members((url.searchParams.get("list") ?? "in") as Wire["Member"]["list"]));
+      return method === "DELETE" ? null : c.cohort;
+    case "campaigns": {
+      if (!id) return list(c.campaigns);
+      const campaign = c.campaigns.find((x) => x.name === id);
+      if (part === "tasks") return list(campaign?.state === "draft" ? [] : matching(c.tasks, url, "state"));
+      if (part === "dry-run") return c.dryRun;
+      if (part === "report") return c.report;
+      return campaign;
+    }
+    case "declared":
+      return declaredAnswer(id, part, list);
+    case "claims":
+      return id ? claims[0] : list(claims);
+    case "products":
+      return { id: "ct-1", product: id, token: "claim_7f3e2a", maxUses: 1000, expiresAt: f.ahead(7) };
+    case "tokens":
+      if (method === "POST") return { ...tokens[0], token: "fet_example" };
+      return method === "DELETE" ? null : list(tokens);
+    case "notify":
+      return method === "DELETE" ? null : method === "PUT" ? routes[0] : list(routes);
+  }
+  return undefined;
+}
+
+function overview(): Wire["Overview"] {
+  const count = (of: (u: Wire["Unit"]) => string) => {
+    const n: Record<string, number> = {};
+    for (const u of f.units) n[of(u)] = (n[of(u)] ?? 0) + 1;
+    return n;
+  };
+  const product: Wire["ProductOverview"] = {
+    name: "wall-charger",
+    title: "Wall charger",
+    units: f.units.length,
+    conditions: count((u) => u.condition),
+    states: count((u) => u.state),
+    versions: Object.entries(count((u) => u.versions?.software ?? "")).map(([version, units]) => ({ version, units })),
+    openFindings: { critical: 31, major: 34, warning: 36 },
+    campaigns: c.campaigns.filter((x) => x.state === "running"),
+  };
+  return { at: f.now, products: [product] };
+}
+
+function unitAnswer(id: string, part: string | undefined, url: URL): unknown {
+  const unit = f.units.find((u) => u.id === id);
+  if (!unit) return undefined;
+  const q = url.searchParams;
+  switch (part) {
+    case "series":
+      return f.series(q.get("signal") ?? "", new Date(q.get("from") ?? ""), new Date(q.get("to") ?? ""));
+    case "latest": {
+      const values = [0, 23.4, 17.9, undefined, 0];
+      return {
+        items: f.product.signals.map((s, i): Wire["LatestValue"] => ({
+          signal: s.name,
+          title: s.title,
+          type: s.type,
+          unit: s.unit,
+          number: values[i],
+          at: values[i] === undefined ? undefined : f.ago(0.01),
+          withheld: s.name === "energy",
+        })),
+      };
+    }
+    case "accounting":
+      return {
+        unitId: id,
+        acknowledged: 51_840,
+        stored: 41_472,
+        notConsented: 10_368,
+        undeclared: 0,
+        duplicate: 0,
+        invalid: 0,
+      };
+    case "token":
+      return { unitId: id, token: "unit_example" };
+    case "revoke":
+    case "retire":
+    case "restore":
+      return unit;
+  }
+  const detail: Wire["UnitDetail"] = {
+    ...unit,
+    conditionWhy:
+      unit.condition === "normal"
+        ? "Nothing is found, and it was judged within the last day."
+        : "An open finding of severity critical: Plug overheats.",
+    judgedAt: f.ago(0.02),
+    lastContact: f.ago(0.02),
+    owner: { email: "ola@example.org", name: "Ola Nordmann", locale: "nb", timeZone: "Europe/Oslo" },
+    credential: "token",
+    permitted: f.product.purposes.map((p) => ({
+      name: p.name,
+      title: p.title,
+      basis: p.basis,
+      permitted: p.name !== "improvement",
+    })),
+    exposures: [
+      { detector: { name: "plug-overheat", version: 2 }, since: f.ago(40), hours: 163.4, lastAt: f.ago(0.02) },
+    ],
+    open: f.findings.filter((x) => x.unitId === id && x.state === "open"),
+  };
+  return detail;
+}
+
+function findingAnswer(
+  id: string | undefined,
+  part: string | undefined,
+  url: URL,
+  list: (rows: Rows) => unknown,
+): unknown {
+  if (!id) {
+    const unit = url.searchParams.get("unit");
+    return list(matching(f.findings, url, "state", "severity").filter((x) => !unit || x.unitId === unit));
+  }
+  const finding = f.findings.find((x) => x.id === id);
+  if (!finding) return undefined;
+  if (part === "who-else") return c.cohort.definition;
+  if (part) return finding;
+  const detail: Wire["FindingDetail"] = {
+    ...finding,
+    comments: [
+      {
+        id: "1",
+        findingId: id,
+        by: "kari@maker.example",
+        at: f.ago(2.5),
+        text: "Same contact as on the unit from Bergen.\nAsked for a photo of the plug.",
+      },
+    ],
+    rule: f.detectors[0]?.spec ?? ({} as Wire["DetectorSpec"]),
+    bands: f.product.tolerances?.[0]?.bands ?? [],
+  };
+  return detail;
+}
+
+function declaredAnswer(kind: string | undefined, name: string | undefined, list: (rows: Rows) => unknown): unknown {
+  const document = (n: string, spec: unknown) => ({ apiVersion: "fettle.dev/v1", kind, metadata: { name: n }, spec });
+  if (kind === "product") return name ? document(name, f.product) : list([document("wall-charger", f.product)]);
+  return list(f.detectors.map((d) => document(d.name, d.spec)));
+}
+
+const claims: Wire["Claim"][] = (["pending", "approved", "rejected"] as const).map((state, i) => ({
+  id: `cl-${i}`,
+  product: "wall-charger",
+  serial: `SN-2014-0${77 + i}`,
+  unitId: `WC-0007${77 + i}`,
+  keyFingerprint: "SHA256:9f2c41d07be85a3366c1f0aa7d5e4b1298e37f6014cc5b2d8a90e1f3",
+  remoteAddress: "203.0.113.17",
+  state,
+  why: state === "rejected" ? "the fingerprint on the unit is another" : undefined,
+  createdAt: f.ago(1 + i),
+  decidedBy: state === "pending" ? undefined : "kari@maker.example",
+}));
+
+const tokens: Wire["APIToken"][] = [
+  {
+    id: "t1",
+    name: "deployment pipeline",
+    scopes: ["read", "write"],
+    createdBy: "kari@maker.example",
+    createdAt: f.ago(20),
+    expiresAt: f.ahead(70),
+    lastUsedAt: f.ago(0.1),
+  },
+];
+
+const routes: Wire["NotifyRoute"][] = [
+  { name: "on-call", product: "wall-charger", severity: "major", channel: "mail", to: "oncall@maker.example" },
+  { name: "tickets", channel: "webhook", to: "https://tickets.maker.example/hooks/fettle" },
+];
