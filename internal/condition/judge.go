@@ -114,7 +114,7 @@ func (e *Evaluator) judge(u *unit, w *watch, d *rule, r *telemetry.Row) {
 	case detect.Opened:
 		f := e.open(u, d, w.episode.Onset, r.Event, r.Received)
 		f.Peak, f.LastAt = w.episode.Peak, moment(w.episode.Last)
-		f.Why = d.why(&w.episode, v.number, limits)
+		f.Why = d.why(&w.episode, limits)
 		if b := d.when(u.values, r.Event); b != "" {
 			f.Why += " while " + b
 		}
@@ -158,12 +158,18 @@ func (d *rule) when(values []reading, at int64) string {
 	return ""
 }
 
-func (d *rule) why(ep *detect.Episode, v float64, l detect.Limits) string {
-	s := fmt.Sprintf("%s %s, %s", d.signal, words.Measured(v, d.measure), words.Limits(l, d.measure))
-	if d.Hold > 0 {
-		s += " for " + words.Span(time.Duration(ep.Held)*time.Millisecond)
+// why tells the evidence by the furthest value: the one that fulfils the hold
+// may be inside already, within the hysteresis.
+func (d *rule) why(ep *detect.Episode, l detect.Limits) string {
+	peak, band := words.Measured(ep.Peak, d.measure), words.Limits(l, d.measure)
+	if d.Hold == 0 {
+		return fmt.Sprintf("%s %s, %s", d.signal, peak, band)
 	}
-	return s
+	reach := "up to"
+	if ep.Peak < l.Min {
+		reach = "down to"
+	}
+	return fmt.Sprintf("%s %s %s, %s for %s", d.signal, reach, peak, band, words.Span(time.Duration(ep.Held)*time.Millisecond))
 }
 
 // lateRow takes a row that is older than the unit's newest through the rules.
@@ -208,7 +214,7 @@ func (e *Evaluator) lateRow(u *unit, r *telemetry.Row) {
 		f := e.open(u, d, w.late.Onset, r.Event, r.Received)
 		f.Late, f.State = true, Cleared
 		f.Peak, f.LastAt, f.Cleared = w.late.Peak, moment(w.late.Last), moment(r.Event)
-		f.Why = d.why(w.late, v.number, l)
+		f.Why = d.why(w.late, l)
 		if b := d.when(values, r.Event); b != "" {
 			f.Why += " while " + b
 		}
