@@ -110,12 +110,12 @@ func TestReplayManyUnitsWhoseTokensAreIssued(t *testing.T) {
 	t.Parallel()
 	d := openDoors(t)
 	file := write(t, "a.csv.gz", "unit,cycle,s4\n1,1,5\n2,1,6\n1,2,7\n")
-	out, err := replayWith(t, "--product", "engine", "--unit", "E-{}", "--file", file, "--unit-column", "unit", "--time", "cycle", "--step", "1h",
+	out, err := replayWith(t, "--product", "engine", "--unit", "E-{000}", "--file", file, "--unit-column", "unit", "--time", "cycle", "--step", "1h",
 		"--start-at", "2024-01-01T00:00:00Z", "--map", "s4", "--mqtt", d.mqtt, "--server", d.http, "--token", "fet_x")
 	require.NoError(t, err, out)
 	require.Equal(t, map[string][]string{
-		"E-1": {`{"ts":1704067200000,"values":{"s4":5}}`, `{"ts":1704070800000,"values":{"s4":7}}`},
-		"E-2": {`{"ts":1704067200000,"values":{"s4":6}}`},
+		"E-001": {`{"ts":1704067200000,"values":{"s4":5}}`, `{"ts":1704070800000,"values":{"s4":7}}`},
+		"E-002": {`{"ts":1704067200000,"values":{"s4":6}}`},
 	}, d.seen)
 }
 
