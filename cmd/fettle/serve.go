@@ -92,8 +92,7 @@ func logger(w io.Writer, c app.Config) *slog.Logger {
 	f, isFile := w.(*os.File)
 	text := c.LogFormat == "text" || c.LogFormat == "" && isFile && term.IsTerminal(int(f.Fd()))
 	if text {
-		return slog.New(tint.NewHandler(w, &tint.Options{Level: level}))
+		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level}))
 	}
 	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
 }
-

@@ -20,7 +20,7 @@ func (s *server) backups() {
 		Content:     map[string]*huma.MediaType{"application/zstd": {Schema: &huma.Schema{Type: "string", Format: "binary"}}},
 	}}
 	huma.Register(s.api, op, func(_ context.Context, _ *none) (*huma.StreamResponse, error) {
-		return &huma.StreamResponse{Body: func(ctx huma.Context) {
+		return &huma.StreamResponse{Body: func(ctx huma.Context) { //nolint:contextcheck // the request's context is in it
 			w := &late{ctx: ctx}
 			err := s.d.Backup(ctx.Context(), w)
 			if err == nil {

@@ -104,7 +104,7 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 		Last: e.stream.Last, Clock: clk, IDs: h.ids, Log: log,
 	})
 	h.remedies()
-	h.gauges()
+	h.gauges() //nolint:contextcheck // read when somebody asks, long after ctx
 	return h, nil
 }
 

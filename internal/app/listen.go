@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -102,8 +103,8 @@ func behindProxies(trusted []netip.Prefix, next http.Handler) http.Handler {
 		host, port, err := net.SplitHostPort(r.RemoteAddr)
 		if err == nil && is(host) {
 			hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-			for i := len(hops) - 1; i >= 0; i-- {
-				hop := strings.TrimSpace(hops[i])
+			for _, hop := range slices.Backward(hops) {
+				hop = strings.TrimSpace(hop)
 				if hop == "" {
 					continue
 				}

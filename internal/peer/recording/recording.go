@@ -21,23 +21,23 @@ func Dir() string {
 // Path gives a recording's file. Where there are no recordings the test is
 // skipped by name; where there are some (or shared/ stands beside the clone),
 // one that is missing is a failure.
-func Path(t testing.TB, name string) string {
-	t.Helper()
+func Path(tb testing.TB, name string) string {
+	tb.Helper()
 	path := filepath.Join(Dir(), filepath.FromSlash(name))
 	if _, err := os.Stat(path); err != nil {
 		if _, err := os.Stat(Dir()); err == nil {
-			t.Fatalf("recording %s is not in %s", name, Dir())
+			tb.Fatalf("recording %s is not in %s", name, Dir())
 		}
-		t.Skipf("no recordings: %s needs %s (set FETTLE_DATA)", t.Name(), name)
+		tb.Skipf("no recordings: %s needs %s (set FETTLE_DATA)", tb.Name(), name)
 	}
 	if log := os.Getenv("FETTLE_RECORDINGS_LOG"); log != "" {
-		f, err := os.OpenFile(log, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		f, err := os.OpenFile(log, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600) //nolint:gosec // the Makefile names it
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		defer f.Close()
 		if _, err := f.WriteString(name + "\n"); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	return path
