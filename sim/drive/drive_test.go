@@ -103,7 +103,7 @@ func alive(t *testing.T, c *counter, units int, days float64) *Fleet {
 	}
 	start := time.Date(2014, 1, 6, 0, 0, 0, 0, time.UTC)
 	clock := sim.Clock{Origin: time.Now(), Start: start, Speed: 86400}
-	f, err := New(Options{Clock: clock, MQTT: c.addr, HTTP: web.URL, Units: specs, Tokens: tokens, Start: start, Connected: 8000, PollEvery: 12 * time.Hour})
+	f, err := New(Options{Clock: clock, MQTT: c.addr, HTTP: web.URL, Units: specs, Tokens: tokens, Start: start, Connected: 8000, PollEvery: 12 * time.Hour, VisitEvery: 6 * time.Hour})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})

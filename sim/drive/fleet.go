@@ -32,6 +32,8 @@ type Options struct {
 	Connected int
 	// PollEvery is how often units poll for updates unasked.
 	PollEvery time.Duration
+	// VisitEvery is about how often units that report in turn connect.
+	VisitEvery time.Duration
 }
 
 // inTurn is how many of the places are kept for units that report in turn.
@@ -57,6 +59,7 @@ type Fleet struct {
 	ackedMessages, ackedSamples, notices atomic.Int64
 	polled, installs                     atomic.Int64
 	mails, secondNotices, choices        atomic.Int64
+	worst                                atomic.Int64 // lag, ns simulated
 
 	noteMu sync.Mutex
 	notes  map[string]int // errors lived with, by text
@@ -67,7 +70,7 @@ type Stats struct {
 	Connected, Messages, Samples, Installs int64
 	Polls, Mails, Choices, Losses, Waits   int64
 	SecondNotices                          int64
-	Lag                                    time.Duration // simulated
+	Lag, WorstLag                          time.Duration // simulated: how late the newest events were, and ever were when asked
 }
 
 // New puts the units into the world.
@@ -139,7 +142,7 @@ func (u *unit) begin() {
 	defer u.mu.Unlock()
 	f := u.fleet
 	if u.turns {
-		u.visitIn(time.Duration(rand.Float64() * float64(3*time.Hour)))
+		u.visitIn(time.Duration(rand.Float64() * float64(f.options.VisitEvery/2)))
 	} else {
 		u.connecting = true
 		f.dials.submit(u.connect)
@@ -205,8 +208,11 @@ func (f *Fleet) Stats() Stats {
 		Losses: f.losses.Load(), Waits: f.waits.Load(), SecondNotices: f.secondNotices.Load(),
 	}
 	for _, q := range f.queues {
-		s.Lag = max(s.Lag, time.Duration(q.lag.Load()))
+		lag := time.Duration(q.lag.Load())
+		f.worst.Store(max(f.worst.Load(), int64(lag)))
+		s.Lag = max(s.Lag, lag)
 	}
+	s.WorstLag = time.Duration(f.worst.Load())
 	return s
 }
 

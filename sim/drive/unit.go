@@ -348,7 +348,7 @@ func (u *unit) visit(ctx context.Context) {
 	case len(u.out) > 0: // measured during the visit, and something waits for it
 		u.visitIn(0)
 	default:
-		u.visitIn(time.Duration((5 + 3*rand.Float64()) * float64(time.Hour)))
+		u.visitIn(time.Duration((0.8 + 0.4*rand.Float64()) * float64(u.fleet.options.VisitEvery)))
 	}
 }
 

@@ -43,6 +43,7 @@ func (r *run) watch(ctx context.Context) error {
 	return until(ctx, 250*time.Millisecond, func() (bool, error) {
 		now := r.clock.Now()
 		bar.set(int64(now.Sub(began) / time.Hour))
+		r.tell.behind(r.fleet.Stats().Lag)
 		if !first {
 			f, err := r.newest(ctx)
 			if err != nil {

@@ -57,6 +57,7 @@ func (r *run) remedy(ctx context.Context, c *cohorts) (*ending, error) {
 		}
 		end.state = now
 		bar.set(int64(now.Counts["verified"]))
+		r.tell.behind(r.fleet.Stats().Lag)
 		for ; told < now.WaveOpen; told++ {
 			r.tell.at(r.clock.Now(), "Wave %d of 3 opens: owners get a mail.", told+2)
 		}

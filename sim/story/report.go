@@ -74,6 +74,7 @@ type Report struct {
 	SimulatedDays    float64        `json:"simulated_days"`
 	RealSeconds      float64        `json:"real_seconds"`
 	Waits            int64          `json:"waits_for_server"`
+	WorstLagHours    float64        `json:"worst_lag_hours"` // simulated, of the fleet behind its clock
 	Errors           map[string]int `json:"errors_lived_with"`
 	ServerCPUSeconds float64        `json:"server_cpu_seconds"` // of all its processes
 	ServerMaxMemory  int64          `json:"server_max_memory"`  // bytes, of the largest
@@ -137,6 +138,7 @@ func (r *run) account(ctx context.Context, c *cohorts, end *ending) (*Report, er
 		return nil, err
 	}
 	stats := r.fleet.Stats()
+	rep.WorstLagHours = stats.WorstLag.Hours()
 	rep.Messages, rep.Waits, rep.SecondNotices, rep.Errors = stats.Messages, stats.Waits, stats.SecondNotices, r.fleet.Notes()
 	rep.check(end.closed)
 	return rep, nil

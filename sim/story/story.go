@@ -34,11 +34,12 @@ const (
 
 // The times of the story, simulated.
 const (
-	watchFor  = 5 * 24 * time.Hour  // until the engineers ask "who else?"
-	expected  = 15 * 24 * time.Hour // until the end, about
-	patience  = 60 * 24 * time.Hour // after which the story ends anyway
-	pollEvery = 12 * time.Hour      // between polls of update clients
-	connected = 8000                // units connected at once
+	watchFor   = 5 * 24 * time.Hour  // until the engineers ask "who else?"
+	expected   = 15 * 24 * time.Hour // until the end, about
+	patience   = 60 * 24 * time.Hour // after which the story ends anyway
+	pollEvery  = 12 * time.Hour      // between polls of update clients
+	visitEvery = 6 * time.Hour       // between visits of units that report in turn
+	connected  = 8000                // units connected at once
 )
 
 // Options shape a run.
@@ -279,7 +280,10 @@ func (r *run) begin(ctx context.Context, cancel context.CancelCauseFunc) error {
 	r.fleet, err = drive.New(drive.Options{
 		Clock: r.clock, MQTT: r.mqtt, HTTP: r.base, Units: r.units, Tokens: tokens, Start: r.clock.Now(),
 		Remedy:    charger.Firmware{Version: "2.0.0", Protects: !r.o.Placebo},
-		Connected: connected, PollEvery: time.Duration(float64(pollEvery) * min(max(float64(r.o.Units)/5000, 1), 4)),
+		Connected: connected,
+		// The larger the fleet, the rarer it calls unasked.
+		PollEvery:  time.Duration(float64(pollEvery) * min(max(float64(r.o.Units)/5000, 1), 4)),
+		VisitEvery: time.Duration(float64(visitEvery) * min(max(float64(r.o.Units)/16000, 1), 1.6)),
 	})
 	r.posts.Store(r.fleet)
 	return err

@@ -16,6 +16,8 @@ type teller struct {
 	bars  *mpb.Progress // nil without a terminal
 	began time.Time
 
+	lagTold time.Time
+
 	mu sync.Mutex
 }
 
@@ -42,6 +44,15 @@ func (t *teller) say(format string, args ...any) {
 // at says a line with the simulated time before it.
 func (t *teller) at(now time.Time, format string, args ...any) {
 	t.say("%s  %s", now.Format("Mon 2 Jan 15:04"), fmt.Sprintf(format, args...))
+}
+
+// behind says now and then that the fleet is late.
+func (t *teller) behind(lag time.Duration) {
+	if lag < time.Hour || time.Since(t.lagTold) < 10*time.Second {
+		return
+	}
+	t.lagTold = time.Now()
+	t.say("    the fleet is %.0f h behind its clock: it sends later, and leaves nothing out", lag.Hours())
 }
 
 // progress is one thing that goes on.
