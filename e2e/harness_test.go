@@ -65,6 +65,7 @@ type server struct {
 	scheme     string       // "": http
 	client     *http.Client // nil: the default one
 	env        []string     // for subcommands, beside the usual
+	serverEnv  []string     // for the server, beside the usual
 }
 
 // url is an address of the server's HTTP door.
@@ -106,6 +107,7 @@ func (s *server) start() {
 	}, s.args...)
 	s.cmd = exec.Command(binary, args...)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
+	s.cmd.Env = append(os.Environ(), s.serverEnv...)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	require.NoError(s.t, s.cmd.Start())
 	s.t.Cleanup(func() {
