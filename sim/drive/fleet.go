@@ -37,7 +37,7 @@ type Options struct {
 }
 
 // inTurn is how many of the places are kept for units that report in turn.
-const inTurn = 120
+const inTurn = 300
 
 // Fleet is a fleet alive.
 type Fleet struct {

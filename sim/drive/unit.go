@@ -385,17 +385,27 @@ func (u *unit) stay(ctx context.Context) bool {
 	u.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
 	defer cancel()
-	for {
+	for heard := false; ; {
 		u.mu.Lock()
 		u.flush() // what came since, as the version after a restart
 		left := len(u.out)
 		u.mu.Unlock()
-		if err := l.conn.Ping(ctx); err != nil {
-			return false
-		}
-		if left == 0 {
+		switch {
+		case left == 0 && heard:
 			return true
+		case left == 0: // the answer comes after what the server had to say
+			if err := l.conn.Ping(ctx); err != nil {
+				return false
+			}
+			heard = true
+			continue
 		}
-		time.Sleep(time.Millisecond)
+		select {
+		case <-l.conn.Done():
+			return false
+		case <-ctx.Done():
+			return false
+		case <-time.After(2 * time.Millisecond):
+		}
 	}
 }

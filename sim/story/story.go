@@ -283,7 +283,7 @@ func (r *run) begin(ctx context.Context, cancel context.CancelCauseFunc) error {
 		Connected: connected,
 		// The larger the fleet, the rarer it calls unasked.
 		PollEvery:  time.Duration(float64(pollEvery) * min(max(float64(r.o.Units)/5000, 1), 4)),
-		VisitEvery: time.Duration(float64(visitEvery) * min(max(float64(r.o.Units)/16000, 1), 1.6)),
+		VisitEvery: time.Duration(float64(visitEvery) * min(max(float64(r.o.Units)/7500, 1), 4)),
 	})
 	r.posts.Store(r.fleet)
 	return err
