@@ -272,6 +272,7 @@ func (m *meter) stored(t *testing.T, s *server) {
 	if m.made == 0 {
 		return
 	}
+	s.settled()
 	to := m.first.Add(time.Duration(m.made) * time.Second)
 	got := map[int64]float64{}
 	for _, p := range s.series(m.id, "current", m.first, to, m.made) {

@@ -62,6 +62,9 @@ func unpack(ctx context.Context, r io.Reader, dir string) (manifest, error) {
 		return m, fault.Wrap(fault.Invalid, "not a backup of fettle", err)
 	}
 	defer z.Close()
+	damaged := func(err error) error {
+		return fault.Wrap(fault.Invalid, "the backup is damaged or not complete", err)
+	}
 	t := tar.NewReader(z)
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -77,10 +80,13 @@ func unpack(ctx context.Context, r io.Reader, dir string) (manifest, error) {
 			if first {
 				return m, fault.New(fault.Invalid, "not a backup of fettle: it is empty")
 			}
+			if _, err := io.Copy(io.Discard, z); err != nil { // to the checksum, which stands behind the last file
+				return m, damaged(err)
+			}
 			return m, nil
 		}
 		if err != nil {
-			return m, fault.Wrap(fault.Invalid, "the backup is damaged or not complete", err)
+			return m, damaged(err)
 		}
 		if first {
 			if h.Name != "manifest.json" || json.NewDecoder(io.LimitReader(t, 1<<16)).Decode(&m) != nil {
@@ -98,13 +104,32 @@ func unpack(ctx context.Context, r io.Reader, dir string) (manifest, error) {
 				return m, fmt.Errorf("restore %s: %w", name, err)
 			}
 		case tar.TypeReg:
-			if err := extract(root, name, t); err != nil {
-				return m, fmt.Errorf("restore %s: %w", name, err)
+			from := &source{r: t}
+			if err := extract(root, name, from); err != nil {
+				err = fmt.Errorf("restore %s: %w", name, err)
+				if from.err != nil {
+					return m, damaged(err)
+				}
+				return m, err
 			}
 		default:
 			return m, fault.New(fault.Invalid, "the backup holds %s, which is neither a file nor a directory", h.Name)
 		}
 	}
+}
+
+// source remembers that reading failed, to tell a damaged archive from a full disk.
+type source struct {
+	r   io.Reader
+	err error
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		s.err = err
+	}
+	return n, err
 }
 
 func extract(root *os.Root, name string, r io.Reader) (err error) {

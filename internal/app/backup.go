@@ -102,9 +102,7 @@ func Restore(ctx context.Context, c Config, archive io.Reader, log *slog.Logger)
 	defer release()
 	defer func() {
 		if err != nil { // a half-restored directory must not be taken for a whole one
-			if e := os.RemoveAll(c.Data); e != nil {
-				err = errors.Join(err, e)
-			}
+			err = errors.Join(err, empty(c.Data))
 		}
 	}()
 	dir := c.path("restore")
@@ -144,6 +142,17 @@ func Restore(ctx context.Context, c Config, archive io.Reader, log *slog.Logger)
 	}
 	log.Info("restored", "made", m.At, "by", m.Program, "stream", m.Stream)
 	return nil
+}
+
+// empty removes what stands in a directory, not the directory: it may be a
+// mounted volume.
+func empty(dir string) error {
+	entries, err := os.ReadDir(dir)
+	errs := []error{err}
+	for _, e := range entries {
+		errs = append(errs, os.RemoveAll(filepath.Join(dir, e.Name())))
+	}
+	return errors.Join(errs...)
 }
 
 // Reset ends every operator's sessions and writes a new first-operator link.
