@@ -534,12 +534,21 @@ func TestCrashesAnywhereResume(t *testing.T) {
 				}
 				w.Clock.Advance(6 * time.Minute)
 			}
+			var said []campaign.Judgement
+			for _, x := range w.Tasks(-1) {
+				require.Equal(t, campaign.Verifying, x.State)
+				require.Zero(t, w.Told(x.ID+":done"), "nobody is told that it works before it is known")
+				said = append(said, campaign.Judgement{TaskID: x.ID, State: campaign.Verified, Why: "quiet"})
+			}
+			for range 2 {
+				try(func() error { _, err := w.Campaigns.Judge(ctx, said); return err })
+			}
 			tx.off = true
 			restart()
 			w.Settle()
 			actions := map[int64]string{}
 			for _, x := range w.Tasks(-1) {
-				require.Equal(t, campaign.Verifying, x.State)
+				require.Equal(t, campaign.Verified, x.State)
 				require.Equal(t, 1, w.Told(x.ID+":offer"), "one notice a task")
 				require.Equal(t, 1, w.Told(x.ID+":done"))
 				require.Empty(t, actions[x.AssignmentID])

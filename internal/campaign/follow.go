@@ -133,7 +133,6 @@ func (m *Manager) apply(ctx context.Context, e *env, t *Task, a update.Assignmen
 			return nil
 		}
 		t.State, t.EndedAt, t.Why = Verifying, time.Time{}, "installed; it is being watched whether the fault has gone"
-		return m.tell(ctx, e, t, NoticeDone, string(NoticeDone))
 	case update.Failed:
 		t.State, t.EndedAt, t.NextAt, t.Why = FailedTask, now, time.Time{}, reason(a.Details)
 		return m.tell(ctx, e, t, NoticeFailed, string(NoticeFailed))
@@ -184,7 +183,7 @@ func (m *Manager) Judge(ctx context.Context, list []Judgement) (moved int, err e
 		for i, j := range part {
 			ids[i] = j.TaskID
 		}
-		n, err := m.moveAll(ctx, ids, func(_ context.Context, _ *env, t *Task) error {
+		n, err := m.moveAll(ctx, ids, func(ctx context.Context, e *env, t *Task) error {
 			j := by[t.ID]
 			switch {
 			case t.State == Verifying && (j.State == Verified || j.State == Relapsed || j.State == Unjudged),
@@ -194,8 +193,12 @@ func (m *Manager) Judge(ctx context.Context, list []Judgement) (moved int, err e
 				return errSame
 			}
 			t.State, t.Why, t.EndedAt = j.State, j.Why, m.cfg.Clock.Now()
-			if j.State == Verifying {
+			switch j.State {
+			case Verifying:
 				t.EndedAt = time.Time{}
+			case Verified: // only now may the owner be told that it works
+				return m.tell(ctx, e, t, NoticeDone, string(NoticeDone))
+			default:
 			}
 			return nil
 		})
