@@ -72,6 +72,7 @@ type Manager struct {
 // is made anew after a restart.
 type watch struct {
 	next   time.Time // by the clock
+	rested int       // passes since it was looked at
 	passes int
 	masks  map[string]consent.Mask
 	frozen bool
@@ -148,9 +149,11 @@ func (m *Manager) one(ctx context.Context, r *campaign.Run, w *watch) (rows int,
 		return 0, m.freeze(ctx, r, w)
 	}
 	now := m.cfg.Clock.Now()
-	if now.Before(w.next) {
+	if now.Before(w.next) && w.rested < mostRests {
+		w.rested++
 		return 0, nil
 	}
+	w.rested = 0
 	if rows, err = m.judgeAll(ctx, r, w); err != nil {
 		return rows, err
 	}
@@ -162,6 +165,10 @@ func (m *Manager) one(ctx context.Context, r *campaign.Run, w *watch) (rows int,
 	w.next = now.Add(min(max(time.Duration(r.Campaign.Exposure)/50, time.Second), 10*time.Minute))
 	return rows + n, nil
 }
+
+// mostRests is how many passes may go by without a look: five seconds at the
+// default interval, so that whoever watches a verdict come sees it come.
+const mostRests = 25
 
 // maskEvery is how many passes share one reading of the owners' choices.
 const maskEvery = 10
