@@ -109,12 +109,14 @@ test.concurrent("who else: the finding's suggestion is frozen as a cohort of thr
   const { mock, page } = await visit("/console/findings/F-WC-000010");
   await page.getByRole("link", { name: "Who else?" }).click();
   await expect.poll(() => page.getByRole("textbox", { name: /^Name/ }).inputValue()).toBe("hot-adapters");
+  await page.getByText("31 of 65 (47.7 %)").waitFor();
+  await page.getByRole("button", { name: "Add hardware B" }).click();
   await page.getByRole("button", { name: "Compute and freeze" }).click();
   await page.getByRole("tab", { name: "In · 96" }).waitFor();
   expect(mock.operator.posts[0]?.body).toMatchObject({
     definition: {
       evidence: { detector: { name: "plug-overheat", version: 2 } },
-      attributes: { batch: ["2013-33", "2013-39"] },
+      attributes: { batch: ["2013-33", "2013-39"], hardware: ["B"] },
     },
   });
   await page.getByText("4,182,331").waitFor();

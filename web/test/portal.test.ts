@@ -158,10 +158,10 @@ test.concurrent("the appearance is chosen and kept", async ({ expect }) => {
   const { page } = await visit(charger, undefined, { colorScheme: "light" });
   const ground = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
   await page.getByText("Condition").first().waitFor();
-  expect(await ground()).toBe("rgb(246, 243, 236)");
+  await expect.poll(ground).toBe("rgb(246, 243, 236)");
   await page.getByLabel("Appearance").selectOption("dark");
-  expect(await ground()).toBe("rgb(20, 24, 26)");
+  await expect.poll(ground).toBe("rgb(20, 24, 26)");
   await page.reload();
   await page.getByText("Condition").first().waitFor();
-  expect(await ground()).toBe("rgb(20, 24, 26)");
+  await expect.poll(ground).toBe("rgb(20, 24, 26)");
 });

@@ -149,7 +149,7 @@ describe.each([
       await page.goto(mock.url + screen.path);
       await page.locator(screen.wait).first().waitFor();
       await screen.act?.(page);
-      await page.waitForLoadState("networkidle");
+      await page.waitForFunction(() => !document.querySelector(".mantine-Skeleton-root, .loading"));
       for (const size of sizes) {
         await page.setViewportSize(size);
         for (const scheme of ["light", "dark"] as const) {

@@ -159,8 +159,7 @@ function operatorAnswer(mock: Mock, method: string, url: URL, body: Record<strin
   const operator = mock.operator;
   const session: Wire["Session"] = {
     email: "kari@maker.example",
-    role: "admin",
-    scopes: ["read", "write", "admin"],
+    scope: "admin",
     via: "session",
     now: f.now,
     speed: 1,
@@ -307,7 +306,7 @@ function findingAnswer(
   }
   const finding = f.findings.find((x) => x.id === id);
   if (!finding) return undefined;
-  if (part === "who-else") return c.cohort.definition;
+  if (part === "who-else") return c.suggestion;
   if (part) return finding;
   const detail: Wire["FindingDetail"] = {
     ...finding,
@@ -349,8 +348,8 @@ const tokens: Wire["APIToken"][] = [
   {
     id: "t1",
     name: "deployment pipeline",
-    scopes: ["read", "write"],
-    createdBy: "kari@maker.example",
+    scope: "write",
+    operatorId: "op-1",
     createdAt: f.ago(20),
     expiresAt: f.ahead(70),
     lastUsedAt: f.ago(0.1),

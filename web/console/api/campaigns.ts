@@ -13,6 +13,7 @@ export type DryRun = Wire["DryRun"];
 export type Report = Wire["Report"];
 export type Cohort = Wire["Cohort"];
 export type CohortDefinition = Wire["CohortDefinition"];
+export type Shared = Wire["Shared"];
 export type Member = Wire["Member"];
 export type MemberList = Member["list"];
 

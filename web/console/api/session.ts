@@ -11,9 +11,13 @@ export function useSession() {
   });
 }
 
+// Each includes those before it.
+const scopes: Scope[] = ["read", "write", "admin"];
+
 /** Whether this session may do what needs a scope. */
-export function useMay(scope: Scope): boolean {
-  return useSession().data?.scopes.includes(scope) ?? false;
+export function useMay(needed: Scope): boolean {
+  const scope = useSession().data?.scope;
+  return scope !== undefined && scopes.indexOf(scope) >= scopes.indexOf(needed);
 }
 
 export function useSendLink() {

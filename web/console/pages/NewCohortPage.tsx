@@ -1,10 +1,11 @@
 import { Button, Checkbox, Group, Radio, Select, Stack, TagsInput, Text, TextInput } from "@mantine/core";
 import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
 import { type FormEvent, useState } from "react";
-import { type CohortDefinition, useCreateCohort, useWhoElse } from "../api/campaigns";
+import { type CohortDefinition, type Shared, useCreateCohort, useWhoElse } from "../api/campaigns";
 import { useDetectors, useProducts } from "../api/fleet";
 import { useClock } from "../clock";
 import { Page, Sheet } from "../parts/Page";
+import { SharedTable } from "../parts/SharedTable";
 import { Loading, reasonOf, Trouble } from "../parts/States";
 
 const route = getRouteApi("/shell/cohorts/new");
@@ -28,7 +29,11 @@ export function NewCohortPage() {
       {finding && suggestion.isPending ? (
         <Loading what="the suggestion" lines={8} />
       ) : (
-        <Form key={suggestion.data ? "suggested" : "empty"} start={suggestion.data} />
+        <Form
+          key={suggestion.data ? "suggested" : "empty"}
+          start={suggestion.data?.definition}
+          shared={suggestion.data?.shared ?? []}
+        />
       )}
     </Page>
   );
@@ -41,7 +46,21 @@ const attributeFields = [
   ["version", "Software versions"],
 ] as const;
 
-function Form({ start }: { start?: CohortDefinition }) {
+type Attributes = NonNullable<CohortDefinition["attributes"]>;
+type Listed = (typeof attributeFields)[number][0];
+
+function isListed(attribute: string): attribute is Listed {
+  return attributeFields.some(([key]) => key === attribute);
+}
+
+/** Attributes with one more value asked for. */
+function withShared(attributes: Attributes, { attribute, value }: Shared): Attributes {
+  if (isListed(attribute)) return { ...attributes, [attribute]: [...(attributes[attribute] ?? []), value] };
+  const other = attributes.other ?? {};
+  return { ...attributes, other: { ...other, [attribute]: [...(other[attribute] ?? []), value] } };
+}
+
+function Form({ start, shared }: { start?: CohortDefinition; shared: Shared[] }) {
   const { now } = useClock();
   const navigate = useNavigate();
   const products = useProducts();
@@ -161,6 +180,19 @@ function Form({ start }: { start?: CohortDefinition }) {
             checked={byAttributes}
             onChange={(e) => setByAttributes(e.currentTarget.checked)}
           />
+          {shared.length > 0 && (
+            <SharedTable
+              shared={shared}
+              has={(s) => {
+                const values = isListed(s.attribute) ? attributes[s.attribute] : attributes.other?.[s.attribute];
+                return byAttributes && (values?.includes(s.value) ?? false);
+              }}
+              add={(s) => {
+                setByAttributes(true);
+                setAttributes(withShared(attributes, s));
+              }}
+            />
+          )}
           {byAttributes && (
             <div className="fields">
               {attributeFields.map(([key, label]) => (

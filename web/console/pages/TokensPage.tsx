@@ -1,4 +1,4 @@
-import { Checkbox, Group, Select, Stack, TextInput } from "@mantine/core";
+import { Group, Radio, Select, Stack, TextInput } from "@mantine/core";
 import { getRouteApi } from "@tanstack/react-router";
 import { useState } from "react";
 import type { Scope } from "../api/session";
@@ -16,14 +16,13 @@ const route = getRouteApi("/shell/tokens");
 
 const facts: Column<APIToken>[] = [
   { key: "name", title: "For", cell: (t) => t.name || "–", sort: (t) => t.name },
-  { key: "scopes", title: "May", cell: (t) => t.scopes.join(", "), sort: (t) => t.scopes.join() },
-  { key: "by", title: "Made by", cell: (t) => t.createdBy, sort: (t) => t.createdBy, wide: true },
+  { key: "scope", title: "Scope", cell: (t) => t.scope, sort: (t) => t.scope },
   { key: "at", title: "Made", cell: (t) => <Time at={t.createdAt} />, sort: (t) => t.createdAt, wide: true },
   {
     key: "expires",
     title: "Expires",
-    cell: (t) => (t.expiresAt ? <Time at={t.expiresAt} /> : "never"),
-    sort: (t) => t.expiresAt ?? "9",
+    cell: (t) => <Time at={t.expiresAt} />,
+    sort: (t) => t.expiresAt,
   },
   {
     key: "used",
@@ -78,31 +77,31 @@ export function TokensPage() {
 
 const scopes: { scope: Scope; label: string }[] = [
   { scope: "read", label: "read: look at everything" },
-  { scope: "write", label: "write: apply, handle findings, run campaigns" },
-  { scope: "admin", label: "admin: tokens, claims, credentials, routes" },
+  { scope: "write", label: "write: also apply, handle findings, run campaigns" },
+  { scope: "admin", label: "admin: also tokens, claims, credentials, routes" },
 ];
 
 function MakeToken() {
   const make = useMakeToken();
   const [name, setName] = useState("");
-  const [chosen, setChosen] = useState<string[]>(["read"]);
+  const [chosen, setChosen] = useState<Scope>("read");
   const [expires, setExpires] = useState("90d");
   return (
     <>
       <Confirm
         label="New token"
         title="Make an API token"
-        confirm={() => make.mutateAsync({ name, scopes: chosen as Scope[], expires })}
+        confirm={() => make.mutateAsync({ name, scope: chosen, expires })}
       >
         <Stack>
           <TextInput label="What it is for" value={name} onChange={(e) => setName(e.currentTarget.value)} />
-          <Checkbox.Group label="What it may do" value={chosen} onChange={setChosen}>
+          <Radio.Group label="What it may do" value={chosen} onChange={(v) => setChosen(v as Scope)}>
             <Stack gap={6} mt={6}>
               {scopes.map((s) => (
-                <Checkbox key={s.scope} value={s.scope} label={s.label} />
+                <Radio key={s.scope} value={s.scope} label={s.label} />
               ))}
             </Stack>
-          </Checkbox.Group>
+          </Radio.Group>
           <Group>
             <Select
               label="Expires after"
