@@ -1,0 +1,287 @@
+// Package apitest serves the operations in a test, over real records (SQLite),
+// history (DuckDB) and artifacts in a temporary directory. Units and the stream
+// are played by the test: what they would have stored is put into history.
+package apitest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"fettle.dev/fettle/internal/api"
+	"fettle.dev/fettle/internal/blob"
+	"fettle.dev/fettle/internal/campaign"
+	"fettle.dev/fettle/internal/clock"
+	"fettle.dev/fettle/internal/cohort"
+	"fettle.dev/fettle/internal/condition"
+	"fettle.dev/fettle/internal/consent"
+	"fettle.dev/fettle/internal/duckdb"
+	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/outcome"
+	"fettle.dev/fettle/internal/sqldb"
+	"fettle.dev/fettle/internal/sqldb/sqldbtest"
+	"fettle.dev/fettle/internal/telemetry"
+	"fettle.dev/fettle/internal/update"
+)
+
+// Start is what the clock shows first: a while after the story's recordings.
+var Start = time.Date(2014, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// Env is a service under test.
+type Env struct {
+	T       testing.TB
+	URL     string
+	DB      *sqldb.DB
+	History *duckdb.History
+	Deps    api.Deps
+	Clock   *clock.Manual
+	Admin   string // API token of scope admin
+	Log     *bytes.Buffer
+
+	mu    sync.Mutex
+	links map[string]string // one-time links mailed, by address
+	Hooks []string          // hooks called, in order
+	seq   uint64
+}
+
+// SendLink keeps a link for the test instead of mailing it.
+func (e *Env) SendLink(_ context.Context, _ fleet.Link, email, _, secret string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.links[email] = secret
+	return nil
+}
+
+// Link is the one-time link mailed last to an address, "" without.
+func (e *Env) Link(email string) string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.links[email]
+}
+
+func (e *Env) hook(name string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.Hooks = append(e.Hooks, name)
+}
+
+// UnitStateChanged is the gateway's, which is not there.
+func (e *Env) UnitStateChanged(_ context.Context, unitID string) error {
+	e.hook("state " + unitID)
+	return nil
+}
+
+// CredentialChanged is the gateway's, which is not there.
+func (e *Env) CredentialChanged(unitID string) { e.hook("credential " + unitID) }
+
+// Tell is the owners' notices, which nobody reads here.
+func (e *Env) Tell(_ context.Context, n campaign.Notice) error {
+	e.hook("notice " + n.Task.UnitID)
+	return nil
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  *bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+// New serves the operations until the test ends, after changes to what they work with.
+func New(t testing.TB, change ...func(*Env)) *Env {
+	t.Helper()
+	ctx := t.Context()
+	e := &Env{T: t, DB: sqldbtest.SQLite(t), Clock: clock.NewManual(Start), Log: &bytes.Buffer{}, links: map[string]string{}}
+	log := slog.New(slog.NewJSONHandler(&lockedBuffer{b: e.Log}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	var err error
+	e.History, err = duckdb.Open(ctx, duckdb.Config{Dir: t.TempDir(), MemoryMB: 128, Threads: 1}, log)
+	require.NoError(t, err)
+	blobs, err := blob.Open(ctx, t.TempDir())
+	require.NoError(t, err)
+
+	units, ids, wall := e.DB.Fleet(), clock.Random{}, clock.Real{}
+	access := fleet.NewAccess(e.DB.Access(), units, e.DB, wall, ids, log, fleet.AccessConfig{Links: e})
+	consents := consent.NewService(e.DB.Consent(), units, e.DB, e.Clock, ids)
+	consents.OnChange(func(_ context.Context, changes []consent.Change) error {
+		e.hook("consents")
+		return nil
+	})
+	updates, err := update.NewService(ctx, update.Config{Store: e.DB.Update(), Blobs: blobs, Fleet: units, Tx: e.DB, Clock: e.Clock, Log: log, Dir: t.TempDir()})
+	require.NoError(t, err)
+	conditions := condition.NewService(condition.Config{
+		Store: e.DB.Condition(), Fleet: units, Consents: e.DB.Consent(), History: e.History, Clock: e.Clock, IDs: ids,
+	})
+	cohorts := cohort.NewService(cohort.Config{
+		Store: e.DB.Cohort(), Tx: e.DB, Fleet: units, Conditions: conditions, History: e.History,
+		Last: func(context.Context) (uint64, error) { return e.seq, nil }, Clock: e.Clock, IDs: ids, Log: log,
+	})
+	campaigns := campaign.NewManager(campaign.Config{
+		Store: e.DB.Campaign(), Fleet: units, Cohorts: e.DB.Cohort(), Detectors: e.DB.Condition(), Updates: updates,
+		Notices: e, Tx: e.DB, Clock: e.Clock, IDs: ids, Log: log,
+	})
+	outcomes := outcome.NewManager(outcome.Config{
+		Store: e.DB.Outcome(), Campaigns: campaigns, Runs: e.DB.Campaign(), Fleet: units, Consent: e.DB.Consent(),
+		Condition: e.DB.Condition(), Tx: e.DB, Clock: e.Clock, Log: log,
+	})
+	e.Deps = api.Deps{
+		Log: log, Clock: e.Clock, Wall: wall, IDs: ids, Tx: e.DB, Speed: 1,
+		Access: access, Fleet: units, Versions: e.DB, Consents: consents, Choices: e.DB.Consent(), Condition: conditions, Cohorts: cohorts,
+		Updates: updates, Campaigns: campaigns, Runs: e.DB.Campaign(), Outcomes: outcomes, Notify: e.DB.Notify(), History: e.History,
+		Provisioning: fleet.NewProvisioning(units, e.DB.Credentials(), e.DB.Claims(), e.DB, e.Clock, ids, e),
+		Backup: func(_ context.Context, w io.Writer) error {
+			_, err := w.Write([]byte("archive"))
+			return err
+		},
+		OnProducts: func(ctx context.Context, names []string) error {
+			for _, n := range names {
+				e.hook("product " + n)
+				if p, err := units.Product(ctx, n); err == nil {
+					columns := map[string]string{}
+					for _, s := range p.Signals {
+						columns[s.Name] = string(s.Type)
+					}
+					if err := e.History.EnsureProduct(ctx, n, columns); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		},
+		OnDetectors: func(context.Context) error { e.hook("detectors"); return nil },
+		OnUnits:     func(_ context.Context, _ []string) error { e.hook("units"); return nil },
+	}
+	server := httptest.NewUnstartedServer(nil)
+	e.Deps.PublicURL = "http://" + server.Listener.Addr().String()
+	for _, fn := range change {
+		fn(e)
+	}
+	server.Config.Handler = api.New(e.Deps)
+	server.Start()
+	e.URL = server.URL
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan error, 1)
+	go func() { done <- cohorts.Run(running) }()
+	t.Cleanup(func() {
+		server.Close()
+		stop()
+		<-done
+		require.NoError(t, e.History.Close())
+		require.NoError(t, blobs.Close())
+	})
+
+	link, created, err := access.Bootstrap(ctx)
+	require.NoError(t, err)
+	require.True(t, created)
+	session, _, err := access.SignIn(ctx, fleet.RoleOperator, link, "test")
+	require.NoError(t, err)
+	e.Admin = e.Token(session.Subject, fleet.ScopeAdmin)
+	return e
+}
+
+// Token makes an API token of an operator.
+func (e *Env) Token(operatorID string, scope fleet.Scope) string {
+	e.T.Helper()
+	_, secret, err := e.Deps.Access.CreateAPIToken(e.T.Context(), operatorID, "test", scope, time.Time{})
+	require.NoError(e.T, err)
+	return secret
+}
+
+// Operator is the first operator's id.
+func (e *Env) Operator() string {
+	e.T.Helper()
+	all, err := e.DB.Access().Operators(e.T.Context())
+	require.NoError(e.T, err)
+	return all[0].ID
+}
+
+// Do makes a request; set changes it before it is sent. A text is sent as it
+// is, anything else but nil as JSON.
+func (e *Env) Do(method, path string, body any, set func(*http.Request)) (status int, answer []byte, header http.Header) {
+	e.T.Helper()
+	var r io.Reader
+	switch b := body.(type) {
+	case nil:
+	case string:
+		r = bytes.NewReader([]byte(b))
+	default:
+		raw, err := json.Marshal(b)
+		require.NoError(e.T, err)
+		r = bytes.NewReader(raw)
+	}
+	req, err := http.NewRequestWithContext(e.T.Context(), method, e.URL+path, r)
+	require.NoError(e.T, err)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if set != nil {
+		set(req)
+	}
+	res, err := http.DefaultClient.Do(req)
+	require.NoError(e.T, err)
+	defer res.Body.Close()
+	answer, err = io.ReadAll(res.Body)
+	require.NoError(e.T, err)
+	return res.StatusCode, answer, res.Header
+}
+
+// Bearer sends an API token.
+func Bearer(token string) func(*http.Request) {
+	return func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token) }
+}
+
+// As sends a session cookie, from a page of the service.
+func (e *Env) As(cookie, session string) func(*http.Request) {
+	return func(r *http.Request) {
+		r.AddCookie(&http.Cookie{Name: cookie, Value: session})
+		r.Header.Set("Origin", e.URL)
+	}
+}
+
+// Call makes a request as admin and reads the answer, which must have the status.
+func Call[T any](e *Env, want int, method, path string, body any) T {
+	e.T.Helper()
+	status, raw, _ := e.Do(method, path, body, Bearer(e.Admin))
+	require.Equal(e.T, want, status, "%s %s: %s", method, path, raw)
+	var out T
+	if len(raw) > 0 {
+		require.NoError(e.T, json.Unmarshal(raw, &out), "%s", raw)
+	}
+	return out
+}
+
+// OwnerSession signs an owner in by mail.
+func (e *Env) OwnerSession(email string) string {
+	e.T.Helper()
+	require.NoError(e.T, e.Deps.Access.RequestLink(e.T.Context(), fleet.RoleOwner, email, "127.0.0.1"))
+	_, secret, err := e.Deps.Access.SignIn(e.T.Context(), fleet.RoleOwner, e.Link(email), "test")
+	require.NoError(e.T, err)
+	return secret
+}
+
+// Store puts rows of a unit into history, as the stream's next batch.
+func (e *Env) Store(unitID string, rows ...telemetry.Row) {
+	e.T.Helper()
+	u, err := e.DB.Fleet().Unit(e.T.Context(), unitID)
+	require.NoError(e.T, err)
+	for i := range rows {
+		rows[i].Unit = u.Key
+		if rows[i].Received == 0 {
+			rows[i].Received = rows[i].Event
+		}
+	}
+	e.seq++
+	require.NoError(e.T, e.History.Append(e.T.Context(), []telemetry.Sequenced{{Seq: e.seq, Batch: &telemetry.Batch{Product: u.Product, Rows: rows}}}))
+}
