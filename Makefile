@@ -44,15 +44,16 @@ lint: .tools/golangci-lint web ## format, vet, lint, types
 
 test: deps build lint ## everything: lint, house law, unit tests with -race, real peers, browser
 	@rm -f .tools/recordings; mkdir -p .tools
-	FETTLE_RECORDINGS_LOG=$(CURDIR)/.tools/recordings go test -race -timeout 30m ./...
+	FETTLE_RECORDINGS_LOG=$(CURDIR)/.tools/recordings go test -race -timeout 20m $$(go list ./... | grep -v /e2e$$)
 	cd web && npm test --silent
+	FETTLE_RECORDINGS_LOG=$(CURDIR)/.tools/recordings FETTLE_BIN=$(CURDIR)/$(BIN) go test -timeout 20m ./e2e
 	cd web && npm run --silent size
 	@echo "recordings used: $$(sort -u .tools/recordings 2>/dev/null | wc -l)"
 
 check: test
 
-soak: deps build ## the long versions: random seeds, full counts (hours); writes docs/benchmarks.md's last result to the terminal
-	FETTLE_SOAK=1 go test -timeout 6h -count=1 -v -run 'Soak' ./...
+soak: deps build ## the long versions: random seeds, full counts (hours); their last result stands in docs/benchmarks.md
+	FETTLE_SOAK=1 FETTLE_BIN=$(CURDIR)/$(BIN) go test -timeout 6h -count=1 -v -run 'Soak' ./...
 
 fuzz: ## each fuzz test for 30 s
 	@for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
