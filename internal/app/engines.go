@@ -70,11 +70,11 @@ func megabytes(s string) (int64, error) {
 }
 
 // openEngines opens every store in the data directory or at its address.
-func openEngines(ctx context.Context, c *Config, log *slog.Logger) (e *engines, err error) {
+func openEngines(ctx context.Context, c *Config, log *slog.Logger) (_ *engines, err error) {
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	e = &engines{}
+	e := &engines{}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, e.Close())
