@@ -1,0 +1,156 @@
+package e2e
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestKilledAtRandomMoments(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	ids := unitIDs(50)
+	tokens := s.units(ids)
+	first := time.Now().Add(-3 * time.Hour)
+	var all []*meter
+	for _, id := range ids {
+		all = append(all, newMeter(id, tokens[id], s.mqtt, first, 2000, 5*time.Millisecond))
+	}
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	fleet := startMeters(t, all)
+	for range 6 {
+		before := fleet.acked()
+		until(t, 30*time.Second, "units are served again", func() bool { return fleet.acked() > before })
+		pause(t.Context(), time.Duration(50+random.IntN(600))*time.Millisecond)
+		s.kill()
+		s.start()
+	}
+	fleet.finish(t, 60*time.Second)
+	var duplicates int64
+	for _, m := range all {
+		require.Len(t, m.acked, m.made, m.id)
+		a := s.accounting(m.id)
+		require.EqualValues(t, m.made, a.Stored, "%s: each sample once: %+v", m.id, a)
+		require.Equal(t, a.Acknowledged-a.Stored, a.Duplicate, "%s: what is acknowledged twice is a duplicate: %+v", m.id, a)
+		m.stored(t, s)
+		duplicates += a.Duplicate
+	}
+	t.Logf("%d samples, %d sent again after their PUBACK was lost", fleet.acked(), duplicates)
+	s.stop()
+}
+
+// tmpfs gives a data directory that holds so many MiB.
+func tmpfs(t *testing.T, mib int) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "data")
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%dm,mode=0700", mib)); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatalf("mount: %v", err)
+		}
+		t.Skipf("a file system of limited size cannot be mounted here (%v): %s needs it", err, t.Name())
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	return dir
+}
+
+// fill takes all the room there is.
+func fill(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	require.NoError(t, err)
+	defer f.Close()
+	for size := 1 << 20; size > 0; size /= 2 {
+		block := make([]byte, size)
+		for err == nil {
+			_, err = f.Write(block)
+		}
+		require.ErrorIs(t, err, syscall.ENOSPC)
+		err = nil
+	}
+}
+
+func TestDiskFull(t *testing.T) {
+	t.Parallel()
+	dir := tmpfs(t, 256)
+	s := &server{t: t, dir: dir, http: freeAddress(t), mqtt: freeAddress(t)}
+	s.start()
+	s.signIn()
+	ids := unitIDs(5)
+	tokens := s.units(ids)
+	var all []*meter
+	for _, id := range ids {
+		all = append(all, newMeter(id, tokens[id], s.mqtt, time.Now().Add(-3*time.Hour), 3000, time.Millisecond))
+	}
+	fleet := startMeters(t, all)
+	until(t, 30*time.Second, "load", func() bool { return fleet.acked() > 500 })
+
+	filler := filepath.Join(dir, "somebody else's file")
+	post := func() int {
+		req, err := http.NewRequestWithContext(t.Context(), "POST", s.url("/fettle/v1/telemetry"),
+			strings.NewReader(fmt.Sprintf(`{"ts":%d,"values":{"charging":true}}`, time.Now().UnixMilli())))
+		require.NoError(t, err)
+		req.SetBasicAuth(ids[0], tokens[ids[0]])
+		r, err := s.do(req)
+		require.NoError(t, err)
+		_, _ = io.Copy(io.Discard, r.Body)
+		_ = r.Body.Close()
+		return r.StatusCode
+	}
+	taken := 0 // by HTTPS
+	until(t, 60*time.Second, "a unit is refused", func() bool {
+		fill(t, filler)
+		code := post()
+		if code == 200 {
+			taken++
+		} else {
+			require.Equal(t, 503, code, "refused as not available now")
+		}
+		return code == 503
+	})
+	full := fleet.acked()
+	require.Equal(t, 200, s.status("GET", "/healthz", "", nil))
+	code := s.status("POST", "/v1/tokens", s.token, map[string]any{"name": "while full", "scope": "read"})
+	require.Contains(t, []int{200, 201, 500, 503, 507}, code)
+
+	require.NoError(t, os.Remove(filler))
+	until(t, 60*time.Second, "units are served again without a restart", func() bool { return fleet.acked() > full+100 })
+	until(t, 60*time.Second, "https too", func() bool {
+		code := post()
+		if code == 200 {
+			taken++
+		}
+		return code == 200
+	})
+	fleet.wait(t, 60*time.Second)
+	check := func() {
+		for _, m := range all {
+			require.Len(t, m.acked, m.made, m.id)
+			a := s.accounting(m.id)
+			want := int64(m.made)
+			if m.id == ids[0] {
+				require.GreaterOrEqual(t, a.Stored, want+int64(taken), "%+v", a)
+			} else {
+				require.Equal(t, want, a.Stored, "%s: %+v", m.id, a)
+			}
+			m.stored(t, s)
+		}
+	}
+	check()
+	until(t, 30*time.Second, "ready", func() bool { return s.status("GET", "/readyz", "", nil) == 200 })
+	s.kill()
+	s.start()
+	check()
+	s.stop()
+}
