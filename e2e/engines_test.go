@@ -1,6 +1,11 @@
 package e2e
 
 import (
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -23,16 +28,52 @@ func TestLoopOnEngines(t *testing.T) {
 	t.Run("distributed", func(t *testing.T) {
 		t.Parallel()
 		mails := openPostOffice(t)
-		bucket := s3.Start(t).Bucket(t, "artifacts")
-		s := &server{
-			t: t, dir: t.TempDir(), http: freeAddress(t), mqtt: freeAddress(t),
-			args:      []string{"--smtp", mails.address, "--records", postgres.Start(t).Database(t, ""), "--bus", natsd.Start(t).URL, "--artifacts", bucket},
-			serverEnv: []string{"AWS_ACCESS_KEY_ID=" + s3.AccessKey, "AWS_SECRET_ACCESS_KEY=" + s3.SecretKey},
-		}
+		s := &server{t: t, dir: t.TempDir(), http: freeAddress(t), mqtt: freeAddress(t)}
+		stream := s.distributed(mails)
 		s.start()
 		s.signIn()
 		loop(t, s, mails)
+
+		// The stream goes and comes; the service stays.
+		stream.Kill()
+		until(t, 30*time.Second, "readyz names the stream", func() bool {
+			code, ready := s.ready()
+			return code == 503 && ready.Engines["stream"] != "ok" && ready.Engines["records"] == "ok"
+		})
+		stream.Restart(t)
+		until(t, 30*time.Second, "the stream is back", func() bool { code, _ := s.ready(); return code == 200 })
+		stored := s.accounting(hot).Stored
+
+		// A backup of these engines makes others of their kind.
+		file := filepath.Join(t.TempDir(), "fettle.backup")
+		s.fettle("backup", "--file", file)
+		s.kill()
+		s.dir = t.TempDir()
+		s.distributed(mails)
+		restore := exec.CommandContext(t.Context(), binary, append([]string{"restore", "--data", s.dir, file}, s.args...)...)
+		restore.Env = append(os.Environ(), s.serverEnv...)
+		text, err := restore.CombinedOutput()
+		require.NoError(t, err, string(text))
+		s.start()
+		require.Equal(t, "verified", s.task())
+		require.Equal(t, stored, s.accounting(hot).Stored)
+		raw, err := os.ReadFile(filepath.Join(root(), "e2e/testdata/charger/charger-2.0.0.swu"))
+		require.NoError(t, err)
+		require.Equal(t, 200, s.status("GET", fmt.Sprintf("/v1/artifacts/%x", sha256.Sum256(raw)), s.token, nil))
+		s.stop()
 	})
+}
+
+// distributed names fresh engines of their own for a server.
+func (s *server) distributed(mails *postOffice) (stream *natsd.Server) {
+	s.t.Helper()
+	stream = natsd.Start(s.t)
+	s.args = []string{
+		"--smtp", mails.address, "--records", postgres.Start(s.t).Database(s.t, ""), "--bus", stream.URL,
+		"--artifacts", s3.Start(s.t).Bucket(s.t, "artifacts"),
+	}
+	s.serverEnv = []string{"AWS_ACCESS_KEY_ID=" + s3.AccessKey, "AWS_SECRET_ACCESS_KEY=" + s3.SecretKey}
+	return stream
 }
 
 func loop(t *testing.T, s *server, mails *postOffice) {

@@ -152,5 +152,19 @@ func TestDiskFull(t *testing.T) {
 	s.kill()
 	s.start()
 	check()
+
+	// Killed while the disk is full, it opens again when there is room.
+	until(t, 60*time.Second, "a unit is refused again", func() bool {
+		fill(t, filler)
+		code := post()
+		if code == 200 {
+			taken++
+		}
+		return code != 200
+	})
+	s.kill()
+	require.NoError(t, os.Remove(filler))
+	s.start()
+	check()
 	s.stop()
 }

@@ -104,21 +104,50 @@ func TestOperatorsSignIn(t *testing.T) {
 	}
 }
 
+// readiness is what /readyz says.
+type readiness struct {
+	Ready   bool
+	Engines map[string]string
+	Notes   []struct{ Name, Note string }
+}
+
+func (s *server) ready() (code int, out readiness) {
+	s.t.Helper()
+	r := s.request("GET", "/readyz", "", nil)
+	defer r.Body.Close()
+	require.NoError(s.t, json.NewDecoder(r.Body).Decode(&out))
+	return r.StatusCode, out
+}
+
+func TestServeRefusesWhatCannotBe(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	config := filepath.Join(t.TempDir(), "fettle.yaml")
+	require.NoError(t, os.WriteFile(config, []byte("listn: 127.0.0.1:0\n"), 0o600))
+	for name, c := range map[string]struct {
+		args []string
+		says string
+	}{
+		"a scaled clock outside --dev": {[]string{"--data", t.TempDir(), "--clock-speed", "60"}, "dev"},
+		"a data directory in use":      {[]string{"--data", s.dir, "--listen", "127.0.0.1:0", "--mqtt", ""}, "another fettle"},
+		"an address in use":            {[]string{"--data", t.TempDir(), "--listen", s.http, "--mqtt", ""}, "address already in use"},
+		"a misspelt setting":           {[]string{"--data", t.TempDir(), "--config", config}, "listn"},
+		"half a certificate":           {[]string{"--data", t.TempDir(), "--tls-cert", "x.pem"}, "tls-key"},
+	} {
+		text, err := exec.CommandContext(t.Context(), binary, append([]string{"serve"}, c.args...)...).CombinedOutput()
+		require.Error(t, err, name)
+		require.Contains(t, string(text), c.says, name)
+	}
+}
+
 func TestReadiness(t *testing.T) {
 	t.Parallel()
 	dsn := postgres.Start(t).Database(t, "")
 	s := serve(t, "--records", dsn)
-	var ready struct {
-		Ready   bool
-		Engines map[string]string
-		Notes   []struct{ Name, Note string }
-	}
-	read := func() int {
-		r := s.request("GET", "/readyz", "", nil)
-		defer r.Body.Close()
-		ready.Engines = nil
-		require.NoError(t, json.NewDecoder(r.Body).Decode(&ready))
-		return r.StatusCode
+	var ready readiness
+	read := func() (code int) {
+		code, ready = s.ready()
+		return code
 	}
 	require.Equal(t, 200, read())
 	require.True(t, ready.Ready)
