@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"mime/quotedprintable"
 	"net/http"
 	"os"
@@ -132,6 +133,7 @@ func (r *updateRun) verified() {
 	r.replay(cooler, r.token, "quiet.csv", "--start-at", time.Now().UTC().Add(time.Second).Format(time.RFC3339))
 	r.eventually("the task is verified", func() bool { return r.task().State == "verified" })
 	require.Contains(t, r.task().Why, "quiet over ")
+	r.ada.open("http://" + r.http + "/my/") // she looks again later
 	r.ada.see("Done, and safe to use")
 	r.ada.shot("4-portal-verified", "")
 
@@ -161,6 +163,7 @@ func (r *updateRun) relapsed() {
 	r.replay(cooler, r.token, "still-faulty.csv", "--start-at", time.Now().UTC().Add(time.Second).Format(time.RFC3339))
 	r.eventually("the task has relapsed", func() bool { return r.task().State == "relapsed" })
 	require.Contains(t, r.task().Why, "the fault came back at ")
+	r.ada.open("http://" + r.http + "/my/")
 	r.ada.see("Installed, but the problem came back")
 	var c struct {
 		State, Why string
@@ -214,7 +217,7 @@ func (r *updateRun) replay(unit, token, file string, when ...string) {
 	r.t.Helper()
 	out := r.fettle(append([]string{
 		"replay", "--product", "room-cooler", "--unit", unit, "--file", filepath.Join(r.files, file),
-		"--map", "value=air_temperature", "--server", "mqtt://" + r.mqtt, "--token", token,
+		"--map", "value=air_temperature", "--mqtt", "mqtt://" + r.mqtt, "--unit-token", token,
 	}, when...)...)
 	require.Contains(r.t, out, "rows acknowledged")
 }
@@ -262,7 +265,10 @@ func (r *updateRun) startCampaign() {
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), raw, 0o600))
 	}
-	image := swupdate.Build(t, r.key, "2.0.0", r.installed, attributesOf("2.0.0"))
+	software := make([]byte, 3<<20)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(software) // never fails
+	image := swupdate.Build(t, r.key, "2.0.0", r.installed, attributesOf("2.0.0"),
+		swupdate.File{Path: filepath.Join(filepath.Dir(r.installed), "software.bin"), Data: software})
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "cooler-2.0.0.swu"), image, 0o600))
 	r.fettle("apply", "-f", dir)
 	var dry struct {
@@ -327,7 +333,7 @@ func (r *updateRun) adaSignsIn(offer letter) {
 
 	ada.open(link)
 	ada.click("Sign in")
-	ada.see("My products")
+	ada.see("Service update") // her one product, without a list before it
 	// It works once.
 	res := r.request(http.MethodPost, "/owner/v1/sign-in", "", map[string]string{"token": secret})
 	_ = res.Body.Close()
@@ -340,11 +346,10 @@ func (r *updateRun) adaSignsIn(offer letter) {
 func (r *updateRun) adaLooks(run string) {
 	t, ada := r.t, r.ada
 	ada.see("Room cooler")
-	ada.click("See Room cooler")
 	ada.see("An update that keeps your room cool")
 	text := ada.do("text")
 	for _, said := range []string{
-		"about 5 minutes", "MB", // how long, how large
+		"about 5 minutes", "3.1 MB", // how long, how large
 		"The cooler no longer loses its setting", "Cooling pauses for about five minutes", // what changes, what won't work
 		"After a short power cut your cooler may forget its setting", // why
 		"Start now", "Tonight", "Set a time", "Not now",
@@ -435,7 +440,9 @@ func (r *updateRun) eventually(what string, ok func() bool) {
 	deadline := time.Now().Add(45 * time.Second)
 	for !ok() {
 		if time.Now().After(deadline) {
-			require.FailNow(r.t, "not in time: "+what)
+			unit, _, _ := r.try("describe", "unit", cooler)
+			tasks, _, _ := r.try("campaign", "tasks", coolRun)
+			require.FailNow(r.t, "not in time: "+what, "%s\n%s", unit, tasks)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}

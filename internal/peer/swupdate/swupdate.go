@@ -55,30 +55,45 @@ func NewKey(tb testing.TB) Key {
 	return k
 }
 
+// File is a file of an image.
+type File struct {
+	Path string // absolute, where the unit keeps it
+	Data []byte
+}
+
 // Build makes a signed .swu of a version that writes payload to the absolute
-// path dest on the unit.
-func Build(tb testing.TB, k Key, version, dest string, payload []byte) []byte {
+// path dest on the unit, after the other files.
+func Build(tb testing.TB, k Key, version, dest string, payload []byte, others ...File) []byte {
 	tb.Helper()
 	dir := tb.TempDir()
-	sum := sha256.Sum256(payload)
+	list, names := "", "sw-description\nsw-description.sig\n"
+	for i, f := range append(others, File{dest, payload}) {
+		sum := sha256.Sum256(f.Data)
+		name := fmt.Sprintf("payload%d", i)
+		if i > 0 {
+			list += ","
+		}
+		list += fmt.Sprintf(`
+		{
+			filename = %q;
+			path = %q;
+			sha256 = "%s";
+		}`, name, f.Path, hex.EncodeToString(sum[:]))
+		names += name + "\n"
+		require.NoError(tb, os.WriteFile(filepath.Join(dir, name), f.Data, 0o600))
+	}
 	description := fmt.Sprintf(`software =
 {
 	version = %q;
 	hardware-compatibility: [ "1.0" ];
-	files: (
-		{
-			filename = "payload";
-			path = %q;
-			sha256 = "%s";
-		}
+	files: (%s
 	);
 }
-`, version, dest, hex.EncodeToString(sum[:]))
+`, version, list)
 	require.NoError(tb, os.WriteFile(filepath.Join(dir, "sw-description"), []byte(description), 0o600))
-	require.NoError(tb, os.WriteFile(filepath.Join(dir, "payload"), payload, 0o600))
 	run(tb, dir, nil, "openssl", "cms", "-sign", "-in", "sw-description", "-out", "sw-description.sig",
 		"-signer", k.cert, "-inkey", k.key, "-outform", "DER", "-nosmimecap", "-binary")
-	return run(tb, dir, strings.NewReader("sw-description\nsw-description.sig\npayload\n"), "cpio", "-o", "-H", "crc", "--quiet")
+	return run(tb, dir, strings.NewReader(names), "cpio", "-o", "-H", "crc", "--quiet")
 }
 
 // Options of a client.
