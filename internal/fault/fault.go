@@ -35,10 +35,14 @@ type Field struct {
 }
 
 func (f Field) String() string {
-	if f.Got == "" {
-		return f.Path + ": expected " + f.Expected
+	text := "expected " + f.Expected
+	if f.Path != "" {
+		text = f.Path + ": " + text
 	}
-	return f.Path + ": expected " + f.Expected + ", got " + f.Got
+	if f.Got != "" {
+		text += ", got " + f.Got
+	}
+	return text
 }
 
 // Error carries a Kind, a sentence for people, and the mistaken fields.
