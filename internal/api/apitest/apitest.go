@@ -9,8 +9,11 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -282,6 +285,16 @@ func (e *Env) Store(unitID string, rows ...telemetry.Row) {
 			rows[i].Received = rows[i].Event
 		}
 	}
-	e.seq++
-	require.NoError(e.T, e.History.Append(e.T.Context(), []telemetry.Sequenced{{Seq: e.seq, Batch: &telemetry.Batch{Product: u.Product, Rows: rows}}}))
+	mask, err := e.DB.Consent().Mask(e.T.Context(), unitID)
+	require.NoError(e.T, err)
+	given := slices.Collect(maps.Keys(mask))
+	at := rows[0].Received
+	e.seq += 2
+	require.NoError(e.T, e.History.Append(e.T.Context(), []telemetry.Sequenced{
+		{Seq: e.seq - 1, Batch: &telemetry.Batch{Marks: []telemetry.Mark{
+			{Kind: telemetry.MarkEnrolled, Unit: u.Key, At: at},
+			{Kind: telemetry.MarkConsent, Unit: u.Key, At: at, Text: strings.Join(given, ",")},
+		}}},
+		{Seq: e.seq, Batch: &telemetry.Batch{Product: u.Product, Rows: rows}},
+	}))
 }
