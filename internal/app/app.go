@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -192,6 +193,22 @@ func (h *house) told(ctx context.Context, opened, _ []condition.Finding) error {
 	return h.digest.Findings(ctx, opened)
 }
 
+// tidy removes what a process that was killed had half made: backups and uploads.
+func (c *Config) tidy() error {
+	for _, pattern := range []string{"backup-*", filepath.Join("uploads", "artifact-*")} {
+		left, err := filepath.Glob(c.path(pattern))
+		if err != nil {
+			return fmt.Errorf("tidy up: %w", err)
+		}
+		for _, path := range left {
+			if err := os.RemoveAll(path); err != nil {
+				return fmt.Errorf("tidy up: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
 // Serve runs one process until ctx ends.
 func Serve(ctx context.Context, c Config, log *slog.Logger, version string) (err error) {
 	syscall.Umask(0o077) // what stands in the data directory is for this user alone
@@ -203,6 +220,9 @@ func Serve(ctx context.Context, c Config, log *slog.Logger, version string) (err
 		return err
 	}
 	defer release()
+	if err := c.tidy(); err != nil {
+		return err
+	}
 	e, err := openEngines(ctx, &c, log)
 	if err != nil {
 		return err

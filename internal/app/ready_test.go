@@ -54,3 +54,17 @@ func TestSecretsAreForThisUserAlone(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "https://x/#secret\n", string(raw))
 }
+
+func TestTidyRemovesWhatWasHalfMade(t *testing.T) {
+	t.Parallel()
+	c := Config{Data: t.TempDir()}
+	for _, path := range []string{"backup-1/history/x", "uploads/artifact-7", "artifacts/ab/abc", "records.db"} {
+		require.NoError(t, os.MkdirAll(filepath.Dir(c.path(path)), 0o700))
+		require.NoError(t, os.WriteFile(c.path(path), nil, 0o600))
+	}
+	require.NoError(t, c.tidy())
+	require.NoDirExists(t, c.path("backup-1"))
+	require.NoFileExists(t, c.path("uploads/artifact-7"))
+	require.FileExists(t, c.path("artifacts/ab/abc"))
+	require.FileExists(t, c.path("records.db"))
+}
