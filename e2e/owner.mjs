@@ -38,7 +38,7 @@ async function leave() {
   await context?.close();
   context = await browser.newContext({
     viewport: { width, height },
-    deviceScaleFactor: width < 600 ? 2 : 1,
+    deviceScaleFactor: 1,
     reducedMotion: "reduce",
     locale: "en-GB",
   });
