@@ -19,44 +19,18 @@ import (
 	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/notify"
-	"fettle.dev/fettle/internal/telemetry"
 )
 
-// hot is a service with four units: WC-1 and WC-2 overheat, WC-3 does not,
-// WC-4 does and does not permit to look.
 func hot(t *testing.T) *apitest.Env {
 	t.Helper()
 	e := apitest.New(t)
-	e.Apply(apitest.Product, apitest.Detector,
-		apitest.UnitFile("WC-1", "B1", "ada@example.org", "care"), apitest.UnitFile("WC-2", "B1", "bob@example.org", "care"),
-		apitest.UnitFile("WC-3", "B2", "eve@example.org", "care"), apitest.UnitFile("WC-4", "B1", "dan@example.org"))
-	for unit, celsius := range map[string]float64{"WC-1": 90, "WC-2": 85, "WC-3": 40} {
-		e.Store(unit, apitest.Hour(0, 10, 16, celsius)...)
-	}
-	e.Store("WC-4", telemetry.Row{Event: apitest.Start.UnixMilli(), NotConsented: 2})
-	e.Clock.Advance(10 * time.Hour)
+	e.Hot()
 	return e
 }
 
-func backtest(t *testing.T, e *apitest.Env) wire.Backtest {
-	t.Helper()
-	d := apitest.Documents(e, apitest.Detector)[0]
-	return apitest.Call[wire.Backtest](e, 200, "POST", "/v1/backtest", wire.BacktestRequest{Name: "plug-overheat", Detector: d.Spec})
-}
+func keep(_ *testing.T, e *apitest.Env) []condition.Finding { return e.Keep() }
 
-// keep puts what a backtest finds into the records, as the watcher would.
-func keep(t *testing.T, e *apitest.Env) []condition.Finding {
-	t.Helper()
-	var out []condition.Finding
-	for _, f := range backtest(t, e).Findings {
-		u, err := e.DB.Fleet().Unit(t.Context(), f.UnitID)
-		require.NoError(t, err)
-		f.Finding.UnitKey = u.Key
-		out = append(out, f.Finding)
-	}
-	require.NoError(t, e.DB.Condition().Commit(t.Context(), "0", 1, out, nil))
-	return out
-}
+func backtest(_ *testing.T, e *apitest.Env) wire.Backtest { return e.Backtest() }
 
 func TestBacktest(t *testing.T) {
 	t.Parallel()
@@ -335,7 +309,9 @@ func TestProvisioningAndClaims(t *testing.T) {
 func TestNotifyRoutes(t *testing.T) {
 	t.Parallel()
 	e := apitest.New(t)
-	put := func(want int, r wire.NewRoute) { apitest.Call[notify.Route](e, want, "PUT", "/v1/notify/routes/engineers", r) }
+	put := func(want int, r wire.NewRoute) {
+		apitest.Call[notify.Route](e, want, "PUT", "/v1/notify/routes/engineers", r)
+	}
 	put(200, wire.NewRoute{Severity: condition.Major, Channel: notify.Mail, To: "team@example.org"})
 	put(422, wire.NewRoute{Channel: notify.Mail, To: "team"})
 	put(422, wire.NewRoute{Channel: notify.Webhook, To: "ftp://example.org"})

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"fettle.dev/fettle/internal/api/declare"
 	"fettle.dev/fettle/internal/api/wire"
+	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/telemetry"
 )
 
@@ -140,5 +142,40 @@ func Hour(from, hours int, current, temperature float64) []telemetry.Row {
 			Values: []telemetry.Value{{Signal: "current", Number: current}, {Signal: "plug_temperature", Number: temperature}},
 		})
 	}
+	return out
+}
+
+// Hot declares the story with four units and stores ten hours of each: WC-1
+// and WC-2 overheat, WC-3 does not, WC-4 does not permit to look.
+func (e *Env) Hot() {
+	e.T.Helper()
+	e.Apply(Product, Detector,
+		UnitFile("WC-1", "B1", "ada@example.org", "care"), UnitFile("WC-2", "B1", "bob@example.org", "care"),
+		UnitFile("WC-3", "B2", "eve@example.org", "care"), UnitFile("WC-4", "B1", "dan@example.org"))
+	for unit, celsius := range map[string]float64{"WC-1": 90, "WC-2": 85, "WC-3": 40} {
+		e.Store(unit, Hour(0, 10, 16, celsius)...)
+	}
+	e.Store("WC-4", telemetry.Row{Event: Start.UnixMilli(), NotConsented: 2})
+	e.Clock.Advance(10 * time.Hour)
+}
+
+// Backtest runs the story's detector over history.
+func (e *Env) Backtest() wire.Backtest {
+	e.T.Helper()
+	d := Documents(e, Detector)[0]
+	return Call[wire.Backtest](e, http.StatusOK, http.MethodPost, "/v1/backtest", wire.BacktestRequest{Name: "plug-overheat", Detector: d.Spec})
+}
+
+// Keep puts what Backtest finds into the records, as the watcher would.
+func (e *Env) Keep() []condition.Finding {
+	e.T.Helper()
+	var out []condition.Finding
+	for _, f := range e.Backtest().Findings {
+		u, err := e.DB.Fleet().Unit(e.T.Context(), f.UnitID)
+		require.NoError(e.T, err)
+		f.Finding.UnitKey = u.Key
+		out = append(out, f.Finding)
+	}
+	require.NoError(e.T, e.DB.Condition().Commit(e.T.Context(), "0", 1, out, nil))
 	return out
 }

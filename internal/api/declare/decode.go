@@ -38,6 +38,9 @@ type decoder struct {
 // maxMistakes bounds an answer to a hopeless document.
 const maxMistakes = 200
 
+// unknownField begins what is said of a field that does not exist.
+const unknownField = "one of the fields "
+
 // maxDepth bounds nesting; no declared type is that deep.
 const maxDepth = 64
 
@@ -176,7 +179,7 @@ func (d *decoder) object(path string, in any, out reflect.Value) {
 	for _, k := range sortedKeys(m) {
 		f, known := fields[k]
 		if !known {
-			d.bad(path+"."+k, "one of the fields "+strings.Join(names, ", "), show(k)+didYouMean(k, names))
+			d.bad(path+"."+k, unknownField+strings.Join(names, ", "), show(k)+didYouMean(k, names))
 			continue
 		}
 		if m[k] == nil && !f.required {

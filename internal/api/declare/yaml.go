@@ -1,10 +1,12 @@
 package declare
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -214,14 +216,17 @@ func join(path, key string) string {
 func (l *Located) Locate(fields []fault.Field) Mistakes {
 	out := make(Mistakes, 0, len(fields))
 	for _, f := range fields {
-		line, column := l.Position(f.Path)
+		line, column := l.position(f.Path, strings.HasPrefix(f.Expected, unknownField))
 		out = append(out, Mistake{File: l.File, Line: line, Column: column, Field: f})
 	}
+	slices.SortStableFunc(out, func(a, b Mistake) int { return cmp.Or(a.Line-b.Line, a.Column-b.Column) })
 	return out
 }
 
 // Position is the line and column of a path as "spec.signals[2].unit".
-func (l *Located) Position(path string) (line, column int) {
+func (l *Located) Position(path string) (line, column int) { return l.position(path, false) }
+
+func (l *Located) position(path string, name bool) (line, column int) {
 	node := l.root
 	line, column = start(node)
 	for path != "" {
@@ -231,7 +236,7 @@ func (l *Located) Position(path string) (line, column int) {
 		}
 		node, path = child, rest
 		switch {
-		case node.Type() == ast.MappingType || node.Type() == ast.SequenceType:
+		case name && path == "", node.Type() == ast.MappingType || node.Type() == ast.SequenceType:
 			line, column = start(key)
 		default:
 			line, column = start(node)
