@@ -80,9 +80,7 @@ func TestDataDirectoriesOfReleases(t *testing.T) {
 	for _, archive := range archives {
 		t.Run(strings.TrimSuffix(filepath.Base(archive), ".tar.zst"), func(t *testing.T) {
 			t.Parallel()
-			// Whenever this runs, the stream's entries may have reached their age:
-			// so that tomorrow's run says what today's does, they always have.
-			s := &server{t: t, dir: filepath.Join(t.TempDir(), "data"), http: freeAddress(t), mqtt: freeAddress(t), args: []string{"--stream-age", "1s"}}
+			s := &server{t: t, dir: filepath.Join(t.TempDir(), "data"), http: freeAddress(t), mqtt: freeAddress(t)}
 			unpack(t, archive, s.dir)
 			s.start() // which brings the records up to date
 			text, err := exec.CommandContext(t.Context(), binary, "admin", "reset", "--data", s.dir).CombinedOutput()
