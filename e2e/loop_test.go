@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -215,5 +214,5 @@ func (s *server) notOffered(token string) {
 	r, err := http.Post(s.url("/owner/v1/updates/1"), "application/json", strings.NewReader(string(raw)))
 	require.NoError(s.t, err)
 	_ = r.Body.Close()
-	require.Equal(s.t, 401, r.StatusCode, fmt.Sprintf("nobody chooses for an owner"))
+	require.Equal(s.t, 401, r.StatusCode, "nobody chooses for an owner")
 }
