@@ -73,6 +73,7 @@ test.concurrent("dragging over one chart zooms all, and the address keeps it", a
   expect(days).toBeLessThan(1.6);
   await page.getByRole("button", { name: "30 d" }).click();
   await expect.poll(() => page.url()).toContain("range=30d");
+  await page.getByText("2014-04-20 09:30 UTC to").waitFor();
   const names = await page.getByRole("img").evaluateAll((all) => all.map((e) => e.getAttribute("aria-label") ?? ""));
   expect(
     names.filter((n) => /^Plug temperature, .* °C to .* °C|^Plug temperature, .* to .* °C, 1 finding marked$/.test(n)),

@@ -1,4 +1,4 @@
-import { keepPreviousData, useMutation, useQueries, useQuery, useQueryClient } from "@tanstack/react-query";
+import { keepPreviousData, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { ask, client, type Wire } from "../../client/client";
 import { usePages } from "./pages";
 
@@ -70,18 +70,15 @@ export function useAccounting(id: string) {
   });
 }
 
-/** Several signals of a unit over the same time. */
-export function useSeries(id: string, signals: string[], from: Date, to: Date, buckets: number) {
+/** A signal over time; while another range is fetched, the one before stays. */
+export function useSeries(id: string, signal: string, from: Date, to: Date, buckets: number) {
   const range = { from: from.toISOString(), to: to.toISOString(), buckets };
-  return useQueries({
-    queries: signals.map((signal) => ({
-      queryKey: ["series", id, signal, range],
-      queryFn: () =>
-        ask(client.GET("/v1/units/{id}/series", { params: { path: { id }, query: { signal, ...range } } })),
-      placeholderData: keepPreviousData<Series>,
-      staleTime: seldom,
-      gcTime: seldom,
-    })),
+  return useQuery({
+    queryKey: ["series", id, signal, range],
+    queryFn: () => ask(client.GET("/v1/units/{id}/series", { params: { path: { id }, query: { signal, ...range } } })),
+    placeholderData: keepPreviousData,
+    staleTime: seldom,
+    gcTime: seldom,
   });
 }
 

@@ -52,7 +52,7 @@ function Found({ finding: f }: { finding: FindingDetail }) {
         {f.late && <span className="mark unknown">opened by late data</span>}
         <span>{f.why}</span>
       </div>
-      <Around finding={f} />
+      <Around key={f.id} finding={f} />
       <div className="pair">
         <Sheet title="Evidence">
           <Facts

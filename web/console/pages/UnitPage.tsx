@@ -37,7 +37,7 @@ export function UnitPage() {
         <ConditionMark condition={unit.data.condition} />
         <span>{unit.data.conditionWhy}</span>
       </div>
-      <Signals unit={unit.data} />
+      <Signals key={unit.data.id} unit={unit.data} />
       <div className="pair">
         <About unit={unit.data} />
         <Collected unit={unit.data} />

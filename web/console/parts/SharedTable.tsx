@@ -18,7 +18,7 @@ export function SharedTable({ shared, has, add }: Props) {
           <th scope="col" className="numeric wide">
             In the fleet
           </th>
-          <th scope="col" className="numeric">
+          <th scope="col" className="numeric wide">
             Times as often
           </th>
           <th scope="col">Definition</th>
@@ -34,7 +34,7 @@ export function SharedTable({ shared, has, add }: Props) {
               {s.affected.toLocaleString("en")} of {s.of.toLocaleString("en")} ({percent(s.affected / s.of)})
             </td>
             <td className="numeric wide">{s.fleet.toLocaleString("en")}</td>
-            <td className="numeric">{s.lift.toLocaleString("en", { maximumFractionDigits: 1 })}</td>
+            <td className="numeric wide">{s.lift.toLocaleString("en", { maximumFractionDigits: 1 })}</td>
             <td>
               {has(s) ? (
                 "in it"

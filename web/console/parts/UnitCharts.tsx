@@ -1,5 +1,5 @@
 import { Button, Group, useComputedColorScheme } from "@mantine/core";
-import { useMemo } from "react";
+import { useCallback, useEffect, useMemo, useState } from "react";
 import { type Breach, type Range, SignalChart } from "../../chart/SignalChart";
 import type { Finding } from "../api/findings";
 import { type ProductSpec, useSeries } from "../api/fleet";
@@ -20,17 +20,10 @@ type Props = {
 
 /** A unit's signals, one below the other on one time axis, with their bands and the findings. */
 export function UnitCharts({ unitId, signals, findings, range, onZoom }: Props) {
-  const { zone } = useClock();
-  const scheme = useComputedColorScheme();
   const drawn = signals.filter((s) => s.type !== "text");
-  const series = useSeries(
-    unitId,
-    drawn.map((s) => s.name),
-    range.from,
-    range.to,
-    buckets,
-  );
-  const lastDrawn = drawn.length - 1 - [...series].reverse().findIndex((q) => q.data && !q.data.withheld);
+  const [withheld, setWithheld] = useState<Record<string, boolean>>({});
+  const onWithheld = useCallback((name: string, is: boolean) => setWithheld((w) => ({ ...w, [name]: is })), []);
+  const last = drawn.findLast((s) => !withheld[s.name]);
   const end = range.to.toISOString();
   const breaches = useMemo<Breach[]>(
     () => findings.map((f) => ({ id: f.id, from: f.onset, to: f.state === "open" ? end : (f.cleared ?? f.lastAt) })),
@@ -39,38 +32,19 @@ export function UnitCharts({ unitId, signals, findings, range, onZoom }: Props) 
 
   return (
     <div className="charts">
-      {drawn.map((s, i) => {
-        const q = series[i];
-        const title = s.title || s.name;
-        if (!q || q.isPending) return <Loading key={s.name} what={title} lines={3} />;
-        if (q.error)
-          return <Trouble key={s.name} what={`Loading ${title}`} error={q.error} retry={() => q.refetch()} />;
-        if (q.data.withheld)
-          return (
-            <p key={s.name} className="withheld">
-              <strong>{title}</strong>: the owner permits none of the purposes it may be kept for. Nothing is stored and
-              nothing shown.
-            </p>
-          );
-        return (
-          <SignalChart
-            key={s.name}
-            title={title}
-            unit={q.data.unit}
-            boolean={s.type === "boolean"}
-            points={q.data.points}
-            bands={q.data.bands}
-            breaches={breaches}
-            range={range}
-            axis={unitId}
-            last={i === lastDrawn}
-            utc={zone === "UTC"}
-            colour={((i % 4) + 1) as 1 | 2 | 3 | 4}
-            scheme={scheme}
-            onZoom={onZoom}
-          />
-        );
-      })}
+      {drawn.map((s, i) => (
+        <Panel
+          key={s.name}
+          unitId={unitId}
+          signal={s}
+          breaches={breaches}
+          range={range}
+          last={s === last}
+          colour={((i % 4) + 1) as 1 | 2 | 3 | 4}
+          onZoom={onZoom}
+          onWithheld={onWithheld}
+        />
+      ))}
       {drawn.length > 0 && (
         <p className="soft keys">
           <span className="swatch band" aria-hidden="true" /> where the signal belongs in the unit’s operating context{" "}
@@ -78,6 +52,53 @@ export function UnitCharts({ unitId, signals, findings, range, onZoom }: Props) 
         </p>
       )}
     </div>
+  );
+}
+
+type PanelProps = {
+  unitId: string;
+  signal: Signal;
+  breaches: Breach[];
+  range: Range;
+  last: boolean;
+  colour: 1 | 2 | 3 | 4;
+  onZoom: (range: Range) => void;
+  onWithheld: (name: string, is: boolean) => void;
+};
+
+function Panel({ unitId, signal, breaches, range, last, colour, onZoom, onWithheld }: PanelProps) {
+  const { zone } = useClock();
+  const scheme = useComputedColorScheme();
+  const series = useSeries(unitId, signal.name, range.from, range.to, buckets);
+  const title = signal.title || signal.name;
+  const withheld = series.data?.withheld ?? false;
+  useEffect(() => onWithheld(signal.name, withheld), [signal.name, withheld, onWithheld]);
+
+  if (series.error) return <Trouble what={`Loading ${title}`} error={series.error} retry={() => series.refetch()} />;
+  if (!series.data) return <Loading what={title} lines={3} />;
+  if (withheld)
+    return (
+      <p className="withheld">
+        <strong>{title}</strong>: the owner permits none of the purposes it may be kept for. Nothing is stored and
+        nothing shown.
+      </p>
+    );
+  return (
+    <SignalChart
+      title={title}
+      unit={series.data.unit}
+      boolean={signal.type === "boolean"}
+      points={series.data.points}
+      bands={series.data.bands}
+      breaches={breaches}
+      range={range}
+      axis={unitId}
+      last={last}
+      utc={zone === "UTC"}
+      colour={colour}
+      scheme={scheme}
+      onZoom={onZoom}
+    />
   );
 }
 
