@@ -6,6 +6,7 @@ import (
 
 	"fettle.dev/fettle/internal/campaign"
 	"fettle.dev/fettle/internal/condition"
+	"fettle.dev/fettle/internal/condition/words"
 )
 
 const (
@@ -63,7 +64,7 @@ func judge(t *campaign.Task, c *campaign.Campaign, x condition.Exposure, finding
 	}
 	counts := !x.Since.Before(began.Truncate(time.Millisecond))
 	if counts && !open && x.For >= time.Duration(c.Exposure) {
-		return say(campaign.Verified, "quiet over %s of exposure since the update", x.For.Round(time.Minute))
+		return say(campaign.Verified, "quiet over %s of use since the update", words.Span(x.For.Round(time.Minute)))
 	}
 	if heard := latest(installed, x.LastAt); now.Sub(heard) > c.Gate.WaitAtMost() {
 		return say(campaign.Unjudged, whySilent+"%s", heard.UTC().Format(time.RFC3339))
