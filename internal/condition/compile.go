@@ -69,7 +69,7 @@ func compile(p *fleet.Product, d *Detector) (*rule, []fault.Field) {
 		c.add("spec.severity", "warning, minor, major or critical", string(d.Severity))
 	}
 	if q, ok := p.Purpose(d.Purpose); !ok {
-		c.add("spec.purpose", "a purpose of product "+p.Name+list(purposes(p)), d.Purpose)
+		c.add("spec.purpose", "a purpose of product "+p.Name+list(each(p.Purposes, func(q fleet.Purpose) string { return q.Name })), d.Purpose)
 	} else {
 		r.consent = q.Basis != fleet.BasisNecessary
 	}
@@ -90,7 +90,7 @@ func (r *rule) tolerance(c *checks, p *fleet.Product, d *Detector) {
 		basis = *d.Basis
 	}
 	if basis.Tolerance.Name == "" {
-		c.add("spec.tolerance", "a tolerance of product "+p.Name+list(tolerances(p)), d.Tolerance)
+		c.add("spec.tolerance", "a tolerance of product "+p.Name+list(each(p.Tolerances, func(t fleet.Tolerance) string { return t.Name })), d.Tolerance)
 	}
 	c.absent(d.Factor != 0, "spec.factor", "silence")
 	c.absent(d.Minimum != 0, "spec.minimum", "silence")
@@ -235,18 +235,10 @@ func list(names []string) string {
 	return " (" + strings.Join(names, ", ") + ")"
 }
 
-func purposes(p *fleet.Product) []string {
-	out := make([]string, len(p.Purposes))
-	for i, q := range p.Purposes {
-		out[i] = q.Name
-	}
-	return out
-}
-
-func tolerances(p *fleet.Product) []string {
-	out := make([]string, len(p.Tolerances))
-	for i, t := range p.Tolerances {
-		out[i] = t.Name
+func each[T any](all []T, name func(T) string) []string {
+	out := make([]string, len(all))
+	for i, v := range all {
+		out[i] = name(v)
 	}
 	return out
 }

@@ -130,7 +130,7 @@ func mistakes(p *fleet.Product, issues *cel.Issues, source, path string) []fault
 		f := fault.Field{Path: path, Got: fmt.Sprintf("%q", source)}
 		if rest, ok := strings.CutPrefix(e.Message, "undeclared reference to '"); ok {
 			name, _, _ := strings.Cut(rest, "'")
-			f.Expected = fmt.Sprintf("a signal of product %s (%s) at %s", p.Name, strings.Join(names(p), ", "), where)
+			f.Expected = fmt.Sprintf("a signal of product %s (%s) at %s", p.Name, strings.Join(each(p.Signals, func(s fleet.Signal) string { return s.Name }), ", "), where)
 			f.Got = fmt.Sprintf("%q in %q", name, source)
 		} else if strings.Contains(e.Message, "no matching overload") && strings.Contains(e.Message, "double") && strings.Contains(e.Message, "int") {
 			f.Expected = fmt.Sprintf("numbers of one type, as 2.0 rather than 2, at %s: %s", where, e.Message)
@@ -138,14 +138,6 @@ func mistakes(p *fleet.Product, issues *cel.Issues, source, path string) []fault
 			f.Expected = fmt.Sprintf("an expression that is true or false; at %s: %s", where, e.Message)
 		}
 		out = append(out, f)
-	}
-	return out
-}
-
-func names(p *fleet.Product) []string {
-	out := make([]string, len(p.Signals))
-	for i, s := range p.Signals {
-		out[i] = s.Name
 	}
 	return out
 }
