@@ -36,6 +36,8 @@ func (s *server) problem(ctx context.Context, err error) error {
 		s.d.Log.ErrorContext(ctx, "operation failed", "error", err)
 		p.Detail = "something went wrong on our side; the log says what"
 		return p
+	case kind == fault.Unavailable:
+		s.d.Log.WarnContext(ctx, "operation refused for now", "error", err)
 	}
 	fields := fault.FieldsOf(err)
 	p.Detail = err.Error()

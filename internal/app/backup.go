@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 
 	"fettle.dev/fettle/internal/blob"
 	"fettle.dev/fettle/internal/bus"
@@ -31,6 +32,11 @@ func (h *house) backup(ctx context.Context, w io.Writer) (err error) {
 		return fault.New(fault.Conflict, "a backup is being made already")
 	}
 	defer backing.Unlock()
+	defer func() {
+		if errors.Is(err, syscall.ENOSPC) && fault.KindOf(err) == fault.Internal {
+			err = fault.Wrap(fault.Unavailable, "the data directory has no room for the copy that a backup is made of", err)
+		}
+	}()
 	dir, err := os.MkdirTemp(h.config.Data, "backup-")
 	if err != nil {
 		return fmt.Errorf("backup: %w", err)

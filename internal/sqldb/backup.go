@@ -47,7 +47,7 @@ func (db *DB) Backup(ctx context.Context, dir string) (err error) {
 		err = db.backupSQLite(ctx, filepath.Join(dir, sqliteBackup))
 	}
 	if err != nil {
-		return fmt.Errorf("back up records: %w", err)
+		return fmt.Errorf("back up records: %w", away(err))
 	}
 	return nil
 }

@@ -143,13 +143,13 @@ func (db *DB) InTx(ctx context.Context, fn func(ctx context.Context) error) erro
 	}
 	tx, err := db.write.BeginTx(ctx, nil)
 	if err != nil {
-		return fmt.Errorf("begin: %w", err)
+		return fmt.Errorf("begin: %w", away(err))
 	}
 	if err := fn(context.WithValue(ctx, txKey{}, tx)); err != nil {
 		return errors.Join(err, ignoreDone(tx.Rollback()))
 	}
 	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("commit: %w", err)
+		return fmt.Errorf("commit: %w", away(err))
 	}
 	return nil
 }
@@ -194,11 +194,13 @@ func (db *DB) rebind(query string) string {
 }
 
 func (db *DB) exec(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	return db.at(ctx, db.write).ExecContext(ctx, db.rebind(query), args...)
+	res, err := db.at(ctx, db.write).ExecContext(ctx, db.rebind(query), args...)
+	return res, away(err)
 }
 
 func (db *DB) query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	return db.at(ctx, db.sql).QueryContext(ctx, db.rebind(query), args...)
+	rows, err := db.at(ctx, db.sql).QueryContext(ctx, db.rebind(query), args...)
+	return rows, away(err)
 }
 
 func (db *DB) queryRow(ctx context.Context, query string, args ...any) *sql.Row {
@@ -227,7 +229,7 @@ func collect[T any](rows *sql.Rows, err error, scan func(*sql.Rows) (T, error)) 
 		}
 		out = append(out, v)
 	}
-	return out, rows.Err()
+	return out, away(rows.Err())
 }
 
 // missing turns "no rows" into fault.NotFound that names what was looked for.
@@ -235,7 +237,7 @@ func missing(err error, format string, args ...any) error {
 	if errors.Is(err, sql.ErrNoRows) {
 		return fault.New(fault.NotFound, format, args...)
 	}
-	return err
+	return away(err)
 }
 
 func millis(t time.Time) int64 {
