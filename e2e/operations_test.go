@@ -166,6 +166,7 @@ func TestReadiness(t *testing.T) {
 		return read() == 503 && !ready.Ready && ready.Engines["records"] != "ok" && ready.Engines["stream"] == "ok"
 	})
 	require.Equal(t, 200, s.status("GET", "/healthz", "", nil))
+	require.Equal(t, 503, s.status("GET", "/v1/units", s.token, nil), "come again")
 	back()
 	until(t, 30*time.Second, "the records are back", func() bool { return read() == 200 })
 	s.stop()

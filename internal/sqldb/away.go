@@ -30,7 +30,9 @@ func away(err error) error {
 		return err
 	}
 	why := ""
-	if e, ok := errors.AsType[sqlite3.Error](err); ok {
+	if noAnswer(err) { // before PostgreSQL's own codes: a refused connection carries one too
+		why = "the database is not there"
+	} else if e, ok := errors.AsType[sqlite3.Error](err); ok {
 		switch e.Code {
 		case sqlite3.ErrFull:
 			why = "the disk is full"
@@ -46,8 +48,6 @@ func away(err error) error {
 		case strings.HasPrefix(e.Code, "57P"), strings.HasPrefix(e.Code, "08"), strings.HasPrefix(e.Code, "58"): // shut down, connection, system
 			why = "the database is not there"
 		}
-	} else if noAnswer(err) {
-		why = "the database is not there"
 	}
 	if why == "" {
 		return err
