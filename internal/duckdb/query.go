@@ -3,7 +3,9 @@ package duckdb
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -11,53 +13,106 @@ import (
 	"fettle.dev/fettle/internal/telemetry"
 )
 
-// Latest is the newest value of each signal of a unit.
+// firstRows is how many of a unit's newest rows Latest looks at before it looks
+// for what they lack in all of them.
+const firstRows = 64
+
+// Latest is the newest value of each signal of a unit. Of values of the same
+// time the one stored last counts: seq breaks ties.
 func (h *History) Latest(ctx context.Context, product string, unit int64) (map[string]telemetry.Sample, error) {
 	latest := map[string]telemetry.Sample{}
 	p := h.product(product)
 	if p == nil || len(p.columns) == 0 {
 		return latest, nil
 	}
-	// Of values of the same time the one stored last counts: seq breaks ties.
-	list := make([]string, len(p.columns))
-	for i := range list {
-		v := columnName(i)
-		list[i] = fmt.Sprintf("arg_max({v: %s, t: event}, (event, seq, idx)) FILTER (%s IS NOT NULL)", v, v)
-	}
-	query := "SELECT " + strings.Join(list, ", ") + " FROM " + p.table + " WHERE unit = " + bigint(unit)
-	err := h.use(ctx, func(c *sql.Conn) error {
-		found := make([]any, len(list))
-		into := make([]any, len(list))
-		for i := range found {
-			into[i] = &found[i]
+	found := make([]bool, len(p.columns))
+	take := func(column int, at int64, value any) {
+		s := telemetry.Sample{At: time.UnixMilli(at).UTC()}
+		switch v := value.(type) {
+		case float64:
+			s.Number = v
+		case string:
+			s.Text, s.IsText = v, true
 		}
-		if err := c.QueryRowContext(ctx, query).Scan(into...); err != nil {
+		found[column] = true
+		// A signal whose type has changed has two columns.
+		name := p.columns[column].signal
+		if other, ok := latest[name]; !ok || s.At.After(other.At) {
+			latest[name] = s
+		}
+	}
+	err := h.use(ctx, func(c *sql.Conn) error {
+		rows, err := latestRows(ctx, c, p, unit, found, take)
+		if err != nil || rows < firstRows {
 			return err
 		}
-		for i, f := range found {
-			pair, ok := f.(map[string]any)
-			if !ok {
-				continue
-			}
-			s := telemetry.Sample{At: time.UnixMilli(pair["t"].(int64)).UTC()}
-			switch v := pair["v"].(type) {
-			case float64:
-				s.Number = v
-			case string:
-				s.Text, s.IsText = v, true
-			}
-			// A signal whose type has changed has two columns.
-			name := p.columns[i].signal
-			if other, ok := latest[name]; !ok || !s.At.Before(other.At) {
-				latest[name] = s
-			}
-		}
-		return nil
+		return latestOf(ctx, c, p, unit, found, take)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("latest values: %w", err)
 	}
 	return latest, nil
+}
+
+// latestRows takes what the unit's newest rows hold, and counts them.
+func latestRows(ctx context.Context, c *sql.Conn, p *product, unit int64, found []bool, take func(column int, at int64, value any)) (n int, err error) {
+	list := make([]string, len(p.columns))
+	for i := range list {
+		list[i] = columnName(i)
+	}
+	rows, err := c.QueryContext(ctx, "SELECT event, "+strings.Join(list, ", ")+" FROM "+p.table+" WHERE unit = "+bigint(unit)+
+		" ORDER BY event DESC, seq DESC, idx DESC LIMIT "+strconv.Itoa(firstRows))
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	values := make([]any, len(list))
+	var at int64
+	into := []any{&at}
+	for i := range values {
+		into = append(into, &values[i])
+	}
+	for ; rows.Next(); n++ {
+		if err := rows.Scan(into...); err != nil {
+			return n, err
+		}
+		for i, v := range values {
+			if v != nil && !found[i] {
+				take(i, at, v)
+			}
+		}
+	}
+	return n, rows.Err()
+}
+
+// latestOf takes what the newest rows lacked from all the unit's rows.
+func latestOf(ctx context.Context, c *sql.Conn, p *product, unit int64, found []bool, take func(column int, at int64, value any)) error {
+	var list []string
+	var columns []int
+	for i := range p.columns {
+		if !found[i] {
+			v := columnName(i)
+			list, columns = append(list, fmt.Sprintf("arg_max({v: %s, t: event}, (event, seq, idx)) FILTER (%s IS NOT NULL)", v, v)), append(columns, i)
+		}
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	values := make([]any, len(list))
+	into := make([]any, len(list))
+	for i := range values {
+		into[i] = &values[i]
+	}
+	query := "SELECT " + strings.Join(list, ", ") + " FROM " + p.table + " WHERE unit = " + bigint(unit)
+	if err := c.QueryRowContext(ctx, query).Scan(into...); err != nil {
+		return err
+	}
+	for i, v := range values {
+		if pair, ok := v.(map[string]any); ok {
+			take(columns[i], pair["t"].(int64), pair["v"])
+		}
+	}
+	return nil
 }
 
 // Series is a unit's signal in [from, to), in at most buckets points; buckets
