@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -156,6 +157,10 @@ func TestAmbientTemperature(t *testing.T) {
 	require.Equal(t, live, s.findings(), "findings outlive a restart")
 	require.Equal(t, live, s.backtest(ambientRules).Findings)
 
+	t.Run("in the console", func(t *testing.T) {
+		s.seeUnit(t, "ambient", "RS-000001", time.Now().Add(-335*24*time.Hour), time.Now(), "Air temperature", "Room too warm or too cold")
+	})
+
 	// A server that is killed in the middle finds the very same.
 	t.Run("killed in the middle", func(t *testing.T) {
 		s, _, _ := room(t)
@@ -263,6 +268,10 @@ spec: {product: turbofan, serial: TF-PRIVATE}
 	require.Equal(t, live, back.Findings)
 	require.Equal(t, trial{Findings: back.Findings, Total: len(live), Judged: 100, Withheld: 1}, back)
 
+	t.Run("in the console", func(t *testing.T) {
+		s.seeUnit(t, "turbofan", "TF-007", begin, begin.Add(12*24*time.Hour), "Compressor outlet pressure", "Compressor worn")
+	})
+
 	var total int64
 	for unit, cycles := range life {
 		a := s.accounted(unit)
@@ -273,6 +282,19 @@ spec: {product: turbofan, serial: TF-PRIVATE}
 	n := int64(2 * life["TF-001"])
 	require.Equal(t, account{UnitID: "TF-PRIVATE", Acknowledged: n, NotConsented: n}, s.accounted("TF-PRIVATE"))
 	require.Empty(t, s.series("TF-PRIVATE", "s11", begin, time.Now(), 10))
+}
+
+// seeUnit looks at a unit's page as an engineer does.
+func (s *server) seeUnit(t *testing.T, tutorial, unit string, from, to time.Time, says ...string) {
+	t.Helper()
+	at := browse(t, desk)
+	at.do("cookie", "name", s.session.Name, "value", s.session.Value, "url", s.url(""))
+	span := url.Values{"from": {from.UTC().Format(time.RFC3339)}, "to": {to.UTC().Format(time.RFC3339)}}
+	at.open(s.url("/console/units/" + unit + "?" + span.Encode()))
+	for _, what := range append(says, "acknowledged") {
+		at.see(what)
+	}
+	at.shot(tutorial, "")
 }
 
 // accounted reads an account after the stream was settled.
