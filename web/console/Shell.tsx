@@ -25,6 +25,7 @@ const sections = [
 export function Shell() {
   const [open, { toggle, close }] = useDisclosure();
   const session = useSession();
+  const signOut = useSignOut();
   const path = useRouterState({ select: (s) => s.location.pathname });
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: a new page closes the menu
@@ -83,6 +84,9 @@ export function Shell() {
             ))}
           </ul>
         ))}
+        <Button variant="subtle" hiddenFrom="sm" onClick={() => signOut.mutate()}>
+          Sign out
+        </Button>
       </AppShell.Navbar>
       <AppShell.Main id="content" tabIndex={-1}>
         <div className="page">
