@@ -106,6 +106,7 @@ type watching struct {
 	seq      uint64
 	rows     int
 	full     chan struct{} // enough rows for a commit
+	defining sync.Mutex    // held while changed definitions are taken up; before mu
 	defined  string        // the definitions in force, to see changes
 	identity map[int64]Identity
 }
@@ -245,8 +246,14 @@ func (r *watching) definitions(ctx context.Context) ([]Definition, error) {
 	return out, nil
 }
 
-// redefine takes up changed detectors, between two batches.
-func (r *watching) redefine(ctx context.Context) error {
+// redefine takes up changed detectors, between two batches: when a change was
+// told, or if it is to look anyway.
+func (r *watching) redefine(ctx context.Context, look bool) error {
+	r.defining.Lock()
+	defer r.defining.Unlock()
+	if !r.reload.Swap(false) && !look {
+		return nil
+	}
 	before := r.defined
 	definitions, err := r.definitions(ctx)
 	if err != nil || r.defined == before {
@@ -257,9 +264,13 @@ func (r *watching) redefine(ctx context.Context) error {
 	return r.e.Redefine(definitions)
 }
 
-// feed hands batches to the evaluator.
+// feed hands batches to the evaluator. A change of the detectors that was told
+// before a batch was stored is taken up before the batch is judged.
 func (r *watching) feed(ctx context.Context, batches []telemetry.Sequenced) error {
 	for _, b := range batches {
+		if err := r.redefine(ctx, false); err != nil {
+			return err
+		}
 		if err := r.take(ctx, b); err != nil {
 			return err
 		}
@@ -315,10 +326,11 @@ func (r *watching) keep(ctx context.Context) error {
 		if last.IsZero() {
 			last, looked = now, now
 		}
-		if r.reload.Swap(false) || now.Sub(looked) >= lookAgain {
-			if err := r.redefine(ctx); err != nil && ctx.Err() == nil {
-				return err
-			}
+		look := now.Sub(looked) >= lookAgain
+		if err := r.redefine(ctx, look); err != nil && ctx.Err() == nil {
+			return err
+		}
+		if look {
 			looked = now
 		}
 		r.mu.Lock()
