@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -162,6 +163,9 @@ func (c *cli) campaignStatus(cmd *cobra.Command, name string) error {
 }
 
 func effectWords(e *outcome.Effect) string {
+	if strings.HasPrefix(e.Why, string(e.Verdict)) {
+		return e.Why
+	}
 	return fmt.Sprintf("%s: %s", e.Verdict, e.Why)
 }
 
@@ -177,9 +181,18 @@ func (c *cli) campaignReport(cmd *cobra.Command, name string) error {
 			label string
 			n     int
 		}{
-			{"Involved", r.Involved}, {"Offered", r.Offered}, {"Started", r.Started}, {"Claimed", r.Claimed}, {"Installed", r.Installed},
-			{"Verified", r.Verified}, {"Relapsed", r.Relapsed}, {"Not yet exposed", r.NotExposed}, {"Not judgeable", r.NotJudgeable},
-			{"Declined", r.Declined}, {"Failed", r.Failed}, {"Unreachable", r.Unreachable},
+			{"Involved", r.Involved},
+			{"Offered", r.Offered},
+			{"Started", r.Started},
+			{"Claimed", r.Claimed},
+			{"Installed", r.Installed},
+			{"Verified", r.Verified},
+			{"Relapsed", r.Relapsed},
+			{"Not yet exposed", r.NotExposed},
+			{"Not judgeable", r.NotJudgeable},
+			{"Declined", r.Declined},
+			{"Failed", r.Failed},
+			{"Unreachable", r.Unreachable},
 		} {
 			row(w, v.label+":", v.n)
 		}
