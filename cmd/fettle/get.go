@@ -24,10 +24,13 @@ func (f *filters) flags(cmd *cobra.Command) {
 		p          *string
 		name, help string
 	}{
-		{&f.product, "product", "only those of a product"}, {&f.state, "state", "only those in a state"},
+		{&f.product, "product", "only those of a product"},
+		{&f.state, "state", "only those in a state"},
 		{&f.condition, "condition", "units: normal, degraded, failed, silent or unknown"},
-		{&f.batch, "batch", "units of a batch"}, {&f.hardware, "hardware", "units of a hardware revision"},
-		{&f.region, "region", "units of a region"}, {&f.version, "version", "units with a software version"},
+		{&f.batch, "batch", "units of a batch"},
+		{&f.hardware, "hardware", "units of a hardware revision"},
+		{&f.region, "region", "units of a region"},
+		{&f.version, "version", "units with a software version"},
 		{&f.search, "search", "units: part of an id or serial"},
 	} {
 		cmd.Flags().StringVar(v.p, v.name, "", v.help)
@@ -260,6 +263,7 @@ func (c *cli) describeDeclared(cmd *cobra.Command, kind declare.Kind, name strin
 		fmt.Fprintf(cmd.OutOrStdout(), "\n%d open findings\n", len(open))
 	case declare.Product:
 		return c.describeProduct(ctx, cmd, name)
+	default:
 	}
 	return nil
 }

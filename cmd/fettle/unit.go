@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fettle.dev/fettle/internal/api/client"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/fleet"
 )
@@ -68,7 +69,7 @@ nothing.`,
 		Example: "  fettle unit tokens --file units.csv > tokens.csv",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			var r io.Reader = cmd.InOrStdin()
+			r := cmd.InOrStdin()
 			if file != "-" {
 				f, err := os.Open(file)
 				if err != nil {
@@ -77,7 +78,7 @@ nothing.`,
 				defer f.Close()
 				r = f
 			}
-			units, err := firstColumn(r)
+			units, err := client.FirstColumn(r)
 			if err != nil {
 				return fmt.Errorf("%s: %w", file, err)
 			}
@@ -100,28 +101,6 @@ nothing.`,
 	_ = cmd.MarkFlagRequired("file")
 	_ = cmd.MarkFlagFilename("file", "csv")
 	return cmd
-}
-
-func firstColumn(r io.Reader) ([]string, error) {
-	cr := csv.NewReader(r)
-	cr.FieldsPerRecord = -1
-	cr.TrimLeadingSpace = true
-	rows, err := cr.ReadAll()
-	if err != nil {
-		return nil, err
-	}
-	var out []string
-	for i, cells := range rows {
-		id := strings.TrimSpace(strings.TrimPrefix(cells[0], "\ufeff"))
-		if id == "" || i == 0 && (strings.EqualFold(id, "unit") || strings.EqualFold(id, "id")) {
-			continue
-		}
-		out = append(out, id)
-	}
-	if len(out) == 0 {
-		return nil, fmt.Errorf("expected a unit's id in the first column")
-	}
-	return out, nil
 }
 
 func (c *cli) describeUnit(cmd *cobra.Command, id string) error {

@@ -163,7 +163,7 @@ func (s *server) principal(r *http.Request, need access) (p *Principal, status i
 
 // cookie makes a session cookie; an empty value ends the session in the browser.
 func (s *server) cookie(name, value string, p Principal) http.Cookie {
-	c := http.Cookie{
+	c := http.Cookie{ //nolint:gosec // Secure is set wherever people come by https
 		Name: name, Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode,
 		Secure: strings.HasPrefix(s.d.PublicURL, "https://"),
 	}

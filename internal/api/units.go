@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"time"
 
@@ -99,9 +100,7 @@ func (s *server) unitViews(ctx context.Context, units []fleet.Unit) ([]wire.Unit
 		if err != nil {
 			return nil, err
 		}
-		for id, c := range found {
-			conditions[id] = c
-		}
+		maps.Copy(conditions, found)
 	}
 	out := make([]wire.Unit, 0, len(units))
 	for _, u := range units {

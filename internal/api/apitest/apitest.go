@@ -104,16 +104,16 @@ func (l *lockedBuffer) Write(p []byte) (int, error) {
 }
 
 // New serves the operations until the test ends, after changes to what they work with.
-func New(t testing.TB, change ...func(*Env)) *Env {
-	t.Helper()
-	ctx := t.Context()
-	e := &Env{T: t, DB: sqldbtest.SQLite(t), Clock: clock.NewManual(Start), Log: &bytes.Buffer{}, links: map[string]string{}}
+func New(tb testing.TB, change ...func(*Env)) *Env {
+	tb.Helper()
+	ctx := tb.Context()
+	e := &Env{T: tb, DB: sqldbtest.SQLite(tb), Clock: clock.NewManual(Start), Log: &bytes.Buffer{}, links: map[string]string{}}
 	log := slog.New(slog.NewJSONHandler(&lockedBuffer{b: e.Log}, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
-	e.History, err = duckdb.Open(ctx, duckdb.Config{Dir: t.TempDir(), MemoryMB: 128, Threads: 1}, log)
-	require.NoError(t, err)
-	blobs, err := blob.Open(ctx, t.TempDir())
-	require.NoError(t, err)
+	e.History, err = duckdb.Open(ctx, duckdb.Config{Dir: tb.TempDir(), MemoryMB: 128, Threads: 1}, log)
+	require.NoError(tb, err)
+	blobs, err := blob.Open(ctx, tb.TempDir())
+	require.NoError(tb, err)
 
 	units, ids, wall := e.DB.Fleet(), clock.Random{}, clock.Real{}
 	access := fleet.NewAccess(e.DB.Access(), units, e.DB, wall, ids, log, fleet.AccessConfig{Links: e})
@@ -122,8 +122,8 @@ func New(t testing.TB, change ...func(*Env)) *Env {
 		e.hook("consents")
 		return nil
 	})
-	updates, err := update.NewService(ctx, update.Config{Store: e.DB.Update(), Blobs: blobs, Fleet: units, Tx: e.DB, Clock: e.Clock, Log: log, Dir: t.TempDir()})
-	require.NoError(t, err)
+	updates, err := update.NewService(ctx, update.Config{Store: e.DB.Update(), Blobs: blobs, Fleet: units, Tx: e.DB, Clock: e.Clock, Log: log, Dir: tb.TempDir()})
+	require.NoError(tb, err)
 	conditions := condition.NewService(condition.Config{
 		Store: e.DB.Condition(), Fleet: units, Consents: e.DB.Consent(), History: e.History, Clock: e.Clock, IDs: ids,
 	})
@@ -177,19 +177,19 @@ func New(t testing.TB, change ...func(*Env)) *Env {
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan error, 1)
 	go func() { done <- cohorts.Run(running) }()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		server.Close()
 		stop()
-		<-done
-		require.NoError(t, e.History.Close())
-		require.NoError(t, blobs.Close())
+		require.NoError(tb, <-done)
+		require.NoError(tb, e.History.Close())
+		require.NoError(tb, blobs.Close())
 	})
 
 	link, created, err := access.Bootstrap(ctx)
-	require.NoError(t, err)
-	require.True(t, created)
+	require.NoError(tb, err)
+	require.True(tb, created)
 	session, _, err := access.SignIn(ctx, fleet.RoleOperator, link, "test")
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	e.Admin = e.Token(session.Subject, fleet.ScopeAdmin)
 	return e
 }
@@ -248,7 +248,7 @@ func Bearer(token string) func(*http.Request) {
 // As sends a session cookie, from a page of the service.
 func (e *Env) As(cookie, session string) func(*http.Request) {
 	return func(r *http.Request) {
-		r.AddCookie(&http.Cookie{Name: cookie, Value: session})
+		r.Header.Set("Cookie", cookie+"="+session)
 		r.Header.Set("Origin", e.URL)
 	}
 }

@@ -173,7 +173,7 @@ func (e *Env) Keep() []condition.Finding {
 	for _, f := range e.Backtest().Findings {
 		u, err := e.DB.Fleet().Unit(e.T.Context(), f.UnitID)
 		require.NoError(e.T, err)
-		f.Finding.UnitKey = u.Key
+		f.UnitKey = u.Key
 		out = append(out, f.Finding)
 	}
 	require.NoError(e.T, e.DB.Condition().Commit(e.T.Context(), "0", 1, out, nil))

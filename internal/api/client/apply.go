@@ -19,7 +19,7 @@ import (
 // or says what that would change. Mistakes were found before, in reading; those
 // of the documents and the service's refusals are told by their places in the
 // files.
-func (c *Client) Apply(ctx context.Context, docs []declare.Located, mistakes declare.Mistakes, dryRun bool) (*wire.Applied, error) {
+func (c *Client) Apply(ctx context.Context, docs []declare.Located, mistakes declare.MistakesError, dryRun bool) (*wire.Applied, error) {
 	for i := range docs {
 		_, fields := docs[i].Check()
 		mistakes = append(mistakes, docs[i].Locate(fields)...)
@@ -36,7 +36,7 @@ func (c *Client) Apply(ctx context.Context, docs []declare.Located, mistakes dec
 	}
 	var out wire.Applied
 	err := c.Call(ctx, http.MethodPost, "/v1/apply", in, &out)
-	if p, ok := errors.AsType[*Problem](err); ok && p.Status == http.StatusUnprocessableEntity && len(p.Errors) > 0 {
+	if p, ok := errors.AsType[*ProblemError](err); ok && p.Status == http.StatusUnprocessableEntity && len(p.Errors) > 0 {
 		return nil, refused(locate(docs, p))
 	}
 	if err != nil {
@@ -45,7 +45,7 @@ func (c *Client) Apply(ctx context.Context, docs []declare.Located, mistakes dec
 	return &out, nil
 }
 
-func refused(m declare.Mistakes) error {
+func refused(m declare.MistakesError) error {
 	if len(m) == 1 {
 		return fmt.Errorf("nothing was changed, because of a mistake:\n%w", m)
 	}
@@ -53,8 +53,8 @@ func refused(m declare.Mistakes) error {
 }
 
 // locate finds the places of the service's refusals in the files.
-func locate(docs []declare.Located, p *Problem) declare.Mistakes {
-	var out declare.Mistakes
+func locate(docs []declare.Located, p *ProblemError) declare.MistakesError {
+	var out declare.MistakesError
 	for _, e := range p.Errors {
 		f := fault.Field{Path: e.Location, Expected: strings.TrimPrefix(e.Message, "expected ")}
 		var i int
@@ -111,8 +111,8 @@ func (c *Client) Backtest(ctx context.Context, doc *declare.Located, in wire.Bac
 	in.Name, in.Detector = doc.Metadata.Name, wire.Spec(doc.Spec)
 	var out wire.Backtest
 	err := c.Call(ctx, http.MethodPost, "/v1/backtest", in, &out)
-	if p, ok := errors.AsType[*Problem](err); ok && len(p.Errors) > 0 {
-		var wrong declare.Mistakes
+	if p, ok := errors.AsType[*ProblemError](err); ok && len(p.Errors) > 0 {
+		var wrong declare.MistakesError
 		for _, e := range p.Errors {
 			path := strings.TrimPrefix(e.Location, "body.")
 			if rest, ok := strings.CutPrefix(path, "detector."); ok {

@@ -57,8 +57,8 @@ func (c *Client) Target() (server, token string, err error) {
 	return server, token, nil
 }
 
-// Problem is a refusal of the service (RFC 9457).
-type Problem struct {
+// ProblemError is a refusal of the service (RFC 9457).
+type ProblemError struct {
 	Status int    `json:"status"`
 	Title  string `json:"title"`
 	Detail string `json:"detail"`
@@ -68,7 +68,7 @@ type Problem struct {
 	} `json:"errors"`
 }
 
-func (p *Problem) Error() string {
+func (p *ProblemError) Error() string {
 	text := p.Detail
 	if text == "" {
 		text = p.Title
@@ -119,7 +119,7 @@ func (c *Client) Answer(req *http.Request) (*http.Response, error) {
 		return res, nil
 	}
 	defer res.Body.Close()
-	p := &Problem{Status: res.StatusCode, Title: http.StatusText(res.StatusCode)}
+	p := &ProblemError{Status: res.StatusCode, Title: http.StatusText(res.StatusCode)}
 	if raw, err := io.ReadAll(io.LimitReader(res.Body, 8<<20)); err == nil && strings.Contains(res.Header.Get("Content-Type"), "json") {
 		_ = json.Unmarshal(raw, p) // what cannot be read is told by its status
 	}

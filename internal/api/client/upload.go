@@ -31,7 +31,7 @@ func (c *Client) Upload(ctx context.Context, path string) (sum string, err error
 	sum = hex.EncodeToString(h.Sum(nil))
 	var known wire.Artifact
 	err = c.Call(ctx, http.MethodGet, "/v1/artifacts/"+sum, nil, &known)
-	if p, ok := errors.AsType[*Problem](err); err == nil || !ok || p.Status != http.StatusNotFound {
+	if p, ok := errors.AsType[*ProblemError](err); err == nil || !ok || p.Status != http.StatusNotFound {
 		return sum, err
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {

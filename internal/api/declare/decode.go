@@ -69,7 +69,7 @@ func (d *decoder) value(path string, in any, out reflect.Value, enum string) {
 		out.Set(p)
 		return
 	}
-	if u, ok := out.Addr().Interface().(json.Unmarshaler); ok {
+	if u, ok := reflect.TypeAssert[json.Unmarshaler](out.Addr()); ok {
 		raw, err := json.Marshal(in)
 		if err == nil {
 			err = u.UnmarshalJSON(raw)

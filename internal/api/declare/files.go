@@ -10,7 +10,7 @@ import (
 )
 
 // ReadFiles reads files, and directories with all below them, in order of name.
-func ReadFiles(stdin io.Reader, files []string) (docs []Located, mistakes Mistakes, err error) {
+func ReadFiles(stdin io.Reader, files []string) (docs []Located, mistakes MistakesError, err error) {
 	read := func(name string, data []byte) {
 		d, wrong := ParseFile(name, data)
 		docs, mistakes = append(docs, d...), append(mistakes, wrong...)

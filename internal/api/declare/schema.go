@@ -3,6 +3,7 @@ package declare
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"strings"
 
@@ -19,9 +20,7 @@ func Schema(kind Kind) ([]byte, error) {
 		defs := jsonschema.Definitions{}
 		for _, k := range Kinds {
 			s := schemaOf(k)
-			for name, d := range s.Definitions {
-				defs[name] = d
-			}
+			maps.Copy(defs, s.Definitions)
 			s.Definitions, s.Version, s.ID = nil, "", ""
 			all = append(all, s)
 		}

@@ -40,10 +40,10 @@ func (m Mistake) String() string {
 	return where + m.Field.String()
 }
 
-// Mistakes are all that is wrong with files.
-type Mistakes []Mistake
+// MistakesError is all that is wrong with files.
+type MistakesError []Mistake
 
-func (m Mistakes) Error() string {
+func (m MistakesError) Error() string {
 	lines := make([]string, len(m))
 	for i := range m {
 		lines[i] = m[i].String()
@@ -53,7 +53,7 @@ func (m Mistakes) Error() string {
 
 // ParseFile reads the documents of a YAML or JSON file, several where they are
 // parted by ---. Empty documents are left out.
-func ParseFile(name string, data []byte) (docs []Located, mistakes Mistakes) {
+func ParseFile(name string, data []byte) (docs []Located, mistakes MistakesError) {
 	for _, p := range parts(string(data)) {
 		d, wrong := parsePart(name, p)
 		for i := range wrong {
@@ -91,7 +91,7 @@ func parts(text string) []part {
 	return append(out, part{b.String(), above})
 }
 
-func parsePart(name string, p part) (docs []Located, mistakes Mistakes) {
+func parsePart(name string, p part) (docs []Located, mistakes MistakesError) {
 	if strings.TrimSpace(p.text) == "" {
 		return nil, nil
 	}
@@ -99,12 +99,12 @@ func parsePart(name string, p part) (docs []Located, mistakes Mistakes) {
 		// The parser is not ours: whatever it stumbles over is a mistake in the
 		// file, never a crash.
 		if r := recover(); r != nil {
-			docs, mistakes = nil, Mistakes{{File: name, Line: 1, Column: 1, Field: fault.Field{Expected: fmt.Sprintf("YAML that can be read (%v)", r)}}}
+			docs, mistakes = nil, MistakesError{{File: name, Line: 1, Column: 1, Field: fault.Field{Expected: fmt.Sprintf("YAML that can be read (%v)", r)}}}
 		}
 	}()
 	file, err := parser.ParseBytes([]byte(p.text), 0)
 	if err != nil {
-		return nil, Mistakes{syntax(name, err)}
+		return nil, MistakesError{syntax(name, err)}
 	}
 	for _, d := range file.Docs {
 		if d.Body == nil || d.Body.Type() == ast.NullType || d.Body.Type() == ast.CommentType {
@@ -133,11 +133,11 @@ func firstLine(s string) string {
 	return s
 }
 
-func located(name string, body ast.Node) (Located, Mistakes) {
+func located(name string, body ast.Node) (Located, MistakesError) {
 	l := Located{File: name, root: body}
 	var v any
 	if err := yaml.NodeToValue(body, &v); err != nil {
-		return l, Mistakes{syntax(name, err)}
+		return l, MistakesError{syntax(name, err)}
 	}
 	v, wrong := plain("", v)
 	if len(wrong) > 0 {
@@ -213,8 +213,8 @@ func join(path, key string) string {
 
 // Locate says where mistakes of the document stand in its file. A field that
 // is missing is placed where its object begins.
-func (l *Located) Locate(fields []fault.Field) Mistakes {
-	out := make(Mistakes, 0, len(fields))
+func (l *Located) Locate(fields []fault.Field) MistakesError {
+	out := make(MistakesError, 0, len(fields))
 	for _, f := range fields {
 		line, column := l.position(f.Path, strings.HasPrefix(f.Expected, unknownField))
 		out = append(out, Mistake{File: l.File, Line: line, Column: column, Field: f})
