@@ -43,7 +43,7 @@ func browse(t *testing.T, size string) *person {
 		}
 		t.Skip("web/node_modules is missing (make web)")
 	}
-	cmd := exec.Command(node, filepath.Join(root(), "e2e", "owner.mjs"), packages, size) //nolint:noctx // ended below
+	cmd := exec.Command(node, filepath.Join(root(), "e2e", "owner.mjs"), packages, size)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
@@ -82,7 +82,6 @@ func (p *person) do(deed string, what ...string) string {
 
 func (p *person) open(url string)        { p.t.Helper(); p.do("open", "url", url) }
 func (p *person) see(text string)        { p.t.Helper(); p.do("see", "text", text) }
-func (p *person) lack(text string)       { p.t.Helper(); p.do("lack", "text", text) }
 func (p *person) click(name string)      { p.t.Helper(); p.do("click", "name", name) }
 func (p *person) enter(label, in string) { p.t.Helper(); p.do("type", "label", label, "text", in) }
 

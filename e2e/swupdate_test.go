@@ -201,8 +201,8 @@ func (r *updateRun) declare() {
 
 // report writes what software the unit has and publishes it.
 func (r *updateRun) report(version string) {
-	require.NoError(r.t, os.WriteFile(r.installed, attributesOf(version), 0o666)) //nolint:gosec // SWUpdate, as nobody, replaces it
-	require.NoError(r.t, os.Chmod(r.installed, 0o666))                            //nolint:gosec // as above, whatever the umask
+	require.NoError(r.t, os.WriteFile(r.installed, attributesOf(version), 0o666))
+	require.NoError(r.t, os.Chmod(r.installed, 0o666))
 	r.publish()
 }
 
@@ -214,7 +214,7 @@ func attributesOf(version string) []byte {
 func (r *updateRun) publish() {
 	r.t.Helper()
 	host, port, _ := strings.Cut(r.mqtt, ":")
-	out, err := exec.CommandContext(r.t.Context(), "mosquitto_pub", "-h", host, "-p", port, "-i", cooler, "-u", cooler, "-P", r.token, //nolint:gosec // a test's own words
+	out, err := exec.CommandContext(r.t.Context(), "mosquitto_pub", "-h", host, "-p", port, "-i", cooler, "-u", cooler, "-P", r.token,
 		"-q", "1", "-t", "fettle/v1/attributes", "-f", r.installed).CombinedOutput()
 	require.NoError(r.t, err, string(out))
 }
@@ -327,7 +327,7 @@ func (r *updateRun) adaSignsIn(offer letter) {
 
 	// Mail scanners open links, with or without a browser: that uses nothing up.
 	for range 2 {
-		res, err := http.Get(link) //nolint:noctx // a scanner
+		res, err := http.Get(link)
 		require.NoError(t, err)
 		_ = res.Body.Close()
 		require.Equal(t, http.StatusOK, res.StatusCode, page)
