@@ -26,9 +26,12 @@ func (u *unit) poll() {
 	u.fleet.polls.submit(u.doPoll)
 }
 
-// pollEvery keeps the unit polling now and then.
+// pollEvery keeps the unit polling now and then. When many wait already it
+// leaves one out, so that those who were told to poll need not wait for them.
 func (u *unit) pollEvery(d time.Duration) {
-	u.poll()
+	if u.fleet.polls.backlog() < 200 {
+		u.poll()
+	}
 	next := time.Duration(float64(d) * (0.9 + 0.2*rand.Float64()))
 	u.queue.at(u.fleet.clock.Now().Add(next), func() { u.pollEvery(d) })
 }

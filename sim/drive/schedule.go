@@ -128,6 +128,13 @@ func (p *pool) submit(job func(context.Context)) {
 	p.ready.Signal()
 }
 
+// backlog is how many jobs wait.
+func (p *pool) backlog() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.waiting)
+}
+
 // run works on jobs with n goroutines until ctx ends.
 func (p *pool) run(ctx context.Context, n int) {
 	stop := context.AfterFunc(ctx, func() {
