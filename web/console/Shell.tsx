@@ -1,6 +1,6 @@
 import { AppShell, Burger, Button, Group, SegmentedControl, Text, useMantineColorScheme } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
-import { Link, Outlet, useRouterState } from "@tanstack/react-router";
+import { Link, Outlet, useNavigate, useRouterState } from "@tanstack/react-router";
 import { useEffect } from "react";
 import { useSession, useSignOut } from "./api/session";
 import { useClock, type Zone } from "./clock";
@@ -26,6 +26,8 @@ export function Shell() {
   const [open, { toggle, close }] = useDisclosure();
   const session = useSession();
   const signOut = useSignOut();
+  const navigate = useNavigate();
+  const leave = () => signOut.mutate(undefined, { onSuccess: () => navigate({ to: "/sign-in" }) });
   const path = useRouterState({ select: (s) => s.location.pathname });
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: a new page closes the menu
@@ -69,7 +71,7 @@ export function Shell() {
               Fettle <span>console</span>
             </Link>
           </Group>
-          <Settings email={session.data.email} />
+          <Settings email={session.data.email} leave={leave} />
         </Group>
       </AppShell.Header>
       <AppShell.Navbar className="nav" aria-label="Console">
@@ -84,7 +86,7 @@ export function Shell() {
             ))}
           </ul>
         ))}
-        <Button variant="subtle" hiddenFrom="sm" onClick={() => signOut.mutate()}>
+        <Button variant="subtle" hiddenFrom="sm" onClick={leave}>
           Sign out
         </Button>
       </AppShell.Navbar>
@@ -97,10 +99,9 @@ export function Shell() {
   );
 }
 
-function Settings({ email }: { email: string }) {
+function Settings({ email, leave }: { email: string; leave: () => void }) {
   const { zone, setZone } = useClock();
   const { colorScheme, setColorScheme } = useMantineColorScheme();
-  const signOut = useSignOut();
   return (
     <Group gap="xs" wrap="nowrap" className="settings">
       <SegmentedControl
@@ -124,7 +125,7 @@ function Settings({ email }: { email: string }) {
       <Text size="sm" c="dimmed" visibleFrom="md">
         {email}
       </Text>
-      <Button size="compact-sm" variant="subtle" visibleFrom="sm" onClick={() => signOut.mutate()}>
+      <Button size="compact-sm" variant="subtle" visibleFrom="sm" onClick={leave}>
         Sign out
       </Button>
     </Group>

@@ -29,6 +29,9 @@ test.concurrent("who is signed out is led to the door; a link needs a click", as
   expect(mock.operator.signedIn).toBe(false);
   await page.getByRole("button", { name: "Sign in" }).click();
   await page.getByRole("heading", { name: "Overview" }).waitFor();
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.getByLabel("E-mail address").waitFor();
+  expect(mock.operator.signedIn).toBe(false);
 });
 
 test.concurrent("filters and sorting stand in the address, and are read from it", async ({ expect }) => {

@@ -154,6 +154,11 @@ describe.each([
         await page.setViewportSize(size);
         for (const scheme of ["light", "dark"] as const) {
           await page.emulateMedia({ colorScheme: scheme });
+          // The console's own attribute follows the device a moment later.
+          await page.waitForFunction(
+            (wanted) => (document.documentElement.dataset.mantineColorScheme ?? wanted) === wanted,
+            scheme,
+          );
           await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
           const where = `${entry}-${screen.name}-${size.name}-${scheme}`;
           // A long list is drawn as it is scrolled to: only its beginning makes a picture.
