@@ -126,7 +126,7 @@ func TestBadConfiguration(t *testing.T) {
 	}{
 		{"a scaled clock", []string{"--clock-speed", "20"}, 2, []string{"clock-speed: expected no scaled clock outside --dev"}},
 		{"a moved clock", []string{"--clock-origin", "2014-01-01T00:00:00Z", "--clock-start", "2015-01-01T00:00:00Z"}, 2, []string{"no scaled clock outside --dev"}},
-		{"unknown keys", []string{"--config", file("keys.yaml", "listen-adress: x\nmax_event_age: 5d\n")}, 2, []string{"listen-adress: expected a setting that `fettle serve --help` lists", "max_event_age: expected a setting"}},
+		{"unknown keys", []string{"--config", file("keys.yaml", "listen-on: x\nmax_event_age: 5d\n")}, 2, []string{"listen-on: expected a setting that `fettle serve --help` lists", "max_event_age: expected a setting"}},
 		{"a broken file", []string{"--config", file("broken.yaml", "listen: [1\n")}, 2, []string{"broken.yaml", "[1:9]"}},
 		{"no file", []string{"--config", filepath.Join(dir, "none.yaml")}, 2, []string{"none.yaml: no such file"}},
 		{"wrong values", []string{"--max-event-age", "soon", "--log-level", "loud", "--stream-bytes", "-1"}, 2, []string{`max-event-age: expected a duration, as 5m or 90d, got "soon"`, "log-level: expected debug, info, warn or error", "stream-bytes: expected a whole number above 0"}},
