@@ -60,8 +60,9 @@ func latestRows(ctx context.Context, c *sql.Conn, p *product, unit int64, found 
 	for i := range list {
 		list[i] = columnName(i)
 	}
-	rows, err := c.QueryContext(ctx, "SELECT event, "+strings.Join(list, ", ")+" FROM "+p.table+" WHERE unit = "+bigint(unit)+
-		" ORDER BY event DESC, seq DESC, idx DESC LIMIT "+strconv.Itoa(firstRows))
+	query := "SELECT event, " + strings.Join(list, ", ") + " FROM " + p.table + " WHERE unit = " + bigint(unit) +
+		" ORDER BY event DESC, seq DESC, idx DESC LIMIT " + strconv.Itoa(firstRows)
+	rows, err := c.QueryContext(ctx, query)
 	if err != nil {
 		return 0, err
 	}
