@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -247,12 +248,23 @@ func (s *server) try(args ...string) (stdout, stderr string, err error) {
 	return out.String(), errs.String(), err
 }
 
+// nextPort is tried next by freeAddress. Ports that the kernel gives to
+// connections begin above those tried, else one of another test could take an
+// address before its server does. Test binaries side by side start apart.
+var nextPort atomic.Uint32
+
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
+	nextPort.CompareAndSwap(0, 10_000+uint32(os.Getpid()%100)*200)
+	for range 1000 {
+		address := fmt.Sprintf("127.0.0.1:%d", nextPort.Add(1))
+		if l, err := net.Listen("tcp", address); err == nil {
+			require.NoError(t, l.Close())
+			return address
+		}
+	}
+	t.Fatal("no free port")
+	return ""
 }
 
 // tool finds a real client; in CI it must be there.
