@@ -60,7 +60,7 @@ func latestRows(ctx context.Context, c *sql.Conn, p *product, unit int64, found 
 	for i := range list {
 		list[i] = columnName(i)
 	}
-	query := "SELECT event, " + strings.Join(list, ", ") + " FROM " + p.table + " WHERE unit = " + bigint(unit) +
+	query := "SELECT event, " + strings.Join(list, ", ") + " FROM " + p.table + " WHERE unit = " + bigint(unit) + //nolint:gosec // names and numbers of our own
 		" ORDER BY event DESC, seq DESC, idx DESC LIMIT " + strconv.Itoa(firstRows)
 	rows, err := c.QueryContext(ctx, query)
 	if err != nil {
