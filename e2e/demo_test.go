@@ -16,20 +16,20 @@ import (
 
 // demoReport is what `fettle demo --report` writes, as far as it is judged here.
 type demoReport struct {
-	Seed         int64   `json:"seed"`
-	Acknowledged int64   `json:"acknowledged"`
-	Stored       int64   `json:"stored"`
-	NotConsented int64   `json:"not_consented"`
-	Undeclared   int64   `json:"undeclared"`
-	Duplicate    int64   `json:"duplicate"`
-	Invalid      int64   `json:"invalid"`
-	Recall       float64 `json:"cohort_recall"`
-	Precision    float64 `json:"cohort_precision"`
-	Attribute    float64 `json:"attribute_cohort_recall"`
-	Verified     int     `json:"verified"`
-	Installed    int     `json:"installed"`
-	Kills        int     `json:"kills"`
-	Closed       bool    `json:"closed"`
+	Seed         int64    `json:"seed"`
+	Acknowledged int64    `json:"acknowledged"`
+	Stored       int64    `json:"stored"`
+	NotConsented int64    `json:"not_consented"`
+	Undeclared   int64    `json:"undeclared"`
+	Duplicate    int64    `json:"duplicate"`
+	Invalid      int64    `json:"invalid"`
+	Recall       float64  `json:"cohort_recall"`
+	Precision    float64  `json:"cohort_precision"`
+	Attribute    float64  `json:"attribute_cohort_recall"`
+	Verified     int      `json:"verified"`
+	Installed    int      `json:"installed"`
+	Kills        int      `json:"kills"`
+	Closed       bool     `json:"closed"`
 	WhyNot       []string `json:"why_not"`
 	Effect       struct {
 		Verdict string `json:"verdict"`

@@ -30,7 +30,8 @@ func TestWhatPassesIsUnavailable(t *testing.T) {
 	}
 	for _, err := range []error{
 		nil, context.Canceled, errors.New("x"),
-		sqlite3.Error{Code: sqlite3.ErrConstraint}, &pgconn.PgError{Code: "23505"},
+		sqlite3.Error{Code: sqlite3.ErrConstraint},
+		&pgconn.PgError{Code: "23505"},
 	} {
 		require.Equal(t, err, away(err))
 	}
