@@ -183,7 +183,7 @@ func (h *History) transaction(ctx context.Context, f func(c *sql.Conn) error) er
 		}
 		err := f(c)
 		if err == nil {
-			_, err = c.ExecContext(ctx, "COMMIT")
+			_, err = c.ExecContext(context.WithoutCancel(ctx), "COMMIT")
 		}
 		if err != nil {
 			// Fails only where the transaction is gone already.
