@@ -62,7 +62,10 @@ func (h *History) Append(ctx context.Context, batches []telemetry.Sequenced) err
 		return h.advance(ctx, c, applied, last)
 	})
 	if err != nil {
-		h.forget() // what was noted as seen is not stored
+		h.forget() // what was noted as seen may not be stored
+		if h.stored(ctx, last) {
+			return nil
+		}
 		return fmt.Errorf("append to history: %w", err)
 	}
 	for _, p := range a.products {
@@ -73,6 +76,21 @@ func (h *History) Append(ctx context.Context, batches []telemetry.Sequenced) err
 	h.applied.Store(last)
 	h.deltas += len(a.accounts)
 	return h.fold(ctx)
+}
+
+// stored reports whether history has last although its transaction said that it
+// failed: an interrupt of a statement before can reach the commit, and leave
+// what it wrote.
+func (h *History) stored(ctx context.Context, last uint64) bool {
+	var position uint64
+	err := h.use(context.WithoutCancel(ctx), func(c *sql.Conn) error {
+		return c.QueryRowContext(context.WithoutCancel(ctx), "SELECT seq FROM position").Scan(&position)
+	})
+	if err != nil || position != last {
+		return false
+	}
+	h.applied.Store(last)
+	return true
 }
 
 // advance moves the position. It is not where it was thought to be when a

@@ -6,6 +6,7 @@ package duckdb
 import (
 	"context"
 	"database/sql"
+	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -175,22 +176,29 @@ func (h *History) reopen(ctx context.Context) error {
 	return nil
 }
 
-// transaction runs f in a transaction on a connection of its own.
+// transaction runs f in a transaction on a connection of its own. After a
+// failure the connection is thrown away, which rolls back: DuckDB's interrupt
+// of a statement whose context ended can come late and reach the next one, be
+// that BEGIN, COMMIT or ROLLBACK, and nobody shall inherit what it left open.
 func (h *History) transaction(ctx context.Context, f func(c *sql.Conn) error) error {
 	return h.use(ctx, func(c *sql.Conn) error {
-		if _, err := c.ExecContext(ctx, "BEGIN TRANSACTION"); err != nil {
-			return err
+		_, err := c.ExecContext(context.WithoutCancel(ctx), "BEGIN TRANSACTION")
+		if err == nil {
+			err = f(c)
 		}
-		err := f(c)
 		if err == nil {
 			_, err = c.ExecContext(context.WithoutCancel(ctx), "COMMIT")
 		}
 		if err != nil {
-			// Fails only where the transaction is gone already.
-			_, _ = c.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
+			discard(c)
 		}
 		return err
 	})
+}
+
+// discard keeps a connection from being used again.
+func discard(c *sql.Conn) {
+	_ = c.Raw(func(any) error { return sqldriver.ErrBadConn })
 }
 
 // forget drops what the writer knows of the tables; it is loaded when needed.

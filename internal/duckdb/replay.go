@@ -30,13 +30,19 @@ const (
 func (h *History) Replay(ctx context.Context, q telemetry.Query, fn func(row *telemetry.Stored, mark *telemetry.StoredMark) error) error {
 	err := h.use(ctx, func(c *sql.Conn) error {
 		// One transaction sees one state, however long fn takes.
-		if _, err := c.ExecContext(ctx, "BEGIN TRANSACTION"); err != nil {
-			return err
+		_, err := c.ExecContext(context.WithoutCancel(ctx), "BEGIN TRANSACTION")
+		if err == nil {
+			err = c.Raw(func(conn any) error {
+				return h.replay(ctx, conn.(sqldriver.QueryerContext), q, fn)
+			})
 		}
-		defer func() { _, _ = c.ExecContext(context.WithoutCancel(ctx), "COMMIT") }()
-		return c.Raw(func(conn any) error {
-			return h.replay(ctx, conn.(sqldriver.QueryerContext), q, fn)
-		})
+		if err == nil {
+			_, err = c.ExecContext(context.WithoutCancel(ctx), "COMMIT")
+		}
+		if err != nil {
+			discard(c)
+		}
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("replay history: %w", err)
