@@ -25,7 +25,7 @@ var domain = []string{
 // adapters may import domain rooms and the port they implement, never each other.
 var adapters = []string{
 	"internal/device/mqtt", "internal/device/rest", "internal/device/ddi", "internal/device/mender", "internal/device",
-	"internal/bus", "internal/sqldb", "internal/duckdb", "internal/clickhouse", "internal/blob", "internal/api",
+	"internal/bus", "internal/sqldb", "internal/duckdb", "internal/clickhouse", "internal/blob", "internal/send", "internal/api",
 }
 
 // stores, buses and protocols that no domain room may know.
