@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
 
 	"fettle.dev/fettle/internal/campaign"
 	"fettle.dev/fettle/internal/clock"
@@ -161,11 +162,13 @@ func (h *house) remedies() {
 }
 
 func (h *house) consentChanged(ctx context.Context, changes []consent.Change) error {
-	var errs []error
+	// Each waits for its mark to be durable; together they share commits.
+	var g errgroup.Group
+	g.SetLimit(256)
 	for _, c := range changes {
-		errs = append(errs, h.gateway.ConsentChanged(ctx, c.UnitID))
+		g.Go(func() error { return h.gateway.ConsentChanged(ctx, c.UnitID) })
 	}
-	return errors.Join(errs...)
+	return g.Wait()
 }
 
 // waiting reports whether a unit would be shown an update if it asked now.
