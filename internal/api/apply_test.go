@@ -176,9 +176,6 @@ func TestConsentsOfFiles(t *testing.T) {
 // The demo's whole fleet goes through one request.
 func TestApplyInBulk(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("takes seconds")
-	}
 	e := apitest.New(t)
 	e.Apply(apitest.Product)
 	const n = 29_222

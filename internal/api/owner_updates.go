@@ -9,6 +9,7 @@ import (
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/campaign"
 	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/fleet"
 )
 
 type myUpdateList struct {
@@ -108,8 +109,8 @@ func (c *showcase) show(ctx context.Context, t *campaign.Task) (wire.MyUpdate, e
 	}
 	out := wire.MyUpdate{
 		ID: t.ID, UnitID: u.ID, Serial: u.Serial, ProductTitle: p.Title, Kind: run.Campaign.Kind,
-		Title: inWords(run.Campaign.Title, o.Locale), Reason: inWords(run.Campaign.Reason, o.Locale), Version: r.Version, Minutes: r.Minutes,
-		WhatChanges: inWords(r.Notes, o.Locale), Unavailable: inWords(r.Unavailable, o.Locale), State: t.State, Why: t.Why,
+		Title: fleet.InLanguage(run.Campaign.Title, o.Locale), Reason: fleet.InLanguage(run.Campaign.Reason, o.Locale), Version: r.Version, Minutes: r.Minutes,
+		WhatChanges: fleet.InLanguage(r.Notes, o.Locale), Unavailable: fleet.InLanguage(r.Unavailable, o.Locale), State: t.State, Why: t.Why,
 		At: t.At, Deadline: t.Deadline, OfferedAt: t.OfferedAt, InstalledAt: t.InstalledAt, Choices: choicesFor(t, run.Open()),
 	}
 	a, err := d.Updates.Artifact(ctx, r.ArtifactSHA256())
@@ -145,21 +146,4 @@ func choicesFor(t *campaign.Task, open bool) []campaign.Choice {
 	default:
 		return []campaign.Choice{}
 	}
-}
-
-// inWords picks a text in a language, its base language, English, or any.
-func inWords(words map[string]string, locale string) string {
-	base, _, _ := strings.Cut(locale, "-")
-	for _, l := range []string{locale, base, "en"} {
-		if w, ok := words[l]; ok {
-			return w
-		}
-	}
-	first := ""
-	for l := range words {
-		if first == "" || l < first {
-			first = l
-		}
-	}
-	return words[first]
 }
