@@ -184,7 +184,7 @@ func TestEvidence(t *testing.T) {
 	require.Equal(t, 210-snap.In-snap.Out, snap.NotJudgeable)
 	require.Equal(t, cohort.Member{
 		UnitID: "WC-000005", UnitKey: 6, List: cohort.In, Code: cohort.CodeEvidence, Exposure: 9*time.Hour + 50*time.Minute,
-		Reason: "plug_temperature up to 94 Cel, above 80 Cel for 20 min while current >= 16, from 2014-01-12 23:00 UTC to 2014-01-13 03:50 UTC, peak 96 Cel",
+		Reason: "plug_temperature up to 94 °C, above 80 °C for 20 min while current >= 16, from 2014-01-12 23:00 UTC to 2014-01-13 03:50 UTC, peak 96 °C",
 	}, members[5])
 	require.Equal(t, cohort.Member{UnitID: "WC-000001", UnitKey: 2, List: cohort.Out, Code: cohort.CodeNoEvidence, Exposure: 9*time.Hour + 50*time.Minute, Reason: "9.8 h of exposure, no breach"}, members[1])
 	require.Equal(t, "0.8 h of exposure, 8 h needed; last heard of 2014-01-12 18:50 UTC", members[4].Reason)

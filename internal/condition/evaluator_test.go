@@ -143,7 +143,7 @@ func TestToleranceOpensAndClears(t *testing.T) {
 		ID: condition.FindingID(condition.Ref{Name: "plug-overheat", Version: 1}, 1, minutes(1)), Detector: condition.Ref{Name: "plug-overheat", Version: 1},
 		Severity: condition.Critical, UnitID: "WC-1", UnitKey: 1, Product: "wall-charger", State: condition.Open,
 		Onset: instant(1), OpenedAt: instant(11), SeenAt: instant(11), LastAt: instant(11), Peak: 93.1,
-		Why: "plug_temperature up to 93.1 Cel, above 80 Cel for 10 min while current >= 16",
+		Why: "plug_temperature up to 93.1 °C, above 80 °C for 10 min while current >= 16",
 	}, f)
 	w.row(12, hot(78)) // within the hysteresis: still outside
 	w.row(13, hot(74))
@@ -168,7 +168,7 @@ func TestTheFirstBandWhoseContextHoldsApplies(t *testing.T) {
 	w.row(0, "current=20 charging=1 plug_temperature=70")
 	require.Empty(t, w.all())
 	w.row(1, "current=6 charging=1 plug_temperature=70")
-	require.Equal(t, "plug_temperature 70 Cel, above 60 Cel while charging", w.all()[0].Why)
+	require.Equal(t, "plug_temperature 70 °C, above 60 °C while charging", w.all()[0].Why)
 }
 
 func TestContextIsTheLatestKnownValueUntilItIsTooOld(t *testing.T) {

@@ -1,19 +1,46 @@
+// The words of internal/condition/words: findings say units in the same way.
 const names: Record<string, string> = {
+  "1": "",
   Cel: "°C",
   "[degF]": "°F",
+  "[degR]": "°R",
+  Ohm: "Ω",
+  kOhm: "kΩ",
+  MOhm: "MΩ",
+  deg: "°",
+  "10*": "10",
+  "10^": "10",
+  um: "µm",
+  us: "µs",
+  uA: "µA",
+  uV: "µV",
+  uW: "µW",
+  ug: "µg",
+  uF: "µF",
   "kW.h": "kWh",
   "W.h": "Wh",
-  Ohm: "Ω",
-  "m/s2": "m/s²",
-  "/min": "1/min",
-  "{cycles}": "cycles",
-  "1": "",
 };
+
+const raised = (exponent: string) =>
+  exponent.replace(/./g, (c) => (c === "+" ? "" : c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹".charAt(Number(c))));
 
 /** A UCUM code as people write it. */
 export function unitName(ucum: string | undefined): string {
   if (!ucum) return "";
-  return names[ucum] ?? ucum.replace(/^\{(.*)\}$/, "$1");
+  if (ucum in names) return names[ucum] ?? "";
+  const symbols =
+    (ucum.startsWith("/") ? `1${ucum}` : ucum).match(/10[*^]|\{[^}]*\}|\[[^\]]*\]|[A-Za-z%]+|[+-]?\d+|./g) ?? [];
+  let letters = false;
+  return symbols
+    .map((s) => {
+      let word = names[s] || s;
+      if (word === s && /[}\]]$/.test(s)) word = s.slice(1, -1);
+      else if (/\d$/.test(s) && letters) word = raised(s);
+      else if (s === ".") word = "·";
+      letters = !"·/()".includes(word);
+      return word;
+    })
+    .join("");
 }
 
 /** A value with four significant digits and its unit. */
@@ -22,6 +49,11 @@ export function measure(value: number | null | undefined, ucum?: string): string
   const text = value.toLocaleString("en", { maximumSignificantDigits: 4 });
   const unit = unitName(ucum);
   return unit ? `${text} ${unit}` : text;
+}
+
+/** How many of a thing: 1 unit, 29,222 units. */
+export function counted(n: number, one: string, many = `${one}s`): string {
+  return `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
 }
 
 /** Seconds in the largest units that say it: 3 d 4 h, 12 min, 40 s. */

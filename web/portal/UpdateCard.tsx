@@ -23,7 +23,7 @@ export function UpdateCard({ update, me }: { update: OwnersUpdate; me: Me }) {
       <div className="state" role="status">
         <h3>{words.title}</h3>
         <p>{words.text}</p>
-        {update.why && <p className="soft">{t("state.reason", { why: update.why })}</p>}
+        {update.why && update.state !== "verifying" && <p className="soft">{t("state.reason", { why: update.why })}</p>}
         {showsProgress && update.progress.of > 0 && (
           <progress aria-label={t("state.progress")} value={update.progress.done} max={update.progress.of} />
         )}
@@ -69,7 +69,7 @@ export function UpdateCard({ update, me }: { update: OwnersUpdate; me: Me }) {
 }
 
 export function megabytes(bytes: number, locale: string): string {
-  const mb = bytes / 1e6;
+  const mb = Math.max(0.1, bytes / 1e6);
   return mb.toLocaleString(
     locale,
     mb < 10 ? { minimumSignificantDigits: 1, maximumSignificantDigits: 2 } : { maximumFractionDigits: 0 },

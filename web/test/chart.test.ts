@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { toColumns, valueRange } from "../chart/columns";
-import { measure, percent, span, unitName } from "../chart/measure";
+import { counted, measure, percent, span, unitName } from "../chart/measure";
 
 const at = (minutes: number) => new Date(minutes * 60_000).toISOString();
 const point = (minutes: number, mean: number) => ({ at: at(minutes), min: mean - 1, max: mean + 1, mean, count: 3 });
@@ -27,7 +27,20 @@ test("values and times are written with their units", () => {
   expect(measure(3, "{cycles}")).toBe("3 cycles");
   expect(measure(undefined, "A")).toBe("–");
   expect(measure(Number.NaN)).toBe("–");
-  expect(unitName("A")).toBe("A");
+  for (const [code, words] of Object.entries({
+    "1": "",
+    A: "A",
+    "[psi]": "psi",
+    "m/s2": "m/s²",
+    "/min": "1/min",
+    "{rev}/min": "rev/min",
+    "W/(m2.K)": "W/(m²·K)",
+    "s-1": "s⁻¹",
+    "10*3/uL": "10³/uL",
+  }))
+    expect(unitName(code), code).toBe(words);
+  expect(counted(1, "unit")).toBe("1 unit");
+  expect(counted(29_222, "unit")).toBe("29,222 units");
   expect(span(40)).toBe("40 s");
   expect(span(640)).toBe("11 min");
   expect(span(136_800)).toBe("38 h");

@@ -5,6 +5,7 @@ package words
 import (
 	"fmt"
 	"math"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -21,12 +22,55 @@ func Number(v float64) string {
 	return strings.TrimSuffix(strings.TrimRight(s, "0"), ".")
 }
 
-// Measured is a value with its unit of measure.
-func Measured(v float64, unit string) string {
-	if unit == "" {
-		return Number(v)
+// Measured is a value with its unit of measure, a UCUM code.
+func Measured(v float64, code string) string {
+	if unit := Unit(code); unit != "" {
+		return Number(v) + " " + unit
 	}
-	return Number(v) + " " + unit
+	return Number(v)
+}
+
+// unitWords are the UCUM symbols that people write in another way.
+var unitWords = map[string]string{
+	"1": "", "Cel": "°C", "[degF]": "°F", "[degR]": "°R", "Ohm": "Ω", "kOhm": "kΩ", "MOhm": "MΩ", "deg": "°",
+	"10*": "10", "10^": "10", "um": "µm", "us": "µs", "uA": "µA", "uV": "µV", "uW": "µW", "ug": "µg", "uF": "µF",
+}
+
+var (
+	unitSymbol = regexp.MustCompile(`10[*^]|\{[^}]*\}|\[[^\]]*\]|[A-Za-z%]+|[+-]?[0-9]+|.`)
+	raised     = strings.NewReplacer("-", "⁻", "+", "", "0", "⁰", "1", "¹", "2", "²", "3", "³", "4", "⁴",
+		"5", "⁵", "6", "⁶", "7", "⁷", "8", "⁸", "9", "⁹")
+)
+
+// Unit is a UCUM code as people write it: °C for Cel, psi for [psi], m/s² for
+// m/s2, kWh for kW.h; empty for the plain number 1.
+func Unit(code string) string {
+	if w, ok := unitWords[code]; ok {
+		return w
+	}
+	if code == "kW.h" || code == "W.h" {
+		return strings.Replace(code, ".", "", 1)
+	}
+	if strings.HasPrefix(code, "/") {
+		code = "1" + code
+	}
+	var out strings.Builder
+	letters := false
+	for _, s := range unitSymbol.FindAllString(code, -1) {
+		switch c := s[len(s)-1]; {
+		case unitWords[s] != "":
+			s = unitWords[s]
+		case c == '}' || c == ']':
+			s = s[1 : len(s)-1]
+		case c >= '0' && c <= '9' && letters:
+			s = raised.Replace(s)
+		case s == ".":
+			s = "·"
+		}
+		letters = s != "·" && s != "/" && s != "(" && s != ")"
+		out.WriteString(s)
+	}
+	return out.String()
 }
 
 // Limits says which band was left.

@@ -1,4 +1,5 @@
 import { getRouteApi, Link } from "@tanstack/react-router";
+import { counted } from "../../chart/measure";
 import {
   type CampaignAction,
   type CampaignDetail,
@@ -81,7 +82,7 @@ function WaveRow({ wave: w }: { wave: Wave }) {
     <li>
       <div className="spread">
         <h3>
-          {w.name} <span className="soft">{w.units.toLocaleString("en")} units</span>
+          {w.name} <span className="soft">{counted(w.units, "unit")}</span>
         </h3>
         <span className="soft">
           {w.openedAt ? (

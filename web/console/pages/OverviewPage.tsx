@@ -1,4 +1,5 @@
 import { Link } from "@tanstack/react-router";
+import { counted } from "../../chart/measure";
 import { severities } from "../api/findings";
 import type { ProductOverview } from "../api/fleet";
 import { useOverview } from "../api/fleet";
@@ -42,7 +43,7 @@ function ProductSheet({ product: p }: { product: ProductOverview }) {
       title={p.title || p.name}
       actions={
         <Link to="/units" search={{ product: p.name }}>
-          {p.units.toLocaleString("en")} units
+          {counted(p.units, "unit")}
         </Link>
       }
     >

@@ -1,6 +1,7 @@
 import { Button } from "@mantine/core";
 import { Link } from "@tanstack/react-router";
 import { useState } from "react";
+import { counted } from "../../chart/measure";
 import { useDryRun } from "../api/campaigns";
 import { Dialog } from "./Dialog";
 import { reasonOf } from "./States";
@@ -24,14 +25,14 @@ export function DryRunButton({ name }: { name: string }) {
         {d && (
           <>
             <p>
-              <strong>{d.offeredCount.toLocaleString("en")}</strong> units would be offered the remedy,{" "}
-              <strong>{d.notCount.toLocaleString("en")}</strong> would not. Verified by {d.detector.name} version{" "}
-              {d.detector.version}.
+              <strong>{d.offeredCount.toLocaleString("en")}</strong> {d.offeredCount === 1 ? "unit" : "units"} would be
+              offered the remedy, <strong>{d.notCount.toLocaleString("en")}</strong> would not. Verified by{" "}
+              {d.detector.name} version {d.detector.version}.
             </p>
             <ul>
               {d.waves.map((w) => (
                 <li key={w.name}>
-                  Wave {w.name}: {w.units.toLocaleString("en")} units
+                  Wave {w.name}: {counted(w.units, "unit")}
                 </li>
               ))}
             </ul>

@@ -1,5 +1,6 @@
 import { useWindowVirtualizer } from "@tanstack/react-virtual";
 import { type ReactNode, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
+import { counted } from "../../chart/measure";
 import { Empty, Loading, Trouble } from "./States";
 
 export type Column<Row> = {
@@ -96,7 +97,7 @@ export function Table<Row>({ what, columns, pages, rowKey, empty, sort, onSort, 
   return (
     <>
       <p className="tally" role="status">
-        {shown.length.toLocaleString("en")} {what}
+        {counted(shown.length, what.replace(/s$/, ""), what)}
         {hasNextPage && (needsAll ? " so far; fetching the rest…" : " shown; more as you scroll")}
       </p>
       <table className="table">
