@@ -22,7 +22,7 @@ const margin = 1024
 // finds. A single value larger than an entry is fault.Invalid; whatever may
 // pass is fault.Unavailable.
 func (b *Bus) Publish(ctx context.Context, batch *telemetry.Batch) error {
-	if len(batch.Rows) == 0 && len(batch.Marks) == 0 {
+	if batch.Empty() {
 		return nil
 	}
 	data := telemetry.Encode(batch)
@@ -41,13 +41,17 @@ func (b *Bus) Publish(ctx context.Context, batch *telemetry.Batch) error {
 
 func (b *Bus) maxEntry() int { return max(int(b.nc.MaxPayload())-margin, 1) }
 
-// halve splits a batch: by rows, then by marks, then the values of one row,
-// whose counts go with the first half.
+// halve splits a batch: marks from the rest, events from rows, then each by
+// half, then the values of one row, whose counts go with the first half.
 func halve(b *telemetry.Batch) (first, second *telemetry.Batch, ok bool) {
-	rows, marks := len(b.Rows), len(b.Marks)
+	rows, events, marks := len(b.Rows), len(b.Events), len(b.Marks)
 	switch {
-	case rows > 0 && marks > 0:
-		return &telemetry.Batch{Product: b.Product, Rows: b.Rows}, &telemetry.Batch{Product: b.Product, Marks: b.Marks}, true
+	case rows+events > 0 && marks > 0:
+		return &telemetry.Batch{Product: b.Product, Rows: b.Rows, Events: b.Events}, &telemetry.Batch{Product: b.Product, Marks: b.Marks}, true
+	case rows > 0 && events > 0:
+		return &telemetry.Batch{Product: b.Product, Rows: b.Rows}, &telemetry.Batch{Product: b.Product, Events: b.Events}, true
+	case events > 1:
+		return &telemetry.Batch{Product: b.Product, Events: b.Events[:events/2]}, &telemetry.Batch{Product: b.Product, Events: b.Events[events/2:]}, true
 	case rows > 1:
 		return &telemetry.Batch{Product: b.Product, Rows: b.Rows[:rows/2]}, &telemetry.Batch{Product: b.Product, Rows: b.Rows[rows/2:]}, true
 	case marks > 1:
@@ -70,8 +74,9 @@ func (b *Bus) publish(ctx context.Context, data []byte) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.Timeout)
 	defer cancel()
-	_, err := b.js.Publish(ctx, b.subject(), data, jetstream.WithExpectStream(b.cfg.Stream))
+	ack, err := b.js.Publish(ctx, b.subject(), data, jetstream.WithExpectStream(b.cfg.Stream))
 	if err == nil {
+		b.acknowledged(ack.Sequence)
 		return nil
 	}
 	if b.embedded != nil {
@@ -82,4 +87,16 @@ func (b *Bus) publish(ctx context.Context, data []byte) error {
 		err = fmt.Errorf("%w: %w", ErrFull, err)
 	}
 	return fault.Wrap(fault.Unavailable, "publish", err)
+}
+
+// acknowledged notes that an entry is durable.
+func (b *Bus) acknowledged(seq uint64) {
+	if b.embedded != nil {
+		for old := b.embedded.reached.Load(); old < seq && !b.embedded.reached.CompareAndSwap(old, seq); {
+			old = b.embedded.reached.Load()
+		}
+	}
+	if b.cfg.Acknowledged != nil {
+		b.cfg.Acknowledged(seq)
+	}
 }

@@ -29,7 +29,12 @@ type Mask map[string]bool // by purpose name
 // Permits reports whether signal s may be kept: some purpose of it is
 // necessary or given.
 func (m Mask) Permits(p *fleet.Product, s fleet.Signal) bool {
-	for _, name := range s.Purposes {
+	return m.PermitsAny(p, s.Purposes)
+}
+
+// PermitsAny reports whether data may be kept for one of purposes.
+func (m Mask) PermitsAny(p *fleet.Product, purposes []string) bool {
+	for _, name := range purposes {
 		if m.PermitsPurpose(p, name) {
 			return true
 		}

@@ -45,6 +45,10 @@ func (h *History) Append(ctx context.Context, batches []telemetry.Sequenced) err
 		}
 	}
 
+	if err := h.ensureEvents(ctx, batches); err != nil {
+		return fmt.Errorf("append to history: %w", err)
+	}
+
 	var a *appending
 	err := h.transaction(ctx, func(c *sql.Conn) error {
 		a = &appending{h: h, products: map[*product]*appendingProduct{}, accounts: map[int64]*telemetry.Account{}}
@@ -55,6 +59,10 @@ func (h *History) Append(ctx context.Context, batches []telemetry.Sequenced) err
 		}
 		if err := a.seen(ctx, c, batches); err != nil {
 			return fmt.Errorf("look for duplicates: %w", err)
+		}
+		var err error
+		if a.events, err = h.newEvents(ctx, c, batches); err != nil {
+			return err
 		}
 		if err := c.Raw(func(conn any) error { return a.rows(ctx, conn.(sqldriver.Conn), batches) }); err != nil {
 			return err
@@ -73,6 +81,7 @@ func (h *History) Append(ctx context.Context, batches []telemetry.Sequenced) err
 			r.trim()
 		}
 	}
+	h.storedEvents(batches)
 	h.applied.Store(last)
 	h.deltas += len(a.accounts)
 	return h.fold(ctx)
@@ -113,6 +122,7 @@ type appending struct {
 	h        *History
 	products map[*product]*appendingProduct
 	accounts map[int64]*telemetry.Account
+	events   map[int]map[eventKey]bool // by product: those that are stored
 }
 
 type appendingProduct struct {
@@ -183,6 +193,9 @@ func (a *appending) rows(ctx context.Context, conn sqldriver.Conn, batches []tel
 			}
 		}
 	}
+	if err := a.appendEvents(batches, appender); err != nil {
+		return err
+	}
 	if len(a.accounts) == 0 {
 		return nil
 	}
@@ -205,11 +218,7 @@ func (a *appending) row(p *appendingProduct, seq uint64, index int, r *telemetry
 	args[2], args[3], args[4], args[5] = r.Unit, r.Event, r.Received, r.Sequence
 	args[6], args[7], args[8] = int32(r.NotConsented), int32(r.Undeclared), int32(r.Invalid)
 
-	account := a.accounts[r.Unit]
-	if account == nil {
-		account = &telemetry.Account{}
-		a.accounts[r.Unit] = account
-	}
+	account := a.account(r.Unit)
 	account.NotConsented += int64(r.NotConsented)
 	account.Undeclared += int64(r.Undeclared)
 	account.Invalid += int64(r.Invalid)
@@ -236,6 +245,15 @@ func (a *appending) row(p *appendingProduct, seq uint64, index int, r *telemetry
 		}
 	}
 	return p.appender.AppendRow(args...)
+}
+
+func (a *appending) account(unit int64) *telemetry.Account {
+	account := a.accounts[unit]
+	if account == nil {
+		account = &telemetry.Account{}
+		a.accounts[unit] = account
+	}
+	return account
 }
 
 // text is a string as DuckDB takes it: valid UTF-8.

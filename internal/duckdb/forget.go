@@ -29,6 +29,13 @@ func (h *History) EraseUnits(ctx context.Context, units []int64, signals []strin
 	var statements []string
 	if signals == nil {
 		statements = append(statements, "DELETE FROM marks"+where, "DELETE FROM accounts"+where)
+		tables, err := h.eventTables(ctx)
+		if err != nil {
+			return fmt.Errorf("erase from history: %w", err)
+		}
+		for _, t := range tables {
+			statements = append(statements, "DELETE FROM "+t+where)
+		}
 	}
 	for _, p := range h.schema.Load().products {
 		if signals == nil {

@@ -53,6 +53,7 @@ type History struct {
 	// Of the one writer, which holds write, before engine.
 	write  sync.Mutex
 	units  map[int]map[int64]*recent // by product; nil: not loaded
+	events map[int]*eventsOf         // by product
 	deltas int                       // rows of accounts; below 0: not counted
 	folded int                       // rows that accounts had when it was last folded
 }
@@ -203,7 +204,7 @@ func discard(c *sql.Conn) {
 
 // forget drops what the writer knows of the tables; it is loaded when needed.
 func (h *History) forget() {
-	h.units, h.deltas, h.folded = map[int]map[int64]*recent{}, -1, 0
+	h.units, h.events, h.deltas, h.folded = map[int]map[int64]*recent{}, map[int]*eventsOf{}, -1, 0
 }
 
 // Applied is the highest stream sequence stored.

@@ -71,6 +71,8 @@ type CredentialStore interface {
 	UnbindFingerprint(ctx context.Context, unitID, fingerprint string) error
 	// Credentials of a unit; empty without any.
 	Credentials(ctx context.Context, unitID string) (Credentials, error)
+	// UnitIDByTokenHash finds the unit whose token has a hash; fault.NotFound without.
+	UnitIDByTokenHash(ctx context.Context, hash string) (string, error)
 	// UnitIDByFingerprint finds the unit a client certificate is bound to; fault.NotFound without.
 	UnitIDByFingerprint(ctx context.Context, fingerprint string) (string, error)
 	// UnitIDBySerial finds the unit of a product with a serial number; fault.NotFound without.

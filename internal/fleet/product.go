@@ -25,6 +25,8 @@ type Product struct {
 	Purposes    []Purpose   `json:"purposes" doc:"Why data is collected."`
 	Signals     []Signal    `json:"signals" doc:"What units report. Anything else is counted and dropped."`
 	Features    []Feature   `json:"features,omitempty"`
+	Faults      []Fault     `json:"faults,omitempty" doc:"Fault codes that units report. Others are counted and dropped."`
+	Log         *Log        `json:"log,omitempty" doc:"What of units' logs is kept. Without it nothing is."`
 	Parameters  []Parameter `json:"parameters,omitempty"`
 	Tolerances  []Tolerance `json:"tolerances,omitempty"`
 	// SampleGap caps the time that one sample stands for, in hold times and
@@ -58,13 +60,6 @@ type Signal struct {
 	Purposes    []string  `json:"purposes" doc:"Names of the purposes it may be kept for; it is kept when one of them is permitted."`
 	Retention   Duration  `json:"retention" doc:"How long history keeps it, as 90d."`
 	Description string    `json:"description"`
-}
-
-// Feature is a capability that owners use.
-type Feature struct {
-	Name        string `json:"name"`
-	Title       string `json:"title"`
-	Description string `json:"description,omitempty"`
 }
 
 // Parameter is a setting that can be changed over the air.

@@ -129,12 +129,7 @@ func ValidateProduct(p Product) []fault.Field {
 		}
 	}
 	m.signals(&p)
-	seen = map[string]bool{}
-	for i, f := range p.Features {
-		at := fmt.Sprintf("spec.features[%d]", i)
-		m.name(at+".name", f.Name, false, seen)
-		m.text(at+".title", f.Title)
-	}
+	m.events(&p)
 	m.parameters(&p)
 	m.tolerances(&p)
 	return m
@@ -148,19 +143,24 @@ func (m *mistakes) signals(p *Product) {
 		m.valueType(at+".type", s.Type)
 		m.measure(at+".unit", s.Unit, s.Type, s.Name, s.Title, s.Description)
 		m.text(at+".description", s.Description)
-		if s.Retention <= 0 {
-			m.add(at+".retention", "a duration above 0, as 90d", s.Retention)
-		}
-		if len(s.Purposes) == 0 {
-			m.add(at+".purposes", "at least one purpose: nothing is collected without", nil)
-		}
-		for j, name := range s.Purposes {
-			path := fmt.Sprintf("%s.purposes[%d]", at, j)
-			if _, ok := p.Purpose(name); !ok {
-				m.add(path, "one of the product's purposes"+listed(p.Purposes, func(q Purpose) string { return q.Name }), name)
-			} else if slices.Contains(s.Purposes[:j], name) {
-				m.add(path, "each purpose once", name)
-			}
+		m.kept(at, p, s.Purposes, s.Retention)
+	}
+}
+
+// kept checks what something is collected for, and for how long.
+func (m *mistakes) kept(at string, p *Product, purposes []string, retention Duration) {
+	if retention <= 0 {
+		m.add(at+".retention", "a duration above 0, as 90d", retention)
+	}
+	if len(purposes) == 0 {
+		m.add(at+".purposes", "at least one purpose: nothing is collected without", nil)
+	}
+	for j, name := range purposes {
+		path := fmt.Sprintf("%s.purposes[%d]", at, j)
+		if _, ok := p.Purpose(name); !ok {
+			m.add(path, "one of the product's purposes"+listed(p.Purposes, func(q Purpose) string { return q.Name }), name)
+		} else if slices.Contains(purposes[:j], name) {
+			m.add(path, "each purpose once", name)
 		}
 	}
 }

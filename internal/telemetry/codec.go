@@ -9,7 +9,7 @@ import (
 	"fettle.dev/fettle/internal/fault"
 )
 
-// The encoding of a batch, version 1. Integers are varints, signed ones
+// The encoding of a batch, version 2. Integers are varints, signed ones
 // zigzag; times are differences from the row before, so that a row of three
 // values takes about 30 bytes.
 //
@@ -25,11 +25,13 @@ import (
 //	           signal<<2 | type, and the value
 //	marks    count, then for each mark: kind, unit (8 bytes), at - at of the
 //	           mark before, text
+//	events   count, then the events; see codec_event.go. Version 1 ends before.
 //
 // Types: a number as 8 bytes, a number as a varint when it is a small whole
 // one (flags, counters), a number that is some hundredths (most readings), a text.
 const (
-	codecVersion = 1
+	codecVersion = 2
+	beforeEvents = 1 // the version that had no events; it is still read
 
 	rowHasSequence = 1
 	rowHasCounts   = 2
@@ -96,7 +98,7 @@ func AppendEncoded(dst []byte, b *Batch) []byte {
 		dst = appendString(dst, m.Text)
 		last = m.At
 	}
-	return dst
+	return appendEvents(dst, b.Events)
 }
 
 func appendString(dst []byte, s string) []byte {
@@ -177,8 +179,9 @@ type decoder struct {
 }
 
 func (d *decoder) batch() *Batch {
-	if v := d.byte(); d.failed == "" && v != codecVersion {
-		d.fail(fmt.Sprintf("unknown version %d", v))
+	version := d.byte()
+	if d.failed == "" && version != codecVersion && version != beforeEvents {
+		d.fail(fmt.Sprintf("unknown version %d", version))
 	}
 	b := &Batch{Product: d.string()}
 
@@ -224,6 +227,9 @@ func (d *decoder) batch() *Batch {
 		m.At = last + d.varint()
 		m.Text = d.string()
 		last = m.At
+	}
+	if version != beforeEvents {
+		b.Events = d.events()
 	}
 	if len(d.data) != 0 {
 		d.fail("bytes left over")

@@ -36,6 +36,11 @@ func TestCodecKeepsEverything(t *testing.T) {
 			{Kind: telemetry.MarkTick, At: 1_400_000_000_300, Text: "1000"},
 			{Kind: telemetry.MarkVersion, Unit: 5, At: 12, Text: "software=2.0.0"},
 		},
+		Events: []telemetry.Event{
+			{Unit: 1, Event: 1_400_000_000_000, Received: 1_400_000_000_250, Kind: telemetry.EventFeature, Name: "solar_charging"},
+			{Unit: math.MinInt64, Event: math.MaxInt64, Received: math.MinInt64, Sequence: -3, Kind: telemetry.EventFault, Name: "P0301", State: telemetry.StateCleared, Text: "ä\x00"},
+			{Unit: 5, Kind: telemetry.EventLog, Level: telemetry.LevelFatal, Text: "overheated"},
+		},
 	}
 	got, err := telemetry.Decode(telemetry.Encode(b))
 	require.NoError(t, err)
@@ -96,10 +101,27 @@ func anyBatch(t *rapid.T) *telemetry.Batch {
 			Text: rapid.String().Draw(t, "text"),
 		}
 	})
+	event := rapid.Custom(func(t *rapid.T) telemetry.Event {
+		return telemetry.Event{
+			Unit:     rapid.Int64().Draw(t, "unit"),
+			Event:    rapid.Int64().Draw(t, "event"),
+			Received: rapid.Int64().Draw(t, "received"),
+			Sequence: rapid.Int64().Draw(t, "sequence"),
+			Kind:     telemetry.EventKind(rapid.IntRange(0, 3).Draw(t, "kind")),
+			Name:     rapid.String().Draw(t, "name"),
+			State:    telemetry.EventState(rapid.IntRange(0, 3).Draw(t, "state")),
+			Level:    telemetry.Level(rapid.Byte().Draw(t, "level")),
+			Text:     rapid.String().Draw(t, "text"),
+		}
+	})
 	b := &telemetry.Batch{
 		Product: rapid.String().Draw(t, "product"),
 		Rows:    rapid.SliceOfN(row, 0, 20).Draw(t, "rows"),
 		Marks:   rapid.SliceOfN(mark, 0, 5).Draw(t, "marks"),
+		Events:  rapid.SliceOfN(event, 0, 5).Draw(t, "events"),
+	}
+	if len(b.Events) == 0 {
+		b.Events = nil
 	}
 	if len(b.Rows) == 0 {
 		b.Rows = nil
@@ -110,12 +132,26 @@ func anyBatch(t *rapid.T) *telemetry.Batch {
 	return b
 }
 
+// What a stream still holds of a program that knew no events is read.
+func TestDecodeReadsTheVersionBefore(t *testing.T) {
+	t.Parallel()
+	want := sampleBatch(3, 1)
+	data := telemetry.Encode(want) // its last byte is the count of events
+	got, err := telemetry.Decode(append([]byte{1}, data[1:len(data)-1]...))
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+	_, err = telemetry.Decode(append([]byte{1}, data[1:]...))
+	require.ErrorIs(t, err, telemetry.ErrEncoding)
+}
+
 func TestDecodeRefuses(t *testing.T) {
 	t.Parallel()
 	good := telemetry.Encode(sampleBatch(3, 1))
 	tests := map[string][]byte{
 		"nothing":           {},
-		"another version":   append([]byte{2}, good[1:]...),
+		"another version":   append([]byte{3}, good[1:]...),
+		"a billion events":  {2, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f},
+		"a strange event":   {2, 0, 0, 0, 0, 0, 1, 255, 1, 2, 3, 4, 5, 6, 7, 8, 1, 1, 0},
 		"bytes left over":   append(append([]byte{}, good...), 0),
 		"a billion rows":    {1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f},
 		"a billion signals": {1, 0, 0xff, 0xff, 0xff, 0xff, 0x0f},
@@ -140,6 +176,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte{})
 	f.Add(telemetry.Encode(&telemetry.Batch{}))
 	f.Add(telemetry.Encode(sampleBatch(3, 2)))
+	f.Add(telemetry.Encode(&telemetry.Batch{Events: []telemetry.Event{{Unit: 3, Event: 5, Received: 7, Sequence: 1, Kind: telemetry.EventLog, Name: "x", Level: 9, Text: "y"}}}))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		b, err := telemetry.Decode(data)
 		if err != nil {
@@ -151,6 +188,7 @@ func FuzzDecode(f *testing.F) {
 		require.NoError(t, err)
 		require.Equal(t, fmt.Sprintf("%#v", b.Rows), fmt.Sprintf("%#v", again.Rows)) // NaN is not equal to itself
 		require.Equal(t, b.Marks, again.Marks)
+		require.Equal(t, b.Events, again.Events)
 		require.Equal(t, b.Product, again.Product)
 	})
 }

@@ -63,13 +63,18 @@ type Mark struct {
 	Text string // Version: "component=version"; Consent: purposes given, comma-separated
 }
 
-// Batch is one commit to the stream: rows of units of one product, in order of
-// arrival, then marks. Marks concern any product; Product is then "".
+// Batch is one commit to the stream: rows and events of units of one product,
+// each in order of arrival, then marks. Marks concern any product; Product is
+// then "".
 type Batch struct {
 	Product string
 	Rows    []Row
+	Events  []Event
 	Marks   []Mark
 }
+
+// Empty reports whether there is nothing to store.
+func (b *Batch) Empty() bool { return len(b.Rows) == 0 && len(b.Events) == 0 && len(b.Marks) == 0 }
 
 // Stored is a row of history.
 type Stored struct {
@@ -109,8 +114,9 @@ type Account struct {
 	Acknowledged, Stored, NotConsented, Undeclared, Duplicate, Invalid int64
 }
 
-// History keeps rows. Append and position are one transaction.
+// History keeps rows and events. Append and position are one transaction.
 type History interface {
+	EventHistory
 	// EnsureProduct makes a product's table fit its signals (name to "number", "boolean" or "text"). Columns are only added.
 	EnsureProduct(ctx context.Context, product string, signals map[string]string) error
 	// Append stores batches with the stream sequence each had. Sequences at or

@@ -35,8 +35,8 @@ type WriterConfig struct {
 
 // Written is one transaction of the writer.
 type Written struct {
-	Batches, Rows, Marks int
-	Applied              uint64
+	Batches, Rows, Events, Marks int
+	Applied                      uint64
 }
 
 // Writer copies the stream into history, exactly once: history keeps the
@@ -142,7 +142,7 @@ func (w *Writer) pack(ctx context.Context, arrived <-chan []Sequenced) error {
 			}
 			waiting = append(waiting, batches...)
 			for _, b := range batches {
-				rows += len(b.Batch.Rows) + len(b.Batch.Marks)
+				rows += len(b.Batch.Rows) + len(b.Batch.Events) + len(b.Batch.Marks)
 			}
 			flush = rows >= w.cfg.Rows || w.waiters.Load() > 0
 		case <-due.C:
@@ -165,8 +165,9 @@ func (w *Writer) write(ctx context.Context, batches []Sequenced) error {
 	done := Written{Batches: len(batches), Applied: batches[len(batches)-1].Seq}
 	for _, b := range batches {
 		done.Rows += len(b.Batch.Rows)
+		done.Events += len(b.Batch.Events)
 		done.Marks += len(b.Batch.Marks)
-		if len(b.Batch.Rows) == 0 || w.ensured[b.Batch.Product] {
+		if len(b.Batch.Rows)+len(b.Batch.Events) == 0 || w.ensured[b.Batch.Product] {
 			continue
 		}
 		signals, err := w.products.Signals(ctx, b.Batch.Product)
