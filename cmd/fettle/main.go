@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"fettle.dev/fettle/internal/api/client"
+	"fettle.dev/fettle/cmd/fettle/remote"
 	"fettle.dev/fettle/internal/fault"
 )
 
@@ -24,18 +23,6 @@ const (
 	exitFailed = 1 // the server refused, or something went wrong
 	exitUsage  = 2 // the command line is wrong
 )
-
-// exitError ends the program with a status of its own; an empty message prints nothing.
-type exitError struct {
-	status int
-	err    error
-}
-
-func (e *exitError) Error() string { return e.err.Error() }
-func (e *exitError) Unwrap() error { return e.err }
-
-// errQuiet has been told already.
-var errQuiet = errors.New("")
 
 func main() {
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
@@ -56,9 +43,6 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	if text := strings.TrimSpace(err.Error()); text != "" {
 		fmt.Fprintf(errOut, "fettle: %s\n", text)
 	}
-	if e, ok := errors.AsType[*exitError](err); ok {
-		return e.status
-	}
 	if fault.KindOf(err) == fault.Invalid {
 		return exitUsage
 	}
@@ -70,7 +54,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 }
 
 func newRootCmd(began *bool) *cobra.Command {
-	c := &cli{Client: client.Client{Agent: "fettle/" + version}}
+	check := func() error { return nil }
 	root := &cobra.Command{
 		Use:   "fettle",
 		Short: "Know the condition of every unit, and put right what is wrong",
@@ -91,30 +75,14 @@ Exit status: 0 done, 1 refused or failed, 2 the command line is wrong.`,
 		SilenceErrors: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			*began = true
-			return c.check()
+			return check()
 		},
 	}
-	root.PersistentFlags().StringVar(&c.Server, "server", "", "address of the service (FETTLE_SERVER)")
-	root.PersistentFlags().StringVar(&c.Token, "token", "", "API token (FETTLE_TOKEN); fettle login keeps one")
-	root.PersistentFlags().StringVarP(&c.output, "output", "o", "table", "table, json or yaml")
-	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
-	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddGroup(
-		&cobra.Group{ID: "run", Title: "Run:"},
-		&cobra.Group{ID: "declare", Title: "Declare:"},
-		&cobra.Group{ID: "work", Title: "Work:"},
-		&cobra.Group{ID: "access", Title: "Access:"},
-	)
-	add := func(group string, cmds ...*cobra.Command) {
-		for _, cmd := range cmds {
-			cmd.GroupID = group
-			root.AddCommand(cmd)
-		}
+	root.AddGroup(&cobra.Group{ID: "run", Title: "Run:"})
+	for _, cmd := range []*cobra.Command{newServeCmd(), newDemoCmd(), newRestoreCmd(), newAdminCmd()} {
+		cmd.GroupID = "run"
+		root.AddCommand(cmd)
 	}
-	add("run", newServeCmd(), newDemoCmd(), newReplayCmd(c), newBackupCmd(c), newRestoreCmd(), newAdminCmd())
-	add("declare", newApplyCmd(c), newDiffCmd(c), newGetCmd(c), newDescribeCmd(c), newDeleteCmd(c), newSchemaCmd())
-	add("work", newUnitCmd(c), newFindingCmd(c), newCohortCmd(c), newCampaignCmd(c), newBacktestCmd(c))
-	add("access", newLoginCmd(c), newTokenCmd(c), newClaimCmd(c))
-	root.AddCommand(newCompletionCmd())
+	check = remote.Add(root, version)
 	return root
 }

@@ -1,4 +1,4 @@
-package main
+package remote
 
 import (
 	"encoding/json"
@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fettle.dev/fettle/internal/api/client"
+	"fettle.dev/fettle/internal/fault"
 )
 
 // cli is what the commands that talk to a service share.
@@ -27,7 +28,7 @@ func (c *cli) check() error {
 	case "table", "json", "yaml":
 		return nil
 	default:
-		return &exitError{exitUsage, fmt.Errorf("--output %s: expected table, json or yaml", c.output)}
+		return fault.Wrap(fault.Invalid, "", fmt.Errorf("--output %s: expected table, json or yaml", c.output))
 	}
 }
 

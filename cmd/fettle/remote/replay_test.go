@@ -1,4 +1,4 @@
-package main
+package remote
 
 import (
 	"bytes"
@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
+	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 
 	"fettle.dev/fettle/sim/mqttc/mqttctest"
@@ -86,8 +87,8 @@ func write(t *testing.T, name, text string) string {
 func replayWith(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	var out bytes.Buffer
-	began := false
-	cmd := newRootCmd(&began)
+	cmd := &cobra.Command{Use: "fettle", SilenceUsage: true, SilenceErrors: true}
+	Add(cmd, "test")
 	cmd.SetArgs(append([]string{"replay"}, args...))
 	cmd.SetOut(&out)
 	cmd.SetErr(&out)

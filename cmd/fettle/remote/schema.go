@@ -1,9 +1,10 @@
-package main
+package remote
 
 import (
 	"github.com/spf13/cobra"
 
 	"fettle.dev/fettle/internal/api/declare"
+	"fettle.dev/fettle/internal/fault"
 )
 
 func newSchemaCmd() *cobra.Command {
@@ -22,7 +23,7 @@ check them: of one kind, or of any. With the YAML language server, a first line
 			if len(args) == 1 {
 				var err error
 				if kind, err = declare.ParseKind(args[0]); err != nil {
-					return &exitError{exitUsage, err}
+					return fault.Wrap(fault.Invalid, "", err)
 				}
 			}
 			raw, err := declare.Schema(kind)

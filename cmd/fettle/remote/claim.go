@@ -1,4 +1,4 @@
-package main
+package remote
 
 import (
 	"fmt"
@@ -10,6 +10,7 @@ import (
 
 	"fettle.dev/fettle/internal/api/client"
 	"fettle.dev/fettle/internal/api/wire"
+	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 )
 
@@ -29,7 +30,7 @@ then it stores nothing.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			life, err := fleet.ParseDuration(expires)
 			if err != nil {
-				return &exitError{exitUsage, err}
+				return fault.Wrap(fault.Invalid, "", err)
 			}
 			var t wire.ClaimTokenIssued
 			if err := c.Call(cmd.Context(), http.MethodPost, "/v1/products"+segment(args[0])+"/claim-token", wire.NewClaimToken{MaxUses: uses, Expires: life}, &t); err != nil {

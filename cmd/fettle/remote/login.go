@@ -1,4 +1,4 @@
-package main
+package remote
 
 import (
 	"bufio"
@@ -14,6 +14,7 @@ import (
 
 	"fettle.dev/fettle/internal/api/client"
 	"fettle.dev/fettle/internal/api/wire"
+	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 )
 
@@ -33,7 +34,7 @@ data directory; it is used up), or an API token made in the console.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			life, err := fleet.ParseDuration(expires)
 			if err != nil {
-				return &exitError{exitUsage, err}
+				return fault.Wrap(fault.Invalid, "", err)
 			}
 			in := bufio.NewReader(cmd.InOrStdin())
 			server := c.Server

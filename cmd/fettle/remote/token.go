@@ -1,4 +1,4 @@
-package main
+package remote
 
 import (
 	"fmt"
@@ -9,6 +9,7 @@ import (
 
 	"fettle.dev/fettle/internal/api/client"
 	"fettle.dev/fettle/internal/api/wire"
+	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 )
 
@@ -25,7 +26,7 @@ admin, which also makes tokens, approves claims and issues units' credentials.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			life, err := fleet.ParseDuration(expires)
 			if err != nil {
-				return &exitError{exitUsage, err}
+				return fault.Wrap(fault.Invalid, "", err)
 			}
 			var t wire.IssuedToken
 			if err := c.Call(cmd.Context(), http.MethodPost, "/v1/tokens", wire.NewToken{Name: name, Scope: fleet.Scope(scope), Expires: life}, &t); err != nil {

@@ -1,4 +1,4 @@
-package main
+package remote
 
 import (
 	"fmt"
@@ -9,6 +9,7 @@ import (
 
 	"fettle.dev/fettle/internal/api/declare"
 	"fettle.dev/fettle/internal/api/wire"
+	"fettle.dev/fettle/internal/fault"
 )
 
 func newApplyCmd(c *cli) *cobra.Command {
@@ -60,7 +61,7 @@ Exit status: 0 nothing would change, 1 something would, 2 there are mistakes.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			out, err := c.apply(cmd, files, true)
 			if err != nil {
-				return &exitError{exitUsage, err}
+				return fault.Wrap(fault.Invalid, "", err)
 			}
 			changed := false
 			for _, ch := range out.Changes {
@@ -75,7 +76,7 @@ Exit status: 0 nothing would change, 1 something would, 2 there are mistakes.`,
 				}
 			})
 			if err == nil && changed {
-				err = &exitError{exitFailed, errQuiet}
+				err = errTold
 			}
 			return err
 		},

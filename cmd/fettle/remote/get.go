@@ -1,4 +1,4 @@
-package main
+package remote
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"fettle.dev/fettle/internal/api/client"
 	"fettle.dev/fettle/internal/api/declare"
 	"fettle.dev/fettle/internal/api/wire"
+	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 )
 
@@ -80,7 +81,7 @@ was declared is printed as a file that "fettle apply" takes.`,
 			}
 			kind, err := declare.ParseKind(args[0])
 			if err != nil {
-				return &exitError{exitUsage, err}
+				return fault.Wrap(fault.Invalid, "", err)
 			}
 			if len(args) == 2 {
 				return c.getOne(cmd, kind, args[1])
@@ -195,7 +196,7 @@ A unit is disconnected, and its history is erased.`,
 			default:
 				kind, err := declare.ParseKind(args[0])
 				if err != nil {
-					return &exitError{exitUsage, err}
+					return fault.Wrap(fault.Invalid, "", err)
 				}
 				path = declaredPath(kind, args[1])
 			}
@@ -238,7 +239,7 @@ func newDescribeCmd(c *cli) *cobra.Command {
 			}
 			kind, err := declare.ParseKind(args[0])
 			if err != nil {
-				return &exitError{exitUsage, err}
+				return fault.Wrap(fault.Invalid, "", err)
 			}
 			if c.output != "table" {
 				return c.getOne(cmd, kind, args[1])

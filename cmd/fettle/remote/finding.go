@@ -1,4 +1,4 @@
-package main
+package remote
 
 import (
 	"fmt"
@@ -13,6 +13,7 @@ import (
 	"fettle.dev/fettle/internal/api/client"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/condition"
+	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 )
 
@@ -80,7 +81,7 @@ func newFindingCmd(c *cli) *cobra.Command {
 		case span != "":
 			d, err := fleet.ParseDuration(span)
 			if err != nil {
-				return "", nil, &exitError{exitUsage, err}
+				return "", nil, fault.Wrap(fault.Invalid, "", err)
 			}
 			now, err := c.now(cmd)
 			if err != nil {
@@ -102,7 +103,7 @@ func newFindingCmd(c *cli) *cobra.Command {
 		words := map[string]condition.Assessment{"confirmed": condition.Confirmed, "no-fault-found": condition.NoFaultFound, "no fault found": condition.NoFaultFound, "none": ""}
 		a, ok := words[args[1]]
 		if !ok {
-			return "", nil, &exitError{exitUsage, fmt.Errorf("%q: expected confirmed, no-fault-found or none", args[1])}
+			return "", nil, fault.Wrap(fault.Invalid, "", fmt.Errorf("%q: expected confirmed, no-fault-found or none", args[1]))
 		}
 		return "assess", map[string]any{"assessment": a}, nil
 	})
@@ -134,7 +135,7 @@ func parseTime(s string) (time.Time, error) {
 			return t.UTC(), nil
 		}
 	}
-	return time.Time{}, &exitError{exitUsage, fmt.Errorf("%q: expected a time, as 2026-03-01T12:00:00Z or 2026-03-01 (UTC)", s)}
+	return time.Time{}, fault.Wrap(fault.Invalid, "", fmt.Errorf("%q: expected a time, as 2026-03-01T12:00:00Z or 2026-03-01 (UTC)", s))
 }
 
 func (c *cli) listFindings(cmd *cobra.Command, q url.Values) error {

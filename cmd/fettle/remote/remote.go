@@ -1,0 +1,40 @@
+// Package remote holds the commands that talk to a running service over its
+// API, as an operator with a token does.
+package remote
+
+import (
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"fettle.dev/fettle/internal/api/client"
+)
+
+// errTold ends a command with status 1 when what is to be said was printed.
+var errTold = errors.New("")
+
+// Add adds the commands and the flags that they share. Call check before any
+// command runs; version is told to the service.
+func Add(root *cobra.Command, version string) (check func() error) {
+	c := &cli{Client: client.Client{Agent: "fettle/" + version}}
+	root.PersistentFlags().StringVar(&c.Server, "server", "", "address of the service (FETTLE_SERVER)")
+	root.PersistentFlags().StringVar(&c.Token, "token", "", "API token (FETTLE_TOKEN); fettle login keeps one")
+	root.PersistentFlags().StringVarP(&c.output, "output", "o", "table", "table, json or yaml")
+	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
+	root.CompletionOptions.DisableDefaultCmd = true
+	add := func(id, title string, cmds ...*cobra.Command) {
+		if !root.ContainsGroup(id) {
+			root.AddGroup(&cobra.Group{ID: id, Title: title})
+		}
+		for _, cmd := range cmds {
+			cmd.GroupID = id
+			root.AddCommand(cmd)
+		}
+	}
+	add("run", "Run:", newReplayCmd(c), newBackupCmd(c))
+	add("declare", "Declare:", newApplyCmd(c), newDiffCmd(c), newGetCmd(c), newDescribeCmd(c), newDeleteCmd(c), newSchemaCmd())
+	add("work", "Work:", newUnitCmd(c), newFindingCmd(c), newCohortCmd(c), newCampaignCmd(c), newBacktestCmd(c))
+	add("access", "Access:", newLoginCmd(c), newTokenCmd(c), newClaimCmd(c))
+	root.AddCommand(newCompletionCmd())
+	return c.check
+}
