@@ -99,7 +99,7 @@ var errClosed = fault.New(fault.Unavailable, "the server is shutting down")
 func (c *committer) reserve(ctx context.Context, cost int64) (int64, error) {
 	cost = min(cost, c.size)
 	if err := c.budget.Acquire(ctx, cost); err != nil {
-		return 0, fault.Wrap(fault.Unavailable, "too much waits to be stored", err)
+		return 0, fault.New(fault.Unavailable, "%w: %w", ErrBusy, err)
 	}
 	return cost, nil
 }

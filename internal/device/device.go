@@ -24,6 +24,8 @@ type Identity struct {
 // is one.
 type Authenticator interface {
 	Token(ctx context.Context, unitID, token string) (Identity, error)
+	// TokenAlone is for protocols whose clients send a token and no unit id.
+	TokenAlone(ctx context.Context, token string) (Identity, error)
 	Certificate(ctx context.Context, leaf *x509.Certificate) (Identity, error)
 }
 
@@ -39,6 +41,8 @@ var (
 	ErrCredential = fault.New(fault.Denied, "the unit id or its credential is wrong")
 	// ErrInactive refuses a unit that proved itself but is pending, revoked or retired.
 	ErrInactive = errors.New("the unit is not active")
+	// ErrBusy refuses what found no room, as long as its caller waited: nothing of it was taken. Come later.
+	ErrBusy = errors.New("too much waits to be stored")
 )
 
 // Why says for what reason the gateway ends a session.

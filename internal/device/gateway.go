@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -126,6 +127,32 @@ type Outcome struct {
 	Undeclared   int    `json:"undeclared"`
 	Invalid      int    `json:"invalid"`
 	Why          string `json:"why,omitempty"` // of the first sample refused as invalid
+
+	// Dropped lists every sample that was not kept, if it is not nil before Submit.
+	Dropped []Dropped `json:"-"`
+}
+
+// Fate is why a sample was not kept.
+type Fate uint8
+
+// The fates, as Outcome counts them.
+const (
+	NotConsented Fate = iota + 1
+	Undeclared
+	Invalid
+)
+
+// Dropped is a sample that was not kept.
+type Dropped struct {
+	Value int // index into the message's Values
+	Fate  Fate
+	Why   string // of Invalid
+}
+
+func (o *Outcome) drop(value int, f Fate, why string) {
+	if o != nil && o.Dropped != nil {
+		o.Dropped = append(o.Dropped, Dropped{value, f, why})
+	}
 }
 
 // Submit takes messages of a unit. It waits while too much is in flight, which
@@ -173,11 +200,19 @@ func (g *Gateway) submit(ctx context.Context, u *unit, messages []Message, outco
 		var row telemetry.Row
 		var why string
 		first := len(values)
-		row, values, why = g.row(u, &messages[i], at, values)
+		var o *Outcome
+		if outcomes != nil {
+			o = &outcomes[i]
+			o.Dropped = o.Dropped[:0]
+		}
+		row, values, why = g.row(u, &messages[i], at, values, o)
 		kept := len(values) - first
 		total.add(counts{kept, row.NotConsented, row.Undeclared, row.Invalid})
-		if outcomes != nil {
-			outcomes[i] = Outcome{kept, row.NotConsented, row.Undeclared, row.Invalid, why}
+		if o != nil {
+			*o = Outcome{kept, row.NotConsented, row.Undeclared, row.Invalid, why, o.Dropped}
+		}
+		if messages[i].HasEvent {
+			u.times.skew.note(messages[i].Event, at.UnixMilli())
 		}
 		if len(messages[i].Values) > 0 {
 			rows = append(rows, row)
@@ -208,8 +243,8 @@ func (g *Gateway) active(ctx context.Context, unitID string) (*unit, error) {
 }
 
 // row applies declaration, consent and sense to one message. Values are
-// appended to values, which is large enough.
-func (g *Gateway) row(u *unit, m *Message, at time.Time, values []telemetry.Value) (row telemetry.Row, _ []telemetry.Value, why string) {
+// appended to values, which is large enough; what is dropped is listed in o.
+func (g *Gateway) row(u *unit, m *Message, at time.Time, values []telemetry.Value, o *Outcome) (row telemetry.Row, _ []telemetry.Value, why string) {
 	row = telemetry.Row{Unit: u.id.Key, Event: m.Event, Sequence: m.Sequence}
 	refused := ""
 	if !m.HasEvent {
@@ -223,10 +258,12 @@ func (g *Gateway) row(u *unit, m *Message, at time.Time, values []telemetry.Valu
 		index, declared := u.product.index[string(v.Name)]
 		if !declared {
 			row.Undeclared++
+			o.drop(i, Undeclared, "")
 			continue
 		}
 		if !u.permitted[index] {
 			row.NotConsented++
+			o.drop(i, NotConsented, "")
 			continue
 		}
 		signal := &u.product.Signals[index]
@@ -243,6 +280,7 @@ func (g *Gateway) row(u *unit, m *Message, at time.Time, values []telemetry.Valu
 		}
 		if bad != "" {
 			row.Invalid++
+			o.drop(i, Invalid, bad)
 			if why == "" {
 				why = signal.Name + ": " + bad
 			}
@@ -274,6 +312,9 @@ func (g *Gateway) clockRefusal(event int64, at time.Time) string {
 
 // valueRefusal says why a value is not one of the signal, or nothing.
 func valueRefusal(s *fleet.Signal, v *Value) string {
+	if v.Kind == KindRefused {
+		return string(v.Text)
+	}
 	switch s.Type {
 	case fleet.Number:
 		if v.Kind != KindNumber {
@@ -314,6 +355,23 @@ func (g *Gateway) Token(ctx context.Context, unitID, token string) (Identity, er
 		return Identity{}, fault.New(fault.Denied, "%w: %w", ErrInactive, err)
 	}
 	return u.id, nil
+}
+
+// TokenAlone authenticates a unit by its token, which is unique in the records.
+// The look-up is by hash, so its time tells nothing about the token; a token
+// that was replaced or removed meanwhile is refused by Token.
+func (g *Gateway) TokenAlone(ctx context.Context, token string) (Identity, error) {
+	if !strings.HasPrefix(token, fleet.UnitTokenPrefix) {
+		return Identity{}, ErrCredential
+	}
+	id, err := g.cfg.Credentials.UnitIDByTokenHash(ctx, fleet.SecretHash(token))
+	switch {
+	case fault.KindOf(err) == fault.NotFound:
+		return Identity{}, ErrCredential
+	case err != nil:
+		return Identity{}, fault.Wrap(fault.Unavailable, "authenticate", err)
+	}
+	return g.Token(ctx, id, token)
 }
 
 // Certificate authenticates a unit by a client certificate that is bound to

@@ -16,11 +16,13 @@ import (
 type Kind uint8
 
 // The kinds of a value. Other is null, an object or an array: never a sample.
+// Refused is one that its frontend knows to be invalid; Text says why.
 const (
 	KindNumber Kind = iota + 1
 	KindBoolean
 	KindText
 	KindOther
+	KindRefused
 )
 
 // Value is one sample as it came, before the product's declaration was

@@ -23,7 +23,8 @@ const maxCached = 100_000
 // product is a declaration made ready for the hot path.
 type product struct {
 	fleet.Product
-	index map[string]int // into Signals
+	index   map[string]int // into Signals
+	sources map[string][]source
 }
 
 // unit is what the gateway needs to know of a unit to take its data. A
@@ -45,6 +46,7 @@ type unit struct {
 type unitTimes struct {
 	contact  atomic.Int64 // newest contact marked or implied by data, Unix ms
 	stamp    atomic.Int64 // newest event time given to a message without one
+	skew     skew
 	versions sync.Mutex   // one version report of a unit at a time
 }
 
@@ -173,6 +175,7 @@ func (r *registry) read(ctx context.Context, id string) (*unit, *product, error)
 		for i, s := range declared.Signals {
 			p.index[s.Name] = i
 		}
+		p.sources = sourcesOf(&declared)
 	}
 	mask, err := r.consents.Mask(ctx, id)
 	if err != nil {

@@ -145,6 +145,7 @@ func (m *mistakes) signals(p *Product) {
 		m.text(at+".description", s.Description)
 		m.kept(at, p, s.Purposes, s.Retention)
 	}
+	m.sources(p.Signals)
 }
 
 // kept checks what something is collected for, and for how long.
