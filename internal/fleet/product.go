@@ -60,6 +60,7 @@ type Signal struct {
 	Purposes    []string  `json:"purposes" doc:"Names of the purposes it may be kept for; it is kept when one of them is permitted."`
 	Retention   Duration  `json:"retention" doc:"How long history keeps it, as 90d."`
 	Description string    `json:"description"`
+	Sources     []Source  `json:"sources,omitempty" doc:"Names it has in SenML, InfluxDB line protocol or OTLP, where its own does not do."`
 }
 
 // Parameter is a setting that can be changed over the air.
