@@ -92,7 +92,10 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 	h.provision = fleet.NewProvisioning(h.fleet, e.records.Credentials(), e.records.Claims(), e.records, clk, h.ids, h.gateway)
 	h.consents.OnChange(h.consentChanged)
 
-	h.writer = telemetry.NewWriter(e.stream, e.history, columns{h.fleet}, telemetry.WriterConfig{}, log)
+	stored := h.counter("history_rows_total", "Messages written to history since this process started.")
+	h.writer = telemetry.NewWriter(e.stream, e.history, columns{h.fleet}, telemetry.WriterConfig{
+		Written: func(w telemetry.Written) { stored.Add(float64(w.Rows)) },
+	}, log)
 	h.conditions = condition.NewService(condition.Config{
 		Store: e.records.Condition(), Fleet: h.fleet, Consents: e.records.Consent(), History: e.history,
 		Clock: clk, IDs: h.ids, Changed: func() { h.watcher.Reload() },

@@ -55,6 +55,8 @@ type Config struct {
 	LogLevel  string `name:"log-level" default:"info" help:"debug, info, warn or error"`
 	LogFormat string `name:"log-format" default:"" help:"json or text (default: text on a terminal)"`
 
+	Profiles string `name:"profiles" default:"" help:"address that serves this process's Go profiles (/debug/pprof), for whoever looks into its speed; never one that others reach; empty: off"`
+
 	Dev         bool    `name:"dev" default:"false" help:"development: mails are printed when there is no smtp, cookies work over http, the clock may be scaled; never in production"`
 	ClockOrigin string  `name:"clock-origin" default:"" help:"with dev: real instant (RFC 3339) at which the clock shows clock-start"`
 	ClockStart  string  `name:"clock-start" default:"" help:"with dev: time (RFC 3339) shown at clock-origin"`

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/pprof" //nolint:gosec // served by an address of its own, if one is given
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -74,7 +75,25 @@ func (h *house) listen(ctx context.Context) (out []listener, err error) {
 			return out, err
 		}
 	}
+	if h.config.Profiles != "" {
+		err := open("profiles", h.config.Profiles, false, func(ctx context.Context, l net.Listener) error {
+			return serveHTTP(ctx, l, profiles(), h.log)
+		})
+		if err != nil {
+			return out, err
+		}
+	}
 	return out, nil
+}
+
+// profiles serves Go's profiles of this process.
+func profiles() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	return mux
 }
 
 // routes is everything that HTTP serves.
@@ -190,6 +209,13 @@ func (h *house) expire(ctx context.Context) error {
 	return h.history.ExpireMarks(ctx, h.clock.Now().Add(-longest))
 }
 
+// counter is a figure that only grows.
+func (h *house) counter(name, help string) prometheus.Counter {
+	c := prometheus.NewCounter(prometheus.CounterOpts{Namespace: "fettle", Name: name, Help: help})
+	h.metrics.MustRegister(c)
+	return c
+}
+
 // gauges are figures read when somebody asks.
 func (h *house) gauges() {
 	gauge := func(name, help string, read func() float64) {
@@ -197,6 +223,9 @@ func (h *house) gauges() {
 	}
 	gauge("history_position", "Stream sequence up to which history is written.", func() float64 { return float64(h.writer.Applied()) })
 	gauge("detectors_position", "Stream sequence up to which findings are kept.", func() float64 { return float64(h.watcher.Position()) })
+	h.metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Namespace: "fettle", Name: "detectors_rows_total", Help: "Messages judged by the detectors since this process started.",
+	}, func() float64 { return float64(h.watcher.Rows()) }))
 	gauge("stream_position", "Newest stream sequence.", func() float64 {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()

@@ -44,6 +44,7 @@ type Watcher struct {
 	c      WatcherConfig
 	reload atomic.Bool
 	kept   atomic.Uint64 // position of the last commit
+	judged atomic.Uint64 // rows taken in
 }
 
 // NewWatcher makes a Watcher.
@@ -72,6 +73,9 @@ func (w *Watcher) Reload() { w.reload.Store(true) }
 
 // Position is the stream sequence up to which findings are kept.
 func (w *Watcher) Position() uint64 { return w.kept.Load() }
+
+// Rows is how many rows were taken in since the Watcher was made.
+func (w *Watcher) Rows() uint64 { return w.judged.Load() }
 
 // Run watches until ctx ends; then what has changed is kept. After a failure
 // it starts again from what was kept.
@@ -294,6 +298,7 @@ func (r *watching) take(ctx context.Context, b telemetry.Sequenced) error {
 	}
 	r.broken = false
 	r.seq = b.Seq
+	r.judged.Add(uint64(len(b.Batch.Rows)))
 	if r.rows += len(b.Batch.Rows); r.rows >= r.c.MaxRows {
 		select {
 		case r.full <- struct{}{}:
