@@ -29,6 +29,8 @@ type Product struct {
 	Log         *Log        `json:"log,omitempty" doc:"What of units' logs is kept. Without it nothing is."`
 	Parameters  []Parameter `json:"parameters,omitempty"`
 	Tolerances  []Tolerance `json:"tolerances,omitempty"`
+	Mappings    []Mapping   `json:"mappings,omitempty" doc:"How messages in other platforms' shapes are read."`
+	Relays      []string    `json:"relays,omitempty" doc:"Units that may send for all units of this product, as a LoRaWAN network server does. A message on a topic with {unit} is then that unit's. Nobody may without."`
 	// SampleGap caps the time that one sample stands for, in hold times and
 	// exposure: a longer silence between two samples counts as no evidence.
 	SampleGap Duration `json:"sampleGap,omitempty" doc:"Longest time one sample stands for (default 1h)."`

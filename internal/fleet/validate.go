@@ -132,6 +132,7 @@ func ValidateProduct(p Product) []fault.Field {
 	m.events(&p)
 	m.parameters(&p)
 	m.tolerances(&p)
+	m.mappings(&p)
 	return m
 }
 

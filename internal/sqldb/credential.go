@@ -86,6 +86,11 @@ func (s credentialStore) Credentials(ctx context.Context, unitID string) (c flee
 
 func scanText(r *sql.Rows) (v string, err error) { return v, r.Scan(&v) }
 
+func (s credentialStore) UnitIDByTokenHash(ctx context.Context, hash string) (id string, err error) {
+	err = s.db.queryRow(ctx, `SELECT unit_id FROM fleet_unit_token WHERE hash = ?`, hash).Scan(&id) // the column is unique, so indexed
+	return id, missing(err, "no unit has this token")
+}
+
 func (s credentialStore) UnitIDByFingerprint(ctx context.Context, fingerprint string) (id string, err error) {
 	err = s.db.queryRow(ctx, `SELECT unit_id FROM fleet_unit_certificate WHERE fingerprint = ?`, fingerprint).Scan(&id)
 	return id, missing(err, "no unit has this certificate")

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -59,7 +60,11 @@ func (c *conn) handshake() error {
 	c.id, err = c.authenticate(&p)
 	if err != nil {
 		c.refuse(c.refusal(err))
-		c.srv.log.Info("a connection was refused", "user", p.user, "from", c.nc.RemoteAddr().String(), "why", err)
+		user := p.user
+		if len(p.password) == 0 { // it may be a token
+			user = ""
+		}
+		c.srv.log.Info("a connection was refused", "user", user, "from", c.nc.RemoteAddr().String(), "why", err)
 		return io.EOF
 	}
 	assigned := ""
@@ -94,12 +99,15 @@ func (s *Server) keepAlive(p *connectPacket) uint16 {
 }
 
 // authenticate tells the unit from its client certificate, else from user
-// name and password. A user name beside a certificate must agree with it.
+// name and password, else from a token that stands as user name without a
+// password, as ThingsBoard's clients send it. A user name beside a certificate
+// must agree with it.
 func (c *conn) authenticate(p *connectPacket) (device.Identity, error) {
+	user := unitOf(p.user)
 	if leaf := c.certificate(); leaf != nil {
 		id, err := c.srv.auth.Certificate(c.ctx, leaf)
 		switch {
-		case err == nil && (p.user == "" || p.user == id.UnitID):
+		case err == nil && (user == "" || user == id.UnitID):
 			return id, nil
 		case err == nil:
 			return device.Identity{}, device.ErrCredential
@@ -107,10 +115,25 @@ func (c *conn) authenticate(p *connectPacket) (device.Identity, error) {
 			return device.Identity{}, err
 		}
 	}
-	if p.user == "" || !p.hasPassword {
+	switch {
+	case p.user == "":
 		return device.Identity{}, device.ErrCredential
+	case len(p.password) == 0:
+		return c.srv.auth.TokenAlone(c.ctx, p.user)
+	default:
+		return c.srv.auth.Token(c.ctx, user, string(p.password))
 	}
-	return c.srv.auth.Token(c.ctx, p.user, string(p.password))
+}
+
+// unitOf is the unit's id in a user name. AWS IoT's clients put their metrics
+// behind a question mark; Azure IoT Hub's send {hub}/{unit}/?api-version=…
+// A unit's id holds neither character.
+func unitOf(user string) string {
+	id, _, _ := strings.Cut(user, "?")
+	if _, unit, ok := strings.Cut(strings.TrimSuffix(id, "/"), "/"); ok {
+		return unit
+	}
+	return id
 }
 
 func (c *conn) certificate() *x509.Certificate {
