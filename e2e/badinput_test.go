@@ -42,7 +42,7 @@ func TestBadFiles(t *testing.T) {
 	}{
 		{"broken YAML", product("title: Room sensor", "title: [Room sensor"), []string{"FILE:9:3: expected YAML: ',' or ']' must be specified"}},
 		{"a tab", product("  purposes:", "\tpurposes:"), []string{"FILE:10:1: expected YAML: ", "cannot start any token"}},
-		{"no text", "\x00\xff\xfe", []string{"FILE:1:1: kind: expected Product, Unit, Detector, Release or Campaign"}},
+		{"no text", "\x00\xff\xfe", []string{"FILE:1:1: expected YAML or JSON as text in UTF-8"}},
 		{"an unknown field", product("      unit: ", "      unti: "), []string{`FILE:19:`, `: spec.signals[0].unti: expected one of the fields`, "did you mean unit?"}},
 		{"an unknown kind", product("kind: Product", "kind: Gadget"), []string{`FILE:4:7: kind: expected Product, Unit, Detector, Release or Campaign, got "Gadget"`}},
 		{"no unit of measure", product(`"[degF]"`, "fahrenheit"), []string{"FILE:19:13: spec.signals[0].unit: expected a UCUM unit", "did you mean [degF]?"}},

@@ -163,6 +163,9 @@ func empty(dir string) error {
 
 // Reset ends every operator's sessions and writes a new first-operator link.
 func Reset(ctx context.Context, c Config, log *slog.Logger) (path string, err error) {
+	if info, err := os.Stat(c.Data); err != nil || !info.IsDir() {
+		return "", fault.New(fault.NotFound, "there is no data directory %s: name the service's with --data", c.Data)
+	}
 	db, err := sqldb.Open(ctx, c.recordsDSN())
 	if err != nil {
 		return "", err

@@ -4,6 +4,7 @@ package app
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"net/url"
 	"os"
@@ -100,7 +101,7 @@ func Load(file string, env func(string) (string, bool), flags map[string]string)
 			return Config{}, fault.New(fault.Invalid, "%s: %s", file, yaml.FormatError(err, false, true))
 		}
 		for k, v := range doc {
-			values[k] = fmt.Sprint(v)
+			values[k] = text(v)
 		}
 	}
 	known := map[string]bool{}
@@ -131,6 +132,23 @@ func Load(file string, env func(string) (string, bool), flags map[string]string)
 	}
 	mistakes = append(mistakes, c.check()...)
 	return c, fault.Fields("configuration", mistakes)
+}
+
+// text writes a value of the file as a flag would have it: a key without a
+// value is empty, a list is comma-separated.
+func text(v any) string {
+	switch x := v.(type) {
+	case nil:
+		return ""
+	case []any:
+		parts := make([]string, len(x))
+		for i := range x {
+			parts[i] = text(x[i])
+		}
+		return strings.Join(parts, ",")
+	default:
+		return fmt.Sprint(v)
+	}
 }
 
 func set(field reflect.Value, s string) error {
@@ -188,7 +206,7 @@ func (c *Config) check() []fault.Field {
 	if _, err := c.proxies(); err != nil {
 		add("trusted-proxies", "addresses or networks, as 10.0.0.7,10.1.0.0/16", c.TrustedProxies)
 	}
-	if _, err := c.clock(); err != nil {
+	if _, err := c.clock(); err != nil && c.Dev {
 		add("clock-origin", "RFC 3339 times in clock-origin and clock-start", err.Error())
 	}
 	if _, err := megabytes(c.HistoryMemory); err != nil {
@@ -255,5 +273,12 @@ func (c *Config) publicURL() string {
 	if c.TLSCert != "" {
 		scheme = "https"
 	}
-	return scheme + "://" + c.Listen
+	host, port, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return scheme + "://" + c.Listen
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() { // every address of this machine: one that a browser here can open
+		host = "localhost"
+	}
+	return scheme + "://" + net.JoinHostPort(host, port)
 }

@@ -35,7 +35,7 @@ func TestLoadNamesEveryMistake(t *testing.T) {
 	for _, f := range fault.FieldsOf(err) {
 		paths = append(paths, f.Path)
 	}
-	require.ElementsMatch(t, []string{"lisen", "clock-speed", "clock-origin", "stream-age", "tls-cert"}, paths)
+	require.ElementsMatch(t, []string{"lisen", "clock-speed", "stream-age", "tls-cert"}, paths)
 }
 
 func TestScaledClockNeedsDev(t *testing.T) {
@@ -46,4 +46,27 @@ func TestScaledClockNeedsDev(t *testing.T) {
 	flags["dev"] = "true"
 	_, err = Load("", none, flags)
 	require.NoError(t, err)
+}
+
+func TestTheFileMayHoldListsAndNothing(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "fettle.yaml")
+	require.NoError(t, os.WriteFile(file, []byte("mqtt:\nsmtp: ~\ntrusted-proxies: [10.0.0.7, 10.1.0.0/16]\nstream-bytes: 1000000000000\n"), 0o600))
+	c, err := Load(file, none, nil)
+	require.NoError(t, err)
+	require.Empty(t, c.MQTT, "a key without a value is empty, and empty is off")
+	require.Empty(t, c.SMTP)
+	require.Equal(t, "10.0.0.7,10.1.0.0/16", c.TrustedProxies)
+	require.EqualValues(t, 1e12, c.StreamBytes)
+}
+
+func TestLinksBeginWithAnAddressThatCanBeOpened(t *testing.T) {
+	t.Parallel()
+	for listen, want := range map[string]string{
+		"127.0.0.1:8080": "http://127.0.0.1:8080", ":8080": "http://localhost:8080", "0.0.0.0:8080": "http://localhost:8080",
+		"[::]:8080": "http://localhost:8080", "[::1]:8080": "http://[::1]:8080", "fettle.example:80": "http://fettle.example:80",
+	} {
+		c := Config{Listen: listen}
+		require.Equal(t, want, c.publicURL(), listen)
+	}
 }

@@ -73,11 +73,8 @@ func (p *ProblemError) Error() string {
 	if text == "" {
 		text = p.Title
 	}
-	switch p.Status {
-	case http.StatusUnauthorized:
+	if p.Status == http.StatusUnauthorized {
 		text += " (fettle login, or --token)"
-	case http.StatusForbidden:
-		text += " (the token's scope does not allow it)"
 	}
 	for _, e := range p.Errors {
 		at := strings.TrimPrefix(strings.TrimPrefix(e.Location, "body."), "query.")

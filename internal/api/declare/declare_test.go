@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -87,6 +88,33 @@ func TestEveryMistakeIsPlaced(t *testing.T) {
 			require.Contains(t, wrong.Error(), c.want)
 		})
 	}
+}
+
+// What cannot be read as a document says so once, wherever it comes from.
+func TestFilesThatAreNoDocuments(t *testing.T) {
+	t.Parallel()
+	laughs := "l0: &l0 [x, x, x, x, x, x, x, x, x, x]\n"
+	for i := 1; i < 9; i++ {
+		laughs += fmt.Sprintf("l%d: &l%d [%s]\n", i, i, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*l%d, ", i-1), 10), ", "))
+	}
+	for name, c := range map[string]struct{ text, want string }{
+		"another encoding":   {"\xff\xfeh\x00i\x00", "f.yaml:1:1: expected YAML or JSON as text in UTF-8"},
+		"a text":             {"hello", "f.yaml:1:1: expected a document with apiVersion, kind, metadata and spec"},
+		"not finite":         {strings.Replace(product, "unit: Cel", "unit: .inf", 1), "f.yaml:19:13: spec.signals[1].unit: expected a finite number, got +Inf"},
+		"aliases of aliases": {laughs, "f.yaml:1:1: expected at most 1000000 values in a document"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			docs, wrong := ParseFile("f.yaml", []byte(c.text))
+			require.Empty(t, docs)
+			require.Len(t, wrong, 1)
+			require.Contains(t, wrong.Error(), c.want)
+		})
+	}
+	docs, wrong := ParseFile("f.yaml", []byte("\ufeff"+product))
+	require.Empty(t, wrong, "a byte order mark is none of the text")
+	_, fields := docs[0].Check()
+	require.Empty(t, fields)
 }
 
 func TestKindsByAnyWord(t *testing.T) {

@@ -1,6 +1,7 @@
 package declare
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -23,6 +25,8 @@ type Located struct {
 	File  string
 	root  ast.Node
 	above int // lines of the file above the document's part
+
+	readable bool // the envelope at least; what is not says nothing more about itself
 }
 
 // Mistake is what is wrong at a place of a file.
@@ -54,6 +58,10 @@ func (m MistakesError) Error() string {
 // ParseFile reads the documents of a YAML or JSON file, several where they are
 // parted by ---. Empty documents are left out.
 func ParseFile(name string, data []byte) (docs []Located, mistakes MistakesError) {
+	data = bytes.TrimPrefix(data, []byte("\ufeff")) // a byte order mark, as some editors write it
+	if !utf8.Valid(data) {
+		return nil, MistakesError{{File: name, Line: 1, Column: 1, Field: fault.Field{Expected: "YAML or JSON as text in UTF-8"}}}
+	}
 	for _, p := range parts(string(data)) {
 		d, wrong := parsePart(name, p)
 		for i := range wrong {
@@ -112,7 +120,9 @@ func parsePart(name string, p part) (docs []Located, mistakes MistakesError) {
 		}
 		doc, wrong := located(name, d.Body)
 		doc.above = p.above
-		docs, mistakes = append(docs, doc), append(mistakes, wrong...)
+		if mistakes = append(mistakes, wrong...); doc.readable {
+			docs = append(docs, doc)
+		}
 	}
 	return docs, mistakes
 }
@@ -139,7 +149,11 @@ func located(name string, body ast.Node) (Located, MistakesError) {
 	if err := yaml.NodeToValue(body, &v); err != nil {
 		return l, MistakesError{syntax(name, err)}
 	}
-	v, wrong := plain("", v)
+	left := maxValues
+	v, wrong := plain("", v, &left)
+	if left < 0 {
+		return l, l.Locate([]fault.Field{{Expected: fmt.Sprintf("at most %d values in a document, those that aliases stand for among them", maxValues)}})
+	}
 	if len(wrong) > 0 {
 		return l, l.Locate(wrong)
 	}
@@ -147,6 +161,7 @@ func located(name string, body ast.Node) (Located, MistakesError) {
 	if !ok {
 		return l, l.Locate([]fault.Field{{Path: "", Expected: "a document with apiVersion, kind, metadata and spec", Got: show(v)}})
 	}
+	l.readable = true
 	if spec, there := top["spec"]; there {
 		l.Spec, _ = json.Marshal(spec) // plain values always encode
 	}
@@ -156,6 +171,7 @@ func located(name string, body ast.Node) (Located, MistakesError) {
 		APIVersion string   `json:"apiVersion"`
 		Kind       string   `json:"kind"`
 		Metadata   Metadata `json:"metadata"`
+		Spec       any      `json:"spec,omitempty"` // taken out above; named as what may stand there
 	}
 	fields := Decode(raw, "", &envelope)
 	for i := range fields {
@@ -168,13 +184,20 @@ func located(name string, body ast.Node) (Located, MistakesError) {
 	return l, nil
 }
 
-// plain turns what YAML gives into what JSON can say.
-func plain(path string, v any) (any, []fault.Field) {
+// maxValues bounds a document: aliases of aliases grow beyond any memory.
+const maxValues = 1_000_000
+
+// plain turns what YAML gives into what JSON can say. It stops when left, the
+// number of values it may still look at, is below 0.
+func plain(path string, v any, left *int) (any, []fault.Field) {
+	if *left--; *left < 0 {
+		return nil, nil
+	}
 	var wrong []fault.Field
 	switch x := v.(type) {
 	case map[string]any:
 		for k, e := range x {
-			p, w := plain(join(path, k), e)
+			p, w := plain(join(path, k), e, left)
 			x[k], wrong = p, append(wrong, w...)
 		}
 		return x, wrong
@@ -182,13 +205,13 @@ func plain(path string, v any) (any, []fault.Field) {
 		out := make(map[string]any, len(x))
 		for k, e := range x {
 			key := fmt.Sprint(k)
-			p, w := plain(join(path, key), e)
+			p, w := plain(join(path, key), e, left)
 			out[key], wrong = p, append(wrong, w...)
 		}
 		return out, wrong
 	case []any:
 		for i, e := range x {
-			p, w := plain(path+"["+strconv.Itoa(i)+"]", e)
+			p, w := plain(path+"["+strconv.Itoa(i)+"]", e, left)
 			x[i], wrong = p, append(wrong, w...)
 		}
 		return x, wrong
