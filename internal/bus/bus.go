@@ -50,6 +50,13 @@ type Config struct {
 	MaxPayload int
 	// Timeout is how long a publish may take (default 5 s).
 	Timeout time.Duration
+
+	// Reached is a sequence that the stream is known to have had: one that was
+	// acknowledged, or taken by a consumer. A stream that ends before it is
+	// refused as ErrDamaged.
+	Reached uint64
+	// Acknowledged, if given, is told of each sequence that has become durable.
+	Acknowledged func(seq uint64)
 }
 
 func (c *Config) setDefaults() {
@@ -82,6 +89,9 @@ func (c *Config) setDefaults() {
 var (
 	ErrFull = errors.New("the stream is full")
 	ErrGap  = errors.New("entries are missing from the stream")
+	// ErrDamaged: Open found that the stream has lost what was durable, and
+	// changed nothing; kind Internal.
+	ErrDamaged = errors.New("the stream is damaged")
 )
 
 // Bus is a telemetry.Stream. It is safe for concurrent use.
@@ -163,7 +173,30 @@ func open(ctx context.Context, cfg Config, logger *slog.Logger, first uint64) (_
 	if err != nil {
 		return nil, fault.Wrap(fault.Unavailable, "open stream: create", err)
 	}
+	if last, err := b.Last(ctx); err != nil {
+		return nil, fmt.Errorf("open stream: %w", err)
+	} else if last < cfg.Reached {
+		return nil, fmt.Errorf("open stream: %w: it had entry %d and ends with entry %d", ErrDamaged, cfg.Reached, last)
+	}
 	return b, nil
+}
+
+// Holds reports whether the stream has every entry after from: ErrDamaged names
+// the first that it lacks.
+func (b *Bus) Holds(ctx context.Context, from uint64) error {
+	info, err := b.stream.Info(ctx, jetstream.WithDeletedDetails(true))
+	if err != nil {
+		return fault.Wrap(fault.Unavailable, "ask for the stream's state", err)
+	}
+	if first := info.State.FirstSeq; from+1 < first {
+		return fmt.Errorf("%w: entry %d is needed, the first held is %d", ErrDamaged, from+1, first)
+	}
+	for _, seq := range info.State.Deleted {
+		if seq > from {
+			return fmt.Errorf("%w: it lacks entry %d", ErrDamaged, seq)
+		}
+	}
+	return nil
 }
 
 func (b *Bus) subject() string { return b.cfg.Stream + ".telemetry" }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -24,6 +25,8 @@ type embedded struct {
 	log    *slog.Logger
 	stream string
 
+	reached atomic.Uint64 // newest entry acknowledged
+
 	mu       sync.Mutex // held while JetStream is started anew
 	config   server.JetStreamConfig
 	earliest time.Time // of the next attempt
@@ -38,6 +41,10 @@ func startEmbedded(ctx context.Context, cfg Config, logger *slog.Logger) (*embed
 	}
 	lock, err := lockDir(cfg.Dir)
 	if err != nil {
+		return nil, err
+	}
+	if err := checkFiles(cfg.Dir, cfg.Stream, cfg.Reached); err != nil {
+		_ = lock.Close()
 		return nil, err
 	}
 	const memory = 256 << 20        // consumers keep their state there, not entries
@@ -62,6 +69,7 @@ func startEmbedded(ctx context.Context, cfg Config, logger *slog.Logger) (*embed
 		server: s, lock: lock, log: logger, stream: cfg.Stream,
 		config: server.JetStreamConfig{MaxMemory: memory, MaxStore: store, StoreDir: cfg.Dir, SyncAlways: true},
 	}
+	e.reached.Store(cfg.Reached)
 	s.SetLoggerV2(serverLog{logger}, false, false, false)
 	s.Start()
 	for !s.ReadyForConnections(250 * time.Millisecond) {
@@ -128,6 +136,10 @@ func (e *embedded) revive(now time.Time) {
 	e.log.Warn("stream: the store is started again", "why", health.Error)
 	if err := e.server.ShutdownJetStream(); err != nil {
 		e.log.Error("stream: stopping the store", "err", err)
+	}
+	if err := checkFiles(e.config.StoreDir, e.stream, e.reached.Load()); err != nil {
+		e.log.Error("stream: the store is not started again", "err", err)
+		return
 	}
 	config := e.config
 	if err := e.server.EnableJetStream(&config); err != nil {

@@ -32,6 +32,8 @@ type DB struct {
 	sql      *sql.DB // reads; and writes on PostgreSQL
 	write    *sql.DB // SQLite has one writer: a pool of one, so that writers queue here and never see SQLITE_BUSY
 	postgres bool
+
+	committed func(number uint32) // of SQLite, see Committed
 }
 
 // Open opens "sqlite:PATH" or a postgres:// URL and migrates it to this
@@ -42,7 +44,7 @@ func Open(ctx context.Context, dsn string) (*DB, error) {
 		return nil, err
 	}
 	if err := db.migrate(ctx); err != nil {
-		return nil, errors.Join(err, db.Close())
+		return nil, errors.Join(damaged(err), db.Close())
 	}
 	return db, nil
 }
@@ -141,15 +143,23 @@ func (db *DB) InTx(ctx context.Context, fn func(ctx context.Context) error) erro
 	if ctx.Value(txKey{}) != nil {
 		return fn(ctx)
 	}
-	tx, err := db.write.BeginTx(ctx, nil)
+	begun, err := db.write.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin: %w", away(err))
 	}
-	if err := fn(context.WithValue(ctx, txKey{}, tx)); err != nil {
+	tx := &transaction{Tx: begun}
+	var number uint32
+	if err = fn(context.WithValue(ctx, txKey{}, tx)); err == nil {
+		number, err = db.count(ctx, tx)
+	}
+	if err != nil {
 		return errors.Join(err, ignoreDone(tx.Rollback()))
 	}
 	if err := tx.Commit(); err != nil {
 		return fmt.Errorf("commit: %w", away(err))
+	}
+	if number != 0 && db.committed != nil {
+		db.committed(number)
 	}
 	return nil
 }
@@ -168,7 +178,7 @@ type querier interface {
 }
 
 func (db *DB) at(ctx context.Context, pool *sql.DB) querier {
-	if tx, ok := ctx.Value(txKey{}).(*sql.Tx); ok {
+	if tx, ok := ctx.Value(txKey{}).(*transaction); ok {
 		return tx
 	}
 	return pool
@@ -194,6 +204,18 @@ func (db *DB) rebind(query string) string {
 }
 
 func (db *DB) exec(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	tx, ok := ctx.Value(txKey{}).(*transaction)
+	if !ok && !db.postgres { // so that it is counted
+		var res sql.Result
+		err := db.InTx(ctx, func(ctx context.Context) (err error) {
+			res, err = db.exec(ctx, query, args...)
+			return err
+		})
+		return res, err
+	}
+	if ok {
+		tx.wrote = true
+	}
 	res, err := db.at(ctx, db.write).ExecContext(ctx, db.rebind(query), args...)
 	return res, away(err)
 }
@@ -204,6 +226,9 @@ func (db *DB) query(ctx context.Context, query string, args ...any) (*sql.Rows, 
 }
 
 func (db *DB) queryRow(ctx context.Context, query string, args ...any) *sql.Row {
+	if tx, ok := ctx.Value(txKey{}).(*transaction); ok && !strings.HasPrefix(query, "SELECT") { // … RETURNING
+		tx.wrote = true
+	}
 	return db.at(ctx, db.sql).QueryRowContext(ctx, db.rebind(query), args...)
 }
 
