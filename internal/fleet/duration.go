@@ -11,6 +11,9 @@ import (
 // Duration is written in files as 90d, 36h, 10m or 1d12h. A day is 24 hours.
 type Duration time.Duration
 
+// longest bounds durations, far below what overflows.
+const longest = 100 * 365 * 24 * time.Hour
+
 // ParseDuration reads a duration; beyond Go's units it knows d and w.
 func ParseDuration(s string) (Duration, error) {
 	var total time.Duration
@@ -24,7 +27,7 @@ func ParseDuration(s string) (Duration, error) {
 			continue
 		}
 		n, err := strconv.ParseFloat(head, 64)
-		if err != nil || n < 0 || n > 1e5 {
+		if err != nil || !(n >= 0 && n*float64(u.length) <= float64(longest-total)) { // NaN, too
 			return 0, fmt.Errorf("%q is not a duration: write it as 90d, 36h or 10m", s)
 		}
 		total += time.Duration(n * float64(u.length))
@@ -34,6 +37,9 @@ func ParseDuration(s string) (Duration, error) {
 		d, err := time.ParseDuration(rest)
 		if err != nil || d < 0 {
 			return 0, fmt.Errorf("%q is not a duration: write it as 90d, 36h or 10m", s)
+		}
+		if d > longest-total {
+			return 0, fmt.Errorf("%q is longer than 100 years", s)
 		}
 		total += d
 	} else if s == "" {

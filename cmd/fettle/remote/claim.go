@@ -10,7 +10,6 @@ import (
 
 	"fettle.dev/fettle/internal/api/client"
 	"fettle.dev/fettle/internal/api/wire"
-	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 )
 
@@ -28,9 +27,9 @@ then it stores nothing.`,
 		Use: "create PRODUCT", Short: "Make a claim token and print it, once", Example: "  fettle claim token create wall-charger --uses 500 --expires 30d",
 		Args: cobra.ExactArgs(1), ValidArgsFunction: c.completeNames("product"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			life, err := fleet.ParseDuration(expires)
+			life, err := lifeOf(expires)
 			if err != nil {
-				return fault.Wrap(fault.Invalid, "", err)
+				return err
 			}
 			var t wire.ClaimTokenIssued
 			if err := c.Call(cmd.Context(), http.MethodPost, "/v1/products"+segment(args[0])+"/claim-token", wire.NewClaimToken{MaxUses: uses, Expires: life}, &t); err != nil {

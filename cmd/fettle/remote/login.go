@@ -14,7 +14,6 @@ import (
 
 	"fettle.dev/fettle/internal/api/client"
 	"fettle.dev/fettle/internal/api/wire"
-	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 )
 
@@ -32,9 +31,9 @@ data directory; it is used up), or an API token made in the console.`,
   fettle login --link "$(cat data/first-operator-link)"`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			life, err := fleet.ParseDuration(expires)
+			life, err := lifeOf(expires)
 			if err != nil {
-				return fault.Wrap(fault.Invalid, "", err)
+				return err
 			}
 			in := bufio.NewReader(cmd.InOrStdin())
 			server := c.Server

@@ -24,9 +24,9 @@ admin, which also makes tokens, approves claims and issues units' credentials.`,
 		Example: "  fettle token create --scope read --expires 30d --name dashboards",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			life, err := fleet.ParseDuration(expires)
+			life, err := lifeOf(expires)
 			if err != nil {
-				return fault.Wrap(fault.Invalid, "", err)
+				return err
 			}
 			var t wire.IssuedToken
 			if err := c.Call(cmd.Context(), http.MethodPost, "/v1/tokens", wire.NewToken{Name: name, Scope: fleet.Scope(scope), Expires: life}, &t); err != nil {
@@ -65,4 +65,13 @@ admin, which also makes tokens, approves claims and issues units' credentials.`,
 		},
 	})
 	return cmd
+}
+
+// lifeOf reads --expires: how long something made now is valid.
+func lifeOf(expires string) (fleet.Duration, error) {
+	life, err := fleet.ParseDuration(expires)
+	if err == nil && life <= 0 {
+		err = fmt.Errorf("expected a duration above 0, as 30d")
+	}
+	return life, fault.Wrap(fault.Invalid, "--expires", err)
 }
