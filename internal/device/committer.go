@@ -104,11 +104,11 @@ func (c *committer) reserve(ctx context.Context, cost int64) (int64, error) {
 	return cost, nil
 }
 
-// submitRows takes the rows of one unit, whose cost is reserved. Rows judged
+// submitRows takes rows and events of one unit, whose cost is reserved. Rows judged
 // by what is no longer true of the unit are not taken: errStale. Whoever
 // changes a unit drops it first and marks the stream then, so no row that
 // follows the mark was judged by the old state.
-func (c *committer) submitRows(u *unit, rows []telemetry.Row, n counts, s submission) error {
+func (c *committer) submitRows(u *unit, rows []telemetry.Row, events []telemetry.Event, n counts, s submission) error {
 	c.mu.Lock()
 	if c.closed || u.stale.Load() {
 		closed := c.closed
@@ -120,16 +120,17 @@ func (c *committer) submitRows(u *unit, rows []telemetry.Row, n counts, s submis
 		return errStale
 	}
 	open := c.opened()
-	if len(open.marked) > 0 && len(rows) > 0 {
-		if _, after := open.marked[rows[0].Unit]; after { // in a batch, marks come after rows
+	if len(open.marked) > 0 {
+		if _, after := open.marked[u.id.Key]; after { // in a batch, marks come after rows
 			c.seal()
 			open = c.opened()
 		}
 	}
 	p := open.part(u.id.Product)
 	p.batch.Rows = append(p.batch.Rows, rows...)
+	p.batch.Events = append(p.batch.Events, events...)
 	p.count.add(n)
-	open.rows += len(rows)
+	open.rows += len(rows) + len(events)
 	c.added(open, s)
 	begun := len(open.waiting) == 1 || len(c.sealed) > 0
 	c.mu.Unlock()
@@ -195,6 +196,9 @@ func (c *committer) seal() {
 	for _, p := range c.open.parts {
 		for i := range p.batch.Rows {
 			p.batch.Rows[i].Received = at
+		}
+		for i := range p.batch.Events {
+			p.batch.Events[i].Received = at
 		}
 	}
 	for i := range c.open.marks {
@@ -270,7 +274,7 @@ func (c *committer) publish(ctx context.Context, cm *commit) error {
 	defer cancel()
 	begin := now()
 	defer func() { c.metrics.commitTook(now().Sub(begin)) }()
-	parts := slices.DeleteFunc(slices.Clone(cm.parts), func(p *rowsOf) bool { return len(p.batch.Rows) == 0 })
+	parts := slices.DeleteFunc(slices.Clone(cm.parts), func(p *rowsOf) bool { return p.batch.Empty() })
 	if len(parts) == 1 {
 		parts[0].batch.Marks = cm.marks
 		return c.stream.Publish(ctx, &parts[0].batch)

@@ -224,7 +224,7 @@ func (g *Gateway) submit(ctx context.Context, u *unit, messages []Message, outco
 		return err
 	}
 	u.times.contact.Store(at.UnixMilli()) // data is contact
-	return g.commits.submitRows(u, rows, total, s)
+	return g.commits.submitRows(u, rows, nil, total, s)
 }
 
 // active looks a unit up and refuses it unless it is active.

@@ -34,6 +34,7 @@ type unit struct {
 	state     fleet.UnitState
 	product   *product
 	permitted []bool // by signal index
+	events    permittedEvents
 	given     []string
 	tokenHash []byte // SHA-256; nil without a token
 	versions  map[string]string
@@ -192,6 +193,7 @@ func (r *registry) read(ctx context.Context, id string) (*unit, *product, error)
 	for i, s := range p.Signals {
 		u.permitted[i] = mask.Permits(&p.Product, s)
 	}
+	u.events = permitEvents(&p.Product, mask)
 	for _, name := range slices.Sorted(maps.Keys(mask)) {
 		if mask[name] {
 			u.given = append(u.given, name)
@@ -237,11 +239,12 @@ func (r *registry) dropProduct(name string) {
 // Desired is what a unit is told to do, pushed to fettle/v1/desired and read
 // from GET /fettle/v1/desired.
 type Desired struct {
-	Collect []string `json:"collect"` // signals that its owner permits, in the product's order
+	Collect []string       `json:"collect"` // signals that its owner permits, in the product's order
+	Events  *DesiredEvents `json:"events,omitempty"`
 }
 
 func (u *unit) desired() Desired {
-	d := Desired{Collect: []string{}}
+	d := Desired{Collect: []string{}, Events: u.desiredEvents()}
 	for i, ok := range u.permitted {
 		if ok {
 			d.Collect = append(d.Collect, u.product.Signals[i].Name)

@@ -48,6 +48,30 @@ func Charger() fleet.Product {
 	}
 }
 
+// Eventful is Charger with events: the feature solar and log lines from info on
+// are for "care", fault codes E1 and those that begin with F for "operation".
+func Eventful() fleet.Product {
+	const day = fleet.Duration(24 * time.Hour)
+	p := Charger()
+	p.Features = []fleet.Feature{
+		{Name: "solar", Title: "Solar charging", Purposes: []string{"care"}, Retention: 90 * day},
+		{Name: "lock", Title: "Cable lock"},
+	}
+	p.Faults = []fleet.Fault{
+		{Code: "E1", Title: "Relay welded", Severity: "critical", Purposes: []string{"operation"}, Retention: 365 * day},
+		{Code: "F*", Title: "Ground fault", Severity: "major", Purposes: []string{"operation"}, Retention: 365 * day},
+	}
+	p.Log = &fleet.Log{Level: "info", Purposes: []string{"care"}, Retention: 30 * day}
+	return p
+}
+
+// Declare puts another declaration of the product in place, as Eventful.
+func (h *House) Declare(p fleet.Product) {
+	h.tb.Helper()
+	require.NoError(h.tb, h.DB.Fleet().PutProduct(h.tb.Context(), p))
+	h.Gateway.InvalidateProduct(h.tb.Context(), p.Name)
+}
+
 // House is everything around a gateway.
 type House struct {
 	DB      *sqldb.DB
@@ -220,6 +244,16 @@ func (s *Stream) Rows() (rows []telemetry.Row) {
 		rows = append(rows, b.Rows...)
 	}
 	return rows
+}
+
+// Events is every event so far, in order.
+func (s *Stream) Events() (events []telemetry.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, b := range s.batches {
+		events = append(events, b.Events...)
+	}
+	return events
 }
 
 // Marks is every mark of some kinds so far, in order.

@@ -39,10 +39,10 @@ func TestAsyncAPI(t *testing.T) {
 	for _, c := range spec.Channels {
 		topics = append(topics, c.Address)
 	}
-	require.ElementsMatch(t, []string{TopicTelemetry, TopicAttributes, TopicDesired, TopicNotice}, topics)
+	require.ElementsMatch(t, []string{TopicTelemetry, TopicEvents, TopicAttributes, TopicDesired, TopicNotice}, topics)
 	compiler := jsonschema.NewCompiler()
 	require.NoError(t, compiler.AddResource("asyncapi.json", doc))
-	require.Len(t, spec.Components.Messages, 4)
+	require.Len(t, spec.Components.Messages, 5)
 	for name, m := range spec.Components.Messages {
 		schema, err := compiler.Compile("asyncapi.json#/components/schemas/" + name)
 		require.NoError(t, err)
@@ -57,15 +57,22 @@ func TestAsyncAPI(t *testing.T) {
 				require.NoError(t, p.Parse(e.Payload))
 				require.NotEmpty(t, p.Messages)
 				p.Free()
+			case "events":
+				var p device.EventPayload
+				require.NoError(t, p.Parse(e.Payload))
+				require.NotEmpty(t, p.Events)
 			case "attributes":
 				_, err := device.ParseVersions(e.Payload)
 				require.NoError(t, err)
 			case "desired":
-				d := device.Desired{Collect: []string{"current", "plug_temperature", "charging"}}
+				d := device.Desired{
+					Collect: []string{"current", "plug_temperature", "charging"},
+					Events:  &device.DesiredEvents{Features: []string{"solar_charging"}, Faults: []string{"E01", "F*"}, Log: "warn"},
+				}
 				require.JSONEq(t, string(d.JSON()), string(e.Payload))
 			}
 		}
-		if name == "telemetry" || name == "attributes" {
+		if name == "telemetry" || name == "events" || name == "attributes" {
 			require.Error(t, schema.Validate(map[string]any{}))
 		}
 	}

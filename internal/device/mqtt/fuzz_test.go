@@ -17,6 +17,7 @@ func seeds(f *testing.F) {
 	for _, v5 := range []bool{false, true} {
 		f.Add(connectBytes(v5, "c", "WC-000000", "x", 60))
 		f.Add(publishBytes(v5, 1, 1, TopicTelemetry, sample))
+		f.Add(publishBytes(v5, 1, 1, TopicEvents, `{"kind":"fault","name":"E1"}`))
 		f.Add(publishBytes(v5, 0, 0, "x/+", "\x00"))
 		f.Add(subscribeBytes(v5, 1, TopicDesired, "#"))
 	}

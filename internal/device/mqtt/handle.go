@@ -80,6 +80,8 @@ func (c *conn) publish(p *publish) error {
 	switch string(p.topic) {
 	case TopicTelemetry:
 		return c.telemetry(p.payload, s)
+	case TopicEvents:
+		return c.events(p.payload, s)
 	case TopicAttributes:
 		return c.attributes(p.payload, s)
 	}

@@ -80,6 +80,7 @@ func New(gateway *device.Gateway, auth device.Authenticator, enrol Enroller, cfg
 		running: map[string]int{}, callers: map[string]*rate.Limiter{},
 	}
 	h.mux.HandleFunc("POST /fettle/v1/telemetry", h.unit(h.telemetry))
+	h.mux.HandleFunc("POST /fettle/v1/events", h.unit(h.events))
 	h.mux.HandleFunc("POST /fettle/v1/attributes", h.unit(h.attributes))
 	h.mux.HandleFunc("GET /fettle/v1/desired", h.unit(h.desired))
 	h.mux.HandleFunc("POST /fettle/v1/enroll", h.enroll)
