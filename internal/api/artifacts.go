@@ -9,6 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/update"
 )
@@ -26,7 +27,7 @@ func artifactView(a update.Artifact) wire.Artifact {
 
 func (s *server) artifacts() {
 	s.upload()
-	add(s, route{method: http.MethodGet, path: "/v1/artifacts/{sha256}", id: "getArtifact", summary: "What is known of an artifact", tag: "artifacts", access: read},
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/artifacts/{sha256}", ID: "getArtifact", Summary: "What is known of an artifact", Tag: "artifacts", Access: frame.Read},
 		func(ctx context.Context, in *artifactIn) (wire.Artifact, error) {
 			a, err := s.d.Updates.Artifact(ctx, in.SHA256)
 			return artifactView(a), err
@@ -36,11 +37,11 @@ func (s *server) artifacts() {
 // upload is registered by hand, because the bytes are streamed: huma would
 // hold them in memory.
 func (s *server) upload() {
-	r := route{
-		method: http.MethodPost, path: "/v1/artifacts", id: "uploadArtifact", summary: "Upload an artifact",
-		doc: "The same bytes are kept once.", tag: "artifacts", access: write, status: http.StatusCreated,
+	r := frame.Route{
+		Method: http.MethodPost, Path: "/v1/artifacts", ID: "uploadArtifact", Summary: "Upload an artifact",
+		Doc: "The same bytes are kept once.", Tag: "artifacts", Access: frame.Write, Status: http.StatusCreated,
 	}
-	op := r.operation()
+	op := r.Operation()
 	one, most := 1, 200
 	op.Parameters = []*huma.Param{{
 		Name: "filename", In: "query", Required: true, Description: "A plain file name, ending in .swu for SWUpdate.",
@@ -49,15 +50,15 @@ func (s *server) upload() {
 	op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
 		"application/octet-stream": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}},
 	}}
-	registry := s.api.OpenAPI().Components.Schemas
+	registry := s.API.OpenAPI().Components.Schemas
 	problem := &huma.MediaType{Schema: registry.Schema(reflect.TypeFor[huma.ErrorModel](), true, "")}
 	op.Responses = map[string]*huma.Response{
 		"201":     {Description: "Created", Content: map[string]*huma.MediaType{"application/json": {Schema: registry.Schema(reflect.TypeFor[wire.Artifact](), true, "")}}},
 		"default": {Description: "Error", Content: map[string]*huma.MediaType{"application/problem+json": problem}},
 	}
 	op.Errors = nil
-	s.api.OpenAPI().AddOperation(&op)
-	s.api.Adapter().Handle(&op, s.api.Middlewares().Handler(s.receive))
+	s.API.OpenAPI().AddOperation(&op)
+	s.API.Adapter().Handle(&op, s.API.Middlewares().Handler(s.receive))
 }
 
 func (s *server) receive(ctx huma.Context) {
@@ -66,12 +67,12 @@ func (s *server) receive(ctx huma.Context) {
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	a, err := s.d.Updates.PutArtifact(ctx.Context(), http.MaxBytesReader(w, r.Body, maxArtifact), ctx.Query("filename"))
 	if err != nil {
-		s.answer(ctx, s.problem(ctx.Context(), err))
+		s.answer(ctx, s.Problem(ctx.Context(), err))
 		return
 	}
 	ctx.SetHeader("Content-Type", "application/json")
 	ctx.SetStatus(http.StatusCreated)
-	if err := s.api.Marshal(ctx.BodyWriter(), "application/json", artifactView(a)); err != nil {
+	if err := s.API.Marshal(ctx.BodyWriter(), "application/json", artifactView(a)); err != nil {
 		s.d.Log.WarnContext(ctx.Context(), "answer", "error", err)
 	}
 }
@@ -84,7 +85,7 @@ func (s *server) answer(ctx huma.Context, err error) {
 	}
 	ctx.SetHeader("Content-Type", "application/problem+json")
 	ctx.SetStatus(p.Status)
-	if err := s.api.Marshal(ctx.BodyWriter(), "application/json", p); err != nil {
+	if err := s.API.Marshal(ctx.BodyWriter(), "application/json", p); err != nil {
 		s.d.Log.WarnContext(ctx.Context(), "answer", "error", err)
 	}
 }

@@ -4,22 +4,24 @@ import (
 	"context"
 	"net/http"
 
+	"fettle.dev/fettle/internal/api/frame"
+
 	"github.com/danielgtaylor/huma/v2"
 )
 
 // backups streams an archive of every store. What fails after the first byte
 // cuts the archive short, which restore notices.
 func (s *server) backups() {
-	r := route{
-		method: http.MethodGet, path: "/v1/backup", id: "backup", summary: "Download a backup of everything",
-		doc: "A compressed archive, consistent over all stores, for `fettle restore`.", tag: "service", access: admin,
+	r := frame.Route{
+		Method: http.MethodGet, Path: "/v1/backup", ID: "backup", Summary: "Download a backup of everything",
+		Doc: "A compressed archive, consistent over all stores, for `fettle restore`.", Tag: "service", Access: frame.Admin,
 	}
-	op := r.operation()
+	op := r.Operation()
 	op.Responses = map[string]*huma.Response{"200": {
 		Description: "The archive.",
 		Content:     map[string]*huma.MediaType{"application/zstd": {Schema: &huma.Schema{Type: "string", Format: "binary"}}},
 	}}
-	huma.Register(s.api, op, func(_ context.Context, _ *none) (*huma.StreamResponse, error) {
+	huma.Register(s.API, op, func(_ context.Context, _ *frame.None) (*huma.StreamResponse, error) {
 		return &huma.StreamResponse{Body: func(ctx huma.Context) { //nolint:contextcheck // the request's context is in it
 			w := &late{ctx: ctx}
 			err := s.d.Backup(ctx.Context(), w)
@@ -30,12 +32,12 @@ func (s *server) backups() {
 				s.d.Log.ErrorContext(ctx.Context(), "backup", "error", err)
 				panic(http.ErrAbortHandler) // so that the client sees a broken transfer, not a whole one
 			}
-			p := s.problem(ctx.Context(), err)
+			p := s.Problem(ctx.Context(), err)
 			status, why := http.StatusInternalServerError, err.Error()
 			if se, ok := p.(huma.StatusError); ok { //nolint:errorlint // problem makes it
 				status, why = se.GetStatus(), se.Error()
 			}
-			s.refuse(ctx, status, why)
+			s.Refuse(ctx, status, why)
 		}}, nil
 	})
 }

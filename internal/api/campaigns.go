@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/campaign"
 	"fettle.dev/fettle/internal/fault"
@@ -18,17 +19,17 @@ type campaignList struct {
 }
 
 type dryRunIn struct {
-	NameParam
+	frame.NameParam
 	Limit int `query:"limit" default:"1000" minimum:"0" maximum:"100000" doc:"Most units listed of each kind."`
 }
 
 type controlIn struct {
-	NameParam
+	frame.NameParam
 	Body *wire.Why `required:"false"`
 }
 
 type taskList struct {
-	NameParam
+	frame.NameParam
 	wire.PageParams
 	State string `query:"state" enum:"planned,blocked,offered,scheduled,snoozed,accepted,installing,claimed,verifying,verified,relapsed,not judgeable,declined,failed,expired,canceled,unreachable"`
 	Wave  int    `query:"wave" default:"-1" minimum:"-1" doc:"Index of a wave; -1: all."`
@@ -36,9 +37,9 @@ type taskList struct {
 }
 
 func (s *server) campaigns() {
-	add(s, route{method: http.MethodGet, path: "/v1/campaigns", id: "listCampaigns", summary: "List campaigns", tag: "campaigns", access: read}, s.listCampaigns)
-	add(s, route{method: http.MethodGet, path: "/v1/campaigns/{name}", id: "getCampaign", summary: "A campaign with its waves, gates and effect", tag: "campaigns", access: read}, s.getCampaign)
-	add(s, route{method: http.MethodPost, path: "/v1/campaigns/{name}/dry-run", id: "dryRunCampaign", summary: "Say who would be offered the remedy, who not, and why", tag: "campaigns", access: read}, s.dryRun)
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/campaigns", ID: "listCampaigns", Summary: "List campaigns", Tag: "campaigns", Access: frame.Read}, s.listCampaigns)
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/campaigns/{name}", ID: "getCampaign", Summary: "A campaign with its waves, gates and effect", Tag: "campaigns", Access: frame.Read}, s.getCampaign)
+	frame.Add(s.Server, frame.Route{Method: http.MethodPost, Path: "/v1/campaigns/{name}/dry-run", ID: "dryRunCampaign", Summary: "Say who would be offered the remedy, who not, and why", Tag: "campaigns", Access: frame.Read}, s.dryRun)
 	for _, v := range []struct {
 		verb, summary string
 		do            func(ctx context.Context, name, by, why string) (campaign.Run, error)
@@ -56,9 +57,9 @@ func (s *server) campaigns() {
 			return s.d.Campaigns.Cancel(ctx, name, why)
 		}},
 	} {
-		add(s, route{method: http.MethodPost, path: "/v1/campaigns/{name}/" + v.verb, id: v.verb + "Campaign", summary: v.summary, tag: "campaigns", access: write},
+		frame.Add(s.Server, frame.Route{Method: http.MethodPost, Path: "/v1/campaigns/{name}/" + v.verb, ID: v.verb + "Campaign", Summary: v.summary, Tag: "campaigns", Access: frame.Write},
 			func(ctx context.Context, in *controlIn) (wire.Campaign, error) {
-				by := who(ctx).Email
+				by := frame.Who(ctx).Email
 				run, err := v.do(ctx, in.Name, by, why(in.Body, "asked for")+" ("+by+")")
 				if err != nil {
 					return wire.Campaign{}, err
@@ -67,8 +68,8 @@ func (s *server) campaigns() {
 				return out, err
 			})
 	}
-	add(s, route{method: http.MethodGet, path: "/v1/campaigns/{name}/tasks", id: "listTasks", summary: "List a campaign's tasks", tag: "campaigns", access: read}, s.listTasks)
-	add(s, route{method: http.MethodGet, path: "/v1/campaigns/{name}/report", id: "getReport", summary: "A campaign's report", tag: "campaigns", access: read}, s.report)
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/campaigns/{name}/tasks", ID: "listTasks", Summary: "List a campaign's tasks", Tag: "campaigns", Access: frame.Read}, s.listTasks)
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/campaigns/{name}/report", ID: "getReport", Summary: "A campaign's report", Tag: "campaigns", Access: frame.Read}, s.report)
 }
 
 func (s *server) campaignView(ctx context.Context, r campaign.Run) (wire.Campaign, []campaign.Count, error) {
@@ -94,7 +95,7 @@ func (s *server) listCampaigns(ctx context.Context, in *campaignList) (wire.Page
 			kept = append(kept, r)
 		}
 	}
-	pg := pageAfter(kept, in.PageParams, func(r campaign.Run) string { return r.Campaign.Name })
+	pg := frame.PageAfter(kept, in.PageParams, func(r campaign.Run) string { return r.Campaign.Name })
 	out := wire.Page[wire.Campaign]{Items: make([]wire.Campaign, 0, len(pg.Items)), Next: pg.Next}
 	for _, r := range pg.Items {
 		c, _, err := s.campaignView(ctx, r)
@@ -113,7 +114,7 @@ func at(times []time.Time, i int) time.Time {
 	return time.Time{}
 }
 
-func (s *server) getCampaign(ctx context.Context, in *NameParam) (wire.CampaignDetail, error) {
+func (s *server) getCampaign(ctx context.Context, in *frame.NameParam) (wire.CampaignDetail, error) {
 	run, err := s.d.Runs.Campaign(ctx, in.Name)
 	if err != nil {
 		return wire.CampaignDetail{}, err
@@ -204,10 +205,10 @@ func (s *server) listTasks(ctx context.Context, in *taskList) (wire.Page[wire.Ta
 		}
 		out = append(out, v)
 	}
-	return page(out, in.Limit, func(t wire.Task) string { return t.ID }), nil
+	return frame.Page(out, in.Limit, func(t wire.Task) string { return t.ID }), nil
 }
 
-func (s *server) report(ctx context.Context, in *NameParam) (wire.Report, error) {
+func (s *server) report(ctx context.Context, in *frame.NameParam) (wire.Report, error) {
 	r, err := s.d.Outcomes.Report(ctx, in.Name)
 	if err != nil {
 		return wire.Report{}, err

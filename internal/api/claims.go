@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/fleet"
 )
@@ -16,12 +17,12 @@ const (
 )
 
 type claimTokenIn struct {
-	NameParam
+	frame.NameParam
 	Body *wire.NewClaimToken `required:"false"`
 }
 
 type claimTokenList struct {
-	NameParam
+	frame.NameParam
 	wire.PageParams
 }
 
@@ -32,14 +33,14 @@ type claimList struct {
 }
 
 type rejectIn struct {
-	IDParam
+	frame.IDParam
 	Body *wire.Why `required:"false"`
 }
 
 func (s *server) claims() {
-	add(s, route{
-		method: http.MethodPost, path: "/v1/products/{name}/claim-token", id: "createClaimToken", summary: "Make a claim token",
-		doc: "Units of the product can then ask to be enrolled.", tag: "claims", access: admin, status: http.StatusCreated,
+	frame.Add(s.Server, frame.Route{
+		Method: http.MethodPost, Path: "/v1/products/{name}/claim-token", ID: "createClaimToken", Summary: "Make a claim token",
+		Doc: "Units of the product can then ask to be enrolled.", Tag: "claims", Access: frame.Admin, Status: http.StatusCreated,
 	}, func(ctx context.Context, in *claimTokenIn) (wire.ClaimTokenIssued, error) {
 		uses, life := claimUses, claimLife
 		if in.Body != nil && in.Body.MaxUses > 0 {
@@ -48,28 +49,30 @@ func (s *server) claims() {
 		if in.Body != nil && in.Body.Expires > 0 {
 			life = time.Duration(in.Body.Expires)
 		}
-		secret, t, err := s.d.Provisioning.CreateClaimToken(ctx, in.Name, uses, s.d.Clock.Now().Add(life), who(ctx).Email)
+		secret, t, err := s.d.Provisioning.CreateClaimToken(ctx, in.Name, uses, s.d.Clock.Now().Add(life), frame.Who(ctx).Email)
 		return wire.ClaimTokenIssued{ID: t.ID, Product: t.Product, Token: secret, MaxUses: t.MaxUses, ExpiresAt: t.ExpiresAt}, err
 	})
-	add(s, route{method: http.MethodGet, path: "/v1/products/{name}/claim-tokens", id: "listClaimTokens", summary: "List a product's claim tokens", tag: "claims", access: read},
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/products/{name}/claim-tokens", ID: "listClaimTokens", Summary: "List a product's claim tokens", Tag: "claims", Access: frame.Read},
 		func(ctx context.Context, in *claimTokenList) (wire.Page[fleet.ClaimToken], error) {
 			all, err := s.d.Provisioning.ClaimTokens(ctx, in.Name)
-			return pageAfter(all, in.PageParams, func(t fleet.ClaimToken) string { return t.ID }), err
+			return frame.PageAfter(all, in.PageParams, func(t fleet.ClaimToken) string { return t.ID }), err
 		})
-	do(s, route{method: http.MethodDelete, path: "/v1/claim-tokens/{id}", id: "revokeClaimToken", summary: "Revoke a claim token", doc: "Claims made with it stay.", tag: "claims", access: admin},
-		func(ctx context.Context, in *IDParam) error { return s.d.Provisioning.RevokeClaimToken(ctx, in.ID) })
-	add(s, route{method: http.MethodGet, path: "/v1/claims", id: "listClaims", summary: "List claims", tag: "claims", access: read},
+	frame.Do(s.Server, frame.Route{Method: http.MethodDelete, Path: "/v1/claim-tokens/{id}", ID: "revokeClaimToken", Summary: "Revoke a claim token", Doc: "Claims made with it stay.", Tag: "claims", Access: frame.Admin},
+		func(ctx context.Context, in *frame.IDParam) error {
+			return s.d.Provisioning.RevokeClaimToken(ctx, in.ID)
+		})
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/claims", ID: "listClaims", Summary: "List claims", Tag: "claims", Access: frame.Read},
 		func(ctx context.Context, in *claimList) (wire.Page[fleet.Claim], error) {
 			list, err := s.d.Provisioning.Claims(ctx, fleet.ClaimFilter{Product: in.Product, State: fleet.ClaimState(in.State), After: in.After, Limit: in.Limit + 1})
-			return page(list, in.Limit, func(c fleet.Claim) string { return c.ID }), err
+			return frame.Page(list, in.Limit, func(c fleet.Claim) string { return c.ID }), err
 		})
-	add(s, route{method: http.MethodPost, path: "/v1/claims/{id}/approve", id: "approveClaim", summary: "Approve a claim", doc: "The unit can then use the secret it made.", tag: "claims", access: admin},
-		func(ctx context.Context, in *IDParam) (fleet.Claim, error) {
-			return s.d.Provisioning.ApproveClaim(ctx, in.ID, who(ctx).Email)
+	frame.Add(s.Server, frame.Route{Method: http.MethodPost, Path: "/v1/claims/{id}/approve", ID: "approveClaim", Summary: "Approve a claim", Doc: "The unit can then use the secret it made.", Tag: "claims", Access: frame.Admin},
+		func(ctx context.Context, in *frame.IDParam) (fleet.Claim, error) {
+			return s.d.Provisioning.ApproveClaim(ctx, in.ID, frame.Who(ctx).Email)
 		})
-	add(s, route{method: http.MethodPost, path: "/v1/claims/{id}/reject", id: "rejectClaim", summary: "Reject a claim", tag: "claims", access: admin},
+	frame.Add(s.Server, frame.Route{Method: http.MethodPost, Path: "/v1/claims/{id}/reject", ID: "rejectClaim", Summary: "Reject a claim", Tag: "claims", Access: frame.Admin},
 		func(ctx context.Context, in *rejectIn) (fleet.Claim, error) {
-			return s.d.Provisioning.RejectClaim(ctx, in.ID, who(ctx).Email, why(in.Body, "rejected by an operator"))
+			return s.d.Provisioning.RejectClaim(ctx, in.ID, frame.Who(ctx).Email, why(in.Body, "rejected by an operator"))
 		})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 
+	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/cohort"
 )
@@ -21,19 +22,19 @@ type cohortList struct {
 }
 
 type memberList struct {
-	IDParam
+	frame.IDParam
 	wire.PageParams
 	List string `query:"list" enum:"in,out,not judgeable"`
 }
 
 func (s *server) cohorts() {
-	add(s, route{
-		method: http.MethodPost, path: "/v1/cohorts", id: "createCohort", summary: "Freeze a cohort",
-		doc: "Computed in the background: look at state.", tag: "cohorts", access: write, status: http.StatusCreated,
+	frame.Add(s.Server, frame.Route{
+		Method: http.MethodPost, Path: "/v1/cohorts", ID: "createCohort", Summary: "Freeze a cohort",
+		Doc: "Computed in the background: look at state.", Tag: "cohorts", Access: frame.Write, Status: http.StatusCreated,
 	}, func(ctx context.Context, in *cohortIn) (cohort.Snapshot, error) {
-		return s.d.Cohorts.Create(ctx, in.Body.Definition, who(ctx).Email)
+		return s.d.Cohorts.Create(ctx, in.Body.Definition, frame.Who(ctx).Email)
 	})
-	add(s, route{method: http.MethodGet, path: "/v1/cohorts", id: "listCohorts", summary: "List cohorts, newest first", tag: "cohorts", access: read},
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/cohorts", ID: "listCohorts", Summary: "List cohorts, newest first", Tag: "cohorts", Access: frame.Read},
 		func(ctx context.Context, in *cohortList) (wire.Page[cohort.Snapshot], error) {
 			all, err := s.d.Cohorts.Snapshots(ctx, in.Product)
 			if err != nil {
@@ -45,14 +46,14 @@ func (s *server) cohorts() {
 					named = append(named, c)
 				}
 			}
-			return pageAfter(named, in.PageParams, func(c cohort.Snapshot) string { return c.ID }), nil
+			return frame.PageAfter(named, in.PageParams, func(c cohort.Snapshot) string { return c.ID }), nil
 		})
-	add(s, route{method: http.MethodGet, path: "/v1/cohorts/{id}", id: "getCohort", summary: "A cohort", tag: "cohorts", access: read},
-		func(ctx context.Context, in *IDParam) (cohort.Snapshot, error) {
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/cohorts/{id}", ID: "getCohort", Summary: "A cohort", Tag: "cohorts", Access: frame.Read},
+		func(ctx context.Context, in *frame.IDParam) (cohort.Snapshot, error) {
 			return s.d.Cohorts.Snapshot(ctx, in.ID)
 		})
-	do(s, route{method: http.MethodDelete, path: "/v1/cohorts/{id}", id: "deleteCohort", summary: "Delete a cohort", doc: "409 while a campaign has frozen it.", tag: "cohorts", access: write},
-		func(ctx context.Context, in *IDParam) error {
+	frame.Do(s.Server, frame.Route{Method: http.MethodDelete, Path: "/v1/cohorts/{id}", ID: "deleteCohort", Summary: "Delete a cohort", Doc: "409 while a campaign has frozen it.", Tag: "cohorts", Access: frame.Write},
+		func(ctx context.Context, in *frame.IDParam) error {
 			return s.d.Tx.InTx(ctx, func(ctx context.Context) error {
 				runs, err := s.d.Runs.Campaigns(ctx, "")
 				if err != nil {
@@ -70,7 +71,7 @@ func (s *server) cohorts() {
 				return s.d.Cohorts.Delete(ctx, in.ID)
 			})
 		})
-	add(s, route{method: http.MethodGet, path: "/v1/cohorts/{id}/members", id: "listMembers", summary: "List a cohort's members with their reasons", tag: "cohorts", access: read},
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/cohorts/{id}/members", ID: "listMembers", Summary: "List a cohort's members with their reasons", Tag: "cohorts", Access: frame.Read},
 		func(ctx context.Context, in *memberList) (wire.Page[wire.Member], error) {
 			if _, err := s.d.Cohorts.Snapshot(ctx, in.ID); err != nil {
 				return wire.Page[wire.Member]{}, err
@@ -83,6 +84,6 @@ func (s *server) cohorts() {
 			for _, m := range list {
 				out = append(out, wire.Member{UnitID: m.UnitID, List: m.List, Code: m.Code, Reason: m.Reason, ExposureHours: m.Exposure.Hours()})
 			}
-			return page(out, in.Limit, func(m wire.Member) string { return m.UnitID }), nil
+			return frame.Page(out, in.Limit, func(m wire.Member) string { return m.UnitID }), nil
 		})
 }

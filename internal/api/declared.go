@@ -9,6 +9,7 @@ import (
 
 	"fettle.dev/fettle/internal/api/apply"
 	"fettle.dev/fettle/internal/api/declare"
+	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/campaign"
 	"fettle.dev/fettle/internal/condition"
@@ -56,7 +57,7 @@ func documents[T any](kind declare.Kind, items []T, p wire.PageParams, name func
 		}
 		docs = append(docs, d)
 	}
-	return pageAfter(docs, p, func(d wire.Document) string { return d.Metadata.Name }), nil
+	return frame.PageAfter(docs, p, func(d wire.Document) string { return d.Metadata.Name }), nil
 }
 
 func (s *server) listDeclared(ctx context.Context, in *declaredList) (wire.Page[wire.Document], error) {
@@ -117,7 +118,7 @@ func (s *server) declaredUnits(ctx context.Context, p wire.PageParams) (wire.Pag
 		}
 		docs = append(docs, d)
 	}
-	return page(docs, p.Limit, func(d wire.Document) string { return d.Metadata.Name }), nil
+	return frame.Page(docs, p.Limit, func(d wire.Document) string { return d.Metadata.Name }), nil
 }
 
 // ownerOf is a unit's owner, nil when it has none.
@@ -309,17 +310,17 @@ func (s *server) deleteUnit(ctx context.Context, id string) error {
 }
 
 func (s *server) declared() {
-	add(s, route{
-		method: http.MethodPost, path: "/v1/apply", id: "apply", summary: "Apply declared documents",
-		doc: "All or nothing; every mistake is told at once.", tag: "declared", access: write, maxBody: maxApply, raw: true, slow: true,
+	frame.Add(s.Server, frame.Route{
+		Method: http.MethodPost, Path: "/v1/apply", ID: "apply", Summary: "Apply declared documents",
+		Doc: "All or nothing; every mistake is told at once.", Tag: "declared", Access: frame.Write, MaxBody: maxApply, Raw: true, Slow: true,
 	}, func(ctx context.Context, in *applyIn) (wire.Applied, error) {
 		return apply.Documents(ctx, s.applyDeps(), in.Body)
 	})
-	add(s, route{method: http.MethodGet, path: "/v1/declared/{kind}", id: "listDeclared", summary: "List declared documents of a kind", tag: "declared", access: read}, s.listDeclared)
-	add(s, route{method: http.MethodGet, path: "/v1/declared/{kind}/{name}", id: "getDeclared", summary: "A declared document", tag: "declared", access: read}, s.getDeclared)
-	do(s, route{
-		method: http.MethodDelete, path: "/v1/declared/{kind}/{name}", id: "deleteDeclared", summary: "Delete a declared thing",
-		doc: "409 while something uses it: the detail says what.", tag: "declared", access: write,
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/declared/{kind}", ID: "listDeclared", Summary: "List declared documents of a kind", Tag: "declared", Access: frame.Read}, s.listDeclared)
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/declared/{kind}/{name}", ID: "getDeclared", Summary: "A declared document", Tag: "declared", Access: frame.Read}, s.getDeclared)
+	frame.Do(s.Server, frame.Route{
+		Method: http.MethodDelete, Path: "/v1/declared/{kind}/{name}", ID: "deleteDeclared", Summary: "Delete a declared thing",
+		Doc: "409 while something uses it: the detail says what.", Tag: "declared", Access: frame.Write,
 	}, s.deleteDeclared)
 }
 

@@ -60,14 +60,3 @@ type Deps struct {
 type Versions interface {
 	CountVersions(ctx context.Context, product string) (map[string]int, error)
 }
-
-// Principal is who has proved themselves.
-type Principal struct {
-	ID        string // operator or owner id
-	Email     string
-	Role      fleet.Role
-	Scope     fleet.Scope // of operators
-	Via       string      // session or token
-	SessionID string
-	ExpiresAt time.Time
-}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"fettle.dev/fettle/internal/api/declare"
+	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/cohort"
 	"fettle.dev/fettle/internal/condition"
@@ -27,32 +28,32 @@ type findingList struct {
 }
 
 type shelveIn struct {
-	IDParam
+	frame.IDParam
 	Body struct {
 		Until time.Time `json:"until,omitzero" doc:"Absent: back in sight."`
 	}
 }
 
 type assessIn struct {
-	IDParam
+	frame.IDParam
 	Body struct {
 		Assessment condition.Assessment `json:"assessment"`
 	}
 }
 
 type commentIn struct {
-	IDParam
+	frame.IDParam
 	Body struct {
 		Text string `json:"text" minLength:"1" maxLength:"10000"`
 	}
 }
 
 func (s *server) findings() {
-	add(s, route{method: http.MethodGet, path: "/v1/findings", id: "listFindings", summary: "List findings, newest first", tag: "findings", access: read}, s.listFindings)
-	add(s, route{method: http.MethodGet, path: "/v1/findings/{id}", id: "getFinding", summary: "A finding", tag: "findings", access: read}, s.getFinding)
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/findings", ID: "listFindings", Summary: "List findings, newest first", Tag: "findings", Access: frame.Read}, s.listFindings)
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/findings/{id}", ID: "getFinding", Summary: "A finding", Tag: "findings", Access: frame.Read}, s.getFinding)
 	change := func(verb, id, summary string, fn func(ctx context.Context, id string) (condition.Finding, error)) {
-		add(s, route{method: http.MethodPost, path: "/v1/findings/{id}/" + verb, id: id, summary: summary, tag: "findings", access: write},
-			func(ctx context.Context, in *IDParam) (wire.Finding, error) {
+		frame.Add(s.Server, frame.Route{Method: http.MethodPost, Path: "/v1/findings/{id}/" + verb, ID: id, Summary: summary, Tag: "findings", Access: frame.Write},
+			func(ctx context.Context, in *frame.IDParam) (wire.Finding, error) {
 				f, err := fn(ctx, in.ID)
 				if err != nil {
 					return wire.Finding{}, err
@@ -61,12 +62,12 @@ func (s *server) findings() {
 			})
 	}
 	change("ack", "ackFinding", "Acknowledge a finding", func(ctx context.Context, id string) (condition.Finding, error) {
-		return s.d.Condition.Ack(ctx, id, who(ctx).Email)
+		return s.d.Condition.Ack(ctx, id, frame.Who(ctx).Email)
 	})
 	change("unack", "unackFinding", "Take an acknowledgement back", func(ctx context.Context, id string) (condition.Finding, error) {
 		return s.d.Condition.Unack(ctx, id)
 	})
-	add(s, route{method: http.MethodPost, path: "/v1/findings/{id}/shelve", id: "shelveFinding", summary: "Put a finding out of sight until a time", tag: "findings", access: write},
+	frame.Add(s.Server, frame.Route{Method: http.MethodPost, Path: "/v1/findings/{id}/shelve", ID: "shelveFinding", Summary: "Put a finding out of sight until a time", Tag: "findings", Access: frame.Write},
 		func(ctx context.Context, in *shelveIn) (wire.Finding, error) {
 			f, err := s.d.Condition.Shelve(ctx, in.ID, in.Body.Until)
 			if err != nil {
@@ -74,22 +75,22 @@ func (s *server) findings() {
 			}
 			return s.newTitles().view(ctx, f)
 		})
-	add(s, route{method: http.MethodPost, path: "/v1/findings/{id}/assess", id: "assessFinding", summary: "Say what a person found", tag: "findings", access: write},
+	frame.Add(s.Server, frame.Route{Method: http.MethodPost, Path: "/v1/findings/{id}/assess", ID: "assessFinding", Summary: "Say what a person found", Tag: "findings", Access: frame.Write},
 		func(ctx context.Context, in *assessIn) (wire.Finding, error) {
-			f, err := s.d.Condition.Assess(ctx, in.ID, in.Body.Assessment, who(ctx).Email)
+			f, err := s.d.Condition.Assess(ctx, in.ID, in.Body.Assessment, frame.Who(ctx).Email)
 			if err != nil {
 				return wire.Finding{}, err
 			}
 			return s.newTitles().view(ctx, f)
 		})
-	add(s, route{method: http.MethodPost, path: "/v1/findings/{id}/comments", id: "commentFinding", summary: "Remark on a finding", tag: "findings", access: write, status: http.StatusCreated},
+	frame.Add(s.Server, frame.Route{Method: http.MethodPost, Path: "/v1/findings/{id}/comments", ID: "commentFinding", Summary: "Remark on a finding", Tag: "findings", Access: frame.Write, Status: http.StatusCreated},
 		func(ctx context.Context, in *commentIn) (condition.Comment, error) {
-			return s.d.Condition.Comment(ctx, in.ID, who(ctx).Email, in.Body.Text)
+			return s.d.Condition.Comment(ctx, in.ID, frame.Who(ctx).Email, in.Body.Text)
 		})
-	add(s, route{
-		method: http.MethodGet, path: "/v1/findings/{id}/who-else", id: "whoElse", summary: "Who else?",
-		doc: "A cohort definition to start from, and what the affected units share; edit it and post it to /v1/cohorts.", tag: "cohorts", access: read,
-	}, func(ctx context.Context, in *IDParam) (cohort.Suggestion, error) {
+	frame.Add(s.Server, frame.Route{
+		Method: http.MethodGet, Path: "/v1/findings/{id}/who-else", ID: "whoElse", Summary: "Who else?",
+		Doc: "A cohort definition to start from, and what the affected units share; edit it and post it to /v1/cohorts.", Tag: "cohorts", Access: frame.Read,
+	}, func(ctx context.Context, in *frame.IDParam) (cohort.Suggestion, error) {
 		sg, err := s.d.Cohorts.SuggestFrom(ctx, in.ID)
 		if sg.Shared == nil {
 			sg.Shared = []cohort.Shared{}
@@ -176,10 +177,10 @@ func (s *server) listFindings(ctx context.Context, in *findingList) (wire.Page[w
 		return wire.Page[wire.Finding]{}, err
 	}
 	views, err := s.newTitles().views(ctx, list)
-	return page(views, in.Limit, func(f wire.Finding) string { return f.ID }), err
+	return frame.Page(views, in.Limit, func(f wire.Finding) string { return f.ID }), err
 }
 
-func (s *server) getFinding(ctx context.Context, in *IDParam) (wire.FindingDetail, error) {
+func (s *server) getFinding(ctx context.Context, in *frame.IDParam) (wire.FindingDetail, error) {
 	f, comments, err := s.d.Condition.Finding(ctx, in.ID)
 	if err != nil {
 		return wire.FindingDetail{}, err
@@ -206,9 +207,9 @@ type backtestIn struct{ Body wire.BacktestRequest }
 const mostFindings = 10_000
 
 func (s *server) backtest() {
-	add(s, route{
-		method: http.MethodPost, path: "/v1/backtest", id: "backtest", summary: "Run a detector over history",
-		doc: "The very findings that live gave or would have given, over history still held and permitted.", tag: "findings", access: read, raw: true,
+	frame.Add(s.Server, frame.Route{
+		Method: http.MethodPost, Path: "/v1/backtest", ID: "backtest", Summary: "Run a detector over history",
+		Doc: "The very findings that live gave or would have given, over history still held and permitted.", Tag: "findings", Access: frame.Read, Raw: true,
 	}, func(ctx context.Context, in *backtestIn) (wire.Backtest, error) {
 		b := in.Body
 		if b.Name == "" {

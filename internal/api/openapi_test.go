@@ -18,7 +18,7 @@ const golden = "../../api/openapi.yaml"
 func TestOpenAPIIsUpToDate(t *testing.T) {
 	t.Parallel()
 	s := newServer(Deps{}, http.NewServeMux())
-	got, err := s.api.OpenAPI().YAML()
+	got, err := s.API.OpenAPI().YAML()
 	require.NoError(t, err)
 	if *rewrite {
 		require.NoError(t, os.WriteFile(golden, got, 0o644))

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 
+	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/campaign"
 	"fettle.dev/fettle/internal/condition"
@@ -18,8 +19,8 @@ import (
 )
 
 func (s *server) overview() {
-	add(s, route{method: http.MethodGet, path: "/v1/overview", id: "getOverview", summary: "The fleet at a glance", tag: "units", access: read},
-		func(ctx context.Context, _ *none) (wire.Overview, error) {
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/overview", ID: "getOverview", Summary: "The fleet at a glance", Tag: "units", Access: frame.Read},
+		func(ctx context.Context, _ *frame.None) (wire.Overview, error) {
 			products, err := s.d.Fleet.Products(ctx)
 			if err != nil {
 				return wire.Overview{}, err
@@ -93,17 +94,17 @@ func (s *server) productOverview(ctx context.Context, p *fleet.Product) (wire.Pr
 }
 
 type routeIn struct {
-	NameParam
+	frame.NameParam
 	Body wire.NewRoute
 }
 
 func (s *server) routes() {
-	add(s, route{method: http.MethodGet, path: "/v1/notify/routes", id: "listRoutes", summary: "List where new findings are told", tag: "notify", access: read},
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/notify/routes", ID: "listRoutes", Summary: "List where new findings are told", Tag: "notify", Access: frame.Read},
 		func(ctx context.Context, in *wire.PageParams) (wire.Page[notify.Route], error) {
 			all, err := s.d.Notify.Routes(ctx)
-			return pageAfter(all, *in, func(r notify.Route) string { return r.Name }), err
+			return frame.PageAfter(all, *in, func(r notify.Route) string { return r.Name }), err
 		})
-	add(s, route{method: http.MethodPut, path: "/v1/notify/routes/{name}", id: "putRoute", summary: "Make or change a route", tag: "notify", access: admin},
+	frame.Add(s.Server, frame.Route{Method: http.MethodPut, Path: "/v1/notify/routes/{name}", ID: "putRoute", Summary: "Make or change a route", Tag: "notify", Access: frame.Admin},
 		func(ctx context.Context, in *routeIn) (notify.Route, error) {
 			r := notify.Route{Name: in.Name, Product: in.Body.Product, Severity: string(in.Body.Severity), Channel: in.Body.Channel, To: in.Body.To}
 			if err := s.checkRoute(ctx, &r); err != nil {
@@ -111,8 +112,8 @@ func (s *server) routes() {
 			}
 			return r, s.d.Notify.PutRoute(ctx, r)
 		})
-	do(s, route{method: http.MethodDelete, path: "/v1/notify/routes/{name}", id: "deleteRoute", summary: "Delete a route", tag: "notify", access: admin},
-		func(ctx context.Context, in *NameParam) error { return s.d.Notify.DeleteRoute(ctx, in.Name) })
+	frame.Do(s.Server, frame.Route{Method: http.MethodDelete, Path: "/v1/notify/routes/{name}", ID: "deleteRoute", Summary: "Delete a route", Tag: "notify", Access: frame.Admin},
+		func(ctx context.Context, in *frame.NameParam) error { return s.d.Notify.DeleteRoute(ctx, in.Name) })
 }
 
 func (s *server) checkRoute(ctx context.Context, r *notify.Route) error {

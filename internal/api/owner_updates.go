@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/campaign"
 	"fettle.dev/fettle/internal/fault"
@@ -18,16 +19,16 @@ type myUpdateList struct {
 }
 
 type chooseIn struct {
-	IDParam
+	frame.IDParam
 	Body wire.UpdateChoice
 }
 
 func (s *server) ownerUpdates() {
-	add(s, route{method: http.MethodGet, path: "/owner/v1/updates", id: "listMyUpdates", summary: "Updates of the owner's units, newest first", tag: "owner", access: owner}, s.myUpdates)
-	add(s, route{method: http.MethodGet, path: "/owner/v1/updates/{id}", id: "getMyUpdate", summary: "An update", tag: "owner", access: owner},
-		func(ctx context.Context, in *IDParam) (wire.MyUpdate, error) {
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/owner/v1/updates", ID: "listMyUpdates", Summary: "Updates of the owner's units, newest first", Tag: "owner", Access: frame.Owner}, s.myUpdates)
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/owner/v1/updates/{id}", ID: "getMyUpdate", Summary: "An update", Tag: "owner", Access: frame.Owner},
+		func(ctx context.Context, in *frame.IDParam) (wire.MyUpdate, error) {
 			t, err := s.d.Runs.Task(ctx, in.ID)
-			if err == nil && (t.OwnerID != who(ctx).ID || !shown(&t)) {
+			if err == nil && (t.OwnerID != frame.Who(ctx).ID || !shown(&t)) {
 				err = fault.New(fault.NotFound, "no update %q", in.ID)
 			}
 			if err != nil {
@@ -35,9 +36,9 @@ func (s *server) ownerUpdates() {
 			}
 			return s.newShowcase().show(ctx, &t)
 		})
-	add(s, route{method: http.MethodPost, path: "/owner/v1/updates/{id}", id: "chooseUpdate", summary: "Start an update now, set a time, postpone or decline it", tag: "owner", access: owner},
+	frame.Add(s.Server, frame.Route{Method: http.MethodPost, Path: "/owner/v1/updates/{id}", ID: "chooseUpdate", Summary: "Start an update now, set a time, postpone or decline it", Tag: "owner", Access: frame.Owner},
 		func(ctx context.Context, in *chooseIn) (wire.MyUpdate, error) {
-			t, err := s.d.Campaigns.Choose(ctx, who(ctx).ID, in.ID, in.Body.Choice, in.Body.At)
+			t, err := s.d.Campaigns.Choose(ctx, frame.Who(ctx).ID, in.ID, in.Body.Choice, in.Body.At)
 			if err != nil {
 				return wire.MyUpdate{}, err
 			}
@@ -49,7 +50,7 @@ func (s *server) ownerUpdates() {
 func shown(t *campaign.Task) bool { return !t.OfferedAt.IsZero() }
 
 func (s *server) myUpdates(ctx context.Context, in *myUpdateList) (wire.Page[wire.MyUpdate], error) {
-	tasks, err := s.d.Runs.Tasks(ctx, campaign.TaskFilter{OwnerID: who(ctx).ID, UnitID: in.Unit, Wave: -1})
+	tasks, err := s.d.Runs.Tasks(ctx, campaign.TaskFilter{OwnerID: frame.Who(ctx).ID, UnitID: in.Unit, Wave: -1})
 	if err != nil {
 		return wire.Page[wire.MyUpdate]{}, err
 	}
@@ -60,7 +61,7 @@ func (s *server) myUpdates(ctx context.Context, in *myUpdateList) (wire.Page[wir
 		}
 		return strings.Compare(a.ID, b.ID)
 	})
-	pg := pageAfter(tasks, in.PageParams, func(t campaign.Task) string { return t.ID })
+	pg := frame.PageAfter(tasks, in.PageParams, func(t campaign.Task) string { return t.ID })
 	out := wire.Page[wire.MyUpdate]{Items: make([]wire.MyUpdate, 0, len(pg.Items)), Next: pg.Next}
 	show := s.newShowcase()
 	for i := range pg.Items {

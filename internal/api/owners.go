@@ -11,6 +11,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/campaign"
 	"fettle.dev/fettle/internal/condition"
@@ -21,27 +22,27 @@ import (
 
 func (s *server) ownerSession() {
 	s.askLink("/owner/v1/sign-in/link", "askOwnerLink", "owner", fleet.RoleOwner)
-	signIn := route{
-		method: http.MethodPost, path: "/owner/v1/sign-in", id: "signInOwner", summary: "Use a one-time link up",
-		doc: "Sets the session cookie.", tag: "owner", access: anyone,
+	signIn := frame.Route{
+		Method: http.MethodPost, Path: "/owner/v1/sign-in", ID: "signInOwner", Summary: "Use a one-time link up",
+		Doc: "Sets the session cookie.", Tag: "owner", Access: frame.Anyone,
 	}
-	huma.Register(s.api, signIn.operation(), func(ctx context.Context, in *signInIn) (*withCookie[wire.Me], error) {
+	huma.Register(s.API, signIn.Operation(), func(ctx context.Context, in *signInIn) (*withCookie[wire.Me], error) {
 		secret, p, err := s.signIn(ctx, fleet.RoleOwner, in.Body.Token)
 		if err != nil {
-			return nil, s.problem(ctx, err)
+			return nil, s.Problem(ctx, err)
 		}
 		me, err := s.me(ctx, p.ID)
 		if err != nil {
-			return nil, s.problem(ctx, err)
+			return nil, s.Problem(ctx, err)
 		}
-		return &withCookie[wire.Me]{s.cookie(wire.OwnerCookie, secret, p), me}, nil
+		return &withCookie[wire.Me]{s.Cookie(wire.OwnerCookie, secret, p), me}, nil
 	})
-	s.signOut(route{
-		method: http.MethodPost, path: "/owner/v1/sign-out", id: "signOutOwner", summary: "End the session",
-		tag: "owner", access: owner, status: http.StatusNoContent,
+	s.signOut(frame.Route{
+		Method: http.MethodPost, Path: "/owner/v1/sign-out", ID: "signOutOwner", Summary: "End the session",
+		Tag: "owner", Access: frame.Owner, Status: http.StatusNoContent,
 	}, wire.OwnerCookie)
-	add(s, route{method: http.MethodGet, path: "/owner/v1/me", id: "getMe", summary: "The owner and their units", tag: "owner", access: owner},
-		func(ctx context.Context, _ *none) (wire.Me, error) { return s.me(ctx, who(ctx).ID) })
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/owner/v1/me", ID: "getMe", Summary: "The owner and their units", Tag: "owner", Access: frame.Owner},
+		func(ctx context.Context, _ *frame.None) (wire.Me, error) { return s.me(ctx, frame.Who(ctx).ID) })
 }
 
 // open are the states of an update that the owner may still choose on.
@@ -93,7 +94,7 @@ func (s *server) owned(ctx context.Context, u fleet.Unit, p *fleet.Product, c co
 // mine is a unit of the owner who asks; another's is not found, as if it did not exist.
 func (s *server) mine(ctx context.Context, id string) (fleet.Unit, fleet.Product, error) {
 	u, err := s.d.Fleet.Unit(ctx, id)
-	if err == nil && (u.OwnerID == "" || u.OwnerID != who(ctx).ID) {
+	if err == nil && (u.OwnerID == "" || u.OwnerID != frame.Who(ctx).ID) {
 		err = fault.New(fault.NotFound, "no unit %q", id)
 	}
 	if err != nil {
@@ -115,14 +116,14 @@ func notice(p *fleet.Product) string {
 }
 
 type consentIn struct {
-	IDParam
+	frame.IDParam
 	Purpose string `path:"purpose" maxLength:"100"`
 	Body    wire.ConsentChoice
 }
 
 func (s *server) ownerUnits() {
-	add(s, route{method: http.MethodGet, path: "/owner/v1/units/{id}", id: "getMyUnit", summary: "A unit: its condition, and what is collected and why", tag: "owner", access: owner}, s.myUnit)
-	add(s, route{method: http.MethodPut, path: "/owner/v1/units/{id}/consents/{purpose}", id: "putConsent", summary: "Give or withdraw consent", doc: "The answer is the receipt.", tag: "owner", access: owner},
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/owner/v1/units/{id}", ID: "getMyUnit", Summary: "A unit: its condition, and what is collected and why", Tag: "owner", Access: frame.Owner}, s.myUnit)
+	frame.Add(s.Server, frame.Route{Method: http.MethodPut, Path: "/owner/v1/units/{id}/consents/{purpose}", ID: "putConsent", Summary: "Give or withdraw consent", Doc: "The answer is the receipt.", Tag: "owner", Access: frame.Owner},
 		func(ctx context.Context, in *consentIn) (consent.Choice, error) {
 			u, p, err := s.mine(ctx, in.ID)
 			if err != nil {
@@ -132,7 +133,7 @@ func (s *server) ownerUnits() {
 			if shown == "" {
 				shown = notice(&p)
 			}
-			by := "owner:" + who(ctx).ID
+			by := "owner:" + frame.Who(ctx).ID
 			if in.Body.Given {
 				return s.d.Consents.Give(ctx, u.ID, in.Purpose, by, shown)
 			}
@@ -140,7 +141,7 @@ func (s *server) ownerUnits() {
 		})
 }
 
-func (s *server) myUnit(ctx context.Context, in *IDParam) (wire.MyUnit, error) {
+func (s *server) myUnit(ctx context.Context, in *frame.IDParam) (wire.MyUnit, error) {
 	u, p, err := s.mine(ctx, in.ID)
 	if err != nil {
 		return wire.MyUnit{}, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/fault"
@@ -12,7 +13,7 @@ import (
 )
 
 type seriesIn struct {
-	IDParam
+	frame.IDParam
 	Signal  string    `query:"signal" required:"true" doc:"Name of a signal of type number or boolean."`
 	From    time.Time `query:"from" required:"true" doc:"Event time, included."`
 	To      time.Time `query:"to" required:"true" doc:"Event time, not included."`

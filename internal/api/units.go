@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/fault"
@@ -37,22 +38,22 @@ type tokensIn struct {
 }
 
 func (s *server) units() {
-	add(s, route{method: http.MethodGet, path: "/v1/units", id: "listUnits", summary: "List units", tag: "units", access: read}, s.listUnits)
-	add(s, route{method: http.MethodGet, path: "/v1/units/{id}", id: "getUnit", summary: "A unit", tag: "units", access: read}, s.getUnit)
-	add(s, route{method: http.MethodGet, path: "/v1/units/{id}/latest", id: "getLatest", summary: "Newest value of each signal", tag: "units", access: read}, s.latest)
-	add(s, route{method: http.MethodGet, path: "/v1/units/{id}/series", id: "getSeries", summary: "A signal over time, with the bands that applied", tag: "units", access: read}, s.series)
-	add(s, route{method: http.MethodGet, path: "/v1/units/{id}/accounting", id: "getUnitAccounting", summary: "Accounting of a unit's samples", tag: "units", access: read}, s.unitAccounting)
-	add(s, route{method: http.MethodGet, path: "/v1/accounting", id: "getAccounting", summary: "Accounting of a product's samples", tag: "units", access: read}, s.accounting)
-	add(s, route{
-		method: http.MethodPost, path: "/v1/units/{id}/token", id: "issueUnitToken", summary: "Issue a unit's token",
-		doc: "Replaces the token it has, and disconnects what uses that.", tag: "units", access: admin,
-	}, func(ctx context.Context, in *IDParam) (wire.UnitToken, error) {
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/units", ID: "listUnits", Summary: "List units", Tag: "units", Access: frame.Read}, s.listUnits)
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/units/{id}", ID: "getUnit", Summary: "A unit", Tag: "units", Access: frame.Read}, s.getUnit)
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/units/{id}/latest", ID: "getLatest", Summary: "Newest value of each signal", Tag: "units", Access: frame.Read}, s.latest)
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/units/{id}/series", ID: "getSeries", Summary: "A signal over time, with the bands that applied", Tag: "units", Access: frame.Read}, s.series)
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/units/{id}/accounting", ID: "getUnitAccounting", Summary: "Accounting of a unit's samples", Tag: "units", Access: frame.Read}, s.unitAccounting)
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/accounting", ID: "getAccounting", Summary: "Accounting of a product's samples", Tag: "units", Access: frame.Read}, s.accounting)
+	frame.Add(s.Server, frame.Route{
+		Method: http.MethodPost, Path: "/v1/units/{id}/token", ID: "issueUnitToken", Summary: "Issue a unit's token",
+		Doc: "Replaces the token it has, and disconnects what uses that.", Tag: "units", Access: frame.Admin,
+	}, func(ctx context.Context, in *frame.IDParam) (wire.UnitToken, error) {
 		token, err := s.d.Provisioning.IssueToken(ctx, in.ID)
 		return wire.UnitToken{UnitID: in.ID, Token: token}, err
 	})
-	add(s, route{
-		method: http.MethodPost, path: "/v1/unit-tokens", id: "issueUnitTokens", summary: "Issue tokens for many units",
-		doc: "All or nothing.", tag: "units", access: admin, maxBody: 16 << 20, slow: true,
+	frame.Add(s.Server, frame.Route{
+		Method: http.MethodPost, Path: "/v1/unit-tokens", ID: "issueUnitTokens", Summary: "Issue tokens for many units",
+		Doc: "All or nothing.", Tag: "units", Access: frame.Admin, MaxBody: 16 << 20, Slow: true,
 	}, func(ctx context.Context, in *tokensIn) (wire.List[wire.UnitToken], error) {
 		issued, err := s.d.Provisioning.IssueTokens(ctx, in.Body.Units)
 		out := wire.List[wire.UnitToken]{Items: make([]wire.UnitToken, 0, len(issued))}
@@ -69,9 +70,9 @@ func (s *server) units() {
 		{"retire", "Take a unit out of service: it is refused and no longer watched", func(ctx context.Context, id string) error { return s.d.Provisioning.RetireUnit(ctx, id) }},
 		{"restore", "Take a revoked or retired unit back", func(ctx context.Context, id string) error { return s.d.Provisioning.RestoreUnit(ctx, id) }},
 	} {
-		add(s, route{
-			method: http.MethodPost, path: "/v1/units/{id}/" + verb.verb, id: verb.verb + "Unit", summary: verb.summary, tag: "units", access: admin,
-		}, func(ctx context.Context, in *IDParam) (wire.Unit, error) {
+		frame.Add(s.Server, frame.Route{
+			Method: http.MethodPost, Path: "/v1/units/{id}/" + verb.verb, ID: verb.verb + "Unit", Summary: verb.summary, Tag: "units", Access: frame.Admin,
+		}, func(ctx context.Context, in *frame.IDParam) (wire.Unit, error) {
 			if err := verb.do(ctx, in.ID); err != nil {
 				return wire.Unit{}, err
 			}
@@ -141,13 +142,13 @@ func (s *server) listUnits(ctx context.Context, in *unitList) (wire.Page[wire.Un
 			}
 		}
 		if in.Condition == "" || len(units) < f.Limit || len(out) > in.Limit {
-			return page(out, in.Limit, id), nil
+			return frame.Page(out, in.Limit, id), nil
 		}
 		f.After = units[len(units)-1].ID
 	}
 }
 
-func (s *server) getUnit(ctx context.Context, in *IDParam) (wire.UnitDetail, error) {
+func (s *server) getUnit(ctx context.Context, in *frame.IDParam) (wire.UnitDetail, error) {
 	u, err := s.d.Fleet.Unit(ctx, in.ID)
 	if err != nil {
 		return wire.UnitDetail{}, err
@@ -246,7 +247,7 @@ func (s *server) lastContact(ctx context.Context, u fleet.Unit) (time.Time, erro
 	return last, nil
 }
 
-func (s *server) latest(ctx context.Context, in *IDParam) (wire.List[wire.LatestValue], error) {
+func (s *server) latest(ctx context.Context, in *frame.IDParam) (wire.List[wire.LatestValue], error) {
 	out := wire.List[wire.LatestValue]{Items: []wire.LatestValue{}}
 	u, err := s.d.Fleet.Unit(ctx, in.ID)
 	if err != nil {
@@ -286,7 +287,7 @@ func account(id string, a telemetry.Account) wire.Account {
 	}
 }
 
-func (s *server) unitAccounting(ctx context.Context, in *IDParam) (wire.Account, error) {
+func (s *server) unitAccounting(ctx context.Context, in *frame.IDParam) (wire.Account, error) {
 	u, err := s.d.Fleet.Unit(ctx, in.ID)
 	if err != nil {
 		return wire.Account{}, err
@@ -329,7 +330,7 @@ func (s *server) accounting(ctx context.Context, in *accountingIn) (wire.Account
 	for _, u := range units {
 		all = append(all, account(u.ID, byKey[u.Key]))
 	}
-	pg := pageAfter(all, in.PageParams, func(a wire.Account) string { return a.UnitID })
+	pg := frame.PageAfter(all, in.PageParams, func(a wire.Account) string { return a.UnitID })
 	return wire.Accounts{Total: account("", total), Items: pg.Items, Next: pg.Next}, nil
 }
 

@@ -1,4 +1,4 @@
-package api
+package frame
 
 import (
 	"context"
@@ -20,9 +20,9 @@ var statusOf = map[fault.Kind]int{
 	fault.Unavailable: http.StatusServiceUnavailable,
 }
 
-// problem is the one mapping from kinds of fault to RFC 9457 problems. What
+// Problem is the one mapping from kinds of fault to RFC 9457 problems. What
 // nobody classified is logged, and told without its words.
-func (s *server) problem(ctx context.Context, err error) error {
+func (s *Server) Problem(ctx context.Context, err error) error {
 	if _, ok := errors.AsType[huma.StatusError](err); ok {
 		return err
 	}
@@ -33,11 +33,11 @@ func (s *server) problem(ctx context.Context, err error) error {
 		p.Status, p.Title, p.Detail = http.StatusServiceUnavailable, http.StatusText(http.StatusServiceUnavailable), "the request was given up"
 		return p
 	case kind == fault.Internal:
-		s.d.Log.ErrorContext(ctx, "operation failed", "error", err)
+		s.Log.ErrorContext(ctx, "operation failed", "error", err)
 		p.Detail = "something went wrong on our side; the log says what"
 		return p
 	case kind == fault.Unavailable:
-		s.d.Log.WarnContext(ctx, "operation refused for now", "error", err)
+		s.Log.WarnContext(ctx, "operation refused for now", "error", err)
 	}
 	fields := fault.FieldsOf(err)
 	p.Detail = err.Error()

@@ -1,4 +1,4 @@
-package api
+package frame
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -20,21 +21,33 @@ type (
 	callerKey    struct{}
 )
 
-// caller is where a request comes from.
-type caller struct{ address, agent string }
+// Caller is where a request comes from.
+type Caller struct{ Address, Agent string }
 
-func callerOf(ctx context.Context) caller {
-	c, _ := ctx.Value(callerKey{}).(caller)
+// CallerOf is where a request comes from.
+func CallerOf(ctx context.Context) Caller {
+	c, _ := ctx.Value(callerKey{}).(Caller)
 	return c
 }
 
-// who is the principal of a request; it is set wherever the access is not anyone.
-func who(ctx context.Context) *Principal {
+// Who is the principal of a request; it is set wherever the access is not Anyone.
+func Who(ctx context.Context) *Principal {
 	p, _ := ctx.Value(principalKey{}).(*Principal)
 	if p == nil {
 		return &Principal{}
 	}
 	return p
+}
+
+// Principal is who has proved themselves.
+type Principal struct {
+	ID        string // operator or owner id
+	Email     string
+	Role      fleet.Role
+	Scope     fleet.Scope // of operators
+	Via       string      // session or token
+	SessionID string
+	ExpiresAt time.Time
 }
 
 func crossOrigin(publicURL string) *http.CrossOriginProtection {
@@ -47,21 +60,21 @@ func crossOrigin(publicURL string) *http.CrossOriginProtection {
 
 // authorize lets a request through when its credential may call the operation.
 // An operation that names no access is refused.
-func (s *server) authorize(ctx huma.Context, next func(huma.Context)) {
-	need, _ := ctx.Operation().Metadata["access"].(access)
+func (s *Server) authorize(ctx huma.Context, next func(huma.Context)) {
+	need, _ := ctx.Operation().Metadata["access"].(Access)
 	r, w := humago.Unwrap(ctx)
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if err := s.origins.Check(r); err != nil {
-		s.refuse(ctx, http.StatusForbidden, "the request comes from another site")
+		s.Refuse(ctx, http.StatusForbidden, "the request comes from another site")
 		return
 	}
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		host = r.RemoteAddr
 	}
-	ctx = huma.WithValue(ctx, callerKey{}, caller{host, r.UserAgent()})
-	if need == anyone {
+	ctx = huma.WithValue(ctx, callerKey{}, Caller{host, r.UserAgent()})
+	if need == Anyone {
 		next(ctx)
 		return
 	}
@@ -70,65 +83,66 @@ func (s *server) authorize(ctx huma.Context, next func(huma.Context)) {
 		if status == http.StatusUnauthorized {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="fettle"`)
 		}
-		s.refuse(ctx, status, why)
+		s.Refuse(ctx, status, why)
 		return
 	}
 	next(huma.WithValue(ctx, principalKey{}, p))
 }
 
-func (s *server) refuse(ctx huma.Context, status int, why string) {
-	if err := huma.WriteErr(s.api, ctx, status, why); err != nil {
-		s.d.Log.WarnContext(ctx.Context(), "answer", "error", err)
+// Refuse answers with a problem before, or instead of, a handler.
+func (s *Server) Refuse(ctx huma.Context, status int, why string) {
+	if err := huma.WriteErr(s.API, ctx, status, why); err != nil {
+		s.Log.WarnContext(ctx.Context(), "answer", "error", err)
 	}
 }
 
-// sessionPrincipal is who a session is of.
-func (s *server) sessionPrincipal(ctx context.Context, v fleet.Session) (Principal, error) {
+// SessionPrincipal is who a session is of.
+func (s *Server) SessionPrincipal(ctx context.Context, v fleet.Session) (Principal, error) {
 	p := Principal{ID: v.Subject, Role: v.Role, Via: "session", SessionID: v.ID, ExpiresAt: v.ExpiresAt}
 	if v.Role == fleet.RoleOwner {
-		o, err := s.d.Fleet.Owner(ctx, v.Subject)
+		o, err := s.Fleet.Owner(ctx, v.Subject)
 		p.Email = o.Email
 		return p, err
 	}
-	o, err := s.d.Access.Operator(ctx, v.Subject)
+	o, err := s.Access.Operator(ctx, v.Subject)
 	p.Email, p.Scope = o.Email, fleet.ScopeAdmin
 	return p, err
 }
 
-func (s *server) bySession(ctx context.Context, role fleet.Role, secret string) (Principal, error) {
-	v, err := s.d.Access.Session(ctx, role, secret)
+func (s *Server) bySession(ctx context.Context, role fleet.Role, secret string) (Principal, error) {
+	v, err := s.Access.Session(ctx, role, secret)
 	if err != nil {
 		return Principal{}, err
 	}
-	return s.sessionPrincipal(ctx, v)
+	return s.SessionPrincipal(ctx, v)
 }
 
-func (s *server) byToken(ctx context.Context, secret string) (Principal, error) {
-	t, err := s.d.Access.APIToken(ctx, secret)
+func (s *Server) byToken(ctx context.Context, secret string) (Principal, error) {
+	t, err := s.Access.APIToken(ctx, secret)
 	if err != nil {
 		return Principal{}, err
 	}
-	o, err := s.d.Access.Operator(ctx, t.OperatorID)
+	o, err := s.Access.Operator(ctx, t.OperatorID)
 	return Principal{ID: o.ID, Email: o.Email, Role: fleet.RoleOperator, Scope: t.Scope, Via: "token", ExpiresAt: t.ExpiresAt}, err
 }
 
-var scopeOf = map[access]fleet.Scope{read: fleet.ScopeRead, write: fleet.ScopeWrite, admin: fleet.ScopeAdmin}
+var scopeOf = map[Access]fleet.Scope{Read: fleet.ScopeRead, Write: fleet.ScopeWrite, Admin: fleet.ScopeAdmin}
 
 // principal finds who asks. Status 0 means: may.
-func (s *server) principal(r *http.Request, need access) (p *Principal, status int, why string) {
+func (s *Server) principal(r *http.Request, need Access) (p *Principal, status int, why string) {
 	ctx := r.Context()
-	if need != owner && scopeOf[need] == "" {
+	if need != Owner && scopeOf[need] == "" {
 		return nil, http.StatusForbidden, "nobody may do this"
 	}
 	role, cookie := fleet.RoleOperator, wire.OperatorCookie
-	if need == owner {
+	if need == Owner {
 		role, cookie = fleet.RoleOwner, wire.OwnerCookie
 	}
 	var got Principal
 	var err error
 	bearer, isBearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	switch {
-	case need != owner && isBearer:
+	case need != Owner && isBearer:
 		got, err = s.byToken(ctx, strings.TrimSpace(bearer))
 	case r.Header.Get("Authorization") != "":
 		return nil, http.StatusUnauthorized, "this credential is not for this"
@@ -146,7 +160,7 @@ func (s *server) principal(r *http.Request, need access) (p *Principal, status i
 	case kind == fault.Unavailable:
 		return nil, http.StatusServiceUnavailable, "try again later"
 	default:
-		s.d.Log.ErrorContext(ctx, "authenticate", "error", err)
+		s.Log.ErrorContext(ctx, "authenticate", "error", err)
 		return nil, http.StatusInternalServerError, "something went wrong on our side"
 	}
 	// A browser tells where a change comes from; one that tells nothing and yet
@@ -155,23 +169,23 @@ func (s *server) principal(r *http.Request, need access) (p *Principal, status i
 		r.Header.Get("Origin") == "" && r.Header.Get("Sec-Fetch-Site") == "" {
 		return nil, http.StatusForbidden, "a change by cookie needs an Origin header"
 	}
-	if need != owner && !got.Scope.Includes(scopeOf[need]) {
+	if need != Owner && !got.Scope.Includes(scopeOf[need]) {
 		return nil, http.StatusForbidden, "this needs scope " + string(scopeOf[need])
 	}
 	return &got, 0, ""
 }
 
-// cookie makes a session cookie; an empty value ends the session in the browser.
-func (s *server) cookie(name, value string, p Principal) http.Cookie {
+// Cookie makes a session cookie; an empty value ends the session in the browser.
+func (s *Server) Cookie(name, value string, p Principal) http.Cookie {
 	c := http.Cookie{ //nolint:gosec // Secure is set wherever people come by https
 		Name: name, Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode,
-		Secure: strings.HasPrefix(s.d.PublicURL, "https://"),
+		Secure: strings.HasPrefix(s.PublicURL, "https://"),
 	}
 	switch {
 	case value == "":
 		c.MaxAge = -1
 	case !p.ExpiresAt.IsZero():
-		c.MaxAge = max(1, int(p.ExpiresAt.Sub(s.d.Wall.Now()).Seconds()))
+		c.MaxAge = max(1, int(p.ExpiresAt.Sub(s.Wall.Now()).Seconds()))
 	}
 	return c
 }

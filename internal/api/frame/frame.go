@@ -1,0 +1,31 @@
+// Package frame is what every operation of the API stands in: who asks, whether
+// they may, how lists are paged and how refusals are told.
+package frame
+
+import (
+	"log/slog"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"fettle.dev/fettle/internal/clock"
+	"fettle.dev/fettle/internal/fleet"
+)
+
+// Server registers operations and lets requests through to them.
+type Server struct {
+	API       huma.API
+	Log       *slog.Logger
+	Wall      clock.Clock // the machine's, for the life of sessions
+	Access    *fleet.Access
+	Fleet     fleet.Store
+	PublicURL string // as people reach us; its origin may call with cookies
+
+	origins *http.CrossOriginProtection
+}
+
+// Guard makes s authorize every request to its API.
+func (s *Server) Guard() {
+	s.origins = crossOrigin(s.PublicURL)
+	s.API.UseMiddleware(s.authorize)
+}
