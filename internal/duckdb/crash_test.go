@@ -30,6 +30,12 @@ func crashBatch(seq uint64) telemetry.Sequenced {
 			Values: []telemetry.Value{{Signal: fmt.Sprintf("signal %d", seq%40), Number: float64(i)}, {Signal: "text", Text: "x", IsText: true}},
 		})
 	}
+	for i := range int(seq % 4) {
+		b.Events = append(b.Events, telemetry.Event{
+			Unit: 99, Event: int64(seq/8)*8000 + int64(i), Received: int64(seq), Sequence: int64(seq),
+			Kind: telemetry.EventFault, Name: "E1", State: telemetry.StateSet,
+		})
+	}
 	b.Marks = []telemetry.Mark{{Kind: telemetry.MarkTick, At: int64(seq)}}
 	return telemetry.Sequenced{Seq: seq, Batch: b}
 }
@@ -40,12 +46,13 @@ func requireWhole(t *testing.T, h telemetry.History) uint64 {
 	t.Helper()
 	applied, err := h.Applied(t.Context())
 	require.NoError(t, err)
-	want := map[string]int{}
+	want, events := map[string]int{}, map[string]int{}
 	total := int64(0)
 	for seq := uint64(1); seq <= applied; seq++ {
 		b := crashBatch(seq).Batch
 		want[b.Product] += len(b.Rows)
-		total += int64(3 * len(b.Rows))
+		events[b.Product] += len(b.Events)
+		total += int64(3*len(b.Rows) + len(b.Events))
 	}
 	for product, n := range want {
 		rows, marks := 0, 0
@@ -62,6 +69,9 @@ func requireWhole(t *testing.T, h telemetry.History) uint64 {
 		require.NoError(t, err)
 		require.Equal(t, n, rows, product)
 		require.EqualValues(t, applied, marks)
+		found, err := h.Events(t.Context(), telemetry.EventQuery{Product: product, Unit: 99, Limit: 1 << 20})
+		require.NoError(t, err)
+		require.Len(t, found, events[product])
 	}
 	list, err := h.Accounts(t.Context(), nil)
 	require.NoError(t, err)

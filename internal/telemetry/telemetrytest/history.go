@@ -40,6 +40,12 @@ func History(t *testing.T, open Open) {
 		"stop":        replayStops,
 		"model":       model,
 		"many signal": manySignals,
+
+		"events":           events,
+		"many events":      manyEvents,
+		"event duplicates": eventDuplicates,
+		"events expire":    eventsExpire,
+		"events leave":     eventsErasedAndBackedUp,
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
