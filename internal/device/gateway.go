@@ -407,6 +407,12 @@ func (g *Gateway) Desired(ctx context.Context, id Identity) (Desired, error) {
 // Malformed counts a message that a frontend could not read.
 func (g *Gateway) Malformed(protocol string) { g.metrics.malformed.WithLabelValues(protocol).Inc() }
 
+// Unrouted counts a message on a topic that no mapping reads: "refused" or
+// "ignored".
+func (g *Gateway) Unrouted(protocol, result string) {
+	g.metrics.unrouted.WithLabelValues(protocol, result).Inc()
+}
+
 // Connections is the gauge of a protocol's open connections.
 func (g *Gateway) Connections(protocol string) prometheus.Gauge {
 	return g.metrics.sessions.WithLabelValues(protocol)

@@ -22,6 +22,7 @@ type metrics struct {
 	samples   *prometheus.CounterVec
 	messages  *prometheus.CounterVec
 	malformed *prometheus.CounterVec
+	unrouted  *prometheus.CounterVec
 	commits   *prometheus.CounterVec
 	took      prometheus.Histogram
 	sessions  *prometheus.GaugeVec
@@ -41,6 +42,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "fettle_ingest_malformed_total",
 			Help: "Messages that could not be read, by protocol.",
 		}, []string{"protocol"}),
+		unrouted: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "fettle_ingest_unrouted_total",
+			Help: "Messages on topics that no mapping reads for the unit, by protocol: refused, or acknowledged and ignored.",
+		}, []string{"protocol", "result"}),
 		commits: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "fettle_ingest_commits_total",
 			Help: "Group commits to the stream.",
@@ -56,7 +61,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"protocol"}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.samples, m.messages, m.malformed, m.commits, m.took, m.sessions)
+		reg.MustRegister(m.samples, m.messages, m.malformed, m.unrouted, m.commits, m.took, m.sessions)
 	}
 	return m
 }

@@ -25,6 +25,7 @@ type product struct {
 	fleet.Product
 	index   map[string]int // into Signals
 	sources map[string][]source
+	mapped  []*mapping
 }
 
 // unit is what the gateway needs to know of a unit to take its data. A
@@ -48,7 +49,7 @@ type unitTimes struct {
 	contact  atomic.Int64 // newest contact marked or implied by data, Unix ms
 	stamp    atomic.Int64 // newest event time given to a message without one
 	skew     skew
-	versions sync.Mutex   // one version report of a unit at a time
+	versions sync.Mutex // one version report of a unit at a time
 }
 
 func (u *unit) refusal() error {
@@ -78,6 +79,8 @@ type registry struct {
 	times   map[string]*unitTimes
 	known   map[string]*product
 	loading map[string]*load
+
+	relays relays
 }
 
 type load struct {
@@ -177,6 +180,9 @@ func (r *registry) read(ctx context.Context, id string) (*unit, *product, error)
 			p.index[s.Name] = i
 		}
 		p.sources = sourcesOf(&declared)
+		if p.mapped, err = mappingsOf(&declared); err != nil {
+			return nil, nil, err
+		}
 	}
 	mask, err := r.consents.Mask(ctx, id)
 	if err != nil {
@@ -225,6 +231,7 @@ func (r *registry) dropProduct(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.known, name)
+	r.relays.forget()
 	for id, u := range r.byID {
 		if u.id.Product == name {
 			u.stale.Store(true)

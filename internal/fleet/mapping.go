@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"fettle.dev/fettle/internal/fault"
 )
 
 // Mapping reads messages that units send in another platform's shape: which
@@ -67,6 +69,14 @@ const (
 	maxWords         = 256
 	maxRelays        = 64
 )
+
+// ValidateMappings finds the mistakes in a product's mappings, and in who may
+// send for its units.
+func ValidateMappings(p *Product) []fault.Field {
+	var m mistakes
+	m.mappings(p)
+	return m
+}
 
 func (m *mistakes) mappings(p *Product) {
 	if len(p.Mappings) > maxMappings {

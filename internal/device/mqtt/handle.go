@@ -85,14 +85,7 @@ func (c *conn) publish(p *publish) error {
 	case TopicAttributes:
 		return c.attributes(p.payload, s)
 	}
-	if !c.v5 || s.kind == 0 { // there is no other way to say no
-		return &violation{reasonNotAuthorized, "a publish to a topic that is not the unit's"}
-	}
-	tag, err := c.reserve(s)
-	if err == nil {
-		c.answer(tag, reasonNotAuthorized, "")
-	}
-	return err
+	return c.routed(p, s)
 }
 
 func (c *conn) telemetry(body []byte, s slot) error {
@@ -101,12 +94,13 @@ func (c *conn) telemetry(body []byte, s slot) error {
 	if err := payload.Parse(body); err != nil {
 		return c.unreadable(s, err)
 	}
-	if len(payload.Messages) == 0 { // an empty array holds nothing to store
-		tag, err := c.reserve(s)
-		if err == nil {
-			c.answer(tag, reasonOK, "")
-		}
-		return err
+	return c.submit(c.id, payload, s)
+}
+
+// submit hands a unit's messages over.
+func (c *conn) submit(id device.Identity, payload *device.Payload, s slot) error {
+	if len(payload.Messages) == 0 { // as an empty array, which holds nothing to store
+		return c.reply(s, reasonOK, "")
 	}
 	var outcomes []device.Outcome
 	if c.v5 && s.kind != 0 && !c.quiet {
@@ -120,7 +114,7 @@ func (c *conn) telemetry(body []byte, s slot) error {
 	if err != nil {
 		return err
 	}
-	if err := c.srv.gateway.Submit(c.ctx, c.id, payload.Messages, outcomes, c, tag); err != nil {
+	if err := c.srv.gateway.Submit(c.ctx, id, payload.Messages, outcomes, c, tag); err != nil {
 		return c.refused(err)
 	}
 	if outcomes != nil {
@@ -130,6 +124,15 @@ func (c *conn) telemetry(body []byte, s slot) error {
 		}
 	}
 	return nil
+}
+
+// reply answers a message in its turn with what needs no commit.
+func (c *conn) reply(s slot, reason byte, why string) error {
+	tag, err := c.reserve(s)
+	if err == nil {
+		c.answer(tag, reason, why)
+	}
+	return err
 }
 
 // remark says what was not kept, for people who look at their unit's log.
@@ -169,11 +172,7 @@ func (c *conn) fitting(text string) string {
 // a 3.1.1 client can only be acknowledged, or it would send it for ever.
 func (c *conn) unreadable(s slot, why error) error {
 	c.srv.gateway.Malformed("mqtt")
-	tag, err := c.reserve(s)
-	if err == nil {
-		c.answer(tag, reasonPayloadInvalid, c.fitting(why.Error()))
-	}
-	return err
+	return c.reply(s, reasonPayloadInvalid, c.fitting(why.Error()))
 }
 
 // refused turns the gateway's refusal of a message into the connection's end.
@@ -189,15 +188,10 @@ func (c *conn) attributes(body []byte, s slot) error {
 	if err != nil {
 		return c.unreadable(s, err)
 	}
-	tag, err := c.reserve(s)
-	if err != nil {
-		return err
-	}
 	if err := c.srv.gateway.ReportVersions(c.ctx, c.id, versions); err != nil {
 		return c.refused(err)
 	}
-	c.answer(tag, reasonOK, "")
-	return nil
+	return c.reply(s, reasonOK, "")
 }
 
 // release ends a 3.1.1 delivery of quality of service 2. The message was

@@ -32,6 +32,7 @@ const (
 // Reason codes of MQTT 5 that are used here.
 const (
 	reasonOK               = 0x00
+	reasonNoSubscribers    = 0x10
 	reasonNoSubscription   = 0x11
 	reasonUnspecified      = 0x80
 	reasonMalformed        = 0x81
