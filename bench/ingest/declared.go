@@ -39,7 +39,7 @@ var bands = map[string][]fields{
 func declaredProduct() document {
 	var signals, tolerances []fields
 	for _, name := range load.Signals {
-		signals = append(signals, fields{"name": name, "title": name, "type": "number", "purposes": []string{"care"}, "retention": "400d"})
+		signals = append(signals, fields{"name": name, "title": name, "description": "What the charger measures.", "type": "number", "purposes": []string{"care"}, "retention": "400d"})
 		tolerances = append(tolerances, fields{"name": tolerance(name), "signal": name, "bands": bands[name]})
 	}
 	return declared("Product", product, fields{

@@ -43,7 +43,7 @@ func main() {
 	flag.IntVar(&o.burst, "burst", 1_000_000, "messages in a burst; 0: none")
 	flag.IntVar(&o.inFlight, "in-flight", 20_000, "messages not yet acknowledged in a burst, of all connections together; at most 64 of one and at least 4")
 	flag.IntVar(&o.detectors, "detectors", 20, "detectors that watch the units, at most 20")
-	flag.StringVar(&o.profile, "profile", "", "file for a processor profile of Fettle during the bursts")
+	flag.StringVar(&o.profile, "profile", "", "file for a processor profile of Fettle under load, 12 s")
 	flag.StringVar(&o.dir, "dir", "", "directory for data (default: a temporary one, removed at the end)")
 	flag.Parse()
 	if err := run(&o); err != nil {

@@ -34,6 +34,9 @@ func (o *options) measure(s system, dir string, connections int) ([]row, error) 
 		return nil, err
 	}
 	var rows []row
+	if f, ok := s.(*fettle); ok && o.profile != "" {
+		defer f.record()()
+	}
 	if o.paced > 0 {
 		r, err := measure(s, func() (load.Result, error) { return fleet.Pace(o.rate, o.paced) })
 		if err != nil {
@@ -44,9 +47,6 @@ func (o *options) measure(s system, dir string, connections int) ([]row, error) 
 	}
 	if o.burst > 0 {
 		window := min(max(o.inFlight/connections, 4), 64)
-		if f, ok := s.(*fettle); ok && o.profile != "" {
-			defer f.record()()
-		}
 		r, err := measure(s, func() (load.Result, error) { return fleet.Burst(o.burst, window) })
 		if err != nil {
 			return nil, err

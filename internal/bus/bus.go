@@ -99,6 +99,7 @@ type Bus struct {
 	cfg      Config
 	log      *slog.Logger
 	embedded *embedded // nil with a server at an address
+	tail     *tail     // nil with a server at an address
 	nc       *nats.Conn
 	js       jetstream.JetStream
 	stream   jetstream.Stream
@@ -147,6 +148,7 @@ func open(ctx context.Context, cfg Config, logger *slog.Logger, first uint64) (_
 			return nil, fmt.Errorf("open stream: %w", err)
 		}
 		options = append(options, nats.InProcessServer(b.embedded.server))
+		b.tail = newTail()
 	} else if cfg.Credentials != "" {
 		options = append(options, nats.UserCredentials(cfg.Credentials))
 	}

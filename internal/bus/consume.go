@@ -27,6 +27,24 @@ func (b *Bus) Consume(ctx context.Context, from uint64, max int, handle func(ctx
 	if max < 1 {
 		return fault.New(fault.Invalid, "consume: max must be at least 1, is %d", max)
 	}
+	if b.tail == nil { // others publish too: what this process did is not all
+		return b.decoded(ctx, from, max, handle)
+	}
+	if err := b.holds(ctx, from); err != nil {
+		return err
+	}
+	for r := (&reader{from}); ; {
+		if err := b.catchUp(ctx, r, max, handle); err != nil {
+			return err
+		}
+		if err := b.follow(ctx, r, max, handle); err != nil {
+			return err
+		}
+	}
+}
+
+// decoded reads the stream.
+func (b *Bus) decoded(ctx context.Context, from uint64, max int, handle func(ctx context.Context, batches []telemetry.Sequenced) error) error {
 	return b.consume(ctx, from, max, func(ctx context.Context, entries []entry) error {
 		batches := make([]telemetry.Sequenced, len(entries))
 		for i, e := range entries {
@@ -44,17 +62,9 @@ func (b *Bus) consume(ctx context.Context, from uint64, max int, handle func(ctx
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 
-	s, err := b.Stats(ctx)
-	if err != nil {
-		return fmt.Errorf("consume: %w", err)
+	if err := b.holds(ctx, from); err != nil {
+		return err
 	}
-	if from > s.Last {
-		return fmt.Errorf("consume: the position is %d but the stream ends at %d: %w", from, s.Last, ErrGap)
-	}
-	if from+1 < s.First {
-		return gap(from, s.First)
-	}
-
 	consumer, err := b.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
 		DeliverPolicy:    jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:      from + 1,
@@ -111,6 +121,21 @@ func (b *Bus) consume(ctx context.Context, from uint64, max int, handle func(ctx
 			return err
 		}
 	}
+}
+
+// holds reports ErrGap when the stream does not hold what comes after from.
+func (b *Bus) holds(ctx context.Context, from uint64) error {
+	s, err := b.Stats(ctx)
+	if err != nil {
+		return fmt.Errorf("consume: %w", err)
+	}
+	if from > s.Last {
+		return fmt.Errorf("consume: the position is %d but the stream ends at %d: %w", from, s.Last, ErrGap)
+	}
+	if from+1 < s.First {
+		return gap(from, s.First)
+	}
+	return nil
 }
 
 func gap(position, first uint64) error {

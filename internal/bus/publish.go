@@ -16,7 +16,8 @@ import (
 // data.
 const margin = 1024
 
-// Publish returns when b is on disk. A batch that is larger than an entry may
+// Publish returns when b is on disk; b must not be changed afterwards, the
+// consumers in this process are handed it. A batch that is larger than an entry may
 // be becomes several, one after the other; when one of them fails the earlier
 // ones stay, and publishing all of them again makes duplicates that history
 // finds. A single value larger than an entry is fault.Invalid; whatever may
@@ -27,7 +28,7 @@ func (b *Bus) Publish(ctx context.Context, batch *telemetry.Batch) error {
 	}
 	data := telemetry.Encode(batch)
 	if len(data) <= b.maxEntry() {
-		return b.publish(ctx, data)
+		return b.publish(ctx, batch, data)
 	}
 	first, second, ok := halve(batch)
 	if !ok {
@@ -66,7 +67,7 @@ func halve(b *telemetry.Batch) (first, second *telemetry.Batch, ok bool) {
 	return nil, nil, false
 }
 
-func (b *Bus) publish(ctx context.Context, data []byte) error {
+func (b *Bus) publish(ctx context.Context, batch *telemetry.Batch, data []byte) error {
 	if b.embedded != nil {
 		if err := b.embedded.room(b.cfg.MinFree); err != nil {
 			return fault.Wrap(fault.Unavailable, "publish", err)
@@ -77,6 +78,9 @@ func (b *Bus) publish(ctx context.Context, data []byte) error {
 	ack, err := b.js.Publish(ctx, b.subject(), data, jetstream.WithExpectStream(b.cfg.Stream))
 	if err == nil {
 		b.acknowledged(ack.Sequence)
+		if b.tail != nil {
+			b.tail.put(ack.Sequence, batch, len(data))
+		}
 		return nil
 	}
 	if b.embedded != nil {

@@ -98,6 +98,7 @@ type Query struct {
 	Signals  []string  // nil: all; the others are left out of Values
 	From, To time.Time // event time, [From, To)
 	UpTo     uint64    // highest stream sequence; 0: all
+	NoMarks  bool      // rows alone
 }
 
 // Point is a chart's bucket.
@@ -134,6 +135,9 @@ type History interface {
 	Latest(ctx context.Context, product string, unit int64) (map[string]Sample, error)
 	// Series is a unit's signal between from and to in at most buckets points.
 	Series(ctx context.Context, product string, unit int64, signal string, from, to time.Time, buckets int) ([]Point, error)
+	// Windows calls fn for each window of each unit that has values, by unit
+	// and time. The Window passed is valid during the call only.
+	Windows(ctx context.Context, q WindowQuery, fn func(w *Window) error) error
 	// Accounts is the accounting of units (nil: all).
 	Accounts(ctx context.Context, units []int64) ([]Account, error)
 	// Extent is the earliest and latest event time held for a product.
@@ -163,13 +167,14 @@ type Sequenced struct {
 
 // Stream is the durable log between the gateway and its consumers.
 type Stream interface {
-	// Publish returns when the batch is durable; a batch larger than the
+	// Publish returns when the batch is durable; consumers may be handed it as
+	// it is, so that it must not be changed afterwards. A batch larger than the
 	// stream's maximum payload is split into several entries.
 	Publish(ctx context.Context, b *Batch) error
 	// Consume delivers batches after position from, in order, until ctx ends
 	// or handle fails. Handle gets as many as are waiting, at most max. The
 	// consumer keeps its own position: nothing is acknowledged to the stream.
-	// A gap (the stream no longer holds from+1) is an error that names both.
+	// Batches are shared with other consumers and must not be changed. A gap (the stream no longer holds from+1) is an error that names both.
 	Consume(ctx context.Context, from uint64, max int, handle func(ctx context.Context, batches []Sequenced) error) error
 	// Last is the sequence of the newest entry.
 	Last(ctx context.Context) (uint64, error)
