@@ -94,7 +94,10 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 
 	stored := h.counter("history_rows_total", "Messages written to history since this process started.")
 	h.writer = telemetry.NewWriter(e.stream, e.history, columns{h.fleet}, telemetry.WriterConfig{
-		Written: func(w telemetry.Written) { stored.Add(float64(w.Rows)) },
+		Written: func(w telemetry.Written) {
+			stored.Add(float64(w.Rows))
+			e.reached.history(w.Applied)
+		},
 	}, log)
 	h.conditions = condition.NewService(condition.Config{
 		Store: e.records.Condition(), Fleet: h.fleet, Consents: e.records.Consent(), History: e.history,
@@ -270,6 +273,7 @@ func (h *house) run(ctx context.Context) error {
 			{"messages", h.dispatcher.Run},
 			{"consents", func(ctx context.Context) error { return h.consents.Run(ctx, h.log) }},
 			{"upkeep", h.upkeep},
+			{"reached", h.reached.run},
 		},
 	)
 }

@@ -21,6 +21,7 @@ type engines struct {
 	stream  *bus.Bus
 	history *duckdb.History
 	blobs   *blob.Blobs
+	reached *reached
 }
 
 func (c *Config) recordsDSN() string {
@@ -29,6 +30,9 @@ func (c *Config) recordsDSN() string {
 	}
 	return "sqlite:" + c.path("records.db")
 }
+
+// recordsFile is the file of SQLite.
+func (c *Config) recordsFile() string { return strings.TrimPrefix(c.recordsDSN(), "sqlite:") }
 
 func (c *Config) streamConfig() bus.Config {
 	return bus.Config{Dir: c.path("stream"), URL: c.Bus, MaxAge: c.StreamAge, MaxBytes: c.StreamBytes}
@@ -77,19 +81,32 @@ func openEngines(ctx context.Context, c *Config, log *slog.Logger) (_ *engines, 
 	e := &engines{}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, e.Close())
+			err = errors.Join(c.damage(err), e.Close())
 		}
 	}()
+	if e.reached, err = openReached(c.path(reachedFile), log); err != nil {
+		return nil, err
+	}
+	at := e.reached.at
 	if e.records, err = sqldb.Open(ctx, c.recordsDSN()); err != nil {
 		return nil, err
 	}
-	if e.history, err = duckdb.Open(ctx, c.historyConfig(), log); err != nil {
+	if err := e.records.Check(ctx, uint32(at.Records)); err != nil {
+		return nil, err
+	}
+	e.records.Committed(e.reached.records)
+	if e.history, err = duckdb.OpenWhole(ctx, c.historyConfig(), log, at.History); err != nil {
 		return nil, err
 	}
 	if e.blobs, err = blob.Open(ctx, c.artifactsURL()); err != nil {
 		return nil, err
 	}
-	if e.stream, err = bus.Open(ctx, c.streamConfig(), log); err != nil {
+	stream := c.streamConfig()
+	stream.Reached, stream.Acknowledged = at.Stream, e.reached.stream
+	if e.stream, err = bus.Open(ctx, stream, log); err != nil {
+		return nil, err
+	}
+	if err := e.consumed(ctx); err != nil {
 		return nil, err
 	}
 	return e, nil
@@ -109,6 +126,9 @@ func (e *engines) Close() error {
 	}
 	if e.records != nil {
 		errs = append(errs, e.records.Close())
+	}
+	if e.reached != nil {
+		errs = append(errs, e.reached.Close())
 	}
 	return errors.Join(errs...)
 }

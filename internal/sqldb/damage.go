@@ -73,6 +73,16 @@ func (db *DB) Check(ctx context.Context, reached uint32) error {
 	return nil
 }
 
+// EvaluatorPositions is how far the evaluator has come in the part that is furthest
+// behind, and in the one that is furthest; 0 when nothing was ever kept.
+func (db *DB) EvaluatorPositions(ctx context.Context) (first, last uint64, err error) {
+	err = db.queryRow(ctx, `SELECT coalesce(min(seq), 0), coalesce(max(seq), 0) FROM condition_position`).Scan(&first, &last)
+	if err != nil {
+		return 0, 0, fmt.Errorf("positions of the evaluator: %w", away(err))
+	}
+	return first, last, nil
+}
+
 // Before reports whether a transaction's number is of an earlier one.
 func Before(a, b uint32) bool {
 	behind := (int64(b) - int64(a) + numbers) % numbers
