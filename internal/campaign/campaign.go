@@ -152,7 +152,8 @@ type Task struct {
 	NextAt       time.Time `json:"-"`
 	SeenAt       time.Time `json:"-"` // Updated of the assignment as last looked at
 	Reminded     int       `json:"reminded,omitempty"`
-	Done         int       `json:"done,omitempty"` // progress of the installation
+	Handed       int       `json:"handed,omitempty" hidden:"true"` // times that the unit went to another owner, who was asked anew
+	Done         int       `json:"done,omitempty"`                 // progress of the installation
 	Of           int       `json:"of,omitempty"`
 	Details      []string  `json:"details,omitempty"` // the client's last words
 	Updated      time.Time `json:"updated"`

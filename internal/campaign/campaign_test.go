@@ -78,6 +78,85 @@ func TestAnUpdateFromOfferToVerified(t *testing.T) {
 	})
 }
 
+// A unit that goes to another owner: what the one before chose does not bind
+// the next, who is asked anew and told.
+func TestAnotherOwnerIsAskedAnew(t *testing.T) {
+	t.Parallel()
+	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		t.Helper()
+		ctx := t.Context()
+		w := campaigntest.New(t, db, 50)
+		w.Started(campaigntest.Campaign(campaign.Safety))
+		first := w.Tasks(0)
+		w.Choose(first[0], campaign.Tonight)
+		w.Choose(first[1], campaign.Decline)
+		w.Choose(first[2], campaign.NotNow)
+		w.Choose(first[3], campaign.StartNow)
+		w.Choose(first[4], campaign.StartNow)
+		w.Says(first[4], update.Running, "downloading")
+		w.Settle()
+		planned := w.Tasks(1)[0]
+		var ids []string
+		eve, err := db.Fleet().PutOwner(ctx, fleet.Owner{ID: "eve", Email: "eve@example.com", Locale: "en", TimeZone: "UTC"})
+		require.NoError(t, err)
+		to := func(owner string) {
+			var units []fleet.Unit
+			for _, id := range ids {
+				u, err := db.Fleet().Unit(ctx, id)
+				require.NoError(t, err)
+				u.OwnerID = owner
+				units = append(units, u)
+			}
+			require.NoError(t, db.InTx(ctx, func(ctx context.Context) error {
+				if err := db.Fleet().PutUnits(ctx, units); err != nil {
+					return err
+				}
+				return w.Campaigns.OwnersChanged(ctx, ids)
+			}))
+			w.Settle()
+		}
+		for _, x := range append(first[:5:5], planned) {
+			ids = append(ids, x.UnitID)
+		}
+		to(eve.ID)
+		for _, x := range first[:4] {
+			now := w.Task(x.ID)
+			require.Equal(t, campaign.Offered, now.State)
+			require.Equal(t, eve.ID, now.OwnerID)
+			require.Zero(t, now.At)
+			require.Zero(t, now.EndedAt)
+			require.Equal(t, w.Clock.Now().Add(14*24*time.Hour), now.Deadline)
+			require.Equal(t, 1, w.Told(x.ID+":1:offer"), "the new owner is told")
+			require.Equal(t, 1, w.Told(x.ID+":offer"), "the old one is not told again")
+			_, err := w.Campaigns.Choose(ctx, x.OwnerID, x.ID, campaign.StartNow, time.Time{})
+			require.Equal(t, fault.NotFound, fault.KindOf(err), "it is no longer the old owner's")
+		}
+		work, err := w.Updates.Work(ctx, first[3].UnitID)
+		require.NoError(t, err)
+		require.Nil(t, work.Action, "it is withheld from the unit")
+		require.Equal(t, campaign.Installing, w.Task(first[4].ID).State, "what has begun goes on")
+		require.Equal(t, campaign.Planned, w.Task(planned.ID).State)
+		mine, err := db.Campaign().Tasks(ctx, campaign.TaskFilter{OwnerID: eve.ID, Wave: -1})
+		require.NoError(t, err)
+		require.Len(t, mine, 6, "all are found by their owner")
+
+		// The assignment stays the one there was; nothing is installed twice.
+		was := w.Task(first[3].ID).AssignmentID
+		w.Choose(w.Task(first[3].ID), campaign.StartNow)
+		require.Equal(t, was, w.Task(first[3].ID).AssignmentID)
+
+		ids = ids[:1]
+		to("")
+		require.Equal(t, campaign.Blocked, w.Task(first[0].ID).State)
+		require.Equal(t, "no owner to ask", w.Task(first[0].ID).Why)
+		to("owner-50")
+		require.Equal(t, campaign.Offered, w.Task(first[0].ID).State, "there is an owner again")
+		require.Equal(t, 1, w.Told(first[0].ID+":3:offer"))
+		require.NoError(t, w.Campaigns.OwnersChanged(ctx, ids))
+		require.Equal(t, 3, w.Task(first[0].ID).Handed, "again changes nothing")
+	})
+}
+
 func TestPolicyOfTheKindAtTheDeadline(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"fettle.dev/fettle/internal/fault"
@@ -338,6 +339,9 @@ func (m *Manager) tell(ctx context.Context, e *env, t *Task, kind NoticeKind, ke
 	}
 	if err != nil {
 		return fmt.Errorf("owner of %s: %w", t.UnitID, err)
+	}
+	if t.Handed > 0 {
+		key = strconv.Itoa(t.Handed) + ":" + key
 	}
 	return m.cfg.Notices.Tell(ctx, Notice{
 		Key: t.ID + ":" + key, Kind: kind, Owner: owner,

@@ -268,8 +268,8 @@ func (s campaignStore) UpdateTask(ctx context.Context, id string, change func(*c
 		if err != nil {
 			return err
 		}
-		if _, err := s.db.exec(ctx, `UPDATE campaign_task SET state = ?, assignment_id = ?, next_at = ?, seen_at = ?, doc = ? WHERE id = ?`,
-			string(t.State), t.AssignmentID, millis(t.NextAt), millis(t.SeenAt), string(doc), id); err != nil {
+		if _, err := s.db.exec(ctx, `UPDATE campaign_task SET owner_id = ?, state = ?, assignment_id = ?, next_at = ?, seen_at = ?, doc = ? WHERE id = ?`,
+			t.OwnerID, string(t.State), t.AssignmentID, millis(t.NextAt), millis(t.SeenAt), string(doc), id); err != nil {
 			return fmt.Errorf("keep task %s: %w", id, err)
 		}
 		out = t

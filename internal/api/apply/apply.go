@@ -64,6 +64,7 @@ type applying struct {
 	units     []string
 	consents  bool
 	newOwners []string // units that go to another owner
+	handed    []string // those, and units that get their first
 }
 
 // Documents applies documents, or with DryRun says what that would change.

@@ -61,6 +61,9 @@ func (a *applying) putUnits(ctx context.Context) error {
 	if err := a.d.Consents.Reset(ctx, a.newOwners, "change of owner"); err != nil {
 		return err
 	}
+	if err := a.d.Campaigns.OwnersChanged(ctx, a.handed); err != nil {
+		return err
+	}
 	return a.d.Choices.AddChoices(ctx, choices)
 }
 
@@ -136,10 +139,12 @@ func (a *applying) unit(ctx context.Context, v *fleetView, d *one, spec *fleet.U
 			return nil, nil, err
 		}
 		before = was
-		if was.Owner != nil && (now.Owner == nil || now.Owner.Email != was.Owner.Email) {
-			// Another owner has chosen nothing yet.
-			mask = nil
-			a.newOwners = append(a.newOwners, id)
+		if email(now.Owner) != email(was.Owner) {
+			a.handed = append(a.handed, id)
+			if was.Owner != nil { // another owner has chosen nothing yet
+				mask = nil
+				a.newOwners = append(a.newOwners, id)
+			}
 		}
 	}
 	choices := a.choices(mask, id, &now)
@@ -160,6 +165,13 @@ func (a *applying) unit(ctx context.Context, v *fleetView, d *one, spec *fleet.U
 		}
 	}
 	return &u, choices, nil
+}
+
+func email(o *fleet.OwnerSpec) string {
+	if o == nil {
+		return ""
+	}
+	return o.Email
 }
 
 func withDefaults(o fleet.OwnerSpec) fleet.OwnerSpec {
