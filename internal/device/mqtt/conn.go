@@ -44,7 +44,8 @@ type conn struct {
 	maxPacket int
 	quiet     bool
 
-	outcomes []device.Outcome // the reader's
+	outcomes   []device.Outcome // the reader's
+	unreleased identifiers      // the reader's
 
 	mu      sync.Mutex
 	changed *sync.Cond // slots, ended

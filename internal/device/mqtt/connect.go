@@ -45,12 +45,19 @@ func (c *conn) handshake() error {
 		c.refuse(refusedVersion)
 		return io.EOF
 	}
+	c.v5 = p.v5
 	if err != nil {
+		if v, ok := errors.AsType[*violation](err); ok && c.v5 { // MQTT 3.1.1 has no word for it
+			c.refuse(v.reason)
+		}
 		return err
 	}
-	c.v5 = p.v5
 	if p.v5 && p.method {
 		c.refuse(reasonBadAuthMethod)
+		return io.EOF
+	}
+	if p.v5 && p.willRetain { // MQTT 5.0, 3.2.2.3.5
+		c.refuse(reasonRetain)
 		return io.EOF
 	}
 	if !utf8.ValidString(p.client) || len(p.client) > 256 || !p.v5 && p.client == "" && !p.clean {
@@ -177,14 +184,14 @@ func (c *conn) refuse(code byte) {
 }
 
 // appendConnack accepts. An MQTT 5 client is told what there is not: sessions
-// that outlive a connection, quality of service 2, retained messages, shared
+// that outlive a connection, retained messages, shared
 // subscriptions, wildcards, topic aliases.
 func (c *conn) appendConnack(b []byte, p *connectPacket, assigned string, alive uint16) []byte {
 	if !c.v5 {
 		return append(b, typeConnack<<4, 2, 0, 0)
 	}
 	props := []byte{
-		five.PropMaximumQOS, 1, five.PropRetainAvailable, 0, five.PropWildcardSubAvailable, 0,
+		five.PropRetainAvailable, 0, five.PropWildcardSubAvailable, 0,
 		five.PropSubIDAvailable, 0, five.PropSharedSubAvailable, 0,
 	}
 	props = binary.BigEndian.AppendUint16(append(props, five.PropReceiveMaximum), uint16(c.srv.cfg.Window))

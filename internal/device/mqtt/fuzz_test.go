@@ -52,12 +52,12 @@ func FuzzPackets(f *testing.F) {
 						t.Fatalf("%+v", p)
 					}
 				case typeSubscribe:
-					s, err := readSubscribe(h, body, v5)
+					s, err := readTopics(h.kind, body, v5)
 					if err == nil && (s.id == 0 || len(s.topics) == 0) {
 						t.Fatalf("%+v", s)
 					}
 				case typeUnsubscribe:
-					_, _ = readUnsubscribe(body, v5)
+					_, _ = readTopics(h.kind, body, v5)
 				}
 			}
 		}

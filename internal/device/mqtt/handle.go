@@ -30,13 +30,13 @@ func (c *conn) handle(h header, body []byte) error {
 	case typePubrel:
 		return c.release(body)
 	case typeSubscribe:
-		t, err := readSubscribe(h, body, c.v5)
+		t, err := readTopics(typeSubscribe, body, c.v5)
 		if err != nil {
 			return err
 		}
 		return c.subscribe(t)
 	case typeUnsubscribe:
-		t, err := readUnsubscribe(body, c.v5)
+		t, err := readTopics(typeUnsubscribe, body, c.v5)
 		if err != nil {
 			return err
 		}
@@ -63,8 +63,6 @@ func (c *conn) publish(p *publish) error {
 	switch {
 	case p.alias || len(p.topic) == 0:
 		return &violation{reasonAliasInvalid, "a topic alias: none were offered"}
-	case c.v5 && p.qos == 2:
-		return &violation{reasonQoS, "quality of service 2: the server offered 1"}
 	case c.v5 && p.retain:
 		return &violation{reasonRetain, "a retained message: the server offered none"}
 	case bytes.ContainsAny(p.topic, "+#\x00") || !utf8.Valid(p.topic):
@@ -76,6 +74,9 @@ func (c *conn) publish(p *publish) error {
 		s.kind = typePuback
 	case 2:
 		s.kind = typePubrec
+		if !c.unreleased.take(p.id) { // sent again before it was released: it is stored, or will be before this is answered
+			return c.reply(s, reasonOK, "")
+		}
 	}
 	switch string(p.topic) {
 	case TopicTelemetry:
@@ -128,6 +129,9 @@ func (c *conn) submit(id device.Identity, payload *device.Payload, s slot) error
 
 // reply answers a message in its turn with what needs no commit.
 func (c *conn) reply(s slot, reason byte, why string) error {
+	if c.v5 && s.kind == typePubrec && reason >= reasonUnspecified { // ends the exchange
+		c.unreleased.release(s.id)
+	}
 	tag, err := c.reserve(s)
 	if err == nil {
 		c.answer(tag, reason, why)
@@ -192,22 +196,6 @@ func (c *conn) attributes(body []byte, s slot) error {
 		return c.refused(err)
 	}
 	return c.reply(s, reasonOK, "")
-}
-
-// release ends a 3.1.1 delivery of quality of service 2. The message was
-// durable before PUBREC, so nothing is left to do.
-func (c *conn) release(body []byte) error {
-	id, _, ok := take16(body)
-	if !ok || id == 0 {
-		return malformed("a release without packet identifier")
-	}
-	if c.v5 {
-		return &violation{reasonProtocol, "a release: the server offered quality of service 1"}
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.send(func(b []byte) []byte { return appendAck(b, typePubcomp, id, false, reasonOK, "") })
-	return nil
 }
 
 func (c *conn) subscribe(t topicsPacket) error {

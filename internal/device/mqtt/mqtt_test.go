@@ -455,27 +455,9 @@ func TestFirstPackets(t *testing.T) {
 	require.NoError(t, ack.Unpack(bytes.NewBuffer(body)))
 	require.NotEmpty(t, ack.Properties.AssignedClientID)
 	require.Equal(t, uint16(1200), *ack.Properties.ServerKeepAlive)
-	require.Equal(t, byte(1), *ack.Properties.MaximumQOS)
+	require.Nil(t, ack.Properties.MaximumQOS, "2")
 	require.Equal(t, byte(0), *ack.Properties.RetainAvailable)
 	require.Equal(t, uint32(256<<10), *ack.Properties.MaximumPacketSize)
-}
-
-func TestQualityOfService2(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, Config{}, nil)
-	unit := r.Units(1)[0]
-	c := r.connect(t, true, unit, "c")
-	c.write(publishBytes(true, 2, 1, TopicTelemetry, sample))
-	c.closed(reasonQoS)
-	c = r.connect(t, false, unit, "c")
-	c.write(publishBytes(false, 2, 5, TopicTelemetry, sample))
-	kind, body := c.next()
-	require.Equal(t, byte(typePubrec), kind)
-	require.Equal(t, []byte{0, 5}, body)
-	require.Len(t, r.Stream.Rows(), 1, "durable before PUBREC")
-	c.write([]byte{typePubrel<<4 | 2, 2, 0, 5})
-	kind, _ = c.next()
-	require.Equal(t, byte(typePubcomp), kind)
 }
 
 func TestKeepAlive(t *testing.T) {

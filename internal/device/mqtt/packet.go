@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"unicode/utf8"
 
 	five "github.com/eclipse/paho.golang/packets"
 	three "github.com/eclipse/paho.mqtt.golang/packets"
@@ -48,13 +49,13 @@ const (
 	reasonTakenOver        = 0x8E
 	reasonTopicInvalid     = 0x90
 	reasonAliasInvalid     = 0x94
+	reasonNotFound         = 0x92
 	reasonTooLarge         = 0x95
 	reasonQuota            = 0x97
 	reasonAdministrative   = 0x98
 	reasonPayloadInvalid   = 0x99
 	reasonRetain           = 0x9A
-	reasonQoS              = 0x9B
-	reasonSharedNotAllowed = 0x9E
+	reasonNoSubscriptionID = 0xA1
 )
 
 // Return codes of a 3.1.1 CONNACK.
@@ -141,8 +142,8 @@ type publish struct {
 
 func readPublish(flags byte, body []byte, v5 bool) (p publish, err error) {
 	p.qos, p.retain = flags>>1&3, flags&1 != 0
-	if p.qos == 3 {
-		return p, malformed("quality of service 3")
+	if p.qos == 3 || p.qos == 0 && flags&8 != 0 {
+		return p, malformed("publish flags %04b", flags)
 	}
 	n, rest, ok := take16(body)
 	if !ok || int(n) > len(rest) {
@@ -244,6 +245,7 @@ type connectPacket struct {
 	quiet       bool // the client wants no reason strings
 	expiry      bool // the client asked for a session that outlives the connection
 	method      bool // extended authentication
+	willRetain  bool
 }
 
 var errVersion = errors.New("a protocol version other than 3.1.1 and 5")
@@ -262,7 +264,7 @@ func readConnect(body []byte) (c connectPacket, err error) {
 	if name != "MQTT" || level != 4 && level != 5 {
 		return c, errVersion
 	}
-	c.v5 = level == 5
+	c.v5, c.willRetain = level == 5, flags&0x20 != 0
 	if flags&1 != 0 || flags&0x18 == 0x18 || flags&4 == 0 && flags&0x38 != 0 {
 		return c, malformed("connect flags %08b", flags)
 	}
@@ -302,7 +304,13 @@ func (c *connectPacket) readFive(body []byte) error {
 		}
 		c.maxPacket = int(*m)
 	}
+	if m := p.Properties.ReceiveMaximum; m != nil && *m == 0 {
+		return &violation{reasonProtocol, "a receive maximum of 0"}
+	}
 	if q := p.Properties.RequestProblemInfo; q != nil {
+		if *q > 1 {
+			return &violation{reasonProtocol, "a request for problem information that is neither 0 nor 1"}
+		}
 		c.quiet = *q == 0
 	}
 	if e := p.Properties.SessionExpiryInterval; e != nil {
@@ -312,59 +320,49 @@ func (c *connectPacket) readFive(body []byte) error {
 	return nil
 }
 
-// subscription packets of either version.
+// topicsPacket is a SUBSCRIBE or UNSUBSCRIBE of either version.
 type topicsPacket struct {
 	id     uint16
 	topics []string
 }
 
-func readSubscribe(h header, body []byte, v5 bool) (t topicsPacket, err error) {
+// readTopics decodes one. Options ask for nothing that there is, but must be
+// right.
+func readTopics(kind byte, body []byte, v5 bool) (t topicsPacket, err error) {
+	var rest []byte
+	var ok bool
+	if t.id, rest, ok = take16(body); !ok || t.id == 0 {
+		return t, malformed("a subscription without packet identifier")
+	}
 	if v5 {
-		p := five.Subscribe{Properties: &five.Properties{}}
-		in := bytes.NewBuffer(body)
-		if err := guard(func() error { return p.Unpack(in) }); err != nil {
+		var props five.Properties
+		if rest, err = readProperties(&props, rest, kind); err != nil {
 			return t, err
 		}
-		t.id = p.PacketID
-		for _, s := range p.Subscriptions {
-			t.topics = append(t.topics, s.Topic)
-		}
-	} else {
-		p := three.SubscribePacket{FixedHeader: three.FixedHeader{RemainingLength: h.length}}
-		if err := guard(func() error { return p.Unpack(&exact{body}) }); err != nil {
-			return t, err
-		}
-		t.id, t.topics = p.MessageID, p.Topics
-	}
-	if t.id == 0 || len(t.topics) == 0 {
-		return t, malformed("a subscribe without packet identifier or topics")
-	}
-	return t, nil
-}
-
-func readUnsubscribe(body []byte, v5 bool) (t topicsPacket, err error) {
-	if v5 {
-		p := five.Unsubscribe{Properties: &five.Properties{}}
-		if err := guard(func() error { return p.Unpack(bytes.NewBuffer(body)) }); err != nil {
-			return t, err
-		}
-		t.id, t.topics = p.PacketID, p.Topics
-	} else {
-		var rest []byte
-		var ok bool
-		if t.id, rest, ok = take16(body); !ok {
-			return t, malformed("a broken unsubscribe")
-		}
-		for len(rest) > 0 { // the codec ends by the reader's end of file, which hides a truncated topic
-			n, r, ok := take16(rest)
-			if !ok || int(n) > len(r) {
-				return t, malformed("a broken unsubscribe")
-			}
-			t.topics, rest = append(t.topics, string(r[:n])), r[n:]
+		if props.SubscriptionIdentifier != nil {
+			return t, &violation{reasonNoSubscriptionID, "a subscription identifier: the server offered none"}
 		}
 	}
-	if t.id == 0 || len(t.topics) == 0 {
-		return t, malformed("an unsubscribe without packet identifier or topics")
+	for len(rest) > 0 {
+		n, r, ok := take16(rest)
+		if !ok || n == 0 || int(n) > len(r) || !utf8.Valid(r[:n]) {
+			return t, malformed("a broken topic filter")
+		}
+		t.topics, rest = append(t.topics, string(r[:n])), r[n:]
+		if kind != typeSubscribe {
+			continue
+		}
+		if len(rest) == 0 {
+			return t, malformed("a topic filter without options")
+		}
+		o := rest[0]
+		if o&3 == 3 || !v5 && o > 2 || o&0xc0 != 0 || o&0x30 == 0x30 {
+			return t, malformed("subscription options %08b", o)
+		}
+		rest = rest[1:]
+	}
+	if len(t.topics) == 0 {
+		return t, malformed("a subscription without topics")
 	}
 	return t, nil
 }
