@@ -9,6 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"fettle.dev/fettle/internal/api/events"
 	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
 )
@@ -57,6 +58,7 @@ func newServer(d Deps, mux *http.ServeMux) *server {
 	s.backups()
 	s.declared()
 	s.units()
+	events.Register(s.Server, d.Choices, d.History)
 	s.claims()
 	s.findings()
 	s.cohorts()

@@ -204,6 +204,9 @@ func (h *house) expire(ctx context.Context) error {
 		if err := h.history.Expire(ctx, p.Name, before); err != nil {
 			return fmt.Errorf("retention of %s: %w", p.Name, err)
 		}
+		if err := h.history.ExpireEvents(ctx, p.Name, eventsBefore(&p, h.clock.Now())); err != nil {
+			return fmt.Errorf("retention of events of %s: %w", p.Name, err)
+		}
 	}
 	// Marks belong to the samples around them.
 	return h.history.ExpireMarks(ctx, h.clock.Now().Add(-longest))
