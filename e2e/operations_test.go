@@ -54,6 +54,7 @@ func TestOperatorsSignIn(t *testing.T) {
 	out, errs, err := s.try("login", s.url(""), "--link", s.url("/console/sign-in#"+secret))
 	require.NoError(t, err, "%s%s", out, errs)
 	require.NotEqual(t, 200, s.status("POST", "/v1/sign-in", "", map[string]string{"token": secret}), "a link works once")
+	require.NoFileExists(t, filepath.Join(s.dir, "first-operator-link"), "a link that was used does not stay")
 
 	// Who has the machine gets in again while the service runs.
 	run := exec.CommandContext(t.Context(), binary, "admin", "reset", "--data", s.dir, "--public-url", s.url(""))

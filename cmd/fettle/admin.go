@@ -51,7 +51,10 @@ func newAdminCmd() *cobra.Command {
 		Short: "End all operators' sessions and write a new sign-in link",
 		Long: `End all operators' sessions and write a new one-time sign-in link for the first
 operator to DATA/first-operator-link, readable by this user alone. It lasts 15
-minutes. The service may be running. API tokens stay.`,
+minutes. The service may be running. API tokens stay.
+
+Give it the settings that the service has (--config, or --listen and
+--public-url): the link begins with the service's address.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			config, err := loadConfig(cmd, file)

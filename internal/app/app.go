@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -126,7 +127,7 @@ func (h *house) people() error {
 	store := h.records.Notify()
 	wall := clock.Real{}
 	senders := map[notify.Channel]notify.Sender{}
-	conf := fleet.AccessConfig{LinkLife: linkLife}
+	conf := fleet.AccessConfig{LinkLife: linkLife, LinkUsed: h.linkUsed}
 	writer := notify.NewWriter(store, words, h.clock, h.ids, h.config.publicURL())
 	switch {
 	case h.config.SMTP != "":
@@ -298,6 +299,18 @@ const firstLink = "first-operator-link"
 
 // linkLife is how long a one-time link is good for.
 const linkLife = 15 * time.Minute
+
+// linkUsed removes the first operator's link from the disk once it is used up.
+func (h *house) linkUsed(secret string) {
+	path := h.config.path(firstLink)
+	line, err := os.ReadFile(path)
+	if err != nil || !strings.HasSuffix(strings.TrimSpace(string(line)), "#"+secret) {
+		return // none there, or a newer one
+	}
+	if err := os.Remove(path); err != nil {
+		h.log.Warn("a sign-in link that was used up is still in its file", "file", path, "error", err)
+	}
+}
 
 // welcome writes the first operator's link while there is no operator.
 func (h *house) welcome(ctx context.Context) error {

@@ -55,6 +55,18 @@ func TestSecretsAreForThisUserAlone(t *testing.T) {
 	require.Equal(t, "https://x/#secret\n", string(raw))
 }
 
+func TestALinkGoesFromTheDiskWhenItIsUsed(t *testing.T) {
+	t.Parallel()
+	h := &house{config: Config{Data: t.TempDir()}}
+	path := h.config.path(firstLink)
+	h.linkUsed("fel_one") // no file
+	require.NoError(t, writeSecret(path, "http://localhost:8080/console/sign-in#fel_two"))
+	h.linkUsed("fel_one")
+	require.FileExists(t, path, "a newer link stays")
+	h.linkUsed("fel_two")
+	require.NoFileExists(t, path)
+}
+
 func TestTidyRemovesWhatWasHalfMade(t *testing.T) {
 	t.Parallel()
 	c := Config{Data: t.TempDir()}

@@ -117,14 +117,15 @@ type LinkSender interface {
 // AccessConfig says how long credentials live and how often links may be asked
 // for. Zero values mean the defaults.
 type AccessConfig struct {
-	LinkLife        time.Duration // 15 minutes
-	OperatorSession time.Duration // 12 hours
-	OwnerSession    time.Duration // 30 days
-	TokenLife       time.Duration // 90 days, where no expiry is asked for
-	LinksPerEmail   int           // an hour: 5
-	LinksPerAddress int           // an hour: 60
-	OperatorEmail   string        // of the first operator: operator@localhost
-	Links           LinkSender    // nil: no mail, so no links by mail
+	LinkLife        time.Duration       // 15 minutes
+	OperatorSession time.Duration       // 12 hours
+	OwnerSession    time.Duration       // 30 days
+	TokenLife       time.Duration       // 90 days, where no expiry is asked for
+	LinksPerEmail   int                 // an hour: 5
+	LinksPerAddress int                 // an hour: 60
+	OperatorEmail   string              // of the first operator: operator@localhost
+	Links           LinkSender          // nil: no mail, so no links by mail
+	LinkUsed        func(secret string) // called when a link has been used up; may be nil
 }
 
 // MaxTokenLife bounds the life of an API token.
@@ -313,6 +314,9 @@ func (a *Access) SignIn(ctx context.Context, role Role, link, agent string) (s S
 	})
 	if err != nil {
 		return Session{}, "", fmt.Errorf("sign in: %w", err)
+	}
+	if a.conf.LinkUsed != nil {
+		a.conf.LinkUsed(link)
 	}
 	return s, secret, nil
 }
