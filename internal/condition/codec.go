@@ -45,7 +45,7 @@ func (u *unit) state(data []byte) State {
 		s.JudgedAt = moment(u.judged)
 	}
 	for i, w := range u.watches {
-		if w == nil || u.product.rules[i].Type != TypeTolerance {
+		if !u.tells || w == nil || u.product.rules[i].Type != TypeTolerance {
 			continue
 		}
 		x := w.exposed(u.key, u.product.rules[i].Ref())

@@ -89,7 +89,7 @@ func (c *Contexts) Row(r *telemetry.Row) {
 func (c *Contexts) at(event int64) {
 	band := -1
 	for i, when := range c.whens {
-		holds, known := when.eval(c.latest, event, c.gap)
+		holds, known := when.eval(c.latest, event, c.gap, 0)
 		if !known {
 			break // as in judging: what comes after an unknown context does not apply either
 		}
@@ -120,7 +120,7 @@ func (c *Contexts) close(at int64) {
 func (c *Contexts) Applied() []Applied {
 	if len(c.names) == 0 {
 		for i, when := range c.whens {
-			if holds, known := when.eval(c.latest, c.from, c.gap); holds && known {
+			if holds, known := when.eval(c.latest, c.from, c.gap, 0); holds && known {
 				return []Applied{{c.tolerance.Bands[i], time.UnixMilli(c.from).UTC(), time.UnixMilli(c.to).UTC()}}
 			}
 		}

@@ -167,7 +167,7 @@ type State struct {
 	UnitKey   int64
 	Product   string
 	JudgedAt  time.Time // receive time of the newest row judged by a tolerance detector; zero: none since the last reset of consent
-	Exposures []Exposure
+	Exposures []Exposure // nil: as told before
 	Data      []byte
 }
 
@@ -193,7 +193,7 @@ type Store interface {
 	Comments(ctx context.Context, findingID string) ([]Comment, error)
 
 	// Exposures of units under a detector version (units nil: all), from the
-	// last commit.
+	// last commit that told them.
 	Exposures(ctx context.Context, d Ref, units []int64) ([]Exposure, error)
 	PutExposures(ctx context.Context, d Ref, e []Exposure) error
 

@@ -41,7 +41,9 @@ type Evaluator struct {
 	opened   []string
 	closed   []string
 	dirty    []*unit
+	behind   []*unit // whose exposures have changed since they were told, longest first
 	ticked   bool
+	turn     uint64 // of the row being judged, from 1
 }
 
 // product is what the evaluator knows of a product: the signals that some rule
@@ -69,6 +71,8 @@ type unit struct {
 	given    string   // purposes, comma-separated
 	retired  bool
 	dirty    bool
+	behind   bool // is in the evaluator's behind
+	tells    bool // its exposures go with its state
 	lagKnown bool
 	lag      int64 // least time between event and receipt: the difference of the clocks, and the way
 	judged   int64 // receive time of the newest row judged
@@ -128,12 +132,38 @@ func (e *Evaluator) define(definitions []Definition) error {
 			})
 			p.rules = append(p.rules, r)
 		}
+		p.share()
 		if len(p.rules) > 0 {
 			products[p.name] = p
 		}
 	}
 	e.products = products
 	return nil
+}
+
+// share makes rules that ask the same ask it once a row.
+func (p *product) share() {
+	type question struct {
+		source string
+		gap    int64
+	}
+	asked := map[question]*expression{}
+	once := func(x *expression, gap int64) *expression {
+		if x == nil {
+			return nil
+		}
+		q := question{x.source, gap}
+		if asked[q] == nil {
+			asked[q] = x
+		}
+		return asked[q]
+	}
+	for _, r := range p.rules {
+		r.exposure = once(r.exposure, r.episode.Gap)
+		for i := range r.bands {
+			r.bands[i].when = once(r.bands[i].when, r.episode.Gap)
+		}
+	}
 }
 
 // Redefine takes up new, changed and removed detectors from here on: what a

@@ -38,6 +38,9 @@ type expression struct {
 	program cel.Program
 	refs    []reference
 	values  []reading // of the unit, during eval
+
+	turn         uint64 // the row that holds and known are of
+	holds, known bool
 }
 
 type reference struct {
@@ -167,11 +170,20 @@ func (x *expression) bind(index func(name string) int) {
 
 // eval runs the expression at an event time. Known is false when a signal it
 // needs has no value younger than gap, or when the expression fails (division
-// by zero): then nothing is known of the context.
-func (x *expression) eval(values []reading, at, gap int64) (holds, known bool) {
+// by zero): then nothing is known of the context. Within one turn, unless it
+// is 0, values, at and gap must be the same.
+func (x *expression) eval(values []reading, at, gap int64, turn uint64) (holds, known bool) {
 	if x == nil {
 		return true, true
 	}
+	if x.turn != turn || turn == 0 {
+		x.holds, x.known = x.run(values, at, gap)
+		x.turn = turn
+	}
+	return x.holds, x.known
+}
+
+func (x *expression) run(values []reading, at, gap int64) (holds, known bool) {
 	for i := range x.refs {
 		v := &values[x.refs[i].index]
 		if v.at == never || at-v.at > gap {

@@ -45,6 +45,7 @@ func (e *Evaluator) Row(ctx context.Context, r *telemetry.Row) error {
 		return nil
 	}
 	e.touch(u)
+	e.turn++
 	for i, w := range u.watches {
 		if w == nil {
 			continue
@@ -95,13 +96,13 @@ func (e *Evaluator) judge(u *unit, w *watch, d *rule, r *telemetry.Row) {
 	if r.Event+u.lag < w.since {
 		return // measured before the reset, delivered after it
 	}
-	holds, known := d.exposure.eval(u.values, r.Event, d.episode.Gap)
+	holds, known := d.exposure.eval(u.values, r.Event, d.episode.Gap, e.turn)
 	w.exposure.Step(r.Event, holds && known, d.episode.Gap)
 	v := &u.values[d.index]
 	if v.at != r.Event || math.IsNaN(v.number) || w.episode.Judged && w.episode.Prev == r.Event {
 		return
 	}
-	limits, applies, known := d.band(u.values, r.Event)
+	limits, applies, known := d.band(u.values, r.Event, e.turn)
 	if known {
 		u.judged = r.Received
 		w.newest = r.Event
@@ -115,7 +116,7 @@ func (e *Evaluator) judge(u *unit, w *watch, d *rule, r *telemetry.Row) {
 		f := e.open(u, d, w.episode.Onset, r.Event, r.Received)
 		f.Peak, f.LastAt = w.episode.Peak, moment(w.episode.Last)
 		f.Why = d.why(&w.episode, limits)
-		if b := d.when(u.values, r.Event); b != "" {
+		if b := d.when(u.values, r.Event, e.turn); b != "" {
 			f.Why += " while " + b
 		}
 		w.finding = f
@@ -131,10 +132,10 @@ func (e *Evaluator) judge(u *unit, w *watch, d *rule, r *telemetry.Row) {
 
 // band is the first one whose context holds. It is not known which applies
 // when a context before it is unknown.
-func (d *rule) band(values []reading, at int64) (l detect.Limits, applies, known bool) {
+func (d *rule) band(values []reading, at int64, turn uint64) (l detect.Limits, applies, known bool) {
 	for i := range d.bands {
 		b := &d.bands[i]
-		holds, known := b.when.eval(values, at, d.episode.Gap)
+		holds, known := b.when.eval(values, at, d.episode.Gap, turn)
 		if !known {
 			return l, false, false
 		}
@@ -146,9 +147,9 @@ func (d *rule) band(values []reading, at int64) (l detect.Limits, applies, known
 }
 
 // when is the source of the context that applies.
-func (d *rule) when(values []reading, at int64) string {
+func (d *rule) when(values []reading, at int64, turn uint64) string {
 	for i := range d.bands {
-		if holds, _ := d.bands[i].when.eval(values, at, d.episode.Gap); holds {
+		if holds, _ := d.bands[i].when.eval(values, at, d.episode.Gap, turn); holds {
 			if d.bands[i].when == nil {
 				return ""
 			}
@@ -203,7 +204,7 @@ func (e *Evaluator) lateRow(u *unit, r *telemetry.Row) {
 		if w.late == nil || r.Event <= w.late.Prev {
 			w.late = &detect.Episode{}
 		}
-		l, applies, _ := d.band(values, r.Event)
+		l, applies, _ := d.band(values, r.Event, 0)
 		if !applies {
 			w.late.Skip(r.Event)
 			continue
@@ -215,7 +216,7 @@ func (e *Evaluator) lateRow(u *unit, r *telemetry.Row) {
 		f.Late, f.State = true, Cleared
 		f.Peak, f.LastAt, f.Cleared = w.late.Peak, moment(w.late.Last), moment(r.Event)
 		f.Why = d.why(w.late, l)
-		if b := d.when(values, r.Event); b != "" {
+		if b := d.when(values, r.Event, 0); b != "" {
 			f.Why += " while " + b
 		}
 		f.ClearWhy = "past: newer data had arrived before it"

@@ -23,7 +23,37 @@ func (e *Evaluator) Now() int64 { return e.now }
 func (e *Evaluator) Urgent() bool { return len(e.opened) > 0 || len(e.closed) > 0 }
 
 // Changed reports whether Take has anything to give.
-func (e *Evaluator) Changed() bool { return len(e.findings) > 0 || len(e.dirty) > 0 || e.ticked }
+func (e *Evaluator) Changed() bool {
+	return len(e.findings) > 0 || len(e.dirty) > 0 || len(e.behind) > 0 || e.ticked
+}
+
+// maxExposures is about how many exposures one Take gives: there is one for
+// each detector of each unit, and they change with every row. Units that are
+// not among them come first the next time.
+const maxExposures = 20_000
+
+// tell picks the units whose exposures go with the next states.
+func (e *Evaluator) tell() {
+	for _, u := range e.dirty {
+		e.lag(u)
+	}
+	n := 0
+	for told := 0; n < len(e.behind) && told < maxExposures; n++ {
+		u := e.behind[n]
+		u.behind, u.tells = false, true
+		told += len(u.watches)
+		e.touch(u)
+	}
+	e.behind = append(e.behind[:0], e.behind[n:]...)
+}
+
+// lag notes that a unit's exposures have changed since they were told.
+func (e *Evaluator) lag(u *unit) {
+	if !u.behind {
+		u.behind = true
+		e.behind = append(e.behind, u)
+	}
+}
 
 // Take gives what has changed since the last Take.
 func (e *Evaluator) Take() Changes {
@@ -38,6 +68,7 @@ func (e *Evaluator) Take() Changes {
 	for _, id := range e.closed {
 		c.Cleared = append(c.Cleared, *e.findings[id])
 	}
+	e.tell()
 	slices.SortFunc(e.dirty, func(a, b *unit) int { return cmp.Compare(a.key, b.key) })
 	c.States = make([]State, 0, len(e.dirty)+1)
 	if e.ticked {
@@ -53,6 +84,7 @@ func (e *Evaluator) Take() Changes {
 		begin := len(arena)
 		arena = u.encode(arena)
 		c.States = append(c.States, u.state(arena[begin:len(arena):len(arena)]))
+		u.tells = false
 	}
 	clear(e.findings)
 	e.opened, e.closed, e.dirty, e.ticked = nil, nil, e.dirty[:0], false
@@ -90,6 +122,7 @@ func (e *Evaluator) Load(ctx context.Context, states []State) error {
 		u := &unit{key: s.UnitKey, id: id.ID, of: e.intern(id.Product)}
 		e.units[u.key] = u
 		e.restore(u, saved)
+		e.lag(u) // they may have been untold when the state was kept
 	}
 	e.timers.rebuild(e.units)
 	return nil

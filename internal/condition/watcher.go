@@ -33,7 +33,7 @@ type WatcherConfig struct {
 
 	Partition string        // name of its state in the store (default "all")
 	Prompt    time.Duration // real time within which an opened or cleared finding is kept (default 200ms)
-	Idle      time.Duration // real time within which other changes are kept (default 2s)
+	Idle      time.Duration // real time within which other changes are kept (default 2s; longer while that takes long)
 	MaxRows   int           // rows after which they are kept in any case (default 200,000)
 }
 
@@ -311,14 +311,21 @@ func (r *watching) take(ctx context.Context, b telemetry.Sequenced) error {
 // lookAgain is the real time between two looks for changed detectors.
 const lookAgain = 10 * time.Second
 
-// share is how many times the length of a commit passes before the next.
-const share = 4
+// share is how many times the length of a commit passes before the next one
+// that keeps findings, and idleShare before the next that keeps other changes,
+// which a crash only makes the stream tell again.
+const (
+	share     = 4
+	idleShare = 40
+	maxIdle   = 30 * time.Second
+)
 
 // keep commits when it is time to, until ctx ends.
 func (r *watching) keep(ctx context.Context) error {
 	beat := time.NewTicker(20 * time.Millisecond)
 	defer beat.Stop()
 	var now, last, looked, rest time.Time
+	idle := r.c.Idle
 	for {
 		full := false
 		select {
@@ -341,7 +348,7 @@ func (r *watching) keep(ctx context.Context) error {
 		r.mu.Lock()
 		urgent, changed := r.e.Urgent(), r.e.Changed() || r.seq != r.kept.Load()
 		r.mu.Unlock()
-		due := urgent && now.Sub(last) >= r.c.Prompt || changed && now.Sub(last) >= r.c.Idle
+		due := urgent && now.Sub(last) >= r.c.Prompt || changed && now.Sub(last) >= idle
 		if !full && (!due || now.Before(rest)) {
 			continue
 		}
@@ -354,7 +361,9 @@ func (r *watching) keep(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-		last, rest = now, now.Add(share*now.Sub(begun))
+		took := now.Sub(begun)
+		last, rest = now, now.Add(share*took)
+		idle = max(r.c.Idle, min(idleShare*took, maxIdle))
 	}
 }
 
