@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -15,41 +14,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 )
-
-func TestKilledAtRandomMoments(t *testing.T) {
-	t.Parallel()
-	s := serve(t)
-	ids := unitIDs(50)
-	tokens := s.units(ids)
-	first := time.Now().Add(-3 * time.Hour)
-	var all []*meter
-	for _, id := range ids {
-		all = append(all, newMeter(id, tokens[id], s.mqtt, first, 2000, 5*time.Millisecond))
-	}
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
-	fleet := startMeters(t, all)
-	for range 6 {
-		before := fleet.acked()
-		until(t, 30*time.Second, "units are served again", func() bool { return fleet.acked() > before })
-		pause(t.Context(), time.Duration(50+random.IntN(600))*time.Millisecond)
-		s.kill()
-		s.start()
-	}
-	fleet.finish(t, 60*time.Second)
-	var duplicates int64
-	for _, m := range all {
-		require.Len(t, m.acked, m.made, m.id)
-		a := s.accounting(m.id)
-		require.EqualValues(t, m.made, a.Stored, "%s: each sample once: %+v", m.id, a)
-		require.Equal(t, a.Acknowledged-a.Stored, a.Duplicate, "%s: what is acknowledged twice is a duplicate: %+v", m.id, a)
-		m.stored(t, s)
-		duplicates += a.Duplicate
-	}
-	t.Logf("%d samples, %d sent again after their PUBACK was lost", fleet.acked(), duplicates)
-	s.stop()
-}
 
 // tmpfs gives a data directory that holds so many MiB.
 func tmpfs(t *testing.T, mib int) string {
