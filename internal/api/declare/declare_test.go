@@ -14,6 +14,7 @@ import (
 	santhosh "github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/stretchr/testify/require"
 
+	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 )
 
@@ -63,7 +64,7 @@ func TestDocumentsDecode(t *testing.T) {
 func TestEveryMistakeIsPlaced(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ from, to, want string }{
-		"unknown field":    {"      unit: Cel\n", "      unti: Cel\n", `p.yaml:19:7: spec.signals[1].unti: expected one of the fields name, title, type, unit, purposes, retention, description, got "unti" (did you mean unit?)`},
+		"unknown field":    {"      unit: Cel\n", "      unti: Cel\n", `p.yaml:19:7: spec.signals[1].unti: expected one of the fields name, title, type, unit, purposes, retention, description, sources, got "unti" (did you mean unit?)`},
 		"wrong type":       {"  title: Wall charger", "  title: 7", `p.yaml:7:10: spec.title: expected a text, got 7: put it in quotes`},
 		"not among values": {"basis: consent", "basis: consnet", `p.yaml:9:70: spec.purposes[0].basis: expected consent or necessary, got "consnet" (did you mean consent?)`},
 		"missing":          {"  title: Wall charger\n", "", `p.yaml:6:1: spec.title: expected a text, got nothing`},
@@ -115,6 +116,41 @@ func TestFilesThatAreNoDocuments(t *testing.T) {
 	require.Empty(t, wrong, "a byte order mark is none of the text")
 	_, fields := docs[0].Check()
 	require.Empty(t, fields)
+}
+
+// A mapping's mistakes are placed like all others, those that the room finds too.
+func TestAMappingsMistakesArePlaced(t *testing.T) {
+	t.Parallel()
+	text := product + `  mappings:
+    - name: shadow
+      topic: $aws/things/{unit}/shadow/update
+      time: {path: state/at, form: s}
+      signals:
+        - {signal: current, path: /state/reported/a, words: {LOW: low}}
+        - {signal: currant, path: "{thing}"}
+`
+	docs, wrong := ParseFile("p.yaml", []byte(text))
+	require.Empty(t, wrong)
+	spec, fields := docs[0].Check()
+	require.Empty(t, fields)
+	p := spec.(*fleet.Product)
+	p.Name = docs[0].Metadata.Name
+	located := docs[0].Locate(fleet.ValidateProduct(*p))
+	require.Len(t, located, 4, "%v", located)
+	for i, want := range []string{
+		"p.yaml:26:20: spec.mappings[0].time.path: expected a JSON Pointer",
+		`p.yaml:28:67: spec.mappings[0].signals[0].words.LOW: expected a value of type number, got "low"`,
+		`p.yaml:29:20: spec.mappings[0].signals[1].signal: expected one of the product's signals (current, plug_temperature), got "currant"`,
+		`p.yaml:29:35: spec.mappings[0].signals[1].path: expected a level of the topic $aws/things/{unit}/shadow/update, got "{thing}"`,
+	} {
+		require.Contains(t, located[i:i+1].Error(), want)
+	}
+	_, fields = func() (any, []fault.Field) {
+		docs, _ := ParseFile("p.yaml", []byte(strings.Replace(text, "form: s", "form: seconds", 1)))
+		return docs[0].Check()
+	}()
+	require.Len(t, fields, 1)
+	require.Contains(t, fields[0].String(), `spec.mappings[0].time.form: expected ms, s, us, ns or rfc3339, got "seconds"`)
 }
 
 func TestKindsByAnyWord(t *testing.T) {
