@@ -3,6 +3,7 @@ package door
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -120,4 +121,18 @@ func Write(w http.ResponseWriter, status int, kind string, v any) {
 	w.Header().Set("Content-Type", kind)
 	w.WriteHeader(status)
 	_, _ = w.Write(b) // a client that is gone needs no answer
+}
+
+// Results says in a header what became of a request's samples, for protocols
+// whose answers have no place for it.
+func Results(h http.Header, outcomes []device.Outcome) {
+	var sum device.Outcome
+	for i := range outcomes {
+		o := &outcomes[i]
+		sum.Kept += o.Kept
+		sum.NotConsented += o.NotConsented
+		sum.Undeclared += o.Undeclared
+		sum.Invalid += o.Invalid
+	}
+	h.Set("Fettle-Results", fmt.Sprintf("kept=%d, notConsented=%d, undeclared=%d, invalid=%d", sum.Kept, sum.NotConsented, sum.Undeclared, sum.Invalid))
 }
