@@ -5,7 +5,7 @@ BIN      := bin/fettle
 WEB_SRC  := $(shell find web -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null) api/openapi.yaml
 GO_FLAGS := -trimpath
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-TEST_PACKAGES := swupdate cpio openssl mosquitto-clients postgresql chromium exim4-daemon-light
+TEST_PACKAGES := swupdate cpio openssl mosquitto-clients python3-paho-mqtt postgresql chromium exim4-daemon-light
 UNITS    ?= 1000
 
 export CGO_ENABLED := 1
