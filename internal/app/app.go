@@ -85,9 +85,13 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 	}); err != nil {
 		return nil, err
 	}
+	received, err := e.received(ctx)
+	if err != nil {
+		return nil, err
+	}
 	h.gateway = device.New(device.Config{
 		Units: reported{h.fleet, h.updates, e.records}, Credentials: e.records.Credentials(), Consents: e.records.Consent(),
-		Stream: e.stream, Clock: clk, Log: log, Metrics: h.metrics,
+		Stream: e.stream, Received: received, Clock: clk, Log: log, Metrics: h.metrics,
 		MaxAge: c.MaxEventAge, Waiting: h.waiting,
 	})
 	h.provision = fleet.NewProvisioning(h.fleet, e.records.Credentials(), e.records.Claims(), e.records, clk, h.ids, h.gateway)

@@ -62,6 +62,7 @@ type Config struct {
 	ClockOrigin string  `name:"clock-origin" default:"" help:"with dev: real instant (RFC 3339) at which the clock shows clock-start"`
 	ClockStart  string  `name:"clock-start" default:"" help:"with dev: time (RFC 3339) shown at clock-origin"`
 	ClockSpeed  float64 `name:"clock-speed" default:"1" help:"with dev: how many times faster than real the clock runs"`
+	ClockStep   string  `name:"clock-step" default:"" help:"with dev: file that holds how far the clock is off, as 2h or -30m; read anew when it changes"`
 }
 
 // Setting describes one field of Config for help texts and flags.
@@ -195,7 +196,7 @@ func (c *Config) check() []fault.Field {
 	if c.MQTTS != "" && c.TLSCert == "" {
 		add("mqtts", "tls-cert and tls-key with it", "")
 	}
-	if !c.Dev && (c.ClockSpeed != 1 || c.ClockOrigin != "" || c.ClockStart != "") {
+	if !c.Dev && (c.ClockSpeed != 1 || c.ClockOrigin != "" || c.ClockStart != "" || c.ClockStep != "") {
 		add("clock-speed", "no scaled clock outside --dev", "")
 	}
 	if c.PublicURL != "" {
@@ -246,6 +247,15 @@ func (c *Config) proxies() ([]netip.Prefix, error) {
 }
 
 func (c *Config) clock() (clock.Clock, error) {
+	running, err := c.running()
+	if err != nil || c.ClockStep == "" {
+		return running, err
+	}
+	return &stepped{Clock: running, file: c.ClockStep}, nil
+}
+
+// running is the clock before it is stepped.
+func (c *Config) running() (clock.Clock, error) {
 	if c.ClockOrigin == "" && c.ClockStart == "" && c.ClockSpeed == 1 {
 		return clock.Real{}, nil
 	}

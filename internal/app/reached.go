@@ -180,6 +180,26 @@ func (e *engines) consumed(ctx context.Context) error {
 	return e.stream.Holds(ctx, min(history, first))
 }
 
+// received is the newest receive time that the stream has, Unix ms. The clock
+// may have been set back while nothing ran.
+func (e *engines) received(ctx context.Context) (int64, error) {
+	newest, err := e.stream.Newest(ctx)
+	if err != nil || newest == nil {
+		return 0, err
+	}
+	var at int64
+	for i := range newest.Rows {
+		at = max(at, newest.Rows[i].Received)
+	}
+	for i := range newest.Events {
+		at = max(at, newest.Events[i].Received)
+	}
+	for i := range newest.Marks {
+		at = max(at, newest.Marks[i].At)
+	}
+	return at, nil
+}
+
 // damage makes of a store's finding what an operator can act on.
 func (c *Config) damage(err error) error {
 	what := ""

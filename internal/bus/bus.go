@@ -223,6 +223,23 @@ func (b *Bus) Last(ctx context.Context) (uint64, error) {
 	return s.Last, err
 }
 
+// Newest is the newest entry, nil when the stream holds none.
+func (b *Bus) Newest(ctx context.Context) (*telemetry.Batch, error) {
+	s, err := b.Stats(ctx)
+	if err != nil || s.Entries == 0 {
+		return nil, err
+	}
+	m, err := b.stream.GetMsg(ctx, s.Last)
+	if err != nil {
+		return nil, fault.Wrap(fault.Unavailable, fmt.Sprintf("get entry %d", s.Last), err)
+	}
+	batch, err := telemetry.Decode(m.Data)
+	if err != nil {
+		return nil, fmt.Errorf("entry %d: %w", s.Last, err)
+	}
+	return batch, nil
+}
+
 // Stats is what the stream holds.
 type Stats struct {
 	First, Last uint64 // sequences; First is Last+1 when it holds nothing

@@ -38,6 +38,10 @@ type Config struct {
 	// begin to listen for notices; nil: they hear of the next one only.
 	Waiting func(ctx context.Context, unitID string) bool
 
+	// Received is the newest receive time that the stream has, Unix ms: none is
+	// given an earlier one, whatever the clock shows.
+	Received int64
+
 	MaxAhead time.Duration // an event time further ahead of its receive time is refused: 24 h
 	MaxAge   time.Duration // one further behind is refused: 180 days
 	InFlight int64         // bytes submitted and not yet durable before Submit waits: 32 MiB
@@ -82,7 +86,7 @@ func New(cfg Config) *Gateway {
 		cfg: cfg, log: cfg.Log, metrics: m,
 		registry: newRegistry(cfg.Units, cfg.Credentials, cfg.Consents),
 		commits: &committer{
-			stream: cfg.Stream, clock: cfg.Clock, log: cfg.Log, metrics: m,
+			stream: cfg.Stream, clock: cfg.Clock, received: cfg.Received, log: cfg.Log, metrics: m,
 			linger: cfg.Linger, maxRows: cfg.MaxRows, maxCost: min(512<<10, cfg.InFlight),
 			budget: semaphore.NewWeighted(cfg.InFlight), size: cfg.InFlight, wake: make(chan struct{}, 1),
 		},
