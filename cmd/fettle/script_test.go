@@ -13,6 +13,7 @@ import (
 
 	"fettle.dev/fettle/internal/api/apitest"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/telemetry"
 )
 
 func TestMain(m *testing.M) {
@@ -49,6 +50,13 @@ func TestScripts(t *testing.T) {
 					"hot": func(ts *testscript.TestScript, _ bool, _ []string) {
 						e.Hot()
 						ts.Setenv("FINDING", e.Keep()[0].ID)
+					},
+					// events stores some of a unit's.
+					"events": func(_ *testscript.TestScript, _ bool, args []string) {
+						at := apitest.Start.UnixMilli()
+						e.StoreEvents(args[0],
+							telemetry.Event{Event: at, Received: at, Kind: telemetry.EventFault, Name: "E1", State: telemetry.StateSet, Text: "relay\n2"},
+							telemetry.Event{Event: at + 1000, Received: at, Kind: telemetry.EventLog, Name: "modem", Level: telemetry.LevelWarn, Text: "no carrier"})
 					},
 					// link sets LINK to a fresh one-time link.
 					"link": func(ts *testscript.TestScript, _ bool, _ []string) {

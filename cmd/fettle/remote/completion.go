@@ -55,7 +55,7 @@ func (c *cli) completeKinds(cmd *cobra.Command, args []string, start string) ([]
 	switch len(args) {
 	case 0:
 		kinds, _ := completeDeclared(cmd, args, start)
-		return append(kinds, "finding", "cohort", "claim"), cobra.ShellCompDirectiveNoFileComp
+		return append(kinds, "finding", "cohort", "claim", "event"), cobra.ShellCompDirectiveNoFileComp
 	case 1:
 		return c.completeNames(args[0])(cmd, nil, start)
 	default:
@@ -123,7 +123,7 @@ func strip(word string) string {
 	if k, err := declare.ParseKind(word); err == nil {
 		return k.Short()[0]
 	}
-	for _, w := range []string{"finding", "cohort", "claim"} {
+	for _, w := range []string{"finding", "cohort", "claim", "event"} {
 		if word == w || word == w+"s" || word == w[:1]+w[1:2] {
 			return w
 		}

@@ -53,15 +53,17 @@ func (f *filters) query() url.Values {
 
 func newGetCmd(c *cli) *cobra.Command {
 	var f filters
+	var events eventFlags
 	cmd := &cobra.Command{
 		Use:   "get KIND [NAME]",
 		Short: "List things, or print one as it is declared",
 		Long: `List things of a kind, or print one. Kinds: product, unit, detector, release,
-campaign (also plural, or p, u, d, r, c), finding, cohort, claim. With -o yaml, what
-was declared is printed as a file that "fettle apply" takes.`,
+campaign (also plural, or p, u, d, r, c), finding, cohort, claim, event. With -o yaml,
+what was declared is printed as a file that "fettle apply" takes.`,
 		Example: `  fettle get products
   fettle get units --product wall-charger --condition degraded
-  fettle get detector plug-overheat -o yaml > plug-overheat.yaml`,
+  fettle get detector plug-overheat -o yaml > plug-overheat.yaml
+  fettle get events --unit WC-000123 --kind fault`,
 		Args:              cobra.RangeArgs(1, 2),
 		ValidArgsFunction: c.completeKinds,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -78,6 +80,8 @@ was declared is printed as a file that "fettle apply" takes.`,
 				return c.listCohorts(cmd, f.product)
 			case "claim":
 				return c.listClaims(cmd, f.query())
+			case "event":
+				return c.listEvents(cmd, &events)
 			}
 			kind, err := declare.ParseKind(args[0])
 			if err != nil {
@@ -90,6 +94,7 @@ was declared is printed as a file that "fettle apply" takes.`,
 		},
 	}
 	f.flags(cmd)
+	events.flags(cmd, c)
 	return cmd
 }
 

@@ -298,3 +298,15 @@ func (e *Env) Store(unitID string, rows ...telemetry.Row) {
 		{Seq: e.seq, Batch: &telemetry.Batch{Product: u.Product, Rows: rows}},
 	}))
 }
+
+// StoreEvents puts events of a unit into history, as the stream's next batch.
+func (e *Env) StoreEvents(unitID string, events ...telemetry.Event) {
+	e.T.Helper()
+	u, err := e.DB.Fleet().Unit(e.T.Context(), unitID)
+	require.NoError(e.T, err)
+	for i := range events {
+		events[i].Unit = u.Key
+	}
+	e.seq++
+	require.NoError(e.T, e.History.Append(e.T.Context(), []telemetry.Sequenced{{Seq: e.seq, Batch: &telemetry.Batch{Product: u.Product, Events: events}}}))
+}

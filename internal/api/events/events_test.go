@@ -27,16 +27,14 @@ func TestEventsOfAUnit(t *testing.T) {
 	e.Apply(apitest.Product + declared)
 	e.Apply(apitest.UnitFile("WC-1", "b", "", "care"), apitest.UnitFile("WC-2", "b", ""))
 	start := apitest.Start.UnixMilli()
-	for i, id := range []string{"WC-1", "WC-2"} {
-		u, err := e.DB.Fleet().Unit(t.Context(), id)
-		require.NoError(t, err)
-		require.NoError(t, e.History.Append(t.Context(), []telemetry.Sequenced{{Seq: uint64(i + 1), Batch: &telemetry.Batch{Product: "wall-charger", Events: []telemetry.Event{
-			{Unit: u.Key, Event: start, Received: start + 5, Kind: telemetry.EventFeature, Name: "solar"},
-			{Unit: u.Key, Event: start + 1, Received: start + 5, Kind: telemetry.EventFault, Name: "E1", State: telemetry.StateSet, Sequence: 7, Text: "relay 2"},
-			{Unit: u.Key, Event: start + 2, Received: start + 5, Kind: telemetry.EventLog, Name: "modem", Level: telemetry.LevelWarn, Text: "no carrier"},
-			{Unit: u.Key, Event: start + 3, Received: start + 5, Kind: telemetry.EventFeature, Name: "undeclared since"},
-			{Unit: u.Key, Event: start + 4, Received: start + 5, Kind: telemetry.EventFault, Name: "F7", State: telemetry.StateCleared},
-		}}}}))
+	for _, id := range []string{"WC-1", "WC-2"} {
+		e.StoreEvents(id,
+			telemetry.Event{Event: start, Received: start + 5, Kind: telemetry.EventFeature, Name: "solar"},
+			telemetry.Event{Event: start + 1, Received: start + 5, Kind: telemetry.EventFault, Name: "E1", State: telemetry.StateSet, Sequence: 7, Text: "relay 2"},
+			telemetry.Event{Event: start + 2, Received: start + 5, Kind: telemetry.EventLog, Name: "modem", Level: telemetry.LevelWarn, Text: "no carrier"},
+			telemetry.Event{Event: start + 3, Received: start + 5, Kind: telemetry.EventFeature, Name: "undeclared since"},
+			telemetry.Event{Event: start + 4, Received: start + 5, Kind: telemetry.EventFault, Name: "F7", State: telemetry.StateCleared},
+		)
 	}
 	list := func(query string) wire.Page[wire.Event] {
 		t.Helper()
