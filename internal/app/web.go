@@ -15,6 +15,8 @@ import (
 	"fettle.dev/fettle/internal/api"
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/device/ddi"
+	"fettle.dev/fettle/internal/device/door"
+	"fettle.dev/fettle/internal/device/influx"
 	"fettle.dev/fettle/internal/device/mqtt"
 	"fettle.dev/fettle/internal/device/rest"
 	"fettle.dev/fettle/internal/fleet"
@@ -108,7 +110,12 @@ func (h *house) routes() http.Handler {
 	}, h.notes))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(h.metrics, promhttp.HandlerOpts{}))
 
-	mux.Handle("/fettle/v1/", rest.New(h.gateway, h.gateway, h.provision, rest.Config{}, h.log))
+	units := door.New(h.gateway, h.gateway, door.Config{}, h.log)
+	mux.Handle("/fettle/v1/", rest.New(units, h.provision, rest.Config{}))
+	lines := influx.New(units)
+	for _, path := range influx.Paths {
+		mux.Handle(path, lines)
+	}
 	mux.Handle(ddi.Prefix, ddi.New(ddi.Config{
 		Updates: h.updates, Auth: h.gateway, Contacts: h.gateway, Log: h.log, Polling: h.config.PollInterval,
 	}))

@@ -181,7 +181,7 @@ func (d *Door) Store(ctx context.Context, id device.Identity, messages []device.
 	if err != nil {
 		return err
 	}
-	wait, cancel := context.WithTimeout(ctx, d.cfg.Wait)
+	wait, cancel := d.Waiting(ctx)
 	defer cancel()
 	select {
 	case err := <-done:
@@ -189,6 +189,11 @@ func (d *Door) Store(ctx context.Context, id device.Identity, messages []device.
 	case <-wait.Done():
 		return fault.Wrap(fault.Unavailable, "store", wait.Err())
 	}
+}
+
+// Waiting ends when the wait for durability does.
+func (d *Door) Waiting(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, d.cfg.Wait)
 }
 
 // receipt hands over what became of a submission.

@@ -1,10 +1,10 @@
 package rest
 
 import (
-	"context"
 	"net/http"
 
 	"fettle.dev/fettle/internal/device"
+	"fettle.dev/fettle/internal/device/door"
 )
 
 // events takes what a unit tells of features used, fault codes and log lines;
@@ -14,20 +14,21 @@ func (h *Handler) events(w http.ResponseWriter, r *http.Request, id device.Ident
 	if !ok {
 		return
 	}
+	defer body.Free()
 	var payload device.EventPayload
-	if err := payload.Parse(body); err != nil {
+	if err := payload.Parse(body.Bytes); err != nil {
 		h.gateway.Malformed("https")
-		h.fail(w, r, err)
+		h.door.Fail(w, r, err)
 		return
 	}
 	out := results{Results: make([]device.Outcome, len(payload.Events))}
 	if len(payload.Events) > 0 {
-		ctx, cancel := context.WithTimeout(r.Context(), h.cfg.Wait)
+		ctx, cancel := h.door.Waiting(r.Context())
 		defer cancel()
 		if err := h.gateway.StoreEvents(ctx, id, payload.Events, out.Results); err != nil {
-			h.fail(w, r, err)
+			h.door.Fail(w, r, err)
 			return
 		}
 	}
-	write(w, http.StatusOK, "application/json", out)
+	door.Write(w, http.StatusOK, "application/json", out)
 }

@@ -16,6 +16,7 @@ import (
 
 	"fettle.dev/fettle/internal/device"
 	"fettle.dev/fettle/internal/device/devicetest"
+	"fettle.dev/fettle/internal/device/door"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/telemetry"
 )
@@ -27,8 +28,13 @@ type rig struct {
 
 func newRig(tb testing.TB, cfg Config, change func(*device.Config)) *rig {
 	tb.Helper()
+	return newRigBehind(tb, door.Config{}, cfg, change)
+}
+
+func newRigBehind(tb testing.TB, shared door.Config, cfg Config, change func(*device.Config)) *rig {
+	tb.Helper()
 	h := devicetest.New(tb, change)
-	srv := httptest.NewServer(New(h.Gateway, h.Gateway, h.Provide, cfg, nil))
+	srv := httptest.NewServer(New(door.New(h.Gateway, h.Gateway, shared, nil), h.Provide, cfg))
 	tb.Cleanup(srv.Close)
 	return &rig{h, srv.URL}
 }
@@ -81,7 +87,7 @@ func TestTelemetryMistakes(t *testing.T) {
 		resp, got := r.do(t, "POST", "/fettle/v1/telemetry", unit, r.Token(unit), body)
 		require.Equal(t, 400, resp.StatusCode, body)
 		require.Equal(t, "application/problem+json", resp.Header.Get("Content-Type"))
-		var p problem
+		var p door.Problem
 		require.NoError(t, json.Unmarshal([]byte(got), &p))
 		require.Equal(t, location, p.Errors[0].Location)
 	}
@@ -146,7 +152,7 @@ func TestAttributesAndDesired(t *testing.T) {
 
 func TestComeAgain(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, Config{Wait: 150 * time.Millisecond, Concurrent: 2}, nil)
+	r := newRigBehind(t, door.Config{Wait: 150 * time.Millisecond, Concurrent: 2}, Config{}, nil)
 	unit := r.Units(1)[0]
 	r.Stream.Fail(errors.New("no space left on device"))
 	resp, body := r.do(t, "POST", "/fettle/v1/telemetry", unit, r.Token(unit), `{"values":{"error":1}}`)
