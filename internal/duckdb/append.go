@@ -76,10 +76,16 @@ func (h *History) Append(ctx context.Context, batches []telemetry.Sequenced) err
 		}
 		return fmt.Errorf("append to history: %w", err)
 	}
+	full := false
 	for _, p := range a.products {
 		for r := range p.touched {
 			r.trim()
 		}
+		h.hot[p.id] += p.rows
+		full = full || h.hot[p.id] >= h.sealRows(p.product)
+	}
+	if full {
+		h.wake()
 	}
 	h.storedEvents(batches)
 	h.applied.Store(last)
@@ -131,6 +137,7 @@ type appendingProduct struct {
 	touched  map[*recent]struct{}
 	old      map[sampleKey]*mask // of rows too old for memory: what is stored
 	appender *driver.Appender
+	rows     int // appended
 	args     []sqldriver.Value
 }
 
@@ -171,7 +178,7 @@ func (a *appending) rows(ctx context.Context, conn sqldriver.Conn, batches []tel
 		if len(b.Batch.Rows) > 0 {
 			p := a.product(b.Batch.Product)
 			if p.appender == nil {
-				if p.appender, err = appender(p.table); err != nil {
+				if p.appender, err = appender(p.hot().table); err != nil {
 					return err
 				}
 			}
@@ -244,6 +251,7 @@ func (a *appending) row(p *appendingProduct, seq uint64, index int, r *telemetry
 			}
 		}
 	}
+	p.rows++
 	return p.appender.AppendRow(args...)
 }
 

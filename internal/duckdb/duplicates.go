@@ -1,6 +1,7 @@
 package duckdb
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -125,11 +126,15 @@ func (a *appending) seen(ctx context.Context, c *sql.Conn, batches []telemetry.S
 		}
 		p := a.product(b.Batch.Product)
 		if p.units == nil {
-			units, err := newest(ctx, c, p.product)
+			units, err := newestOf(ctx, c, p.product)
 			if err != nil {
 				return err
 			}
-			a.h.units[p.id], p.units = units, units
+			var hot int
+			if err := c.QueryRowContext(ctx, "SELECT count(*) FROM "+p.hot().table).Scan(&hot); err != nil {
+				return err
+			}
+			a.h.units[p.id], p.units, a.h.hot[p.id] = units, units, hot
 		}
 		for i := range b.Batch.Rows {
 			r := &b.Batch.Rows[i]
@@ -146,18 +151,26 @@ func (a *appending) seen(ctx context.Context, c *sql.Conn, batches []telemetry.S
 	return nil
 }
 
-// newest loads the newest event time of each unit; nothing before it is in
+// newestOf loads the newest event time of each unit; nothing before it is in
 // memory.
-func newest(ctx context.Context, c *sql.Conn, p *product) (map[int64]*recent, error) {
+func newestOf(ctx context.Context, c *sql.Conn, p *product) (map[int64]*recent, error) {
 	units := map[int64]*recent{}
-	err := each(ctx, c, "SELECT unit, max(event) FROM "+p.table+" GROUP BY unit", func(rows *sql.Rows) error {
-		var unit int64
-		r := &recent{}
-		err := rows.Scan(&unit, &r.floor)
-		units[unit] = r
-		return err
-	})
-	return units, err
+	for _, s := range p.segments {
+		err := each(ctx, c, "SELECT unit, max(event) FROM "+s.table+" GROUP BY unit", func(rows *sql.Rows) error {
+			var unit, event int64
+			err := rows.Scan(&unit, &event)
+			if r := units[unit]; r == nil {
+				units[unit] = &recent{floor: event}
+			} else {
+				r.floor = max(r.floor, event)
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return units, nil
 }
 
 // lookUp fills p.old with what is stored.
@@ -169,18 +182,36 @@ func (p *appendingProduct) lookUp(ctx context.Context, c *sql.Conn) error {
 	for key := range p.old {
 		keys = append(keys, key)
 	}
+	// In the order of parts, so that few row groups of them are read.
 	slices.SortFunc(keys, func(a, b sampleKey) int {
-		switch {
-		case a.event < b.event:
-			return -1
-		case a.event > b.event:
-			return 1
-		}
-		return 0
+		return cmp.Or(cmp.Compare(a.unit, b.unit), cmp.Compare(a.event, b.event))
 	})
+	for some := range slices.Chunk(keys, 2000) {
+		first, last := some[0].event, some[0].event
+		for _, k := range some {
+			first, last = min(first, k.event), max(last, k.event)
+		}
+		for _, s := range p.segments {
+			if s.sorted && (s.firstEvent > last || s.lastEvent < first) {
+				continue
+			}
+			if err := p.lookUpIn(ctx, c, s, some, first, last); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// lookUpIn fills p.old with what is stored in s of some keys, which are sorted
+// by unit and whose events are from first to last.
+func (p *appendingProduct) lookUpIn(ctx context.Context, c *sql.Conn, s *segment, some []sampleKey, first, last int64) error {
 	columns := make([]string, len(p.columns))
 	for i := range columns {
-		columns[i] = "r." + columnName(i) + " IS NOT NULL"
+		columns[i] = "false"
+		if s.holds(i) {
+			columns[i] = "r." + columnName(i) + " IS NOT NULL"
+		}
 	}
 	var key sampleKey
 	stored := make([]bool, len(columns))
@@ -188,32 +219,26 @@ func (p *appendingProduct) lookUp(ctx context.Context, c *sql.Conn) error {
 	for i := range stored {
 		into = append(into, &stored[i])
 	}
-	for some := range slices.Chunk(keys, 2000) { // in the order of time, so that few parts of the table are read
-		var values strings.Builder
-		for i, k := range some {
-			if i > 0 {
-				values.WriteByte(',')
-			}
-			fmt.Fprintf(&values, "(%s,%s,%s)", bigint(k.unit), bigint(k.event), bigint(k.sequence))
+	var values strings.Builder
+	for i, k := range some {
+		if i > 0 {
+			values.WriteByte(',')
 		}
-		query := fmt.Sprintf("SELECT r.unit, r.event, r.sequence, %s FROM %s r JOIN (VALUES %s) k(unit, event, sequence) ON r.unit = k.unit AND r.event = k.event AND r.sequence = k.sequence WHERE r.event >= %s AND r.event <= %s",
-			strings.Join(columns, ", "), p.table, values.String(), bigint(some[0].event), bigint(some[len(some)-1].event))
-		err := each(ctx, c, query, func(rows *sql.Rows) error {
-			if err := rows.Scan(into...); err != nil {
-				return err
-			}
-			for i, is := range stored {
-				if is {
-					p.old[key].set(i)
-				}
-			}
-			return nil
-		})
-		if err != nil {
+		fmt.Fprintf(&values, "(%s,%s,%s)", bigint(k.unit), bigint(k.event), bigint(k.sequence))
+	}
+	query := fmt.Sprintf("SELECT r.unit, r.event, r.sequence, %s FROM %s r JOIN (VALUES %s) k(unit, event, sequence) ON r.unit = k.unit AND r.event = k.event AND r.sequence = k.sequence WHERE r.event >= %s AND r.event <= %s AND r.unit >= %s AND r.unit <= %s",
+		strings.Join(columns, ", "), s.table, values.String(), bigint(first), bigint(last), bigint(some[0].unit), bigint(some[len(some)-1].unit))
+	return each(ctx, c, query, func(rows *sql.Rows) error {
+		if err := rows.Scan(into...); err != nil {
 			return err
 		}
-	}
-	return nil
+		for i, is := range stored {
+			if is {
+				p.old[key].set(i)
+			}
+		}
+		return nil
+	})
 }
 
 // bigint writes a number as SQL takes it, the smallest one included.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -18,77 +17,151 @@ import (
 )
 
 // EraseUnits removes every row, mark and account of the units, or, with
-// signals, the values of those signals alone.
+// signals, the values of those signals alone. Of a part, only the row groups of
+// the units are read.
 func (h *History) EraseUnits(ctx context.Context, units []int64, signals []string) error {
 	if len(units) == 0 {
 		return nil
 	}
-	h.write.Lock()
-	defer h.write.Unlock()
-	where := " WHERE unit IN (" + list(units) + ")"
-	var statements []string
-	if signals == nil {
-		statements = append(statements, "DELETE FROM marks"+where, "DELETE FROM accounts"+where)
-		tables, err := h.eventTables(ctx)
-		if err != nil {
-			return fmt.Errorf("erase from history: %w", err)
-		}
-		for _, t := range tables {
-			statements = append(statements, "DELETE FROM "+t+where)
-		}
+	defer h.reshape()()
+	q := pick{units: units, first: math.MinInt64, last: math.MaxInt64}
+	where := whereAll(q.ofUnits())
+	events, err := h.eventTables(ctx)
+	if err != nil {
+		return fmt.Errorf("erase from history: %w", err)
 	}
-	for _, p := range h.schema.Load().products {
+	err = h.rewrite(ctx, func(c *sql.Conn) ([]*product, error) {
 		if signals == nil {
-			statements = append(statements, "DELETE FROM "+p.table+where)
-			continue
-		}
-		var set []string
-		for i, c := range p.columns {
-			if slices.Contains(signals, c.signal) {
-				set = append(set, columnName(i)+" = NULL")
+			if _, err := c.ExecContext(ctx, "DELETE FROM marks"+where+"; DELETE FROM accounts"+where); err != nil {
+				return nil, err
+			}
+			for _, t := range events {
+				if _, err := c.ExecContext(ctx, "DELETE FROM "+t+where); err != nil {
+					return nil, err
+				}
 			}
 		}
-		if len(set) > 0 {
-			statements = append(statements, "UPDATE "+p.table+" SET "+strings.Join(set, ", ")+where)
+		var changed []*product
+		for _, p := range h.schema.Load().products {
+			p = p.clone()
+			for _, s := range slices.Clone(p.segments) {
+				statements := s.erase(p, where, signals)
+				if len(statements) == 0 {
+					continue
+				}
+				var rows int
+				if err := c.QueryRowContext(ctx, "SELECT count(*) FROM "+s.table+where).Scan(&rows); err != nil || rows == 0 {
+					if err != nil {
+						return nil, err
+					}
+					continue
+				}
+				if _, err := c.ExecContext(ctx, strings.Join(statements, ";\n")); err != nil {
+					return nil, err
+				}
+				if err := p.remeasure(ctx, c, s); err != nil {
+					return nil, err
+				}
+			}
+			changed = append(changed, p)
 		}
-	}
-	if err := h.remove(ctx, statements); err != nil {
+		return changed, nil
+	})
+	if err != nil {
 		return fmt.Errorf("erase from history: %w", err)
+	}
+	for _, known := range h.units {
+		for _, unit := range units {
+			r := known[unit]
+			switch {
+			case r == nil:
+			case signals == nil:
+				delete(known, unit)
+			case len(r.rows) > 0: // what is left of them is looked up
+				r.floor, r.rows = r.rows[len(r.rows)-1].event, nil
+			}
+		}
 	}
 	return nil
 }
 
-// Expire drops the values of each signal from before a time, and rows of which
-// nothing is left from before all those times.
-func (h *History) Expire(ctx context.Context, product string, before map[string]time.Time) error {
-	h.write.Lock()
-	defer h.write.Unlock()
-	p := h.product(product)
-	if p == nil || len(before) == 0 {
-		return nil
-	}
+// erase is the statements that take units, or their values of signals, out of
+// the segment's tables.
+func (s *segment) erase(p *product, where string, signals []string) []string {
 	var statements []string
-	all := int64(math.MaxInt64)
-	for _, signal := range slices.Sorted(maps.Keys(before)) {
-		end := ceilMilli(before[signal])
-		all = min(all, end)
-		for i, c := range p.columns {
-			if c.signal == signal {
-				v := columnName(i)
-				statements = append(statements, fmt.Sprintf("UPDATE %s SET %s = NULL WHERE event < %s AND %s IS NOT NULL", p.table, v, bigint(end), v))
-			}
+	if signals == nil {
+		for _, t := range s.tables() {
+			statements = append(statements, "DELETE FROM "+t+where)
+		}
+		return statements
+	}
+	var columns []int
+	for i, c := range p.columns {
+		if s.holds(i) && slices.Contains(signals, c.signal) {
+			columns = append(columns, i)
 		}
 	}
-	empty := make([]string, 0, len(p.columns)+1)
-	empty = append(empty, "event < "+bigint(all))
-	for i := range p.columns {
-		empty = append(empty, columnName(i)+" IS NULL")
+	return s.blank(p, columns, where, func(int) string { return where })
+}
+
+// blank is the statements that take values of columns out of the rows, and out
+// of rollups, that the conditions pick.
+func (s *segment) blank(p *product, columns []int, where string, rollup func(level int) string) []string {
+	if len(columns) == 0 {
+		return nil
 	}
-	statements = append(statements, "DELETE FROM "+p.table+" WHERE "+strings.Join(empty, " AND "))
-	if err := h.remove(ctx, statements); err != nil {
-		return fmt.Errorf("expire history of product %s: %w", product, err)
+	var values, measured []string
+	for _, i := range columns {
+		values = append(values, columnName(i)+" = NULL")
+		if p.columns[i].isText {
+			continue
+		}
+		for _, m := range measures {
+			measured = append(measured, fmt.Sprintf(m.name, i)+" = "+m.none)
+		}
 	}
-	return nil
+	statements := []string{"UPDATE " + s.table + " SET " + strings.Join(values, ", ") + where}
+	for l, has := range s.levels {
+		if has && len(measured) > 0 {
+			statements = append(statements, "UPDATE "+s.rollup(l)+" SET "+strings.Join(measured, ", ")+rollup(l))
+		}
+	}
+	return statements
+}
+
+// remeasure brings the record of a part up to its rows, and drops one that has
+// none.
+func (p *product) remeasure(ctx context.Context, c *sql.Conn, s *segment) error {
+	if !s.sorted {
+		return nil
+	}
+	at := slices.IndexFunc(p.segments, func(o *segment) bool { return o.id == s.id })
+	left := s.clone()
+	if err := left.measure(ctx, c); err != nil {
+		return err
+	}
+	statements := left.replace(p)
+	if left.rows == 0 {
+		statements = left.remove(p) + ";" + left.drop()
+		p.segments = slices.Delete(p.segments, at, at+1)
+	} else {
+		p.segments[at] = left
+	}
+	_, err := c.ExecContext(ctx, statements)
+	return err
+}
+
+// reshape takes the locks of whoever rewrites parts; what it returns gives them
+// back.
+func (h *History) reshape() (unlock func()) {
+	h.impatient.Add(1)
+	h.shape.Lock()
+	h.impatient.Add(-1)
+	h.write.Lock()
+	return func() {
+		h.write.Unlock()
+		h.shape.Unlock()
+	}
 }
 
 // ExpireMarks drops marks from before a time.
@@ -107,12 +180,16 @@ func (h *History) remove(ctx context.Context, statements []string) error {
 	if len(statements) == 0 {
 		return nil
 	}
-	h.forget()
-	err := h.transaction(ctx, func(c *sql.Conn) error {
+	return h.rewrite(ctx, func(c *sql.Conn) ([]*product, error) {
 		_, err := c.ExecContext(ctx, strings.Join(statements, ";\n"))
-		return err
+		return nil, err
 	})
-	if err != nil {
+}
+
+// rewrite runs f in one transaction, and then gives the room back that it freed.
+// The caller holds h.write.
+func (h *History) rewrite(ctx context.Context, f func(c *sql.Conn) ([]*product, error)) error {
+	if err := h.change(ctx, f); err != nil {
 		return err
 	}
 	// Room that readers still need is given back at a later checkpoint.

@@ -1,6 +1,11 @@
-// Package duckdb keeps history in an embedded DuckDB: one wide table a product
-// with a column for each signal, the marks, the accounting of each unit, and
-// the stream position up to which all of it is stored, in one file.
+// Package duckdb keeps history in an embedded DuckDB: wide tables with a column
+// for each signal, the marks, the accounting of each unit, and the stream
+// position up to which all of it is stored, in one file.
+//
+// A product's rows stand in a chain of segments, in stream order. The last
+// takes what arrives, in the order of arrival; those before are parts: sorted
+// by unit and event time, so that one unit's month is a few row groups, each
+// with its rollups by minute, hour and day (docs/adr/0007).
 package duckdb
 
 import (
@@ -32,6 +37,15 @@ type Config struct {
 	Dir      string
 	MemoryMB int // most memory DuckDB takes (default 1024)
 	Threads  int // of DuckDB (default 2)
+
+	// SealRows is how many rows of a product are kept in the order of arrival
+	// before they are sorted into a part (default 1,000,000, fewer for products
+	// of more than 16 signals).
+	SealRows int
+	// MergeParts is how many parts in a row become one (default 16).
+	MergeParts int
+	// Manual leaves it to Compact to make parts.
+	Manual bool
 }
 
 // History is a telemetry.History. It is safe for concurrent use; appends and
@@ -47,12 +61,25 @@ type History struct {
 	broken atomic.Bool // DuckDB has invalidated the database
 	closed bool        // under engine
 
+	// swap is held for writing while a transaction that changes which tables
+	// there are commits, and for reading while a reader begins.
+	swap    sync.RWMutex
 	schema  atomic.Pointer[schema]
 	applied atomic.Uint64
+
+	// shape is held by whoever rewrites parts, before write; impatient counts
+	// those who wait for it, to whom long work gives way.
+	shape     sync.Mutex
+	impatient atomic.Int32
+	work      chan struct{} // there may be rows to sort
+	quit      chan struct{} // closed by Close
+	closing   sync.Once
+	stopped   sync.WaitGroup
 
 	// Of the one writer, which holds write, before engine.
 	write  sync.Mutex
 	units  map[int]map[int64]*recent // by product; nil: not loaded
+	hot    map[int]int               // rows in the last segment, by product
 	events map[int]*eventsOf         // by product
 	deltas int                       // rows of accounts; below 0: not counted
 	folded int                       // rows that accounts had when it was last folded
@@ -74,10 +101,21 @@ func Open(ctx context.Context, cfg Config, logger *slog.Logger) (*History, error
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open history: %w", err)
 	}
-	h := &History{cfg: cfg, log: logger}
+	if cfg.SealRows == 0 {
+		cfg.SealRows = 1_000_000
+	}
+	if cfg.MergeParts == 0 {
+		cfg.MergeParts = 16
+	}
+	h := &History{cfg: cfg, log: logger, work: make(chan struct{}, 1), quit: make(chan struct{})}
 	h.forget()
 	if err := h.open(ctx); err != nil {
 		return nil, fmt.Errorf("open history: %w", err)
+	}
+	if !cfg.Manual {
+		// It is never called off within a statement: DuckDB's interrupts come
+		// late.
+		h.stopped.Go(func() { h.tend(context.WithoutCancel(ctx)) })
 	}
 	return h, nil
 }
@@ -109,6 +147,8 @@ func (h *History) open(ctx context.Context) error {
 
 // Close ends the use of the database. Calls under way end first.
 func (h *History) Close() error {
+	h.closing.Do(func() { close(h.quit) })
+	h.stopped.Wait()
 	h.write.Lock()
 	defer h.write.Unlock()
 	h.engine.Lock()
@@ -182,10 +222,40 @@ func (h *History) reopen(ctx context.Context) error {
 // of a statement whose context ended can come late and reach the next one, be
 // that BEGIN, COMMIT or ROLLBACK, and nobody shall inherit what it left open.
 func (h *History) transaction(ctx context.Context, f func(c *sql.Conn) error) error {
+	return h.commit(ctx, f, nil)
+}
+
+// commit is a transaction; swapped, if given, runs when it is committed and
+// before any reader begins.
+func (h *History) commit(ctx context.Context, f func(c *sql.Conn) error, swapped func()) error {
 	return h.use(ctx, func(c *sql.Conn) error {
 		_, err := c.ExecContext(context.WithoutCancel(ctx), "BEGIN TRANSACTION")
 		if err == nil {
 			err = f(c)
+		}
+		if err == nil {
+			if swapped != nil {
+				h.swap.Lock()
+				defer h.swap.Unlock()
+			}
+			_, err = c.ExecContext(context.WithoutCancel(ctx), "COMMIT")
+		}
+		if err != nil {
+			discard(c)
+		} else if swapped != nil {
+			swapped()
+		}
+		return err
+	})
+}
+
+// read runs f in a transaction that sees one state, with the schema of that
+// state.
+func (h *History) read(ctx context.Context, f func(c *sql.Conn, s *schema) error) error {
+	return h.use(ctx, func(c *sql.Conn) error {
+		s, err := h.begin(ctx, c)
+		if err == nil {
+			err = f(c, s)
 		}
 		if err == nil {
 			_, err = c.ExecContext(context.WithoutCancel(ctx), "COMMIT")
@@ -197,6 +267,17 @@ func (h *History) transaction(ctx context.Context, f func(c *sql.Conn) error) er
 	})
 }
 
+// begin begins a transaction and makes it see the state of now: DuckDB's
+// begins with its first look at a table.
+func (h *History) begin(ctx context.Context, c *sql.Conn) (*schema, error) {
+	h.swap.RLock()
+	defer h.swap.RUnlock()
+	if _, err := c.ExecContext(context.WithoutCancel(ctx), "BEGIN TRANSACTION; SELECT seq FROM position"); err != nil {
+		return nil, err
+	}
+	return h.schema.Load(), nil
+}
+
 // discard keeps a connection from being used again.
 func discard(c *sql.Conn) {
 	_ = c.Raw(func(any) error { return sqldriver.ErrBadConn })
@@ -204,7 +285,7 @@ func discard(c *sql.Conn) {
 
 // forget drops what the writer knows of the tables; it is loaded when needed.
 func (h *History) forget() {
-	h.units, h.events, h.deltas, h.folded = map[int]map[int64]*recent{}, map[int]*eventsOf{}, -1, 0
+	h.units, h.events, h.hot, h.deltas, h.folded = map[int]map[int64]*recent{}, map[int]*eventsOf{}, map[int]int{}, -1, 0
 }
 
 // Applied is the highest stream sequence stored.

@@ -22,27 +22,21 @@ const (
 	// fewUnits are picked by the database; more are picked here, because then
 	// nothing needs to be sorted.
 	fewUnits = 200
+	// windowRows is about how many rows of a part are sorted at once into the
+	// order of the stream; windowSteps is how finely they are counted before.
+	windowRows  = 250_000
+	windowSteps = 1024
 )
 
 // Replay calls fn for the rows and marks that q picks, in stream order, as
 // they stood when it began. Of the marks it leaves out those of units that q
 // does not name; times do not bound marks.
 func (h *History) Replay(ctx context.Context, q telemetry.Query, fn func(row *telemetry.Stored, mark *telemetry.StoredMark) error) error {
-	err := h.use(ctx, func(c *sql.Conn) error {
-		// One transaction sees one state, however long fn takes.
-		_, err := c.ExecContext(context.WithoutCancel(ctx), "BEGIN TRANSACTION")
-		if err == nil {
-			err = c.Raw(func(conn any) error {
-				return h.replay(ctx, conn.(sqldriver.QueryerContext), q, fn)
-			})
-		}
-		if err == nil {
-			_, err = c.ExecContext(context.WithoutCancel(ctx), "COMMIT")
-		}
-		if err != nil {
-			discard(c)
-		}
-		return err
+	// One transaction sees one state, however long fn takes.
+	err := h.read(ctx, func(c *sql.Conn, s *schema) error {
+		return c.Raw(func(conn any) error {
+			return s.replay(ctx, conn.(sqldriver.QueryerContext), q, fn)
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("replay history: %w", err)
@@ -50,7 +44,7 @@ func (h *History) Replay(ctx context.Context, q telemetry.Query, fn func(row *te
 	return nil
 }
 
-func (h *History) replay(ctx context.Context, conn sqldriver.QueryerContext, q telemetry.Query, fn func(*telemetry.Stored, *telemetry.StoredMark) error) error {
+func (s *schema) replay(ctx context.Context, conn sqldriver.QueryerContext, q telemetry.Query, fn func(*telemetry.Stored, *telemetry.StoredMark) error) error {
 	var units map[int64]struct{}
 	if q.Units != nil {
 		units = make(map[int64]struct{}, len(q.Units))
@@ -58,7 +52,7 @@ func (h *History) replay(ctx context.Context, conn sqldriver.QueryerContext, q t
 			units[u] = struct{}{}
 		}
 	}
-	rows := h.rowCursor(conn, q, units)
+	rows := &chain{list: s.rowCursors(conn, q, units), cursor: &cursor{done: true}}
 	marks := markCursor(conn, q, units)
 	if err := rows.next(ctx); err != nil {
 		return err
@@ -92,13 +86,35 @@ func before(a, b telemetry.Position) bool {
 	return a.Seq < b.Seq || a.Seq == b.Seq && a.Index < b.Index
 }
 
-// cursor reads a table in stream order, page by page.
+// chain reads tables that follow one another in stream order.
+type chain struct {
+	list []*cursor
+	*cursor
+}
+
+func (c *chain) next(ctx context.Context) error {
+	for {
+		if err := c.cursor.next(ctx); err != nil || c.valid || len(c.list) == 0 {
+			return err
+		}
+		c.cursor, c.list = c.list[0], c.list[1:]
+	}
+}
+
+// window is a span of stream sequences, first and last included.
+type window struct{ first, last int64 }
+
+// cursor reads a table in stream order, page by page: a table in that order by
+// so many rows at once, a part by windows of the stream.
 type cursor struct {
 	conn    sqldriver.QueryerContext
 	columns []string
+	width   int // columns of the result
 	table   string
 	where   []string
 	sorted  bool // the database must sort
+	part    *segment
+	windows []window // of part, still to be read; nil: not counted
 	units   map[int64]struct{}
 	take    func(c *cursor, values []sqldriver.Value) (keep bool)
 
@@ -115,33 +131,40 @@ type cursor struct {
 	signals []column // of the columns after the fixed ones
 }
 
-func (h *History) rowCursor(conn sqldriver.QueryerContext, q telemetry.Query, units map[int64]struct{}) *cursor {
-	p := h.product(q.Product)
+func (s *schema) rowCursors(conn sqldriver.QueryerContext, q telemetry.Query, units map[int64]struct{}) []*cursor {
+	p := s.products[q.Product]
 	if p == nil || q.Units != nil && len(q.Units) == 0 {
-		return &cursor{done: true}
+		return nil
 	}
-	c := &cursor{
-		conn: conn, table: p.table, take: takeRow,
-		columns: []string{"seq", "idx", "unit", "event", "received", "sequence", "not_consented", "undeclared", "invalid"},
-	}
-	for i, column := range p.columns {
-		if q.Signals == nil || slices.Contains(q.Signals, column.signal) {
-			c.columns = append(c.columns, columnName(i))
-			c.signals = append(c.signals, column)
+	var span pick
+	span.bounded(q.From, q.To)
+	var list []*cursor
+	for _, seg := range p.segments {
+		if !seg.overlaps(span.first, span.last) || q.UpTo > 0 && seg.sorted && seg.firstSeq > q.UpTo {
+			continue
 		}
+		c := &cursor{conn: conn, table: seg.table, take: takeRow, columns: []string{fixedNames}, where: span.where(seg)}
+		if seg.sorted {
+			c.part = seg
+		}
+		for i, column := range p.columns {
+			if seg.holds(i) && (q.Signals == nil || slices.Contains(q.Signals, column.signal)) {
+				c.columns = append(c.columns, columnName(i))
+				c.signals = append(c.signals, column)
+			}
+		}
+		c.width = fixedColumns + len(c.signals)
+		c.bound(q, units, "")
+		list = append(list, c)
 	}
-	if !q.From.IsZero() {
-		c.where = append(c.where, "event >= "+bigint(ceilMilli(q.From)))
-	}
-	if !q.To.IsZero() {
-		c.where = append(c.where, "event < "+bigint(ceilMilli(q.To)))
-	}
-	c.bound(q, units, "")
-	return c
+	return list
 }
 
 func markCursor(conn sqldriver.QueryerContext, q telemetry.Query, units map[int64]struct{}) *cursor {
-	c := &cursor{conn: conn, table: "marks", take: takeMark, columns: []string{"seq", "idx", "unit", "kind", "received", "note"}}
+	if q.NoMarks {
+		return &cursor{done: true}
+	}
+	c := &cursor{conn: conn, table: "marks", take: takeMark, columns: []string{"seq", "idx", "unit", "kind", "received", "note"}, width: 6}
 	c.bound(q, units, "0, ")
 	return c
 }
@@ -176,11 +199,19 @@ func (c *cursor) next(ctx context.Context) error {
 			if err := c.turn(ctx); err != nil {
 				return err
 			}
+			if c.done {
+				break
+			}
 		}
 		err := c.page.Next(c.values)
 		if errors.Is(err, io.EOF) {
 			err = c.page.Close()
-			c.page, c.done = nil, c.inPage < pageRows
+			c.page = nil
+			if c.part == nil {
+				c.done = c.inPage < pageRows
+			} else {
+				c.done = len(c.windows) == 0
+			}
 		} else if err == nil {
 			c.inPage++
 			at := telemetry.Position{Seq: uint64(c.values[0].(int64)), Index: int(c.values[1].(int32))}
@@ -208,31 +239,86 @@ func (c *cursor) turn(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	where := c.where
-	if c.at != (telemetry.Position{}) {
-		where = append(slices.Clip(where),
-			fmt.Sprintf("seq >= %d", c.at.Seq),
-			fmt.Sprintf("(seq > %d OR idx > %d)", c.at.Seq, c.at.Index))
-	}
+	where := slices.Clip(c.where)
 	query := "SELECT " + strings.Join(c.columns, ", ") + " FROM " + c.table
-	if len(where) > 0 {
-		query += " WHERE " + strings.Join(where, " AND ")
+	if c.part != nil {
+		if c.windows == nil {
+			windows, err := c.plan(ctx, window{int64(c.part.firstSeq), int64(c.part.lastSeq)})
+			if err != nil {
+				return err
+			}
+			if c.windows = windows; len(windows) == 0 {
+				c.done = true
+				return nil
+			}
+		}
+		w := c.windows[0]
+		c.windows = c.windows[1:]
+		query += whereAll(append(where, w.terms()...)) + " ORDER BY seq, idx"
+	} else {
+		if c.at != (telemetry.Position{}) {
+			where = append(where,
+				fmt.Sprintf("seq >= %d", c.at.Seq),
+				fmt.Sprintf("(seq > %d OR idx > %d)", c.at.Seq, c.at.Index))
+		}
+		query += whereAll(where)
+		// Without ORDER BY rows come in the order of insertion, which is the
+		// stream's; but a list of units may become a join, which keeps no order.
+		if c.sorted {
+			query += " ORDER BY seq, idx"
+		}
+		query += fmt.Sprintf(" LIMIT %d", pageRows)
 	}
-	// Without ORDER BY rows come in the order of insertion, which is the
-	// stream's; but a list of units may become a join, which keeps no order.
-	if c.sorted {
-		query += " ORDER BY seq, idx"
-	}
-	query += fmt.Sprintf(" LIMIT %d", pageRows)
 	page, err := c.conn.QueryContext(ctx, query, nil)
 	if err != nil {
 		return err
 	}
 	c.page, c.inPage = page, 0
 	if c.values == nil {
-		c.values = make([]sqldriver.Value, len(c.columns))
+		c.values = make([]sqldriver.Value, c.width)
 	}
 	return nil
+}
+
+func (w window) terms() []string {
+	return []string{fmt.Sprintf("seq >= %d", w.first), fmt.Sprintf("seq <= %d", w.last)}
+}
+
+// plan divides a window into some of at most about windowRows rows, as far as
+// one batch allows, in order; those without rows are left out.
+func (c *cursor) plan(ctx context.Context, w window) ([]window, error) {
+	step := (w.last-w.first)/windowSteps + 1
+	query := fmt.Sprintf("SELECT (seq - %d) // %d AS step, count(*) FROM %s%s GROUP BY step ORDER BY step",
+		w.first, step, c.table, whereAll(append(slices.Clip(c.where), w.terms()...)))
+	rows, err := c.conn.QueryContext(ctx, query, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	var out []window
+	inLast := int64(0)
+	values := make([]sqldriver.Value, 2)
+	for {
+		if err := rows.Next(values); errors.Is(err, io.EOF) {
+			return out, nil
+		} else if err != nil {
+			return nil, err
+		}
+		at, n := values[0].(int64), values[1].(int64)
+		one := window{w.first + at*step, min(w.first+(at+1)*step-1, w.last)}
+		switch {
+		case n > 2*windowRows && step > 1:
+			finer, err := c.plan(ctx, one)
+			if err != nil {
+				return nil, err
+			}
+			out, inLast = append(out, finer...), windowRows
+		case len(out) > 0 && inLast+n <= windowRows:
+			out[len(out)-1].last, inLast = one.last, inLast+n
+		default:
+			out, inLast = append(out, one), n
+		}
+	}
 }
 
 func takeRow(c *cursor, v []sqldriver.Value) bool {

@@ -15,7 +15,7 @@ import (
 
 // schemaVersion changes when tables do; an older file is brought up when it is
 // opened, a newer one is refused.
-const schemaVersion = 1
+const schemaVersion = 2
 
 // Names of products and signals are data here: tables and columns have names
 // of their own, because DuckDB takes names that differ in case for the same.
@@ -25,6 +25,8 @@ CREATE TABLE IF NOT EXISTS position (seq BIGINT);
 CREATE TABLE IF NOT EXISTS products (id INTEGER, name VARCHAR);
 CREATE TABLE IF NOT EXISTS signals (product INTEGER, col INTEGER, name VARCHAR, is_text BOOLEAN);
 CREATE TABLE IF NOT EXISTS marks (seq BIGINT, idx INTEGER, kind UTINYINT, unit BIGINT, received BIGINT, note VARCHAR);
+CREATE TABLE IF NOT EXISTS segments (product INTEGER, id INTEGER, tbl VARCHAR, sorted BOOLEAN, after BIGINT, n BIGINT,
+ first_event BIGINT, last_event BIGINT, first_seq BIGINT, last_seq BIGINT, levels INTEGER);
 CREATE TABLE IF NOT EXISTS accounts (unit BIGINT, stored BIGINT, not_consented BIGINT, undeclared BIGINT, duplicate BIGINT, invalid BIGINT);
 `
 
@@ -33,7 +35,10 @@ const createRows = `CREATE TABLE %s (seq BIGINT, idx INTEGER, unit BIGINT, event
 
 // fixedColumns are those of createRows; the columns of signals follow, in the
 // order of their numbers.
-const fixedColumns = 9
+const (
+	fixedColumns = 9
+	fixedNames   = "seq, idx, unit, event, received, sequence, not_consented, undeclared, invalid"
+)
 
 // schema is what tables there are. It is never changed, but replaced.
 type schema struct {
@@ -41,12 +46,12 @@ type schema struct {
 }
 
 type product struct {
-	id      int
-	name    string
-	table   string
-	columns []column // by number
-	number  map[string]int
-	text    map[string]int
+	id       int
+	name     string
+	segments []*segment // in stream order; the last takes what arrives
+	columns  []column   // by number
+	number   map[string]int
+	text     map[string]int
 }
 
 // column holds the values of a signal of one kind, numbers (and booleans) or
@@ -68,7 +73,7 @@ func (p *product) find(signal string, isText bool) (int, bool) {
 func columnName(i int) string { return fmt.Sprintf("v%d", i) }
 
 func newProduct(id int, name string) *product {
-	return &product{id: id, name: name, table: fmt.Sprintf("rows_%d", id), number: map[string]int{}, text: map[string]int{}}
+	return &product{id: id, name: name, number: map[string]int{}, text: map[string]int{}}
 }
 
 func (p *product) add(c column) {
@@ -82,7 +87,7 @@ func (p *product) add(c column) {
 
 func (p *product) clone() *product {
 	q := *p
-	q.columns, q.number, q.text = slices.Clone(p.columns), maps.Clone(p.number), maps.Clone(p.text)
+	q.columns, q.number, q.text, q.segments = slices.Clone(p.columns), maps.Clone(p.number), maps.Clone(p.text), slices.Clone(p.segments)
 	return &q
 }
 
@@ -99,6 +104,10 @@ func (h *History) load(ctx context.Context, db *sql.DB) error {
 		const first = "BEGIN TRANSACTION; INSERT INTO format VALUES (%d); INSERT INTO position VALUES (0); COMMIT"
 		if _, err := db.ExecContext(ctx, fmt.Sprintf(first, schemaVersion)); err != nil {
 			return fmt.Errorf("begin history: %w", err)
+		}
+	} else if version == 1 {
+		if _, err := db.ExecContext(ctx, fromVersion1); err != nil {
+			return fmt.Errorf("bring the file up from version 1: %w", err)
 		}
 	} else if version != schemaVersion {
 		return fault.New(fault.Conflict, "the file is of version %d, this program writes version %d", version, schemaVersion)
@@ -126,6 +135,10 @@ func (h *History) load(ctx context.Context, db *sql.DB) error {
 	})
 	if err != nil {
 		return fmt.Errorf("read signals: %w", err)
+	}
+
+	if err := loadSegments(ctx, db, byID); err != nil {
+		return fmt.Errorf("read segments: %w", err)
 	}
 
 	var position uint64
@@ -185,10 +198,16 @@ func (h *History) ensure(ctx context.Context, name string, columns []column) err
 		p = known.clone()
 	} else {
 		p = newProduct(len(old.products)+1, name)
+		hot := newSegment(p, 1, false)
+		p.segments = []*segment{hot}
 		statements = append(statements,
-			fmt.Sprintf(createRows, p.table),
+			fmt.Sprintf(createRows, hot.table),
+			hot.insert(p),
 			fmt.Sprintf("INSERT INTO products VALUES (%d, %s)", p.id, quote(name)))
 	}
+	// Tables that take no more rows lack the columns that came later.
+	hot := p.hot().clone()
+	p.segments[len(p.segments)-1] = hot
 	for _, c := range columns {
 		if _, ok := p.find(c.signal, c.isText); ok {
 			continue
@@ -198,24 +217,39 @@ func (h *History) ensure(ctx context.Context, name string, columns []column) err
 			kind = "VARCHAR"
 		}
 		statements = append(statements,
-			fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s", p.table, columnName(n), kind),
+			fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s", hot.table, columnName(n), kind),
 			fmt.Sprintf("INSERT INTO signals VALUES (%d, %d, %s, %t)", p.id, n, quote(c.signal), c.isText))
 		p.add(c)
+		hot.has = append(hot.has, true)
 	}
 	if len(statements) == 0 {
 		return nil
 	}
-	err := h.transaction(ctx, func(c *sql.Conn) error {
+	err := h.change(ctx, func(c *sql.Conn) ([]*product, error) {
 		_, err := c.ExecContext(ctx, strings.Join(statements, ";\n"))
-		return err
+		return []*product{p}, err
 	})
 	if err != nil {
 		return fmt.Errorf("history of product %s: %w", name, err)
 	}
-	s := &schema{products: maps.Clone(old.products)}
-	s.products[name] = p
-	h.schema.Store(s)
 	return nil
+}
+
+// change runs f in a transaction and takes up the products it gives, so that
+// nobody sees the tables without their schema, or the other way round. The
+// caller holds h.write.
+func (h *History) change(ctx context.Context, f func(c *sql.Conn) ([]*product, error)) error {
+	var changed []*product
+	return h.commit(ctx, func(c *sql.Conn) (err error) {
+		changed, err = f(c)
+		return err
+	}, func() {
+		s := &schema{products: maps.Clone(h.schema.Load().products)}
+		for _, p := range changed {
+			s.products[p.name] = p
+		}
+		h.schema.Store(s)
+	})
 }
 
 // quote makes an SQL string of a name. DuckDB ends a statement at a zero byte,

@@ -1,0 +1,60 @@
+package telemetry
+
+import "time"
+
+// Measures says which figures of a Stat are asked for: each costs something.
+type Measures uint8
+
+// The measures.
+const (
+	MeasureCount Measures = 1 << iota
+	MeasureNonzero
+	MeasureSum
+	MeasureMin
+	MeasureMax
+	MeasureLast // Last and LastAt
+
+	MeasureAll  = MeasureCount | MeasureNonzero | MeasureSum | MeasureMin | MeasureMax | MeasureLast
+	MeasureMean = MeasureCount | MeasureSum
+)
+
+// WindowQuery asks for figures of signals by unit and window of event time.
+// Callers pass only units and signals that may be looked at.
+//
+// Windows whose From and Width are whole minutes, hours or days cost least:
+// history answers them from its rollups.
+type WindowQuery struct {
+	Product  string
+	Units    []int64 // nil: all; empty: none
+	Signals  []string
+	From, To time.Time     // event time, [From, To); zero: open, where Width is 0
+	Width    time.Duration // of a window, from From on; 0: one window
+	Measures Measures      // 0: all
+}
+
+// Window is one unit's values in one window. Windows without values are left out.
+type Window struct {
+	Unit  int64
+	At    time.Time // start of the window, From of the first one
+	Stats []Stat    // by place in WindowQuery.Signals; of texts all zero
+}
+
+// Stat is what a signal's values in a window come to; all zero when there are
+// none. Of values with one event time, the one stored last is the last.
+type Stat struct {
+	Count   int64
+	Nonzero int64 // of Count: how many were not 0, as those that were true
+	Sum     float64
+	Min     float64
+	Max     float64
+	Last    float64
+	LastAt  int64 // event time of Last, Unix ms
+}
+
+// Mean is Sum by Count, 0 of no values.
+func (s *Stat) Mean() float64 {
+	if s.Count == 0 {
+		return 0
+	}
+	return s.Sum / float64(s.Count)
+}
