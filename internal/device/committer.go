@@ -49,6 +49,8 @@ type commit struct {
 	waiting []submission
 	rows    int
 	cost    int64
+	expect  int // rows, about
+	looked  int // submissions when the committer last looked
 }
 
 func (c *commit) part(product string) *rowsOf {
@@ -58,6 +60,9 @@ func (c *commit) part(product string) *rowsOf {
 		}
 	}
 	p := &rowsOf{batch: telemetry.Batch{Product: product}}
+	if len(c.parts) == 0 {
+		p.batch.Rows = make([]telemetry.Row, 0, c.expect)
+	}
 	c.parts = append(c.parts, p)
 	return p
 }
@@ -79,11 +84,16 @@ type committer struct {
 	wake   chan struct{}
 
 	mu       sync.Mutex
+	rows     int // of the last commit: the next is about as large
 	open     *commit
 	sealed   []*commit
 	closed   bool
 	received int64 // of the newest commit, Unix ms
 }
+
+// pauses is how many times shorter than the longest linger the pause is after
+// which a commit waits no longer.
+const pauses = 8
 
 // publishTimeout ends a commit that the stream does not answer.
 const publishTimeout = 30 * time.Second
@@ -172,7 +182,7 @@ func (c *committer) submitMarks(marks []telemetry.Mark, s submission) error {
 
 func (c *committer) opened() *commit {
 	if c.open == nil {
-		c.open = &commit{opened: now()}
+		c.open = &commit{opened: now(), expect: c.rows, looked: 1}
 	}
 	return c.open
 }
@@ -204,6 +214,7 @@ func (c *committer) seal() {
 	for i := range c.open.marks {
 		c.open.marks[i].At = at
 	}
+	c.rows = c.open.rows
 	c.sealed = append(c.sealed, c.open)
 	c.open = nil
 }
@@ -220,9 +231,13 @@ func (c *committer) next() (ready *commit, wait time.Duration, done bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.sealed) == 0 && c.open != nil {
-		wait = c.linger - now().Sub(c.open.opened)
-		if wait > 0 && !c.closed {
-			return nil, wait, false
+		// While more keeps coming it waits for that, else not: many share a
+		// commit, and nobody waits for others who are waiting themselves.
+		left, pause := c.linger-now().Sub(c.open.opened), c.linger/pauses
+		calm := c.open.looked == len(c.open.waiting) && now().Sub(c.open.opened) >= pause
+		c.open.looked = len(c.open.waiting)
+		if left > 0 && !calm && !c.closed {
+			return nil, min(left, pause), false
 		}
 		c.seal()
 	}
@@ -237,6 +252,22 @@ func (c *committer) next() (ready *commit, wait time.Duration, done bool) {
 
 // run publishes commits until stop is closed and everything taken is answered.
 func (c *committer) run(ctx context.Context) {
+	type published struct {
+		*commit
+		err error
+	}
+	answers := make(chan published, 4) // while a commit is answered the next one is made durable
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		for p := range answers {
+			c.finish(p.commit, p.err)
+		}
+	}()
+	defer func() {
+		close(answers)
+		<-answered
+	}()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
@@ -245,7 +276,7 @@ func (c *committer) run(ctx context.Context) {
 			return
 		}
 		if ready != nil {
-			c.finish(ready, c.publish(ctx, ready))
+			answers <- published{ready, c.publish(ctx, ready)}
 			continue
 		}
 		if wait > 0 {

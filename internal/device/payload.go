@@ -64,7 +64,15 @@ func (p *Payload) Free() { payloads.Put(p) }
 // Parse reads {"ts":…,"values":{…},"seq":…} or an array of those. Either all
 // of it is understood or none: a mistake is fault.Invalid and names its place.
 func (p *Payload) Parse(body []byte) error {
-	p.Messages, p.values = p.Messages[:0], p.values[:0]
+	if p.Reset(); p.AppendFlat(body) {
+		return nil
+	}
+	return p.parse(body)
+}
+
+// parse reads payloads of every form.
+func (p *Payload) parse(body []byte) error {
+	p.Reset()
 	v, err := p.parser.ParseBytes(body)
 	if err != nil && bytes.Contains(body, []byte("Infinity")) {
 		v, err = p.parser.ParseBytes(shortInfinity(body))

@@ -1,7 +1,6 @@
 package mqtt
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -10,6 +9,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"fettle.dev/fettle/internal/clock"
@@ -23,6 +23,7 @@ type slot struct {
 	kind   byte // typePuback, typePubrec, or 0 where none is due
 	reason byte
 	wait   byte // events until it is ready: the commit, and for MQTT 5 the verdict
+	with   int  // so many slots up to this one are committed together
 	why    string
 }
 
@@ -32,10 +33,13 @@ type conn struct {
 	srv    *Server
 	socket net.Conn
 	nc     net.Conn // socket, or TLS over it
-	r      *bufio.Reader
-	ctx    context.Context //nolint:containedctx // ends with the connection, which is what Submit must wait no longer than
-	cancel context.CancelFunc
-	ended  atomic.Bool // nothing more is read
+	in     input
+	burst  *burst // the reader's
+
+	tryWrite func(fd uintptr) bool
+	ctx      context.Context //nolint:containedctx // ends with the connection, which is what Submit must wait no longer than
+	cancel   context.CancelFunc
+	ended    atomic.Bool // nothing more is read
 
 	// Set by the CONNECT, before the session is known to anyone else.
 	v5        bool
@@ -52,6 +56,7 @@ type conn struct {
 	out     []byte     // not yet given to the writer
 	spare   []byte
 	writing bool
+	wrote   int  // by the last tryWrite
 	last    bool // close when everything is written
 	flush   bool // Flush is due
 	joined  bool
@@ -63,17 +68,17 @@ type conn struct {
 
 // Limits of one connection.
 const (
-	readerSize  = 2048     // packets up to this are read in place
 	maxOut      = 64 << 10 // bytes that may wait for a client that does not read
-	maxSpare    = 4 << 10
-	maxHeader   = 5
+	maxSpare    = 512
 	bodyTimeout = 30 * time.Second // for the rest of a packet that has begun
 )
 
 func deadline(d time.Duration) time.Time { return clock.Real{}.Now().Add(d) }
 
 func newConn(ctx context.Context, srv *Server, socket, nc net.Conn) *conn {
-	c := &conn{srv: srv, socket: socket, nc: nc, r: bufio.NewReaderSize(nc, readerSize)}
+	c := &conn{srv: srv, socket: socket, nc: nc}
+	c.in.open(nc)
+	c.tryWrite = c.give
 	c.ctx, c.cancel = context.WithCancel(ctx)
 	c.changed = sync.NewCond(&c.mu)
 	return c
@@ -197,8 +202,31 @@ func (c *conn) write() {
 			break
 		}
 	}
+	if !c.last { // else a later writeNow would be too late
+		_ = c.nc.SetWriteDeadline(time.Time{}) // as above
+	}
 	c.writing = false
 	c.changed.Broadcast()
+}
+
+// writeNow gives the socket what it takes without waiting: nearly always all
+// of it. With mu held.
+func (c *conn) writeNow() {
+	if c.writing || c.in.raw == nil || len(c.out) == 0 {
+		return
+	}
+	c.wrote = 0
+	_ = c.in.raw.Write(c.tryWrite) // an error shows when a writer writes the rest
+	if c.out = c.out[:copy(c.out, c.out[c.wrote:])]; len(c.out) == 0 && cap(c.out) > maxSpare {
+		c.out = nil
+	}
+}
+
+// give is called by the runtime for writeNow.
+func (c *conn) give(fd uintptr) bool {
+	c.wrote, _ = syscall.Write(int(fd), c.out) // as there
+	c.wrote = max(c.wrote, 0)
+	return true
 }
 
 // send queues bytes and sees to it that they go out. With mu held.
@@ -215,72 +243,20 @@ func (c *conn) send(add func([]byte) []byte) {
 	c.startWriter()
 }
 
-// packet reads the next packet: it may begin within idle (0: at any time) and
-// must be whole within rest. The body is valid until free is called.
-func (c *conn) packet(limit int, idle, rest time.Duration) (h header, body []byte, free func(), err error) {
-	free = func() {}
-	if c.r.Buffered() < maxHeader { // else the header is read without waiting
-		var at time.Time // none
-		if idle > 0 {
-			at = deadline(idle)
-		}
-		if err := c.nc.SetReadDeadline(at); err != nil {
-			return h, nil, free, err
-		}
-	}
-	if c.ended.Load() { // after the deadline is set: whoever ends us sets one after
-		return h, nil, free, io.EOF
-	}
-	if h, err = readHeader(c.r, limit); err != nil {
-		return h, nil, free, err
-	}
-	if h.length > c.r.Buffered() {
-		if err := c.nc.SetReadDeadline(deadline(rest)); err != nil {
-			return h, nil, free, err
-		}
-		if c.ended.Load() {
-			return h, nil, free, io.EOF
-		}
-	}
-	if h.length <= readerSize {
-		body, err = c.r.Peek(h.length)
-		return h, body, func() { _, _ = c.r.Discard(h.length) }, err // what was peeked can be discarded
-	}
-	large := largeBodies.Get().(*[]byte)
-	if cap(*large) < h.length {
-		*large = make([]byte, h.length)
-	}
-	body = (*large)[:h.length]
-	_, err = io.ReadFull(c.r, body)
-	return h, body, func() { largeBodies.Put(large) }, err
-}
-
-var largeBodies = sync.Pool{New: func() any { return new([]byte) }}
-
-// read handles packets until the connection ends.
-func (c *conn) read() error {
-	for {
-		h, body, free, err := c.packet(c.srv.cfg.MaxPacket, c.keepAlive, bodyTimeout)
-		if err == nil {
-			err = c.handle(h, body)
-			free()
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
-// reserve makes a slot for the answer to a message and gives its tag. It waits
-// while the window is full: nothing more is read from the socket.
-func (c *conn) reserve(s slot) (uint64, error) {
+// reserve makes slots for the answers to messages that are submitted together,
+// and gives the tag of the last. It waits while the window is full: nothing
+// more is read from the socket.
+func (c *conn) reserve(s ...slot) (uint64, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.await(func() bool { return len(c.slots) < c.srv.cfg.Window || c.ended.Load() })
+	c.await(func() bool {
+		return len(c.slots) == 0 || len(c.slots)+len(s) <= c.srv.cfg.Window || c.ended.Load()
+	})
 	if c.ended.Load() {
 		return 0, io.EOF
 	}
-	c.slots = append(c.slots, s)
+	c.slots = append(c.slots, s...)
+	c.slots[len(c.slots)-1].with = len(s)
 	return c.first + uint64(len(c.slots)) - 1, nil
 }
 
@@ -290,19 +266,14 @@ func (c *conn) answer(tag uint64, reason byte, why string) {
 	defer c.mu.Unlock()
 	if at := tag - c.first; at < uint64(len(c.slots)) { // else the connection has failed
 		c.slots[at].reason, c.slots[at].why = reason, why
-		c.ready(tag)
+		c.slots[at].wait--
+		c.ready()
 		c.startWriter()
 	}
 }
 
-// ready takes note that one event of a slot has come, and queues the answers
-// that are due. With mu held.
-func (c *conn) ready(tag uint64) {
-	at := tag - c.first
-	if at >= uint64(len(c.slots)) {
-		return // the connection has failed
-	}
-	c.slots[at].wait--
+// ready queues the answers that are due. With mu held.
+func (c *conn) ready() {
 	n := 0
 	for n < len(c.slots) && c.slots[n].wait == 0 {
 		if s := &c.slots[n]; s.kind != 0 && !c.last {
@@ -327,7 +298,12 @@ func (c *conn) Committed(tag uint64, err error) bool {
 		c.goodbye(reasonBusy)
 		return false
 	}
-	c.ready(tag)
+	if at := tag - c.first; at < uint64(len(c.slots)) { // else the connection has failed
+		for n := uint64(c.slots[at].with); n > 0; n-- {
+			c.slots[at+1-n].wait--
+		}
+		c.ready()
+	}
 	first := !c.flush
 	c.flush = true
 	return first
@@ -342,6 +318,7 @@ func (c *conn) Flush() {
 		c.drop()
 		return
 	}
+	c.writeNow()
 	c.startWriter()
 }
 

@@ -36,7 +36,9 @@ func (c *conn) handshake() error {
 	if err != nil {
 		return err
 	}
-	defer free()
+	if free != nil {
+		defer free()
+	}
 	if h.kind != typeConnect {
 		return malformed("a first packet of type %d", h.kind)
 	}

@@ -20,6 +20,11 @@ const (
 
 // handle acts on one packet. An error ends the connection.
 func (c *conn) handle(h header, body []byte) error {
+	if h.kind != typePublish { // what came before comes first
+		if err := c.flushBurst(); err != nil {
+			return err
+		}
+	}
 	switch h.kind {
 	case typePublish:
 		p, err := readPublish(h.flags, body, c.v5)
@@ -75,12 +80,19 @@ func (c *conn) publish(p *publish) error {
 	case 2:
 		s.kind = typePubrec
 		if !c.unreleased.take(p.id) { // sent again before it was released: it is stored, or will be before this is answered
+			if err := c.flushBurst(); err != nil {
+				return err
+			}
 			return c.reply(s, reasonOK, "")
 		}
 	}
-	switch string(p.topic) {
-	case TopicTelemetry:
+	if string(p.topic) == TopicTelemetry {
 		return c.telemetry(p.payload, s)
+	}
+	if err := c.flushBurst(); err != nil {
+		return err
+	}
+	switch string(p.topic) {
 	case TopicEvents:
 		return c.events(p.payload, s)
 	case TopicAttributes:
@@ -90,6 +102,12 @@ func (c *conn) publish(p *publish) error {
 }
 
 func (c *conn) telemetry(body []byte, s slot) error {
+	if taken, err := c.gather(body, s); taken {
+		return err
+	}
+	if err := c.flushBurst(); err != nil {
+		return err
+	}
 	payload := device.NewPayload()
 	defer payload.Free()
 	if err := payload.Parse(body); err != nil {
@@ -104,12 +122,10 @@ func (c *conn) submit(id device.Identity, payload *device.Payload, s slot) error
 		return c.reply(s, reasonOK, "")
 	}
 	var outcomes []device.Outcome
-	if c.v5 && s.kind != 0 && !c.quiet {
-		for len(c.outcomes) < len(payload.Messages) {
-			c.outcomes = append(c.outcomes, device.Outcome{})
+	if s.kind != 0 {
+		if outcomes = c.wanted(len(payload.Messages)); outcomes != nil {
+			s.wait = 2
 		}
-		outcomes = c.outcomes[:len(payload.Messages)]
-		s.wait = 2
 	}
 	tag, err := c.reserve(s)
 	if err != nil {
@@ -120,9 +136,6 @@ func (c *conn) submit(id device.Identity, payload *device.Payload, s slot) error
 	}
 	if outcomes != nil {
 		c.answer(tag, reasonOK, c.remark(outcomes))
-		if len(c.outcomes) > 64 {
-			c.outcomes = nil
-		}
 	}
 	return nil
 }
