@@ -19,6 +19,7 @@ import (
 	"fettle.dev/fettle/internal/device/influx"
 	"fettle.dev/fettle/internal/device/mqtt"
 	"fettle.dev/fettle/internal/device/rest"
+	"fettle.dev/fettle/internal/device/senml"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/web"
 )
@@ -112,6 +113,7 @@ func (h *house) routes() http.Handler {
 
 	units := door.New(h.gateway, h.gateway, door.Config{}, h.log)
 	mux.Handle("/fettle/v1/", rest.New(units, h.provision, rest.Config{}))
+	mux.Handle(senml.Pattern, senml.New(units))
 	lines := influx.New(units)
 	for _, path := range influx.Paths {
 		mux.Handle(path, lines)

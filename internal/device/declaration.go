@@ -2,6 +2,7 @@ package device
 
 import (
 	"context"
+	"time"
 
 	"fettle.dev/fettle/internal/fleet"
 )
@@ -67,3 +68,6 @@ next:
 	}
 	return 0, false
 }
+
+// Now is the server's time.
+func (g *Gateway) Now() time.Time { return g.cfg.Clock.Now() }
