@@ -69,16 +69,17 @@ func (p *Process) Await(look func() error) error {
 		}
 		select {
 		case <-p.done:
-			return fmt.Errorf("%s ended: %w\n%s", p.Name, err, p.tail())
+			return fmt.Errorf("%s ended: %w\n%s", p.Name, err, p.Tail())
 		case <-time.After(20 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("%s is not ready after a minute: %w\n%s", p.Name, err, p.tail())
+			return fmt.Errorf("%s is not ready after a minute: %w\n%s", p.Name, err, p.Tail())
 		}
 	}
 }
 
-func (p *Process) tail() []byte {
+// Tail is the end of what the process has said.
+func (p *Process) Tail() []byte {
 	b, _ := os.ReadFile(p.log)
 	return b[max(0, len(b)-2000):]
 }

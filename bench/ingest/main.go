@@ -91,6 +91,9 @@ func run(o *options) (err error) {
 			more, err := o.measure(s, dir, n)
 			for _, p := range s.processes() {
 				p.Stop()
+				if err != nil {
+					fmt.Fprintf(os.Stderr, "%s said:\n%s\n", p.Name, p.Tail())
+				}
 			}
 			if err != nil {
 				return fmt.Errorf("%s with %d connections: %w", s.name(), n, err)
