@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/sim/story"
 )
 
@@ -23,7 +24,7 @@ var errNotClosed = errors.New("the loop is not closed")
 
 func newDemoCmd() *cobra.Command {
 	o := story.Options{}
-	var report, remedy string
+	var remedy string
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Tell the story of 2014: a simulated fleet, a fault, and its remedy",
@@ -49,13 +50,20 @@ treated, and every sample is accounted for.`,
 			case "placebo":
 				o.Placebo = true
 			default:
-				return fmt.Errorf("--remedy %s: expected update or placebo", remedy)
+				return fault.New(fault.Invalid, "--remedy %s: expected update or placebo", remedy)
 			}
 			if o.Units < 25 || o.Units > 200_000 {
-				return fmt.Errorf("--units %d: expected 25 to 200000", o.Units)
+				return fault.New(fault.Invalid, "--units %d: expected 25 to 200000", o.Units)
 			}
 			if o.Speed < 0 || o.Speed > 200_000 {
-				return fmt.Errorf("--speed %g: expected 1 to 200000", o.Speed)
+				return fault.New(fault.Invalid, "--speed %g: expected 1 to 200000", o.Speed)
+			}
+			if o.Report != "" { // better known now than after the story
+				f, err := os.OpenFile(o.Report, os.O_CREATE|os.O_WRONLY, 0o600)
+				if err != nil {
+					return fault.Wrap(fault.Invalid, "--report", err)
+				}
+				_ = f.Close()
 			}
 			if !cmd.Flags().Changed("seed") {
 				o.Seed = rand.Uint64N(1_000_000)
@@ -76,9 +84,6 @@ treated, and every sample is accounted for.`,
 			defer stop()
 			cmd.SilenceUsage = true
 			rep, err := story.Run(ctx, o)
-			if rep != nil && report != "" {
-				err = errors.Join(err, rep.Write(report))
-			}
 			if err == nil && !rep.Closed {
 				err = errNotClosed
 			}
@@ -90,7 +95,7 @@ treated, and every sample is accounted for.`,
 	f.Uint64Var(&o.Seed, "seed", 0, "seed of the fleet and its faults (default: random, printed)")
 	f.Float64Var(&o.Speed, "speed", 0, "how many times faster than real the clock runs (default: as fits the number of units)")
 	f.BoolVar(&o.Exit, "exit", false, "end after the story, with status 0 only if the loop closed")
-	f.StringVar(&report, "report", "", "file to write a JSON report to, which compares with the truth")
+	f.StringVar(&o.Report, "report", "", "file to write a JSON report to, which compares with the truth")
 	f.StringVar(&remedy, "remedy", "update", "update, or placebo: it installs and changes nothing, and the faults come and go")
 	f.StringVar(&o.Data, "data", "", "data directory of the service, empty at first (default: temporary)")
 	f.StringVar(&o.Listen, "listen", "127.0.0.1:8080", "address of the service's HTTP; another port is taken when it is in use")

@@ -41,6 +41,9 @@ func (m Mail) Token() string {
 	return ""
 }
 
+// Link is the sign-in link in the mail, or "".
+func (m Mail) Link() string { return strings.TrimRight(signIn.FindString(m.Text), ".") }
+
 // Server is the mailboxes.
 type Server struct {
 	handle func(Mail)

@@ -44,6 +44,8 @@ func TestTokenEndsWithTheLink(t *testing.T) {
 		"no link": "",
 	} {
 		require.Equal(t, want, Mail{Text: text}.Token(), text)
+		_, after, _ := strings.Cut(Mail{Text: text}.Link(), "#")
+		require.Equal(t, want, after, "the link, whole")
 	}
 }
 

@@ -417,6 +417,8 @@ func (r *run) stay(ctx context.Context) error {
 			r.tell.say("  portal of %s: %s", u, link)
 		}
 	}
+	r.staying.Store(true)
+	r.tell.say("Links that you ask for there are mailed, and told here.")
 	return r.server.died(ctx)
 }
 

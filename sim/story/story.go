@@ -58,6 +58,7 @@ type Options struct {
 	Listen  string  // address of HTTP
 	MQTT    string  // address of MQTT
 	Records string  // database of the records, passed on; "": the server's own
+	Report  string  // file for the report, written when the story has ended; "": none
 	Kills   int     // times that the server is killed on the way
 	Exit    bool    // end after the story
 }
@@ -93,6 +94,7 @@ type run struct {
 
 	links    chan string // sign-in links mailed to people at the terminal
 	redirect atomic.Bool // all mail is theirs
+	staying  atomic.Bool // links that are asked for are told
 	kills    int
 	loads    []drive.Truth // when the cohort was asked for
 }
@@ -143,6 +145,11 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 	rest()
 	<-lived
 	r.conclude(report)
+	if o.Report != "" {
+		if err := report.Write(o.Report); err != nil {
+			return report, err
+		}
+	}
 	if !o.Exit {
 		return report, r.stay(ctx)
 	}
@@ -213,6 +220,10 @@ func (r *run) commandAt(c sim.Clock) []string {
 // post sorts the mail.
 func (r *run) post(m mailbox.Mail) {
 	if f := r.posts.Load(); f != nil && !r.redirect.Load() && f.Mail(m) {
+		return
+	}
+	if r.staying.Load() && m.Link() != "" {
+		r.tell.say("  mail to %s: %s", m.To, m.Link())
 		return
 	}
 	if t := m.Token(); t != "" {

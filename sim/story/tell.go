@@ -67,7 +67,7 @@ type progress struct {
 func (t *teller) progress(name string, total int64) *progress {
 	p := &progress{teller: t, name: name, total: max(total, 1)}
 	if t.bars != nil {
-		p.bar = t.bars.AddBar(p.total,
+		p.bar = t.bars.AddBar(p.total, mpb.BarRemoveOnComplete(),
 			mpb.PrependDecorators(decor.Name(name, decor.WC{W: 22, C: decor.DindentRight})),
 			mpb.AppendDecorators(decor.CountersNoUnit("%d of %d")))
 	}
