@@ -39,10 +39,12 @@ func TestAsyncAPI(t *testing.T) {
 	for _, c := range spec.Channels {
 		topics = append(topics, c.Address)
 	}
-	require.ElementsMatch(t, []string{TopicTelemetry, TopicEvents, TopicAttributes, TopicDesired, TopicNotice}, topics)
+	require.ElementsMatch(t, []string{TopicTelemetry, TopicEvents, TopicAttributes, TopicDesired, TopicNotice, "v1/devices/me/telemetry", "v1/devices/me/attributes"}, topics)
 	compiler := jsonschema.NewCompiler()
 	require.NoError(t, compiler.AddResource("asyncapi.json", doc))
-	require.Len(t, spec.Components.Messages, 5)
+	require.Len(t, spec.Components.Messages, 7)
+	r := newRig(t, Config{}, nil)
+	c := r.connect(t, true, r.Units(1)[0], "c")
 	for name, m := range spec.Components.Messages {
 		schema, err := compiler.Compile("asyncapi.json#/components/schemas/" + name)
 		require.NoError(t, err)
@@ -64,6 +66,12 @@ func TestAsyncAPI(t *testing.T) {
 			case "attributes":
 				_, err := device.ParseVersions(e.Payload)
 				require.NoError(t, err)
+			case "thingsBoardTelemetry", "thingsBoardAttributes":
+				c.write(publishBytes(true, 1, 1, spec.Channels[name].Address, string(e.Payload)))
+				kind, body := c.next()
+				require.Equal(t, byte(typePuback), kind)
+				require.NotContains(t, string(body), "invalid")
+				require.True(t, len(body) == 2 || body[2] == reasonOK)
 			case "desired":
 				d := device.Desired{
 					Collect: []string{"current", "plug_temperature", "charging"},
