@@ -18,6 +18,7 @@ import (
 	"fettle.dev/fettle/internal/duckdb"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/telemetry"
+	"fettle.dev/fettle/internal/telemetry/telemetrytest"
 )
 
 // crashBatch is the batch of a sequence: how many rows it has, and what they
@@ -72,6 +73,19 @@ func requireWhole(t *testing.T, h telemetry.History) uint64 {
 		found, err := h.Events(t.Context(), telemetry.EventQuery{Product: product, Unit: 99, Limit: 1 << 20})
 		require.NoError(t, err)
 		require.Len(t, found, events[product])
+
+		var signals []string
+		for i := range 40 {
+			signals = append(signals, fmt.Sprintf("signal %d", i))
+		}
+		counted := int64(0)
+		require.NoError(t, h.Windows(t.Context(), telemetry.WindowQuery{Product: product, Signals: signals}, func(w *telemetry.Window) error {
+			for _, s := range w.Stats {
+				counted += s.Count
+			}
+			return nil
+		}))
+		require.EqualValues(t, n, counted, "rollups are of the same rows")
 	}
 	list, err := h.Accounts(t.Context(), nil)
 	require.NoError(t, err)
@@ -88,10 +102,20 @@ func requireWhole(t *testing.T, h telemetry.History) uint64 {
 // whether rows, marks, accounting and position are of one transaction.
 func TestKilled(t *testing.T) {
 	t.Parallel()
+	for name, open := range map[string]telemetrytest.Open{"as it is": open, "in parts": openParts} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			killed(t, name, open)
+		})
+	}
+}
+
+func killed(t *testing.T, name string, open telemetrytest.Open) {
+	t.Helper()
 	dir := t.TempDir()
 	for round := range 6 {
 		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestChildAppends$")
-		cmd.Env = append(os.Environ(), "DUCKDB_CHILD_DIR="+dir)
+		cmd.Env = append(os.Environ(), "DUCKDB_CHILD_DIR="+dir, "DUCKDB_CHILD="+name)
 		out, err := cmd.StdoutPipe()
 		require.NoError(t, err)
 		require.NoError(t, cmd.Start())
@@ -122,6 +146,10 @@ func TestChildAppends(t *testing.T) {
 	dir := os.Getenv("DUCKDB_CHILD_DIR")
 	if dir == "" {
 		t.Skip("runs as the child of TestKilled only")
+	}
+	open := open
+	if os.Getenv("DUCKDB_CHILD") == "in parts" {
+		open = openParts
 	}
 	h := open(t, dir)
 	seq, err := h.Applied(t.Context())

@@ -64,6 +64,13 @@ func (r *recent) trim() {
 	}
 }
 
+// unlearn forgets all rows, so that what is left of them is looked up.
+func (r *recent) unlearn() {
+	if n := len(r.rows); n > 0 {
+		r.floor, r.rows = r.rows[n-1].event, nil
+	}
+}
+
 // mask is a set of columns.
 type mask struct {
 	first uint64

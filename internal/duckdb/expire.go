@@ -36,6 +36,9 @@ func (h *History) Expire(ctx context.Context, product string, before map[string]
 			x.ends[i] = ceilMilli(end)
 		}
 	}
+	for _, r := range h.units[p.id] {
+		r.unlearn()
+	}
 	for _, s := range p.segments {
 		if err := x.segment(ctx, s.id); err != nil {
 			return fmt.Errorf("expire history of product %s: %w", product, err)

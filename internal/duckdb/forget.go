@@ -72,13 +72,10 @@ func (h *History) EraseUnits(ctx context.Context, units []int64, signals []strin
 	}
 	for _, known := range h.units {
 		for _, unit := range units {
-			r := known[unit]
-			switch {
-			case r == nil:
-			case signals == nil:
+			if signals == nil {
 				delete(known, unit)
-			case len(r.rows) > 0: // what is left of them is looked up
-				r.floor, r.rows = r.rows[len(r.rows)-1].event, nil
+			} else if r := known[unit]; r != nil {
+				r.unlearn()
 			}
 		}
 	}
