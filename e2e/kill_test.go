@@ -4,11 +4,16 @@ import (
 	"context"
 	"math/rand/v2"
 	"net/http"
+	"os"
+	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"fettle.dev/fettle/internal/peer/natsd"
+	"fettle.dev/fettle/internal/peer/postgres"
 	"fettle.dev/fettle/sim/check"
 	"fettle.dev/fettle/sim/client"
 )
@@ -138,5 +143,102 @@ func TestAcknowledgementsAreLost(t *testing.T) {
 	require.Greater(t, proxy.Lost.Load(), int64(20))
 	r := d.checked()
 	require.Positive(t, r.Resent)
+	s.stop()
+}
+
+// outgrown is a server whose stream and records are processes of their own.
+func outgrown(t *testing.T) (s *server, stream *natsd.Server, cutRecords func()) {
+	t.Helper()
+	stream = natsd.Start(t)
+	dsn := postgres.Start(t).Database(t, "")
+	s = &server{t: t, dir: t.TempDir(), http: freeAddress(t), mqtt: freeAddress(t), args: []string{"--records", dsn, "--bus", stream.URL}}
+	s.start()
+	s.signIn()
+	return s, stream, func() { denyDatabase(t, dsn)() }
+}
+
+// struck kills, in turn and at random moments under load, the stream's server,
+// the records' sessions (and with them the evaluator's and the gateway's work in
+// hand), and the process.
+func (d *driven) struck(random *rand.Rand, times int, longest time.Duration, stream *natsd.Server, cutRecords func()) {
+	d.t.Helper()
+	for i := range times {
+		d.served(1)
+		pause(d.t.Context(), time.Duration(random.Int64N(int64(longest))))
+		switch i % 3 {
+		case 0:
+			stream.Kill()
+			pause(d.t.Context(), time.Duration(random.Int64N(int64(longest))))
+			stream.Restart(d.t)
+		case 1:
+			cutRecords()
+		case 2:
+			d.kill()
+			d.start()
+		}
+	}
+}
+
+// What consumes is killed apart from what acknowledges, and the stream apart
+// from both.
+func TestConsumersAreKilledUnderLoad(t *testing.T) {
+	t.Parallel()
+	s, stream, cut := outgrown(t)
+	d := s.drive(load{units: 20, most: 1 << 20, every: 5 * time.Millisecond, seed: 7})
+	d.struck(rand.New(rand.NewPCG(7, 1)), 5, 500*time.Millisecond, stream, cut)
+	d.finish()
+	d.checked()
+	s.stop()
+}
+
+func TestSoakConsumersAreKilled(t *testing.T) {
+	soak(t)
+	s, stream, cut := outgrown(t)
+	seed := rand.Uint64()
+	d := s.drive(load{units: 30, most: 1 << 20, every: 20 * time.Millisecond, seed: seed})
+	d.struck(rand.New(rand.NewPCG(seed, 1)), 60, 2*time.Second, stream, cut)
+	d.finish()
+	d.checked()
+	s.stop()
+}
+
+// A full disk under load: units wait, and go on when there is room, without a
+// restart; killed while it is full, also when it cannot start, it loses nothing.
+func TestDiskFullUnderLoad(t *testing.T) {
+	t.Parallel()
+	s := &server{t: t, dir: tmpfs(t, 160), http: freeAddress(t), mqtt: freeAddress(t)}
+	s.start()
+	s.signIn()
+	d := s.drive(load{units: 10, most: 1 << 20, every: 2 * time.Millisecond, seed: 8})
+	d.served(500)
+	filler := filepath.Join(s.dir, "somebody else's file")
+	full := func() {
+		until(t, 30*time.Second, "nobody is acknowledged", func() bool {
+			fill(t, filler)
+			before := d.fleet.Acked()
+			pause(t.Context(), 300*time.Millisecond)
+			return d.fleet.Acked() == before
+		})
+	}
+	free := func() { require.NoError(t, os.Remove(filler)) }
+	for range 2 {
+		full()
+		free()
+		d.served(500)
+	}
+	full()
+	s.kill()
+	if refusal := s.opens(); refusal != "" {
+		require.NotContains(t, refusal, "damaged")
+		require.Contains(t, refusal, "space")
+	} else {
+		require.NoError(t, s.cmd.Process.Kill())
+		until(t, 10*time.Second, "it has ended", func() bool { return s.cmd.Process.Signal(syscall.Signal(0)) != nil })
+	}
+	free()
+	s.start()
+	d.served(500)
+	d.finish()
+	d.checked()
 	s.stop()
 }
