@@ -20,6 +20,7 @@ import (
 // The zero value of each part reads nothing.
 type mapping struct {
 	topic       fleet.Topic
+	ignore      bool // nothing is read
 	thingsBoard bool // messages are objects of keys and values, or {"ts":…,"values":{…}}
 	each        []string
 	time        *fleet.Path
@@ -47,7 +48,7 @@ type mappedVersion struct {
 // newMapping compiles a declared mapping, which was found right when it was
 // applied.
 func newMapping(p *fleet.Product, d *fleet.Mapping) (*mapping, error) {
-	m := &mapping{thingsBoard: d.ThingsBoard(), taken: map[string]bool{}}
+	m := &mapping{ignore: d.Ignore, thingsBoard: d.ThingsBoard(), taken: map[string]bool{}}
 	var err error
 	path := func(s string) fleet.Path {
 		q, wrong := fleet.ParsePath(s)

@@ -43,8 +43,8 @@ func (g *Gateway) Route(ctx context.Context, id Identity, topic string) (Route, 
 	if m := thingsBoardTopics[topic]; m != nil {
 		return Route{Identity: u.id, mapping: m, product: u.product}, nil
 	}
-	if strings.HasPrefix(topic, "v1/devices/me/") || strings.HasPrefix(topic, "v2/fw/") {
-		return Route{Identity: u.id}, nil // requests that ThingsBoard's clients make beside: nobody answers
+	if requestOfThingsBoard(topic) {
+		return Route{Identity: u.id}, nil
 	}
 	products, err := g.registry.relaysOf(ctx, id.UnitID)
 	if err != nil {
@@ -69,7 +69,26 @@ func (g *Gateway) Route(ctx context.Context, id Identity, topic string) (Route, 
 }
 
 // Ignored reports whether messages are acknowledged and not read.
-func (r *Route) Ignored() bool { return r.mapping == nil }
+func (r *Route) Ignored() bool { return r.mapping == nil || r.mapping.ignore }
+
+// MayListen reports whether a unit's subscription to another platform's topics
+// is granted, though nothing ever comes: its client may not go on without.
+func (g *Gateway) MayListen(ctx context.Context, id Identity, filter string) bool {
+	if requestOfThingsBoard(filter) {
+		return true
+	}
+	u, err := g.active(ctx, id.UnitID)
+	return err == nil && slices.ContainsFunc(u.product.mapped, func(m *mapping) bool {
+		values, ok := m.topic.Match(filter)
+		return ok && m.ignore && (values.Unit == "" || values.Unit == id.UnitID)
+	})
+}
+
+// requestOfThingsBoard reports whether ThingsBoard's clients use a topic to
+// ask for something and to be answered: nobody answers.
+func requestOfThingsBoard(topic string) bool {
+	return strings.HasPrefix(topic, "v1/devices/me/") || strings.HasPrefix(topic, "v2/fw/")
+}
 
 // Read reads a message of the route into out, and gives the versions that it
 // reports, nil for none. A mistake is fault.Invalid and names its place.

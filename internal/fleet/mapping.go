@@ -23,6 +23,7 @@ type Mapping struct {
 	Members  *string        `json:"members,omitempty" doc:"Path of an object whose other members are samples, named as the signals; the message itself is \"\". Undeclared ones are counted and dropped."`
 	// Versions holds a path by component.
 	Versions map[string]string `json:"versions,omitempty" doc:"Path of the version by component, as software; reported when it changes."`
+	Ignore   bool              `json:"ignore,omitempty" doc:"Messages are acknowledged, counted and not read, and subscriptions are granted and never served: for requests of the other platform's clients that nobody answers here."`
 }
 
 // The forms of an event time.
@@ -124,6 +125,12 @@ func (m *mistakes) mapping(at string, p *Product, g *Mapping) {
 			m.add(at, "a topic that ends in {properties}", s)
 		}
 	}
+	if g.Ignore {
+		if g.Each != "" || g.Time != nil || g.Sequence != "" || len(g.Signals) > 0 || g.Members != nil || len(g.Versions) > 0 {
+			m.add(at+".ignore", "either ignore, or what is read", nil)
+		}
+		return
+	}
 	if g.ThingsBoard() {
 		const fixed = "nothing: ThingsBoard's messages say it themselves, and paths begin at their keys"
 		if g.Each != "" {
@@ -149,7 +156,7 @@ func (m *mistakes) mapping(at string, p *Product, g *Mapping) {
 		path(at+".sequence", g.Sequence)
 	}
 	if len(g.Signals) == 0 && g.Members == nil && len(g.Versions) == 0 {
-		m.add(at, "signals, members or versions: nothing would be read", nil)
+		m.add(at, "signals, members, versions or ignore: nothing would be read", nil)
 	}
 	if g.Members != nil {
 		if q, err := ParsePath(*g.Members); err != nil || q.Level != "" || q.Property != "" {

@@ -88,6 +88,7 @@ func TestMappingsAreValidated(t *testing.T) {
 		"mappings[0].time.form: expected":       func(m *Mapping) { m.Time = &MappedTime{Path: "/x", Form: "h"} },
 		"mappings[0].sequence: expected":        func(m *Mapping) { m.Sequence = "{y}" },
 		"mappings[0]: expected signals, m":      func(m *Mapping) { m.Signals = nil },
+		"mappings[0].ignore: expected either":   func(m *Mapping) { m.Ignore = true },
 		"mappings[0].members: expected":         func(m *Mapping) { x := "{unit}"; m.Members = &x },
 		"mappings[0].versions: expected":        func(m *Mapping) { m.Versions = map[string]string{"a=b": "/x"} },
 		"mappings[0].versions.boot: expected":   func(m *Mapping) { m.Versions = map[string]string{"boot": "x"} },

@@ -221,7 +221,9 @@ func (c *conn) subscribe(t topicsPacket) error {
 		case TopicNotice:
 			notice = true
 		default:
-			codes[i] = c.either(reasonUnspecified, reasonNotAuthorized)
+			if !c.srv.gateway.MayListen(c.ctx, c.id, topic) {
+				codes[i] = c.either(reasonUnspecified, reasonNotAuthorized)
+			}
 		}
 	}
 	c.mu.Lock()

@@ -155,11 +155,21 @@ func TestAWSShadow(t *testing.T) {
 			require.Equal(t, []telemetry.Value{{Signal: "flow_temperature", Number: 41.5}, {Signal: "heating", Number: 1}, {Signal: "power", Number: 1250}}, sorted(rows[0].Values))
 			require.Equal(t, []int64{1401624000000, 1401624001500}, []int64{rows[0].Event, rows[1].Event})
 			require.Equal(t, map[string]string{"software": "2.4.1"}, r.version(t, "HP-1"))
+			// What else an AWS client asks is acknowledged.
+			require.NoError(t, send("$aws/things/HP-1/shadow/get", "-m", ""))
+			require.Equal(t, 1.0, r.metric(t, "fettle_ingest_unrouted_total"))
 			// Another's shadow, and what is not mapped, is refused and counted.
 			_ = send("$aws/things/HP-2/shadow/update", "-f", mappings+"aws.json")
-			_ = send("$aws/things/HP-1/shadow/get", "-m", "{}")
-			require.Eventually(t, func() bool { return r.metric(t, "fettle_ingest_unrouted_total") >= 2 }, 5*time.Second, time.Millisecond)
+			_ = send("$aws/rules/x", "-m", "{}")
+			require.Eventually(t, func() bool { return r.metric(t, "fettle_ingest_unrouted_total") >= 3 }, 5*time.Second, time.Millisecond)
 			require.Len(t, r.Stream.Rows(), 2)
+			c := r.dial(t, version == "mqttv5")
+			c.write(connectBytes(c.v5, "c", "HP-2", r.issue(t, "HP-2"), 60))
+			c.ack()
+			c.write(subscribeBytes(c.v5, 1, "$aws/things/HP-2/shadow/update/+", "$aws/things/HP-2/#", "$aws/things/+/shadow/get", "$aws/things/HP-1/#", "v1/devices/me/rpc/request/+", "v2/fw/response/+", "$SYS/#"))
+			_, body := c.next()
+			no := map[bool]byte{false: reasonUnspecified, true: reasonNotAuthorized}[c.v5]
+			require.Equal(t, []byte{0, 0, no, no, 0, 0, no}, body[len(body)-7:])
 		})
 	}
 }
