@@ -18,6 +18,7 @@ import (
 	"fettle.dev/fettle/internal/device/door"
 	"fettle.dev/fettle/internal/device/influx"
 	"fettle.dev/fettle/internal/device/mqtt"
+	"fettle.dev/fettle/internal/device/otlp"
 	"fettle.dev/fettle/internal/device/rest"
 	"fettle.dev/fettle/internal/device/senml"
 	"fettle.dev/fettle/internal/fleet"
@@ -121,6 +122,7 @@ func (h *house) routes() http.Handler {
 	mux.Handle(ddi.Prefix, ddi.New(ddi.Config{
 		Updates: h.updates, Auth: h.gateway, Contacts: h.gateway, Log: h.log, Polling: h.config.PollInterval,
 	}))
+	mux.Handle(otlp.Pattern, otlp.New(units))
 	operations := api.New(h.deps())
 	mux.Handle("/v1/", operations)
 	mux.Handle("/owner/v1/", operations)
