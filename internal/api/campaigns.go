@@ -21,6 +21,7 @@ type campaignList struct {
 type dryRunIn struct {
 	frame.NameParam
 	Limit int `query:"limit" default:"1000" minimum:"0" maximum:"100000" doc:"Most units listed of each kind."`
+	Skip  int `query:"skip" default:"0" minimum:"0" doc:"How many of each list to leave out from its beginning, to read the next page."`
 }
 
 type controlIn struct {
@@ -157,6 +158,12 @@ func (s *server) getCampaign(ctx context.Context, in *frame.NameParam) (wire.Cam
 	return out, nil
 }
 
+// cut takes limit items after the first skip.
+func cut[T any](items []T, skip, limit int) []T {
+	items = items[min(skip, len(items)):]
+	return items[:min(limit, len(items))]
+}
+
 func (s *server) dryRun(ctx context.Context, in *dryRunIn) (wire.DryRun, error) {
 	plan, err := s.d.Campaigns.DryRun(ctx, in.Name)
 	if err != nil {
@@ -169,17 +176,14 @@ func (s *server) dryRun(ctx context.Context, in *dryRunIn) (wire.DryRun, error) 
 	for _, w := range plan.Waves {
 		out.Waves = append(out.Waves, wire.DryRunWave(w))
 	}
-	for i, o := range plan.Offered {
-		if i == in.Limit {
-			break
-		}
+	for _, o := range cut(plan.Offered, in.Skip, in.Limit) {
 		out.Offered = append(out.Offered, wire.DryRunOffer(o))
 	}
-	for i, n := range plan.Not {
+	for _, n := range plan.Not {
 		out.NotByCode[n.Code]++
-		if i < in.Limit {
-			out.Not = append(out.Not, wire.DryRunRefusal(n))
-		}
+	}
+	for _, n := range cut(plan.Not, in.Skip, in.Limit) {
+		out.Not = append(out.Not, wire.DryRunRefusal(n))
 	}
 	return out, nil
 }

@@ -184,6 +184,15 @@ func TestFromFindingToOwner(t *testing.T) {
 	e.Apply(apitest.ReleaseFile(image.SHA256), apitest.CampaignFile)
 	base := "/v1/campaigns/adapter-overheat"
 	plan := apitest.Call[wire.DryRun](e, 200, "POST", base+"/dry-run", nil)
+	var offered []wire.DryRunOffer
+	var not []wire.DryRunRefusal
+	for skip := range max(plan.OfferedCount, plan.NotCount) {
+		page := apitest.Call[wire.DryRun](e, 200, "POST", fmt.Sprintf("%s/dry-run?limit=1&skip=%d", base, skip), nil)
+		require.Equal(t, plan.NotByCode, page.NotByCode, "counts are of the whole")
+		offered, not = append(offered, page.Offered...), append(not, page.Not...)
+	}
+	require.Equal(t, plan.Offered, offered, "pages make the whole")
+	require.Equal(t, plan.Not, not)
 	require.Equal(t, []int{2, 2}, []int{plan.OfferedCount, plan.NotCount})
 	require.NotEmpty(t, plan.Not[0].Why)
 	require.Equal(t, "waiting", apitest.Call[wire.CampaignDetail](e, 200, "GET", base, nil).Waves[0].Gate)

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -27,9 +28,8 @@ Campaign; these commands run them.`,
 		Use: "dry-run CAMPAIGN", Short: "Say who will be offered the remedy, who not, and why", Example: "  fettle campaign dry-run adapter-overheat",
 		Args: cobra.ExactArgs(1), ValidArgsFunction: names,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var d wire.DryRun
-			path := "/v1/campaigns" + segment(args[0]) + "/dry-run?limit=" + strconv.Itoa(limit)
-			if err := c.Call(cmd.Context(), http.MethodPost, path, struct{}{}, &d); err != nil {
+			d, err := c.dryRun(cmd.Context(), args[0], limit)
+			if err != nil {
 				return err
 			}
 			return c.print(cmd, d, func(w io.Writer) {
@@ -46,7 +46,7 @@ Campaign; these commands run them.`,
 			})
 		},
 	}
-	dry.Flags().IntVar(&limit, "limit", 1000, "most units listed of each kind")
+	dry.Flags().IntVar(&limit, "limit", 0, "most units listed of each kind (default: all)")
 	cmd.AddCommand(dry)
 	for _, v := range []struct {
 		verb, done, short string
@@ -203,4 +203,26 @@ func (c *cli) campaignReport(cmd *cobra.Command, name string) error {
 			row(w, "Wave "+v.Name+":", fmt.Sprintf("%d units, %d installed, %d verified, %d relapsed, %d failed; gate %s", v.Units, v.Installed, v.Verified, v.Relapsed, v.Failed, v.Gate))
 		}
 	})
+}
+
+// dryRun asks what a start would do, page by page; limit 0: all.
+func (c *cli) dryRun(ctx context.Context, campaign string, limit int) (wire.DryRun, error) {
+	const page = 10_000
+	var all wire.DryRun
+	for skip := 0; ; skip += page {
+		n := page
+		if limit > 0 {
+			n = min(page, limit-skip)
+		}
+		var d wire.DryRun
+		path := fmt.Sprintf("/v1/campaigns%s/dry-run?limit=%d&skip=%d", segment(campaign), n, skip)
+		if err := c.Call(ctx, http.MethodPost, path, struct{}{}, &d); err != nil {
+			return d, err
+		}
+		d.Offered, d.Not = append(all.Offered, d.Offered...), append(all.Not, d.Not...)
+		all = d
+		if skip+n >= max(d.OfferedCount, d.NotCount) || skip+n == limit {
+			return all, nil
+		}
+	}
 }

@@ -244,8 +244,8 @@ type DryRun struct {
 	OfferedCount int             `json:"offeredCount"`
 	NotCount     int             `json:"notCount"`
 	NotByCode    map[string]int  `json:"notByCode"`
-	Offered      []DryRunOffer   `json:"offered" doc:"At most limit units."`
-	Not          []DryRunRefusal `json:"not" doc:"At most limit units."`
+	Offered      []DryRunOffer   `json:"offered" doc:"At most limit units, after those that were skipped."`
+	Not          []DryRunRefusal `json:"not" doc:"At most limit units, after those that were skipped."`
 }
 
 // DryRunWave is a wave with its number of units.
