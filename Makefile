@@ -5,7 +5,7 @@ BIN      := bin/fettle
 WEB_SRC  := $(shell find web -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null) api/openapi.yaml
 GO_FLAGS := -trimpath
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-TEST_PACKAGES := swupdate cpio openssl mosquitto-clients python3-paho-mqtt postgresql chromium exim4-daemon-light
+TEST_PACKAGES := swupdate cpio openssl mosquitto-clients python3-paho-mqtt postgresql chromium exim4-daemon-light curl zstd influxdb-client
 UNITS    ?= 1000
 
 export CGO_ENABLED := 1
@@ -48,7 +48,7 @@ lint: .tools/golangci-lint web ## format, vet, lint, types
 	.tools/golangci-lint run ./...
 	cd web && npm run --silent lint && npm run --silent typecheck
 
-test: deps build lint ## everything: lint, house law, unit tests with -race, real peers, browser
+test: deps build lint .tools/telegraf ## everything: lint, house law, unit tests with -race, real peers, browser
 	@rm -f .tools/recordings; mkdir -p .tools
 	FETTLE_RECORDINGS_LOG=$(CURDIR)/.tools/recordings go test -race -timeout 20m $$(go list ./... | grep -v /e2e$$)
 	cd web && npm test --silent
@@ -58,7 +58,7 @@ test: deps build lint ## everything: lint, house law, unit tests with -race, rea
 
 check: test
 
-soak: deps build ## the long versions: random seeds, full counts (hours); their last result stands in docs/benchmarks.md
+soak: deps build .tools/telegraf ## the long versions: random seeds, full counts (hours); their last result stands in docs/benchmarks.md
 	FETTLE_SOAK=1 FETTLE_BIN=$(CURDIR)/$(BIN) go test -timeout 6h -count=1 -v -run 'Soak' ./...
 
 fuzz: ## each fuzz test for 30 s

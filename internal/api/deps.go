@@ -45,6 +45,8 @@ type Deps struct {
 
 	// LastContact is when the gateway last heard of a unit, zero if it has not since it started.
 	LastContact func(unitID string) time.Time
+	// ClockSkew is how far a unit's clock is ahead of the server's, if that is known; a hook.
+	ClockSkew func(unitID string) (ahead time.Duration, known bool)
 
 	// Backup writes an archive of every store to w, while they are in use.
 	Backup func(ctx context.Context, w io.Writer) error

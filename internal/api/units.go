@@ -185,6 +185,12 @@ func (s *server) getUnit(ctx context.Context, in *frame.IDParam) (wire.UnitDetai
 	if out.LastContact, err = s.lastContact(ctx, u); err != nil {
 		return wire.UnitDetail{}, err
 	}
+	if s.d.ClockSkew != nil {
+		if ahead, known := s.d.ClockSkew(u.ID); known {
+			seconds := ahead.Seconds()
+			out.ClockSkew = &seconds
+		}
+	}
 	if o, err := s.ownerOf(ctx, u); err != nil {
 		return wire.UnitDetail{}, err
 	} else if o != nil {

@@ -107,7 +107,7 @@ func (h *house) routes() http.Handler {
 	mux.HandleFunc("GET /readyz", readyz([]check{
 		{"records", h.records.Ping},
 		{"stream", h.stream.Ready},
-		{"history", func(ctx context.Context) error { _, err := h.history.Applied(ctx); return err }},
+		{"history", h.history.Ready},
 		{"artifacts", h.blobs.Ready},
 	}, h.notes))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(h.metrics, promhttp.HandlerOpts{}))
@@ -138,7 +138,7 @@ func (h *house) deps() api.Deps {
 		Consents: h.consents, Choices: h.records.Consent(), Condition: h.conditions, Cohorts: h.cohorts,
 		Updates: h.updates, Campaigns: h.campaigns, Runs: h.records.Campaign(),
 		Outcomes: h.outcomes, Notify: h.records.Notify(), History: h.history,
-		LastContact: h.gateway.LastContact,
+		LastContact: h.gateway.LastContact, ClockSkew: h.gateway.ClockSkew,
 		Backup:      h.backup,
 		OnProducts: func(ctx context.Context, names []string) error {
 			for _, n := range names {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -129,6 +130,7 @@ func (c *cli) describeUnit(cmd *cobra.Command, id string) error {
 		row(w, "State:", fmt.Sprintf("%s, credential: %s", u.State, u.Credential))
 		row(w, "Condition:", fmt.Sprintf("%s: %s", u.Condition, u.ConditionWhy))
 		row(w, "Last contact:", u.LastContact)
+		row(w, "Clock:", clockSkew(u.ClockSkew))
 		row(w, "Version:", u.Versions[fleet.MainComponent])
 		row(w, "Hardware, batch, region:", fmt.Sprintf("%s, %s, %s", dash(u.Hardware), dash(u.Batch), dash(u.Region)))
 		if u.Owner != nil {
@@ -194,4 +196,26 @@ func fields(d wire.Document) map[string]any {
 	var spec map[string]any
 	_ = json.Unmarshal(d.Spec, &spec) // the service sent an object
 	return spec
+}
+
+// clockSkew says how far a unit's clock is off.
+func clockSkew(seconds *float64) string {
+	switch {
+	case seconds == nil:
+		return "not known: nothing with a time of its own came since the server started"
+	case *seconds >= clockOff:
+		return round(*seconds) + " ahead of the server's"
+	case *seconds <= -clockOff:
+		return round(-*seconds) + " behind the server's, or all it sends is that late"
+	default:
+		return "right"
+	}
+}
+
+// clockOff is from how many seconds on a clock is said to be wrong: a message
+// may take a moment.
+const clockOff = 5
+
+func round(seconds float64) string {
+	return time.Duration(seconds * float64(time.Second)).Round(time.Second).String()
 }

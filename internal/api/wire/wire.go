@@ -67,6 +67,7 @@ type UnitDetail struct {
 	ConditionWhy string             `json:"conditionWhy"`
 	JudgedAt     time.Time          `json:"judgedAt,omitzero" doc:"When data of it was last judged."`
 	LastContact  time.Time          `json:"lastContact,omitzero" doc:"When it was last heard of."`
+	ClockSkew    *float64           `json:"clockSkewSeconds,omitempty" doc:"How far its clock is ahead of the server's, in seconds (negative: behind, or all it sends is that late), from what it sent in the last hours; left out when it sent nothing with a time of its own since the server started."`
 	Owner        *OwnerName         `json:"owner,omitempty"`
 	Credential   string             `json:"credential" enum:"none,token,certificate,both" doc:"What it can prove itself by."`
 	Permitted    []PermittedPurpose `json:"permitted" doc:"The product's purposes and whether data may be used for them."`

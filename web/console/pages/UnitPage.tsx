@@ -17,6 +17,7 @@ import { useMay } from "../api/session";
 import { Time, useClock } from "../clock";
 import { Confirm } from "../parts/Confirm";
 import { Dialog } from "../parts/Dialog";
+import { Events, hasEvents } from "../parts/Events";
 import { ConditionMark, FindingMark, SeverityMark } from "../parts/Mark";
 import { Facts, Page, PageTrouble, Sheet } from "../parts/Page";
 import { Secret } from "../parts/Secret";
@@ -88,6 +89,7 @@ function Signals({ unit }: { unit: UnitDetail }) {
       {product.error && <Trouble what="Loading the product" error={product.error} retry={() => product.refetch()} />}
       {product.isPending && <Loading what="signals" lines={8} />}
       <UnitCharts unitId={unit.id} signals={signals} findings={findings.rows} range={range} onZoom={show} />
+      {hasEvents(product.data) && <Events unitId={unit.id} range={range} />}
       <Latest id={unit.id} />
     </Sheet>
   );
@@ -151,6 +153,7 @@ function About({ unit }: { unit: UnitDetail }) {
           ["Batch", unit.batch || "–"],
           ["Region", unit.region || "–"],
           ["Last heard of", <Time key="l" at={unit.lastContact} />],
+          ["Clock", clockSkew(unit.clockSkewSeconds)],
           ["Credential", unit.credential],
           [
             "Owner",
@@ -180,6 +183,22 @@ function About({ unit }: { unit: UnitDetail }) {
       )}
     </Sheet>
   );
+}
+
+/** How far a unit's clock is off; a message may take a moment. */
+function clockSkew(ahead: number | undefined) {
+  if (ahead === undefined) return "not known";
+  if (Math.abs(ahead) < 5) return "right";
+  const off = Math.abs(ahead);
+  const size =
+    off < 120
+      ? `${Math.round(off)} s`
+      : off < 7_200
+        ? `${Math.round(off / 60)} min`
+        : off < 172_800
+          ? `${Math.round(off / 3_600)} h`
+          : `${Math.round(off / 86_400)} days`;
+  return ahead > 0 ? `${size} ahead` : `${size} behind, or all it sends is that late`;
 }
 
 function Collected({ unit }: { unit: UnitDetail }) {
