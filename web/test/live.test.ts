@@ -36,8 +36,12 @@ describe.runIf(url && operatorLink)("the console", () => {
       await inOrder(page, list);
       const first = page.locator(`main a[href^="/console/${list}/"]:not([href$="/new"])`).first();
       if ((await first.count()) === 0) continue;
+      const before = await page.getByRole("heading", { level: 1 }).textContent();
       await first.click();
-      await page.getByRole("heading", { level: 1 }).waitFor();
+      await page.waitForFunction(
+        (was) => ![was, undefined].includes(document.querySelector("h1")?.textContent),
+        before,
+      );
       await inOrder(page, page.url());
     }
     expect(errors).toEqual([]);
