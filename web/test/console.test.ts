@@ -84,6 +84,19 @@ test.concurrent("dragging over one chart zooms all, and the address keeps it", a
   expect(errors).toEqual([]);
 });
 
+test.concurrent("a unit's events stand below its charts, on their time axis", async ({ expect }) => {
+  const { page, errors } = await visit("/console/units/WC-000010");
+  const list = page.getByRole("table", { name: "Events in this range, newest first" });
+  await list.getByText("no carrier").waitFor();
+  expect(await list.locator("tbody tr").count()).toBe(4);
+  expect(await page.locator(".strip line").count()).toBe(4);
+  await page.getByRole("combobox", { name: "Kind of event" }).click();
+  await page.getByRole("option", { name: "Fault code" }).click();
+  await list.getByText("no carrier").waitFor({ state: "detached" });
+  expect(await list.locator("tbody tr").count()).toBe(2);
+  expect(errors).toEqual([]);
+});
+
 test.concurrent("times are switched between UTC and local", async ({ expect }) => {
   const { page } = await visit("/console/");
   await page.getByText("2014-05-20 09:30 UTC").waitFor();

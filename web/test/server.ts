@@ -239,6 +239,8 @@ function unitAnswer(id: string, part: string | undefined, url: URL): unknown {
   switch (part) {
     case "series":
       return f.series(q.get("signal") ?? "", new Date(q.get("from") ?? ""), new Date(q.get("to") ?? ""));
+    case "events":
+      return { items: f.events.filter((e) => !q.get("kind") || e.kind === q.get("kind")) };
     case "latest": {
       const values = [0, 23.4, 17.9, undefined, 0];
       return {

@@ -65,7 +65,7 @@ func Register(s *frame.Server, choices consent.Store, history telemetry.EventHis
 			e := &page.Items[i]
 			d, _ := p.Event(e.Kind.String(), e.Name)
 			out.Items = append(out.Items, wire.Event{
-				At: time.UnixMilli(e.Event.Event).UTC(), Received: time.UnixMilli(e.Received).UTC(), Sequence: e.Sequence,
+				ID: cursor(*e), At: time.UnixMilli(e.Event.Event).UTC(), Received: time.UnixMilli(e.Received).UTC(), Sequence: e.Sequence,
 				Kind: e.Kind.String(), Name: e.Name, Title: d.Title, Severity: d.Severity,
 				State: e.State.String(), Level: e.Level.String(), Text: e.Text,
 			})

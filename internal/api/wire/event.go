@@ -5,6 +5,7 @@ import "time"
 // Event is a notice from a unit: a feature used, a fault code set or cleared,
 // a line of its log.
 type Event struct {
+	ID       string    `json:"id" doc:"Its place among the unit's events; a page goes on after it."`
 	At       time.Time `json:"at" doc:"Event time."`
 	Received time.Time `json:"received"`
 	Sequence int64     `json:"sequence,omitempty" doc:"The unit's own number."`

@@ -82,6 +82,16 @@ export function useSeries(id: string, signal: string, from: Date, to: Date, buck
   });
 }
 
+export type UnitEvent = Wire["Event"];
+
+/** A unit's events in a range, the newest first. */
+export function useEvents(id: string, from: Date, to: Date, kind?: UnitEvent["kind"]) {
+  const range = { from: from.toISOString(), to: to.toISOString(), kind };
+  return usePages(["events", id, range], (after) =>
+    ask(client.GET("/v1/units/{id}/events", { params: { path: { id }, query: { ...range, after, limit: 200 } } })),
+  );
+}
+
 export type UnitAction = "revoke" | "retire" | "restore";
 
 export function useUnitAction(id: string) {
