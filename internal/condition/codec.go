@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 
+	"fettle.dev/fettle/internal/condition/expression"
 	"fettle.dev/fettle/internal/detect"
 )
 
@@ -28,7 +29,7 @@ type savedUnit struct {
 
 type savedReading struct {
 	signal string
-	reading
+	expression.Reading
 }
 
 type savedWatch struct {
@@ -80,17 +81,17 @@ func (u *unit) encode(b []byte) []byte {
 	b = encodeKnown(b, &u.known)
 	held := 0
 	for i := range u.values {
-		if u.values[i].at != never {
+		if u.values[i].At != expression.Never {
 			held++
 		}
 	}
 	b = binary.AppendUvarint(b, uint64(held))
 	for i := range u.values {
-		if v := &u.values[i]; v.at != never {
+		if v := &u.values[i]; v.At != expression.Never {
 			b = writeString(b, u.product.signals[i])
-			b = binary.AppendVarint(b, v.at)
-			b = writeFloat(b, v.number)
-			b = writeString(b, v.text)
+			b = binary.AppendVarint(b, v.At)
+			b = writeFloat(b, v.Number)
+			b = writeString(b, v.Text)
 		}
 	}
 	held = 0
@@ -239,7 +240,7 @@ func decodeUnit(data []byte) (*savedUnit, error) {
 	u.known = decodeKnown(r)
 	for range r.count(11, math.MaxInt16) {
 		v := savedReading{signal: r.string()}
-		v.at, v.number, v.text = r.int(), r.float(), r.string()
+		v.At, v.Number, v.Text = r.int(), r.float(), r.string()
 		u.values = append(u.values, v)
 	}
 	for range r.count(50, math.MaxInt16) {

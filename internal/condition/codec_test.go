@@ -5,6 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"fettle.dev/fettle/internal/condition/expression"
 	"fettle.dev/fettle/internal/detect"
 )
 
@@ -14,7 +15,7 @@ func example() *unit {
 	for i := range int64(70) {
 		u.known.Add(1_389_550_000_000 + i*60_000)
 	}
-	u.values = []reading{{at: never}, {at: 5, number: 1.5, text: "x"}}
+	u.values = []expression.Reading{{At: expression.Never}, {At: 5, Number: 1.5, Text: "x"}}
 	f := &Finding{Detector: p.rules[0].Ref(), State: Open, Onset: moment(1), OpenedAt: moment(2), SeenAt: moment(3), LastAt: moment(4), Peak: 5, Why: "why"}
 	u.watches = []*watch{
 		{

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"fettle.dev/fettle/internal/condition/expression"
 	"fettle.dev/fettle/internal/detect"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
@@ -39,7 +40,7 @@ type rule struct {
 	index    int    // of signal among the product's watched ones
 	measure  string // the signal's unit
 	bands    []band
-	exposure *expression
+	exposure *expression.Expression
 	episode  detect.Rule
 
 	// Silence.
@@ -47,7 +48,7 @@ type rule struct {
 }
 
 type band struct {
-	when   *expression
+	when   *expression.Expression
 	limits detect.Limits
 }
 
@@ -103,7 +104,7 @@ func (r *rule) tolerance(c *checks, p *fleet.Product, d *Detector) {
 		Gap: time.Duration(basis.Gap).Milliseconds(), Hysteresis: d.Hysteresis,
 	}
 	var mistakes []fault.Field
-	r.exposure, mistakes = parse(p, d.Exposure, "spec.exposure")
+	r.exposure, mistakes = expression.Parse(p, d.Exposure, "spec.exposure")
 	c.fields = append(c.fields, mistakes...)
 	r.uses(c, p, d, r.exposure, "spec.exposure")
 
@@ -118,7 +119,7 @@ func (r *rule) tolerance(c *checks, p *fleet.Product, d *Detector) {
 	}
 	for i, b := range t.Bands {
 		path := fmt.Sprintf("product %s: spec.tolerances[%s].bands[%d].when", p.Name, t.Name, i)
-		when, mistakes := parse(p, b.When, path)
+		when, mistakes := expression.Parse(p, b.When, path)
 		c.fields = append(c.fields, mistakes...)
 		r.uses(c, p, d, when, "spec.tolerance")
 		limits := detect.Limits{Min: math.Inf(-1), Max: math.Inf(1)}
@@ -134,12 +135,12 @@ func (r *rule) tolerance(c *checks, p *fleet.Product, d *Detector) {
 
 // uses checks that every signal an expression reads is collected for the
 // detector's purpose.
-func (r *rule) uses(c *checks, p *fleet.Product, d *Detector, x *expression, path string) {
+func (r *rule) uses(c *checks, p *fleet.Product, d *Detector, x *expression.Expression, path string) {
 	if _, ok := p.Purpose(d.Purpose); x == nil || !ok {
 		return
 	}
-	for _, ref := range x.refs {
-		if s, _ := p.Signal(ref.name); !slices.Contains(s.Purposes, d.Purpose) {
+	for _, name := range x.Signals() {
+		if s, _ := p.Signal(name); !slices.Contains(s.Purposes, d.Purpose) {
 			c.add(path, fmt.Sprintf("signals that are collected for purpose %q", d.Purpose), fmt.Sprintf("%s, collected for %s", s.Name, strings.Join(s.Purposes, ", ")))
 		}
 	}
@@ -176,9 +177,9 @@ func (r *rule) bind(index func(name string) int) {
 		return
 	}
 	r.index = index(r.signal)
-	r.exposure.bind(index)
+	r.exposure.Bind(index)
 	for i := range r.bands {
-		r.bands[i].when.bind(index)
+		r.bands[i].when.Bind(index)
 	}
 }
 
@@ -200,7 +201,7 @@ func ValidateProduct(p *fleet.Product) []fault.Field {
 	}
 	for i, t := range p.Tolerances {
 		for j, b := range t.Bands {
-			_, mistakes := parse(p, b.When, fmt.Sprintf("spec.tolerances[%d].bands[%d].when", i, j))
+			_, mistakes := expression.Parse(p, b.When, fmt.Sprintf("spec.tolerances[%d].bands[%d].when", i, j))
 			c.fields = append(c.fields, mistakes...)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"fettle.dev/fettle/internal/condition/expression"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/telemetry"
@@ -13,9 +14,9 @@ import (
 // chart: by the same expressions that the detectors run.
 type Contexts struct {
 	tolerance fleet.Tolerance
-	whens     []*expression
+	whens     []*expression.Expression
 	names     []string
-	latest    []reading
+	latest    []expression.Reading
 	gap       int64 // ms
 	from, to  int64
 	step      int64 // two changes closer than this are not told apart
@@ -40,26 +41,23 @@ func NewContexts(p *fleet.Product, t fleet.Tolerance, from, to time.Time, steps 
 	}
 	c.step, c.next = (c.to-c.from)/int64(max(steps, 1)), c.from
 	for _, b := range t.Bands {
-		when, mistakes := parse(p, b.When, "when")
+		when, mistakes := expression.Parse(p, b.When, "when")
 		if err := fault.Fields("tolerance "+t.Name, mistakes); err != nil {
 			return nil, err
 		}
 		c.whens = append(c.whens, when)
-		if when == nil {
-			continue
-		}
-		for _, ref := range when.refs {
-			if !slices.Contains(c.names, ref.name) {
-				c.names = append(c.names, ref.name)
+		for _, name := range when.Signals() {
+			if !slices.Contains(c.names, name) {
+				c.names = append(c.names, name)
 			}
 		}
 	}
-	c.latest = make([]reading, len(c.names))
+	c.latest = make([]expression.Reading, len(c.names))
 	for i := range c.latest {
-		c.latest[i].at = never
+		c.latest[i].At = expression.Never
 	}
 	for _, when := range c.whens {
-		when.bind(func(name string) int { return slices.Index(c.names, name) })
+		when.Bind(func(name string) int { return slices.Index(c.names, name) })
 	}
 	return c, nil
 }
@@ -73,10 +71,10 @@ func (c *Contexts) Row(r *telemetry.Row) {
 	changed := false
 	for _, v := range r.Values {
 		i := slices.Index(c.names, v.Signal)
-		if i < 0 || r.Event < c.latest[i].at {
+		if i < 0 || r.Event < c.latest[i].At {
 			continue
 		}
-		c.latest[i] = reading{at: r.Event, number: v.Number, text: v.Text}
+		c.latest[i] = expression.Reading{At: r.Event, Number: v.Number, Text: v.Text}
 		changed = true
 	}
 	if !changed || r.Event < c.next {
@@ -89,7 +87,7 @@ func (c *Contexts) Row(r *telemetry.Row) {
 func (c *Contexts) at(event int64) {
 	band := -1
 	for i, when := range c.whens {
-		holds, known := when.eval(c.latest, event, c.gap, 0)
+		holds, known := when.Eval(c.latest, event, c.gap, 0)
 		if !known {
 			break // as in judging: what comes after an unknown context does not apply either
 		}
@@ -120,7 +118,7 @@ func (c *Contexts) close(at int64) {
 func (c *Contexts) Applied() []Applied {
 	if len(c.names) == 0 {
 		for i, when := range c.whens {
-			if holds, known := when.eval(c.latest, c.from, c.gap, 0); holds && known {
+			if holds, known := when.Eval(c.latest, c.from, c.gap, 0); holds && known {
 				return []Applied{{c.tolerance.Bands[i], time.UnixMilli(c.from).UTC(), time.UnixMilli(c.to).UTC()}}
 			}
 		}

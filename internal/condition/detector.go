@@ -166,7 +166,7 @@ type FindingFilter struct {
 type State struct {
 	UnitKey   int64
 	Product   string
-	JudgedAt  time.Time // receive time of the newest row judged by a tolerance detector; zero: none since the last reset of consent
+	JudgedAt  time.Time  // receive time of the newest row judged by a tolerance detector; zero: none since the last reset of consent
 	Exposures []Exposure // nil: as told before
 	Data      []byte
 }

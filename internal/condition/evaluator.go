@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"fettle.dev/fettle/internal/condition/expression"
 	"fettle.dev/fettle/internal/detect"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
@@ -77,8 +78,8 @@ type unit struct {
 	lag      int64 // least time between event and receipt: the difference of the clocks, and the way
 	judged   int64 // receive time of the newest row judged
 	known    detect.Known
-	values   []reading // by place in product.signals
-	watches  []*watch  // by place in product.rules; nil where it is not permitted
+	values   []expression.Reading // by place in product.signals
+	watches  []*watch             // by place in product.rules; nil where it is not permitted
 }
 
 // watch is one unit under one rule.
@@ -147,12 +148,12 @@ func (p *product) share() {
 		source string
 		gap    int64
 	}
-	asked := map[question]*expression{}
-	once := func(x *expression, gap int64) *expression {
+	asked := map[question]*expression.Expression{}
+	once := func(x *expression.Expression, gap int64) *expression.Expression {
 		if x == nil {
 			return nil
 		}
-		q := question{x.source, gap}
+		q := question{x.Source, gap}
 		if asked[q] == nil {
 			asked[q] = x
 		}
@@ -223,14 +224,16 @@ func (e *Evaluator) fit(u *unit, at int64) {
 	if u.product == nil {
 		return
 	}
-	u.values = make([]reading, len(u.product.signals))
+	u.values = make([]expression.Reading, len(u.product.signals))
 	for i := range u.values {
-		u.values[i].at = never
+		u.values[i].At = expression.Never
 	}
 	u.watches = make([]*watch, len(u.product.rules))
+	together := make([]watch, len(u.product.rules))
 	for i, r := range u.product.rules {
 		if e.watched(u, r) {
-			u.watches[i] = &watch{since: at}
+			together[i].since = at
+			u.watches[i] = &together[i]
 		}
 	}
 }
@@ -325,7 +328,7 @@ func (e *Evaluator) consent(u *unit, m *telemetry.Mark) {
 			}
 			u.watches[i] = nil
 			for j := range u.values {
-				u.values[j] = reading{at: never} // none of it may be used when the purpose is given again
+				u.values[j] = expression.Reading{At: expression.Never} // none of it may be used when the purpose is given again
 			}
 		case w == nil && may:
 			u.watches[i] = &watch{since: m.At}

@@ -9,6 +9,7 @@ import (
 	"math"
 	"time"
 
+	"fettle.dev/fettle/internal/condition/expression"
 	"fettle.dev/fettle/internal/condition/words"
 	"fettle.dev/fettle/internal/detect"
 	"fettle.dev/fettle/internal/telemetry"
@@ -79,13 +80,13 @@ func (e *Evaluator) take(u *unit, r *telemetry.Row) bool {
 			continue
 		}
 		have := &u.values[c.index]
-		if have.at >= r.Event {
+		if have.At >= r.Event {
 			continue
 		}
 		news = true
-		have.at, have.number = r.Event, v.Number
+		have.At, have.Number = r.Event, v.Number
 		if v.IsText {
-			have.text = e.intern(v.Text)
+			have.Text = e.intern(v.Text)
 		}
 	}
 	return news
@@ -96,10 +97,10 @@ func (e *Evaluator) judge(u *unit, w *watch, d *rule, r *telemetry.Row) {
 	if r.Event+u.lag < w.since {
 		return // measured before the reset, delivered after it
 	}
-	holds, known := d.exposure.eval(u.values, r.Event, d.episode.Gap, e.turn)
+	holds, known := d.exposure.Eval(u.values, r.Event, d.episode.Gap, e.turn)
 	w.exposure.Step(r.Event, holds && known, d.episode.Gap)
 	v := &u.values[d.index]
-	if v.at != r.Event || math.IsNaN(v.number) || w.episode.Judged && w.episode.Prev == r.Event {
+	if v.At != r.Event || math.IsNaN(v.Number) || w.episode.Judged && w.episode.Prev == r.Event {
 		return
 	}
 	limits, applies, known := d.band(u.values, r.Event, e.turn)
@@ -111,7 +112,7 @@ func (e *Evaluator) judge(u *unit, w *watch, d *rule, r *telemetry.Row) {
 		w.episode.Skip(r.Event)
 		return
 	}
-	switch w.episode.Step(&d.episode, r.Event, v.number, limits) {
+	switch w.episode.Step(&d.episode, r.Event, v.Number, limits) {
 	case detect.Opened:
 		f := e.open(u, d, w.episode.Onset, r.Event, r.Received)
 		f.Peak, f.LastAt = w.episode.Peak, moment(w.episode.Last)
@@ -132,10 +133,10 @@ func (e *Evaluator) judge(u *unit, w *watch, d *rule, r *telemetry.Row) {
 
 // band is the first one whose context holds. It is not known which applies
 // when a context before it is unknown.
-func (d *rule) band(values []reading, at int64, turn uint64) (l detect.Limits, applies, known bool) {
+func (d *rule) band(values []expression.Reading, at int64, turn uint64) (l detect.Limits, applies, known bool) {
 	for i := range d.bands {
 		b := &d.bands[i]
-		holds, known := b.when.eval(values, at, d.episode.Gap, turn)
+		holds, known := b.when.Eval(values, at, d.episode.Gap, turn)
 		if !known {
 			return l, false, false
 		}
@@ -147,13 +148,13 @@ func (d *rule) band(values []reading, at int64, turn uint64) (l detect.Limits, a
 }
 
 // when is the source of the context that applies.
-func (d *rule) when(values []reading, at int64, turn uint64) string {
+func (d *rule) when(values []expression.Reading, at int64, turn uint64) string {
 	for i := range d.bands {
-		if holds, _ := d.bands[i].when.eval(values, at, d.episode.Gap, turn); holds {
+		if holds, _ := d.bands[i].when.Eval(values, at, d.episode.Gap, turn); holds {
 			if d.bands[i].when == nil {
 				return ""
 			}
-			return d.bands[i].when.source
+			return d.bands[i].when.Source
 		}
 	}
 	return ""
@@ -185,17 +186,17 @@ func (e *Evaluator) lateRow(u *unit, r *telemetry.Row) {
 		if d.Type != TypeTolerance || r.Event+u.lag < w.since {
 			continue
 		}
-		values := make([]reading, len(u.product.signals))
+		values := make([]expression.Reading, len(u.product.signals))
 		for j := range values {
-			values[j].at = never
+			values[j].At = expression.Never
 		}
 		for j := range r.Values {
 			if at, ok := u.product.index[r.Values[j].Signal]; ok {
-				values[at] = reading{r.Event, r.Values[j].Number, r.Values[j].Text}
+				values[at] = expression.Reading{At: r.Event, Number: r.Values[j].Number, Text: r.Values[j].Text}
 			}
 		}
 		v := &values[d.index]
-		if v.at == never || math.IsNaN(v.number) {
+		if v.At == expression.Never || math.IsNaN(v.Number) {
 			continue
 		}
 		if w.finding != nil && r.Event >= w.finding.Onset.UnixMilli() {
@@ -209,7 +210,7 @@ func (e *Evaluator) lateRow(u *unit, r *telemetry.Row) {
 			w.late.Skip(r.Event)
 			continue
 		}
-		if w.late.Step(&d.episode, r.Event, v.number, l) != detect.Opened {
+		if w.late.Step(&d.episode, r.Event, v.Number, l) != detect.Opened {
 			continue
 		}
 		f := e.open(u, d, w.late.Onset, r.Event, r.Received)

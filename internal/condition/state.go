@@ -156,8 +156,8 @@ func (e *Evaluator) restore(u *unit, saved *savedUnit) {
 	if u.product != nil {
 		for _, v := range saved.values {
 			if i, ok := u.product.index[v.signal]; ok {
-				v.text = e.intern(v.text)
-				u.values[i] = v.reading
+				v.Text = e.intern(v.Text)
+				u.values[i] = v.Reading
 			}
 		}
 	}

@@ -1,4 +1,8 @@
-package condition
+// Package expression compiles and runs the conditions of detectors: CEL over
+// the signals of a product (https://cel.dev). What nearly all of them are made
+// of, comparisons and arithmetic of numbers, and, or and not, runs as Go
+// functions; the rest is run by CEL.
+package expression
 
 import (
 	"fmt"
@@ -22,22 +26,24 @@ const (
 	maxTextCost       = 4096 // bytes assumed of a text signal when its cost is estimated
 )
 
-// reading is a signal's newest value.
-type reading struct {
-	at     int64 // event time, never if there is none
-	number float64
-	text   string
+// Reading is a signal's newest value.
+type Reading struct {
+	At     int64 // event time, Never if there is none
+	Number float64
+	Text   string
 }
 
-const never = math.MinInt64
+// Never is the event time of a signal that has no value.
+const Never = math.MinInt64
 
-// expression is a compiled condition over signals. It keeps scratch of its
-// own: one goroutine at a time.
-type expression struct {
-	source  string
+// Expression is a compiled condition over signals; nil always holds. It keeps
+// scratch of its own: one goroutine at a time.
+type Expression struct {
+	Source  string
 	program cel.Program
+	quick   condition // nil: CEL runs it
 	refs    []reference
-	values  []reading // of the unit, during eval
+	values  []Reading // of the unit, during Eval
 
 	turn         uint64 // the row that holds and known are of
 	holds, known bool
@@ -49,9 +55,9 @@ type reference struct {
 	kind  fleet.ValueType
 }
 
-// parse compiles source over the product's signals; the mistakes are fields at
+// Parse compiles source over the product's signals; the mistakes are fields at
 // path. An empty source gives nil: it always holds.
-func parse(p *fleet.Product, source, path string) (*expression, []fault.Field) {
+func Parse(p *fleet.Product, source, path string) (*Expression, []fault.Field) {
 	if strings.TrimSpace(source) == "" {
 		return nil, nil
 	}
@@ -94,7 +100,7 @@ func parse(p *fleet.Product, source, path string) (*expression, []fault.Field) {
 	if err != nil {
 		return nil, []fault.Field{{Path: path, Expected: "an expression that can be run: " + err.Error(), Got: source}}
 	}
-	x := &expression{source: strings.TrimSpace(source), program: program}
+	x := &Expression{Source: strings.TrimSpace(source), program: program}
 	for _, ref := range ast.NativeRep().ReferenceMap() {
 		s, ok := p.Signal(ref.Name)
 		if !ok || slices.ContainsFunc(x.refs, func(r reference) bool { return r.name == s.Name }) {
@@ -103,6 +109,9 @@ func parse(p *fleet.Product, source, path string) (*expression, []fault.Field) {
 		x.refs = append(x.refs, reference{name: s.Name, kind: s.Type})
 	}
 	slices.SortFunc(x.refs, func(a, b reference) int { return strings.Compare(a.name, b.name) })
+	if quick, ok := x.condition(ast.NativeRep().Expr()); ok {
+		x.quick = quick
+	}
 	return x, nil
 }
 
@@ -133,7 +142,7 @@ func mistakes(p *fleet.Product, issues *cel.Issues, source, path string) []fault
 		f := fault.Field{Path: path, Got: fmt.Sprintf("%q", source)}
 		if rest, ok := strings.CutPrefix(e.Message, "undeclared reference to '"); ok {
 			name, _, _ := strings.Cut(rest, "'")
-			f.Expected = fmt.Sprintf("a signal of product %s (%s) at %s", p.Name, strings.Join(each(p.Signals, func(s fleet.Signal) string { return s.Name }), ", "), where)
+			f.Expected = fmt.Sprintf("a signal of product %s (%s) at %s", p.Name, strings.Join(signals(p), ", "), where)
 			f.Got = fmt.Sprintf("%q in %q", name, source)
 		} else if strings.Contains(e.Message, "no matching overload") && strings.Contains(e.Message, "double") && strings.Contains(e.Message, "int") {
 			f.Expected = fmt.Sprintf("numbers of one type, as 2.0 rather than 2, at %s: %s", where, e.Message)
@@ -143,6 +152,14 @@ func mistakes(p *fleet.Product, issues *cel.Issues, source, path string) []fault
 		out = append(out, f)
 	}
 	return out
+}
+
+func signals(p *fleet.Product) []string {
+	names := make([]string, len(p.Signals))
+	for i := range names {
+		names[i] = p.Signals[i].Name
+	}
+	return names
 }
 
 type estimator struct{}
@@ -158,8 +175,8 @@ func (estimator) EstimateCallCost(string, string, *checker.AstNode, []checker.As
 	return nil
 }
 
-// bind looks up where the signals referred to stand.
-func (x *expression) bind(index func(name string) int) {
+// Bind looks up where the signals referred to stand.
+func (x *Expression) Bind(index func(name string) int) {
 	if x == nil {
 		return
 	}
@@ -168,11 +185,11 @@ func (x *expression) bind(index func(name string) int) {
 	}
 }
 
-// eval runs the expression at an event time. Known is false when a signal it
+// Eval runs the expression at an event time. Known is false when a signal it
 // needs has no value younger than gap, or when the expression fails (division
 // by zero): then nothing is known of the context. Within one turn, unless it
 // is 0, values, at and gap must be the same.
-func (x *expression) eval(values []reading, at, gap int64, turn uint64) (holds, known bool) {
+func (x *Expression) Eval(values []Reading, at, gap int64, turn uint64) (holds, known bool) {
 	if x == nil {
 		return true, true
 	}
@@ -183,12 +200,15 @@ func (x *expression) eval(values []reading, at, gap int64, turn uint64) (holds, 
 	return x.holds, x.known
 }
 
-func (x *expression) run(values []reading, at, gap int64) (holds, known bool) {
+func (x *Expression) run(values []Reading, at, gap int64) (holds, known bool) {
 	for i := range x.refs {
 		v := &values[x.refs[i].index]
-		if v.at == never || at-v.at > gap {
+		if v.At == Never || at-v.At > gap {
 			return false, false
 		}
+	}
+	if x.quick != nil {
+		return x.quick(values), true
 	}
 	x.values = values
 	out, _, err := x.program.Eval(x)
@@ -200,7 +220,7 @@ func (x *expression) run(values []reading, at, gap int64) (holds, known bool) {
 }
 
 // ResolveName gives CEL a signal's value.
-func (x *expression) ResolveName(name string) (any, bool) {
+func (x *Expression) ResolveName(name string) (any, bool) {
 	for i := range x.refs {
 		r := &x.refs[i]
 		if r.name != name {
@@ -209,15 +229,27 @@ func (x *expression) ResolveName(name string) (any, bool) {
 		v := &x.values[r.index]
 		switch r.kind {
 		case fleet.Boolean:
-			return types.Bool(v.number != 0), true
+			return types.Bool(v.Number != 0), true
 		case fleet.Text:
-			return types.String(v.text), true
+			return types.String(v.Text), true
 		default:
-			return types.Double(v.number), true
+			return types.Double(v.Number), true
 		}
 	}
 	return nil, false
 }
 
 // Parent is CEL's: there is no outer scope.
-func (x *expression) Parent() cel.Activation { return nil }
+func (x *Expression) Parent() cel.Activation { return nil }
+
+// Signals are the names of the signals that the expression reads.
+func (x *Expression) Signals() []string {
+	if x == nil {
+		return nil
+	}
+	names := make([]string, len(x.refs))
+	for i := range names {
+		names[i] = x.refs[i].name
+	}
+	return names
+}
