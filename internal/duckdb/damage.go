@@ -33,6 +33,9 @@ var badEntry = regexp.MustCompile(`Failure while replaying WAL file(?:.*entry at
 
 const entryHead = 16
 
+// badBlock is what DuckDB says of a block that does not have its checksum.
+const badBlock = "Corrupt database file"
+
 // OpenWhole opens the history in cfg.Dir and looks whether all of it is there:
 // up to stream position reached (0: not known), and every block as it was
 // written. ErrDamaged names what is not.
@@ -68,7 +71,7 @@ func OpenWhole(ctx context.Context, cfg Config, logger *slog.Logger, reached uin
 // damaged tells an error that a damaged file gives when it is opened or read.
 func damaged(err error) error {
 	for _, sign := range []string{
-		"Corrupt database file", "is not a valid DuckDB database file", "Could not read enough bytes",
+		badBlock, "is not a valid DuckDB database file", "Could not read enough bytes",
 		"Failure while replaying WAL", "Serialization Error", "Failed to load metadata",
 	} {
 		if err != nil && strings.Contains(err.Error(), sign) {
@@ -108,6 +111,14 @@ func cutOff(log, kept string, at int64) error {
 	}
 	_, err = f.Write(data[:at])
 	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// Ready reports why history cannot be relied on now, or nil.
+func (h *History) Ready(ctx context.Context) error {
+	if found := h.rotten.Load(); found != nil {
+		return *found
+	}
+	return h.use(ctx, func(*sql.Conn) error { return nil })
 }
 
 // check looks whether history is whole.

@@ -136,3 +136,32 @@ func damagedAt(t *testing.T, whole []byte, at, block int) {
 		})
 	}
 }
+
+// Damage that comes later is named when it is read, and stays named.
+func TestDamageWhileInUse(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	h := open(t, dir)
+	f := newFleet(500)
+	for range 60 {
+		require.NoError(t, h.Append(t.Context(), []telemetry.Sequenced{f.batch(2000)}))
+	}
+	require.NoError(t, h.Close())
+	opened, err := duckdb.OpenWhole(t.Context(), duckdb.Config{Dir: dir, MemoryMB: 256}, quiet, 60)
+	require.NoError(t, err)
+	defer func() { _ = opened.Close() }()
+	require.NoError(t, opened.Ready(t.Context()))
+	file, err := os.OpenFile(filepath.Join(dir, historyFile), os.O_RDWR, 0)
+	require.NoError(t, err)
+	for at := int64(3*4096 + 1000); ; at += 256 << 10 {
+		if info, err := file.Stat(); err != nil || at > info.Size() {
+			break
+		}
+		_, err := file.WriteAt([]byte("a disk lies"), at)
+		require.NoError(t, err)
+	}
+	require.NoError(t, file.Close())
+	err = opened.Replay(t.Context(), telemetry.Query{Product: "wall-charger"}, func(*telemetry.Stored, *telemetry.StoredMark) error { return nil })
+	require.ErrorIs(t, err, duckdb.ErrDamaged)
+	require.ErrorIs(t, opened.Ready(t.Context()), duckdb.ErrDamaged)
+}

@@ -58,8 +58,9 @@ type History struct {
 	// database that can no longer be used is opened anew.
 	engine sync.RWMutex
 	db     *sql.DB
-	broken atomic.Bool // DuckDB has invalidated the database
-	closed bool        // under engine
+	broken atomic.Bool           // DuckDB has invalidated the database
+	rotten atomic.Pointer[error] // the first damage that was read
+	closed bool                  // under engine
 
 	// swap is held for writing while a transaction that changes which tables
 	// there are commits, and for reading while a reader begins.
@@ -187,6 +188,13 @@ func (h *History) classify(err error) error {
 		return nil
 	}
 	if known, ok := errors.AsType[*driver.Error](err); ok {
+		if strings.Contains(known.Msg, badBlock) {
+			found := damaged(err)
+			if h.rotten.CompareAndSwap(nil, &found) {
+				h.log.Error("history: what is on disk is not what was written", "err", err)
+			}
+			return found
+		}
 		fatal := known.Type == driver.ErrorTypeFatal || strings.Contains(known.Msg, "has been invalidated")
 		if fatal && !h.broken.Swap(true) {
 			h.log.Error("history: the database must be opened again", "err", err)
