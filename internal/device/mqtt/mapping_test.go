@@ -16,7 +16,10 @@ import (
 	"fettle.dev/fettle/internal/telemetry"
 )
 
-const mappings = "../../../docs/mappings/"
+const (
+	mappings = "../../../docs/mappings/"
+	payloads = "../../../docs/payloads/"
+)
 
 // declared puts the products of one of the documented mappings into the
 // house, with units.
@@ -147,7 +150,7 @@ func TestAWSShadow(t *testing.T) {
 			send := func(topic string, more ...string) error {
 				return r.pub(t, append(append(as, "-t", topic), more...)...)
 			}
-			require.NoError(t, send("$aws/things/HP-1/shadow/update", "-f", mappings+"aws.json"))
+			require.NoError(t, send("$aws/things/HP-1/shadow/update", "-f", payloads+"aws.json"))
 			require.NoError(t, send("$aws/things/HP-1/shadow/name/energy/update", "-m", `{"state":{"reported":{"watts":900,"sampledAt":1401624001.5}}}`))
 			require.NoError(t, send("$aws/things/HP-1/shadow/update", "-m", `{"state":{"reported":null}}`))
 			rows := r.Stream.Rows()
@@ -159,7 +162,7 @@ func TestAWSShadow(t *testing.T) {
 			require.NoError(t, send("$aws/things/HP-1/shadow/get", "-m", ""))
 			require.Equal(t, 1.0, r.metric(t, "fettle_ingest_unrouted_total"))
 			// Another's shadow, and what is not mapped, is refused and counted.
-			_ = send("$aws/things/HP-2/shadow/update", "-f", mappings+"aws.json")
+			_ = send("$aws/things/HP-2/shadow/update", "-f", payloads+"aws.json")
 			_ = send("$aws/rules/x", "-m", "{}")
 			require.Eventually(t, func() bool { return r.metric(t, "fettle_ingest_unrouted_total") >= 3 }, 5*time.Second, time.Millisecond)
 			require.Len(t, r.Stream.Rows(), 2)
@@ -182,7 +185,7 @@ func TestAzureEvents(t *testing.T) {
 			r := newRig(t, Config{}, nil)
 			r.declared(t, "azure.yaml", fleet.Unit{ID: "AC-1", Product: "compressor"})
 			require.NoError(t, r.pub(t, "-u", "hub.azure-devices.net/AC-1/?api-version=2021-04-12", "-P", r.issue(t, "AC-1"), "-i", "AC-1", "-V", version, "-q", "1",
-				"-t", "devices/AC-1/messages/events/%24.ct=application%2Fjson&%24.ce=utf-8&temperatureAlert=true", "-f", mappings+"azure.json"))
+				"-t", "devices/AC-1/messages/events/%24.ct=application%2Fjson&%24.ce=utf-8&temperatureAlert=true", "-f", payloads+"azure.json"))
 			rows := r.Stream.Rows()
 			require.Len(t, rows, 2)
 			require.Equal(t, []telemetry.Value{{Signal: "alarm", Number: 1}, {Signal: "pressure", Number: 7.25}, {Signal: "running", Number: 1}}, sorted(rows[0].Values))
@@ -204,7 +207,7 @@ func TestChirpStackRelays(t *testing.T) {
 			r.declared(t, "chirpstack.yaml",
 				fleet.Unit{ID: "24e124785d291835", Product: "soil-probe"}, fleet.Unit{ID: "24e124785d291836", Product: "soil-probe"}, fleet.Unit{ID: "other", Product: devicetest.Product})
 			token := r.issue(t, "chirpstack-1")
-			body, err := os.ReadFile(mappings + "chirpstack.json")
+			body, err := os.ReadFile(payloads + "chirpstack.json")
 			require.NoError(t, err)
 			up := func(eui string) string {
 				return "application/17c82e96-be03-4f38-aef3-f83d48582d97/device/" + eui + "/event/up"
