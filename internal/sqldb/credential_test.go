@@ -46,6 +46,14 @@ func TestCredentials(t *testing.T) {
 		require.Equal(t, fault.NotFound, fault.KindOf(s.UnbindFingerprint(ctx, "a", "f1")))
 		_, err = s.UnitIDByFingerprint(ctx, "f1")
 		require.Equal(t, fault.NotFound, fault.KindOf(err))
+		id, err = s.UnitIDByTokenHash(ctx, "h3")
+		require.NoError(t, err)
+		require.Equal(t, "a", id)
+		for _, hash := range []string{"h1", "", "H3", "h3 "} { // replaced, and never given
+			_, err = s.UnitIDByTokenHash(ctx, hash)
+			require.Equal(t, fault.NotFound, fault.KindOf(err), hash)
+		}
+		require.Equal(t, fault.Conflict, fault.KindOf(s.PutTokenHashes(ctx, map[string]string{"b": "h3"}, at)), "a hash is one unit's")
 		id, err = s.UnitIDBySerial(ctx, "p", "2")
 		require.NoError(t, err)
 		require.Equal(t, "b", id)
