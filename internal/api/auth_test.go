@@ -87,66 +87,72 @@ func resetLink(t *testing.T, e *apitest.Env) string {
 
 func TestScopes(t *testing.T) {
 	t.Parallel()
-	e := apitest.New(t)
-	e.Apply(apitest.Product, apitest.UnitFile("WC-1", "B1", ""))
-	reader, writer := e.Token(e.Operator(), fleet.ScopeRead), e.Token(e.Operator(), fleet.ScopeWrite)
-	for _, c := range []struct {
-		token, method, path string
-		body                any
-		want                int
-	}{
-		{reader, "GET", "/v1/units", nil, 200},
-		{reader, "POST", "/v1/apply", wire.Apply{Documents: []wire.Document{}}, 403},
-		{reader, "GET", "/v1/tokens", nil, 403},
-		{writer, "POST", "/v1/apply", wire.Apply{Documents: []wire.Document{}}, 200},
-		{writer, "POST", "/v1/units/WC-1/token", struct{}{}, 403},
-		{writer, "POST", "/v1/products/wall-charger/claim-token", nil, 403},
-		{writer, "PUT", "/v1/notify/routes/x", wire.NewRoute{Channel: "mail", To: "a@example.org"}, 403},
-		{writer, "GET", "/v1/backup", nil, 403},
-		{e.Admin, "GET", "/v1/tokens", nil, 200},
-		{e.Admin, "PUT", "/v1/notify/routes/x", wire.NewRoute{Channel: "mail", To: "a@example.org"}, 200},
-		{e.Admin, "GET", "/v1/backup", nil, 200},
-	} {
-		status, raw, _ := e.Do(c.method, c.path, c.body, apitest.Bearer(c.token))
-		require.Equal(t, c.want, status, "%s %s: %s", c.method, c.path, raw)
-	}
+	apitest.Each(t, func(t *testing.T, e *apitest.Env) {
+		t.Helper()
+
+		e.Apply(apitest.Product, apitest.UnitFile("WC-1", "B1", ""))
+		reader, writer := e.Token(e.Operator(), fleet.ScopeRead), e.Token(e.Operator(), fleet.ScopeWrite)
+		for _, c := range []struct {
+			token, method, path string
+			body                any
+			want                int
+		}{
+			{reader, "GET", "/v1/units", nil, 200},
+			{reader, "POST", "/v1/apply", wire.Apply{Documents: []wire.Document{}}, 403},
+			{reader, "GET", "/v1/tokens", nil, 403},
+			{writer, "POST", "/v1/apply", wire.Apply{Documents: []wire.Document{}}, 200},
+			{writer, "POST", "/v1/units/WC-1/token", struct{}{}, 403},
+			{writer, "POST", "/v1/products/wall-charger/claim-token", nil, 403},
+			{writer, "PUT", "/v1/notify/routes/x", wire.NewRoute{Channel: "mail", To: "a@example.org"}, 403},
+			{writer, "GET", "/v1/backup", nil, 403},
+			{e.Admin, "GET", "/v1/tokens", nil, 200},
+			{e.Admin, "PUT", "/v1/notify/routes/x", wire.NewRoute{Channel: "mail", To: "a@example.org"}, 200},
+			{e.Admin, "GET", "/v1/backup", nil, 200},
+		} {
+			status, raw, _ := e.Do(c.method, c.path, c.body, apitest.Bearer(c.token))
+			require.Equal(t, c.want, status, "%s %s: %s", c.method, c.path, raw)
+		}
+	})
 }
 
 // A link works once; the cookie is out of reach of scripts; another site's page
 // cannot use it, nor can what tells no origin.
 func TestSignInAndCookies(t *testing.T) {
 	t.Parallel()
-	e := apitest.New(t)
-	link := resetLink(t, e)
-	status, raw, header := e.Do("POST", "/v1/sign-in", wire.OneTime{Token: link}, nil)
-	require.Equal(t, 200, status, "%s", raw)
-	set := header.Get("Set-Cookie")
-	require.Contains(t, set, "HttpOnly")
-	require.Contains(t, set, "SameSite=Lax")
-	require.NotContains(t, set, "Secure", "the test's service is plain http")
-	status, _, _ = e.Do("POST", "/v1/sign-in", wire.OneTime{Token: link}, nil)
-	require.Equal(t, 403, status)
+	apitest.Each(t, func(t *testing.T, e *apitest.Env) {
+		t.Helper()
 
-	cookie, err := http.ParseSetCookie(set)
-	require.NoError(t, err)
-	try := func(method, path, origin, site string) int {
-		status, _, _ := e.Do(method, path, nil, func(r *http.Request) {
-			r.AddCookie(&http.Cookie{Name: cookie.Name, Value: cookie.Value})
-			if origin != "" {
-				r.Header.Set("Origin", origin)
-			}
-			if site != "" {
-				r.Header.Set("Sec-Fetch-Site", site)
-			}
-		})
-		return status
-	}
-	require.Equal(t, 200, try("GET", "/v1/session", "", ""))
-	require.Equal(t, 403, try("POST", "/v1/sign-out", "", ""))
-	require.Equal(t, 403, try("POST", "/v1/sign-out", "https://evil.example", ""))
-	require.Equal(t, 403, try("POST", "/v1/sign-out", "https://evil.example", "cross-site"))
-	require.Equal(t, 204, try("POST", "/v1/sign-out", e.URL, "same-origin"))
-	require.Equal(t, 401, try("GET", "/v1/session", "", ""), "the session is over")
+		link := resetLink(t, e)
+		status, raw, header := e.Do("POST", "/v1/sign-in", wire.OneTime{Token: link}, nil)
+		require.Equal(t, 200, status, "%s", raw)
+		set := header.Get("Set-Cookie")
+		require.Contains(t, set, "HttpOnly")
+		require.Contains(t, set, "SameSite=Lax")
+		require.NotContains(t, set, "Secure", "the test's service is plain http")
+		status, _, _ = e.Do("POST", "/v1/sign-in", wire.OneTime{Token: link}, nil)
+		require.Equal(t, 403, status)
+
+		cookie, err := http.ParseSetCookie(set)
+		require.NoError(t, err)
+		try := func(method, path, origin, site string) int {
+			status, _, _ := e.Do(method, path, nil, func(r *http.Request) {
+				r.AddCookie(&http.Cookie{Name: cookie.Name, Value: cookie.Value})
+				if origin != "" {
+					r.Header.Set("Origin", origin)
+				}
+				if site != "" {
+					r.Header.Set("Sec-Fetch-Site", site)
+				}
+			})
+			return status
+		}
+		require.Equal(t, 200, try("GET", "/v1/session", "", ""))
+		require.Equal(t, 403, try("POST", "/v1/sign-out", "", ""))
+		require.Equal(t, 403, try("POST", "/v1/sign-out", "https://evil.example", ""))
+		require.Equal(t, 403, try("POST", "/v1/sign-out", "https://evil.example", "cross-site"))
+		require.Equal(t, 204, try("POST", "/v1/sign-out", e.URL, "same-origin"))
+		require.Equal(t, 401, try("GET", "/v1/session", "", ""), "the session is over")
+	})
 }
 
 func TestCookiesAreSecureOverHTTPS(t *testing.T) {
@@ -159,36 +165,42 @@ func TestCookiesAreSecureOverHTTPS(t *testing.T) {
 
 func TestLinksByMailTellNothing(t *testing.T) {
 	t.Parallel()
-	e := apitest.New(t)
-	e.Apply(apitest.Product, apitest.UnitFile("WC-1", "B1", "ada@example.org"))
-	for _, email := range []string{"ada@example.org", "nobody@example.org"} {
-		status, raw, _ := e.Do("POST", "/owner/v1/sign-in/link", wire.Link{Email: email}, nil)
-		require.Equal(t, 202, status, "%s", raw)
-		require.Empty(t, raw)
-	}
-	require.NotEmpty(t, e.Link("ada@example.org"))
-	require.Empty(t, e.Link("nobody@example.org"))
-	status, raw, _ := e.Do("POST", "/owner/v1/sign-in", wire.OneTime{Token: e.Link("ada@example.org")}, nil)
-	require.Equal(t, 200, status, "%s", raw)
-	require.Contains(t, string(raw), "WC-1")
-	status, _, _ = e.Do("POST", "/v1/sign-in", wire.OneTime{Token: "fel_x"}, nil)
-	require.Equal(t, 403, status)
+	apitest.Each(t, func(t *testing.T, e *apitest.Env) {
+		t.Helper()
+
+		e.Apply(apitest.Product, apitest.UnitFile("WC-1", "B1", "ada@example.org"))
+		for _, email := range []string{"ada@example.org", "nobody@example.org"} {
+			status, raw, _ := e.Do("POST", "/owner/v1/sign-in/link", wire.Link{Email: email}, nil)
+			require.Equal(t, 202, status, "%s", raw)
+			require.Empty(t, raw)
+		}
+		require.NotEmpty(t, e.Link("ada@example.org"))
+		require.Empty(t, e.Link("nobody@example.org"))
+		status, raw, _ := e.Do("POST", "/owner/v1/sign-in", wire.OneTime{Token: e.Link("ada@example.org")}, nil)
+		require.Equal(t, 200, status, "%s", raw)
+		require.Contains(t, string(raw), "WC-1")
+		status, _, _ = e.Do("POST", "/v1/sign-in", wire.OneTime{Token: "fel_x"}, nil)
+		require.Equal(t, 403, status)
+	})
 }
 
 func TestTokensLiveAndDie(t *testing.T) {
 	t.Parallel()
-	e := apitest.New(t)
-	made := apitest.Call[wire.IssuedToken](e, 201, "POST", "/v1/tokens", wire.NewToken{Name: "ci", Scope: fleet.ScopeRead, Expires: fleet.Duration(24 * time.Hour)})
-	require.WithinDuration(t, time.Now().Add(24*time.Hour), made.ExpiresAt, time.Minute)
-	status, _, _ := e.Do("GET", "/v1/units", nil, apitest.Bearer(made.Token))
-	require.Equal(t, 200, status)
-	list := apitest.Call[wire.Page[fleet.APIToken]](e, 200, "GET", "/v1/tokens", nil)
-	require.Len(t, list.Items, 2)
-	_, raw, _ := e.Do("GET", "/v1/tokens", nil, apitest.Bearer(e.Admin))
-	require.NotContains(t, string(raw), made.Token)
-	apitest.Call[struct{}](e, 204, "DELETE", "/v1/tokens/"+made.ID, nil)
-	status, _, _ = e.Do("GET", "/v1/units", nil, apitest.Bearer(made.Token))
-	require.Equal(t, 401, status)
-	require.NotContains(t, e.Log.String(), made.Token, "secrets never stand in the log")
-	require.NotContains(t, e.Log.String(), e.Admin)
+	apitest.Each(t, func(t *testing.T, e *apitest.Env) {
+		t.Helper()
+
+		made := apitest.Call[wire.IssuedToken](e, 201, "POST", "/v1/tokens", wire.NewToken{Name: "ci", Scope: fleet.ScopeRead, Expires: fleet.Duration(24 * time.Hour)})
+		require.WithinDuration(t, time.Now().Add(24*time.Hour), made.ExpiresAt, time.Minute)
+		status, _, _ := e.Do("GET", "/v1/units", nil, apitest.Bearer(made.Token))
+		require.Equal(t, 200, status)
+		list := apitest.Call[wire.Page[fleet.APIToken]](e, 200, "GET", "/v1/tokens", nil)
+		require.Len(t, list.Items, 2)
+		_, raw, _ := e.Do("GET", "/v1/tokens", nil, apitest.Bearer(e.Admin))
+		require.NotContains(t, string(raw), made.Token)
+		apitest.Call[struct{}](e, 204, "DELETE", "/v1/tokens/"+made.ID, nil)
+		status, _, _ = e.Do("GET", "/v1/units", nil, apitest.Bearer(made.Token))
+		require.Equal(t, 401, status)
+		require.NotContains(t, e.Log.String(), made.Token, "secrets never stand in the log")
+		require.NotContains(t, e.Log.String(), e.Admin)
+	})
 }

@@ -1,4 +1,4 @@
-// Package apitest serves the operations in a test, over real records (SQLite),
+// Package apitest serves the operations in a test, over real records (SQLite or PostgreSQL),
 // history (DuckDB) and artifacts in a temporary directory. Units and the stream
 // are played by the test: what they would have stored is put into history.
 package apitest
@@ -103,11 +103,26 @@ func (l *lockedBuffer) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 
-// New serves the operations until the test ends, after changes to what they work with.
+// Each runs fn on a service of its own on each kind of records.
+func Each(t *testing.T, fn func(t *testing.T, e *Env)) {
+	t.Helper()
+	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		t.Helper()
+		fn(t, on(t, db))
+	})
+}
+
+// New serves the operations until the test ends, after changes to what they
+// work with; its records are on SQLite.
 func New(tb testing.TB, change ...func(*Env)) *Env {
 	tb.Helper()
+	return on(tb, sqldbtest.SQLite(tb), change...)
+}
+
+func on(tb testing.TB, db *sqldb.DB, change ...func(*Env)) *Env {
+	tb.Helper()
 	ctx := tb.Context()
-	e := &Env{T: tb, DB: sqldbtest.SQLite(tb), Clock: clock.NewManual(Start), Log: &bytes.Buffer{}, links: map[string]string{}}
+	e := &Env{T: tb, DB: db, Clock: clock.NewManual(Start), Log: &bytes.Buffer{}, links: map[string]string{}}
 	log := slog.New(slog.NewJSONHandler(&lockedBuffer{b: e.Log}, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
 	e.History, err = duckdb.Open(ctx, duckdb.Config{Dir: tb.TempDir(), MemoryMB: 128, Threads: 1}, log)
