@@ -121,25 +121,28 @@ func (v *TopicValues) Property(name string) (string, bool) {
 // Match reports whether a topic fits the template, and what stood in it.
 func (t *Topic) Match(topic string) (v TopicValues, ok bool) {
 	rest, more := topic, true
+	next := func() (word string) {
+		word, rest, more = strings.Cut(rest, "/")
+		return word
+	}
 	for _, l := range t.levels {
+		if !more && l.kind != levelRest { // # stands for no level, too, as in MQTT
+			return v, false
+		}
 		switch l.kind {
-		case levelRest: // also without the level before it, as in MQTT
+		case levelRest:
 			return v, true
 		case levelProperties:
 			v.properties = rest
-			return v, more
-		}
-		if !more {
-			return v, false
-		}
-		var word string
-		word, rest, more = strings.Cut(rest, "/")
-		switch l.kind {
+			return v, true
+		case levelAny:
+			next()
 		case levelWord:
-			if word != l.text {
+			if next() != l.text {
 				return v, false
 			}
 		case levelNamed:
+			word := next()
 			if word == "" {
 				return v, false
 			}
