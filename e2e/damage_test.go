@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -192,4 +193,53 @@ func TestRestoredAfterDamage(t *testing.T) {
 	report, err := d.fleet.Verify(t.Context(), &client.Caller{HTTP: http.DefaultClient, Base: c.url(""), Bearer: c.token})
 	require.NoError(t, err)
 	require.Zero(t, report.Uncertain)
+}
+
+// TestSoakDisksThatLie damages one random file of a killed server's stream and
+// history, or the records' log, at a random place in a random way, 300 times.
+func TestSoakDisksThatLie(t *testing.T) {
+	soak(t)
+	seed := rand.Uint64()
+	random := rand.New(rand.NewPCG(seed, 3))
+	passed, refused := 0, 0
+	for range 3 { // images
+		s := serve(t, "--stream-bytes", "4194304")
+		d := s.drive(load{units: 8, most: 1 << 20, every: 2 * time.Millisecond, seed: seed})
+		d.killed(random, 2, time.Second)
+		d.served(2000 + random.IntN(4000))
+		s.kill()
+		d.fleet.Stop()
+		var files []string
+		require.NoError(t, filepath.WalkDir(s.dir, func(path string, e os.DirEntry, err error) error {
+			name, _ := filepath.Rel(s.dir, path)
+			if err == nil && e.Type().IsRegular() && (strings.HasPrefix(name, "stream/") || strings.HasPrefix(name, "history/") || name == "records.db-wal") {
+				files = append(files, name)
+			}
+			return err
+		}))
+		for range 100 {
+			file := files[random.IntN(len(files))]
+			data, err := os.ReadFile(filepath.Join(s.dir, file))
+			require.NoError(t, err)
+			if len(data) == 0 {
+				continue
+			}
+			ways := slices.Sorted(maps.Keys(damages))
+			way, at := ways[random.IntN(len(ways))], random.IntN(len(data))
+			c := s.on(t, copied(t, s.dir))
+			require.NoError(t, os.WriteFile(filepath.Join(c.dir, file), damages[way](data, at), 0o600))
+			if refusal := c.opens(); refusal != "" {
+				refuses(t, refusal, "damaged")
+				refused++
+			} else {
+				c.settled()
+				_, err := d.fleet.Verify(t.Context(), &client.Caller{HTTP: http.DefaultClient, Base: c.url(""), Bearer: c.token})
+				require.NoError(t, err, "seed %d: %s %s at %d", seed, file, way, at)
+				require.NoError(t, c.cmd.Process.Kill())
+				passed++
+			}
+			require.NoError(t, os.RemoveAll(c.dir))
+		}
+	}
+	t.Logf("seed %d: %d refused by name, %d whole", seed, refused, passed)
 }

@@ -215,3 +215,24 @@ func TestTornTailIsCutOff(t *testing.T) {
 		}
 	}
 }
+
+// What reading every entry costs a start.
+func BenchmarkCheckFiles(b *testing.B) {
+	dir := b.TempDir()
+	s, err := bus.Open(b.Context(), bus.Config{Dir: dir}, quiet)
+	require.NoError(b, err)
+	batch := filled(1)
+	for i := range 200 {
+		batch.Rows = append(batch.Rows, filled(i).Rows...)
+	}
+	for range 400 {
+		require.NoError(b, s.Publish(b.Context(), batch))
+	}
+	state, err := s.Stats(b.Context())
+	require.NoError(b, err)
+	require.NoError(b, s.Close())
+	b.SetBytes(int64(state.Bytes))
+	for b.Loop() {
+		require.NoError(b, bus.CheckFiles(dir, "fettle", state.Last))
+	}
+}

@@ -1,0 +1,4 @@
+package bus
+
+// CheckFiles is for benchmarks.
+var CheckFiles = checkFiles
