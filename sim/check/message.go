@@ -96,7 +96,10 @@ func (s *script) value(n int, signal string) (v float64, ok bool) {
 	if k == astray || s.silent && signal != signalCharging {
 		return 0, false
 	}
-	return s.measured(n, signal), !(k == invalid && signal == signalCurrent || k == brief && signal == signalCharging)
+	if k == invalid && signal == signalCurrent || k == brief && signal == signalCharging {
+		return 0, false
+	}
+	return s.measured(n, signal), true
 }
 
 func (s *script) measured(n int, signal string) float64 {
