@@ -92,7 +92,7 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 	h.gateway = device.New(device.Config{
 		Units: reported{h.fleet, h.updates, e.records}, Credentials: e.records.Credentials(), Consents: e.records.Consent(),
 		Stream: e.stream, Received: received, Clock: clk, Log: log, Metrics: h.metrics,
-		MaxAge: c.MaxEventAge, Waiting: h.waiting,
+		MaxAge: c.MaxEventAge, UnitRate: c.UnitRate, Waiting: h.waiting,
 	})
 	h.provision = fleet.NewProvisioning(h.fleet, e.records.Credentials(), e.records.Claims(), e.records, clk, h.ids, h.gateway)
 	h.consents.OnChange(h.consentChanged)

@@ -40,6 +40,7 @@ type Config struct {
 	Bus       string `name:"bus" default:"" help:"address of a NATS cluster, nats://… (default: in this process)"`
 	Artifacts string `name:"artifacts" default:"" help:"artifacts: a directory or s3://BUCKET?… (default: in the data directory)"`
 
+	UnitRate      float64       `name:"unit-rate" default:"20000" help:"samples a second that are taken of one unit, unless its product says otherwise; a unit beyond is slowed, nothing is lost; 0: any"`
 	StreamAge     time.Duration `name:"stream-age" default:"24h" help:"how long the stream keeps what history and detectors have taken"`
 	StreamBytes   int64         `name:"stream-bytes" default:"8589934592" help:"largest size of the stream; when it is full, senders wait"`
 	MaxEventAge   time.Duration `name:"max-event-age" default:"180d" help:"samples whose own time is further back are refused as invalid; raise it to replay old recordings"`

@@ -48,6 +48,9 @@ type Config struct {
 	// MaxPayload is the largest entry of the server in this process (default
 	// 1 MiB). At an address the server says.
 	MaxPayload int
+	// Room, if given, is asked before each publish and refuses what there is no
+	// room for with ErrFull.
+	Room func() error
 	// Timeout is how long a publish may take (default 5 s).
 	Timeout time.Duration
 
@@ -87,7 +90,7 @@ func (c *Config) setDefaults() {
 // than MinFree, and it refuses more; kind Unavailable. ErrGap: entries that a consumer has not read are gone; kind
 // Internal, since nothing but a restore helps.
 var (
-	ErrFull = errors.New("the stream is full")
+	ErrFull = telemetry.ErrFull
 	ErrGap  = errors.New("entries are missing from the stream")
 	// ErrDamaged: Open found that the stream has lost what was durable, and
 	// changed nothing; kind Internal.

@@ -73,6 +73,11 @@ func (b *Bus) publish(ctx context.Context, batch *telemetry.Batch, data []byte) 
 			return fault.Wrap(fault.Unavailable, "publish", err)
 		}
 	}
+	if b.cfg.Room != nil {
+		if err := b.cfg.Room(); err != nil {
+			return fault.Wrap(fault.Unavailable, "publish", err)
+		}
+	}
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.Timeout)
 	defer cancel()
 	ack, err := b.js.Publish(ctx, b.subject(), data, jetstream.WithExpectStream(b.cfg.Stream))

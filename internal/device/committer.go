@@ -82,6 +82,7 @@ type committer struct {
 	budget *semaphore.Weighted // cost of everything submitted and not yet answered
 	size   int64
 	wake   chan struct{}
+	full   full
 
 	mu       sync.Mutex
 	rows     int // of the last commit: the next is about as large
@@ -105,9 +106,13 @@ var errStale = errors.New("the unit changed meanwhile")
 
 var errClosed = fault.New(fault.Unavailable, "the server is shutting down")
 
-// reserve waits until cost fits into what may be in flight: backpressure.
+// reserve waits until cost fits into what may be in flight, and while the
+// stream is full: backpressure.
 func (c *committer) reserve(ctx context.Context, cost int64) (int64, error) {
 	cost = min(cost, c.size)
+	if err := c.room(ctx); err != nil {
+		return 0, err
+	}
 	if err := c.budget.Acquire(ctx, cost); err != nil {
 		return 0, fault.New(fault.Unavailable, "%w: %w", ErrBusy, err)
 	}
@@ -295,25 +300,24 @@ func (c *committer) close() {
 	c.mu.Lock()
 	c.closed = true
 	c.mu.Unlock()
+	close(c.full.ending)
 	c.signal()
 }
 
 // publish makes a commit durable: rows of the products side by side, then the
 // marks, with the rows where there is only one product.
 func (c *committer) publish(ctx context.Context, cm *commit) error {
-	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
-	defer cancel()
 	begin := now()
 	defer func() { c.metrics.commitTook(now().Sub(begin)) }()
 	parts := slices.DeleteFunc(slices.Clone(cm.parts), func(p *rowsOf) bool { return p.batch.Empty() })
 	if len(parts) == 1 {
 		parts[0].batch.Marks = cm.marks
-		return c.stream.Publish(ctx, &parts[0].batch)
+		return c.insist(ctx, &parts[0].batch)
 	}
 	group, inner := errgroup.WithContext(ctx)
 	group.SetLimit(8)
 	for _, p := range parts {
-		group.Go(func() error { return c.stream.Publish(inner, &p.batch) })
+		group.Go(func() error { return c.insist(inner, &p.batch) })
 	}
 	if err := group.Wait(); err != nil {
 		return err
@@ -321,7 +325,7 @@ func (c *committer) publish(ctx context.Context, cm *commit) error {
 	if len(cm.marks) == 0 {
 		return nil
 	}
-	return c.stream.Publish(ctx, &telemetry.Batch{Marks: cm.marks})
+	return c.insist(ctx, &telemetry.Batch{Marks: cm.marks})
 }
 
 // finish answers everyone who waits for a commit, each connection once.

@@ -49,10 +49,15 @@ const (
 // SubmitEvents takes events of a unit, as Submit takes messages; outcomes,
 // unless nil, holds what was decided about each event.
 func (g *Gateway) SubmitEvents(ctx context.Context, id Identity, events []Event, outcomes []Outcome, receipt Receipt, tag uint64) error {
-	for {
+	for first := true; ; first = false {
 		u, err := g.active(ctx, id.UnitID)
 		if err != nil {
 			return err
+		}
+		if first {
+			if err := g.slow(ctx, u, len(events)); err != nil {
+				return err
+			}
 		}
 		err = g.submitEvents(ctx, u, events, outcomes, submission{receipt: receipt, tag: tag})
 		if !errors.Is(err, errStale) {

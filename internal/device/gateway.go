@@ -44,6 +44,7 @@ type Config struct {
 
 	MaxAhead time.Duration // an event time further ahead of its receive time is refused: 24 h
 	MaxAge   time.Duration // one further behind is refused: 180 days
+	UnitRate float64       // samples a second of one unit before it is slowed; its product may say otherwise; 0: any
 	InFlight int64         // bytes submitted and not yet durable before Submit waits: 32 MiB
 	MaxRows  int           // rows a commit: 4096
 	Linger   time.Duration // real time a commit waits for company at most; an eighth of it when none comes: 8 ms
@@ -82,13 +83,16 @@ func New(cfg Config) *Gateway {
 	setDefault(&cfg.Tick, max(time.Duration(float64(30*time.Second)/speed(cfg.Clock)), 200*time.Millisecond))
 	setDefault(&cfg.Log, slog.New(slog.DiscardHandler))
 	m := newMetrics(cfg.Metrics)
+	registry := newRegistry(cfg.Units, cfg.Credentials, cfg.Consents)
+	registry.unitRate = cfg.UnitRate
 	return &Gateway{
 		cfg: cfg, log: cfg.Log, metrics: m,
-		registry: newRegistry(cfg.Units, cfg.Credentials, cfg.Consents),
+		registry: registry,
 		commits: &committer{
 			stream: cfg.Stream, clock: cfg.Clock, received: cfg.Received, log: cfg.Log, metrics: m,
 			linger: cfg.Linger, maxRows: cfg.MaxRows, maxCost: min(512<<10, cfg.InFlight),
 			budget: semaphore.NewWeighted(cfg.InFlight), size: cfg.InFlight, wake: make(chan struct{}, 1),
+			full: full{ending: make(chan struct{})},
 		},
 		sessions: sessions{byUnit: map[string][]*session{}},
 	}
@@ -164,10 +168,15 @@ func (o *Outcome) drop(value int, f Fate, why string) {
 // taken; otherwise receipt is told once, with tag, and outcomes, unless nil,
 // holds what was decided about each message.
 func (g *Gateway) Submit(ctx context.Context, id Identity, messages []Message, outcomes []Outcome, receipt Receipt, tag uint64) error {
-	for {
+	for first := true; ; first = false {
 		u, err := g.active(ctx, id.UnitID)
 		if err != nil {
 			return err
+		}
+		if first {
+			if err := g.slow(ctx, u, samples(messages)); err != nil {
+				return err
+			}
 		}
 		err = g.submit(ctx, u, messages, outcomes, submission{receipt: receipt, tag: tag})
 		if !errors.Is(err, errStale) {
@@ -190,12 +199,16 @@ func (g *Gateway) Store(ctx context.Context, id Identity, messages []Message, ou
 	}
 }
 
-func (g *Gateway) submit(ctx context.Context, u *unit, messages []Message, outcomes []Outcome, s submission) error {
-	at := g.cfg.Clock.Now()
-	n := 0
+func samples(messages []Message) (n int) {
 	for i := range messages {
 		n += len(messages[i].Values)
 	}
+	return n
+}
+
+func (g *Gateway) submit(ctx context.Context, u *unit, messages []Message, outcomes []Outcome, s submission) error {
+	at := g.cfg.Clock.Now()
+	n := samples(messages)
 	rows := make([]telemetry.Row, 0, len(messages))
 	values := make([]telemetry.Value, 0, n)
 	var total counts

@@ -36,7 +36,9 @@ func (g *Gateway) Mark(ctx context.Context, marks ...telemetry.Mark) error {
 		for _, m := range part {
 			cost += markCost(m)
 		}
-		cost, failed = g.commits.reserve(ctx, cost)
+		if failed = g.commits.full.refusal(); failed == nil { // marks are made by people, who are told
+			cost, failed = g.commits.reserve(ctx, cost)
+		}
 		if failed == nil {
 			failed = g.commits.submitMarks(part, submission{result, 0, cost})
 		}

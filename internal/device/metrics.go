@@ -24,6 +24,8 @@ type metrics struct {
 	malformed *prometheus.CounterVec
 	unrouted  *prometheus.CounterVec
 	commits   *prometheus.CounterVec
+	limited   *prometheus.CounterVec
+	full      prometheus.Gauge
 	took      prometheus.Histogram
 	sessions  *prometheus.GaugeVec
 }
@@ -50,6 +52,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "fettle_ingest_commits_total",
 			Help: "Group commits to the stream.",
 		}, []string{"result"}),
+		limited: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "fettle_ingest_limited_total",
+			Help: "Submissions that waited, or were asked to come again, because of a limit of samples a second: the unit's or its product's.",
+		}, []string{"limit"}),
+		full: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "fettle_ingest_full",
+			Help: "1 while the stream has no room and units wait.",
+		}),
 		took: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "fettle_ingest_commit_seconds",
 			Help:    "Time until a group commit was durable.",
@@ -61,7 +71,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"protocol"}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.samples, m.messages, m.malformed, m.unrouted, m.commits, m.took, m.sessions)
+		reg.MustRegister(m.samples, m.messages, m.malformed, m.unrouted, m.commits, m.limited, m.full, m.took, m.sessions)
 	}
 	return m
 }

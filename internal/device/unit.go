@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
@@ -40,8 +42,9 @@ type unit struct {
 	tokenHash []byte // SHA-256; nil without a token
 	versions  map[string]string
 
-	times *unitTimes  // survives replacement
-	stale atomic.Bool // replaced: what was decided by it must be decided anew
+	times  *unitTimes // survives replacement
+	limits limits
+	stale  atomic.Bool // replaced: what was decided by it must be decided anew
 }
 
 // unitTimes are the moments that coalesce marks and tell messages apart.
@@ -49,7 +52,8 @@ type unitTimes struct {
 	contact  atomic.Int64 // newest contact marked or implied by data, Unix ms
 	stamp    atomic.Int64 // newest event time given to a message without one
 	skew     skew
-	versions sync.Mutex // one version report of a unit at a time
+	limit    *rate.Limiter // of samples; nil: none
+	versions sync.Mutex    // one version report of a unit at a time
 }
 
 func (u *unit) refusal() error {
@@ -81,6 +85,9 @@ type registry struct {
 	loading map[string]*load
 
 	relays relays
+
+	unitRate float64                  // samples a second of a unit whose product says nothing
+	rates    map[string]*rate.Limiter // by product
 }
 
 type load struct {
@@ -93,7 +100,7 @@ type load struct {
 func newRegistry(units fleet.Store, creds fleet.CredentialStore, consents consent.Store) *registry {
 	return &registry{
 		units: units, creds: creds, consents: consents,
-		byID: map[string]*unit{}, times: map[string]*unitTimes{}, known: map[string]*product{}, loading: map[string]*load{},
+		byID: map[string]*unit{}, times: map[string]*unitTimes{}, known: map[string]*product{}, loading: map[string]*load{}, rates: map[string]*rate.Limiter{},
 	}
 }
 
@@ -155,6 +162,7 @@ func (r *registry) load(ctx context.Context, id string, l *load) {
 			u.times = new(unitTimes)
 			r.times[id] = u.times
 		}
+		r.limit(u, &p.Product)
 		r.byID[id], r.known[p.Name] = u, p
 	}
 	l.unit, l.err = u, err

@@ -31,9 +31,19 @@ type Product struct {
 	Tolerances  []Tolerance `json:"tolerances,omitempty"`
 	Mappings    []Mapping   `json:"mappings,omitempty" doc:"How messages in other platforms' shapes are read."`
 	Relays      []string    `json:"relays,omitempty" doc:"Units that may send for all units of this product, as a LoRaWAN network server does. A message on a topic with {unit} is then that unit's. Nobody may without."`
+	Limits      *Limits     `json:"limits,omitempty" doc:"How fast samples are taken. Senders beyond are slowed; nothing is lost."`
 	// SampleGap caps the time that one sample stands for, in hold times and
 	// exposure: a longer silence between two samples counts as no evidence.
 	SampleGap Duration `json:"sampleGap,omitempty" doc:"Longest time one sample stands for (default 1h)."`
+}
+
+// Limits bound how many samples and events are taken a second (token buckets);
+// 0 stands for the default.
+type Limits struct {
+	UnitRate     float64 `json:"unitRate,omitempty" minimum:"0" doc:"Samples a second of one unit (default: the service's --unit-rate)."`
+	UnitBurst    int     `json:"unitBurst,omitempty" minimum:"0" doc:"Samples of one unit at once, as after days offline (default: 5 seconds' worth)."`
+	ProductRate  float64 `json:"productRate,omitempty" minimum:"0" doc:"Samples a second of all units together (default: any)."`
+	ProductBurst int     `json:"productBurst,omitempty" minimum:"0" doc:"Samples of all units at once (default: 5 seconds' worth)."`
 }
 
 // Basis is the ground on which a purpose may be served.

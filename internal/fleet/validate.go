@@ -130,10 +130,25 @@ func ValidateProduct(p Product) []fault.Field {
 	}
 	m.signals(&p)
 	m.events(&p)
+	m.limits(p.Limits)
 	m.parameters(&p)
 	m.tolerances(&p)
 	m.mappings(&p)
 	return m
+}
+
+func (m *mistakes) limits(l *Limits) {
+	if l == nil {
+		return
+	}
+	for _, v := range []struct {
+		path string
+		n    float64
+	}{{"unitRate", l.UnitRate}, {"unitBurst", float64(l.UnitBurst)}, {"productRate", l.ProductRate}, {"productBurst", float64(l.ProductBurst)}} {
+		if !(v.n >= 0 && v.n <= 1e9) {
+			m.add("spec.limits."+v.path, "a number from 0 (the default) to 1000000000", v.n)
+		}
+	}
 }
 
 func (m *mistakes) signals(p *Product) {

@@ -6,6 +6,7 @@ package telemetry
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -164,6 +165,10 @@ type Sequenced struct {
 	Seq   uint64
 	Batch *Batch
 }
+
+// ErrFull is a stream's refusal of what there is no room for, in its own bounds
+// or on its disk. Nothing of it was taken; it may be when there is room again.
+var ErrFull = errors.New("the stream is full")
 
 // Stream is the durable log between the gateway and its consumers.
 type Stream interface {

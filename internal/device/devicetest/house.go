@@ -83,6 +83,7 @@ type House struct {
 
 	tb     testing.TB
 	tokens map[string]string
+	stop   func()
 }
 
 // New builds a house whose gateway runs until the test ends. Change may set
@@ -106,13 +107,17 @@ func New(tb testing.TB, change func(*device.Config)) *House {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- h.Gateway.Run(ctx) }()
-	tb.Cleanup(func() {
+	h.stop = sync.OnceFunc(func() {
 		h.Stream.Release()
 		cancel()
 		require.NoError(tb, <-done)
 	})
+	tb.Cleanup(h.stop)
 	return h
 }
+
+// Stop stops the gateway before the test ends.
+func (h *House) Stop() { h.stop() }
 
 // Units adds n active units WC-0… with tokens. Their owners permit "care".
 func (h *House) Units(n int) []string {

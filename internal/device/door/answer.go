@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -50,6 +51,10 @@ func (d *Door) Refusal(r *http.Request, err error) Refusal {
 		out.Status, out.RetryAfter, out.Detail = http.StatusServiceUnavailable, soon(), "the service cannot store this now"
 		if isBusy(err) {
 			out.Status, out.Detail = http.StatusTooManyRequests, device.ErrBusy.Error()
+		}
+		if slow, ok := errors.AsType[*device.SlowError](err); ok {
+			out.Detail, out.RetryAfter = slow.Error(), int(math.Ceil(slow.After.Seconds()))
+			return out // the unit's own doing, and counted
 		}
 		d.log.Warn("a unit was asked to come again", "path", r.URL.Path, "error", err)
 	case fault.Internal:

@@ -174,9 +174,25 @@ func (d *Door) Store(ctx context.Context, id device.Identity, messages []device.
 	if len(messages) == 0 {
 		return nil
 	}
+	return d.durable(ctx, func(room context.Context, r device.Receipt) error {
+		return d.gateway.Submit(room, id, messages, outcomes, r, 0)
+	})
+}
+
+// StoreEvents is Store for events.
+func (d *Door) StoreEvents(ctx context.Context, id device.Identity, events []device.Event, outcomes []device.Outcome) error {
+	if len(events) == 0 {
+		return nil
+	}
+	return d.durable(ctx, func(room context.Context, r device.Receipt) error {
+		return d.gateway.SubmitEvents(room, id, events, outcomes, r, 0)
+	})
+}
+
+func (d *Door) durable(ctx context.Context, submit func(room context.Context, r device.Receipt) error) error {
 	done := make(receipt, 1)
 	room, cancel := context.WithTimeout(ctx, d.cfg.Room)
-	err := d.gateway.Submit(room, id, messages, outcomes, done, 0)
+	err := submit(room, done)
 	cancel()
 	if err != nil {
 		return err

@@ -22,13 +22,9 @@ func (h *Handler) events(w http.ResponseWriter, r *http.Request, id device.Ident
 		return
 	}
 	out := results{Results: make([]device.Outcome, len(payload.Events))}
-	if len(payload.Events) > 0 {
-		ctx, cancel := h.door.Waiting(r.Context())
-		defer cancel()
-		if err := h.gateway.StoreEvents(ctx, id, payload.Events, out.Results); err != nil {
-			h.door.Fail(w, r, err)
-			return
-		}
+	if err := h.door.StoreEvents(r.Context(), id, payload.Events, out.Results); err != nil {
+		h.door.Fail(w, r, err)
+		return
 	}
 	door.Write(w, http.StatusOK, "application/json", out)
 }

@@ -1,0 +1,120 @@
+package device
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/fleet"
+)
+
+// SlowError asks a unit that sends more than it may to come again. Nothing of
+// what it sent was taken. It is an ErrBusy.
+type SlowError struct {
+	After time.Duration // until there is room for it
+	By    string        // "unit" or "product": whose limit it is
+}
+
+func (e *SlowError) Error() string {
+	return "more than the " + e.By + "'s limit of samples a second; come again in " + e.After.Round(time.Millisecond).String()
+}
+
+// Unwrap makes it a want of room.
+func (e *SlowError) Unwrap() error { return fault.Wrap(fault.Unavailable, "", ErrBusy) }
+
+// limits are the rates at which samples of a unit are taken; nil: any.
+type limits struct{ unit, product *rate.Limiter }
+
+// burstOf is how many seconds of its rate may come at once, where the product
+// does not say.
+const burstOf = 5
+
+// fit gives a limiter its rate; one that stands goes on with what it has left.
+func fit(l *rate.Limiter, perSecond float64, burst int) *rate.Limiter {
+	if perSecond <= 0 {
+		return nil
+	}
+	if burst <= 0 {
+		burst = max(int(perSecond*burstOf), 1)
+	}
+	if l == nil {
+		return rate.NewLimiter(rate.Limit(perSecond), burst)
+	}
+	if l.Limit() != rate.Limit(perSecond) || l.Burst() != burst {
+		l.SetLimit(rate.Limit(perSecond))
+		l.SetBurst(burst)
+	}
+	return l
+}
+
+// limit gives a unit that was loaded its limiters. The caller holds r.mu.
+func (r *registry) limit(u *unit, p *fleet.Product) {
+	of := p.Limits
+	if of == nil {
+		of = &fleet.Limits{}
+	}
+	perSecond, burst := of.UnitRate, of.UnitBurst
+	if perSecond == 0 {
+		perSecond = r.unitRate
+	}
+	u.times.limit = fit(u.times.limit, perSecond, burst)
+	r.rates[p.Name] = fit(r.rates[p.Name], of.ProductRate, of.ProductBurst)
+	u.limits = limits{u.times.limit, r.rates[p.Name]}
+}
+
+// slow waits until n samples of a unit may be taken: a door that waits reads no
+// further. When ctx ends before that, it is a SlowError at once.
+func (g *Gateway) slow(ctx context.Context, u *unit, n int) error {
+	if u.limits.unit == nil && u.limits.product == nil {
+		return nil
+	}
+	at := now()
+	n = max(n, 1)
+	alone := u.limits.product == nil
+	mine, wait := take(u.limits.unit, at, n, alone)
+	all, longer := take(u.limits.product, at, n, false)
+	if wait == 0 && longer == 0 {
+		return nil
+	}
+	by := "unit"
+	if longer > wait {
+		by, wait = "product", longer
+	}
+	g.metrics.limited.WithLabelValues(by).Inc()
+	giveBack := func() {
+		for _, r := range []*rate.Reservation{mine, all} {
+			if r != nil {
+				r.CancelAt(at)
+			}
+		}
+	}
+	if deadline, ok := ctx.Deadline(); ok && at.Add(wait).After(deadline) {
+		giveBack()
+		return &SlowError{wait, by}
+	}
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		giveBack()
+		return &SlowError{wait, by}
+	}
+}
+
+// take takes n samples, at most a whole burst, and says how long to wait for
+// it. What is taken alone is not given back, which costs nothing.
+func take(l *rate.Limiter, at time.Time, n int, alone bool) (*rate.Reservation, time.Duration) {
+	if l == nil {
+		return nil, 0
+	}
+	n = min(n, l.Burst())
+	if alone && l.AllowN(at, n) {
+		return nil, 0
+	}
+	r := l.ReserveN(at, n)
+	return r, r.DelayFrom(at)
+}
