@@ -83,6 +83,11 @@ func New(cfg Config) *Handler {
 	route("GET /installedBase/{id}", h.installedBase)
 	route("GET /cancelAction/{id}", h.cancelAction)
 	route("POST /cancelAction/{id}/feedback", h.cancelFeedback)
+	route("GET /confirmationBase", h.confirmationBase)
+	route("GET /confirmationBase/{id}", nothingToConfirm)
+	route("POST /confirmationBase/{id}/feedback", nothingToConfirm)
+	route("POST /confirmationBase/activateAutoConfirm", h.activateAutoConfirm)
+	route("POST /confirmationBase/deactivateAutoConfirm", h.deactivateAutoConfirm)
 	route("GET /softwaremodules/{id}/artifacts/{filename}", h.download)
 	return h
 }

@@ -41,6 +41,11 @@ func (auth) Token(_ context.Context, unitID, token string) (device.Identity, err
 	return device.Identity{UnitID: unitID, Product: campaigntest.Product}, nil
 }
 
+// TokenAlone knows none: update clients name their unit.
+func (auth) TokenAlone(context.Context, string) (device.Identity, error) {
+	return device.Identity{}, fault.New(fault.Denied, "no token says whose it is here")
+}
+
 // Certificate knows the unit by the certificate's common name.
 func (auth) Certificate(_ context.Context, leaf *x509.Certificate) (device.Identity, error) {
 	return device.Identity{UnitID: leaf.Subject.CommonName, Product: campaigntest.Product}, nil
@@ -286,6 +291,30 @@ func TestFeedbackThatIsRefused(t *testing.T) {
 	require.Equal(t, 404, w.do(http.MethodGet, fmt.Sprintf("%s/deploymentBase/%d", two, a.ID), two, "").status)
 	require.Equal(t, 404, w.do(http.MethodGet, fmt.Sprintf("%s/softwaremodules/%d/artifacts/charger-2.0.0.swu", two, a.ID), two, "").status)
 	require.Equal(t, 404, w.do(http.MethodGet, fmt.Sprintf("%s/softwaremodules/%d/artifacts/other.swu", one, a.ID), one, "").status)
+}
+
+// A unit cannot confirm in its owner's place, withheld or offered.
+func TestNothingIsConfirmedByTheUnit(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sqldbtest.SQLite(t))
+	unit, other := campaigntest.UnitID(1), campaigntest.UnitID(2)
+	a := w.assign(1)
+	n := fmt.Sprint(a.ID)
+	for range 2 { // withheld, then offered
+		got := w.do(http.MethodGet, unit+"/confirmationBase", unit, "")
+		require.Equal(t, 200, got.status)
+		require.JSONEq(t, `{"autoConfirm":{"active":false}}`, got.body)
+		require.Equal(t, 404, w.do(http.MethodGet, unit+"/confirmationBase/"+n, unit, "").status)
+		require.Equal(t, 404, w.do(http.MethodPost, unit+"/confirmationBase/"+n+"/feedback", unit, `{"confirmation":"confirmed"}`).status)
+		require.Equal(t, 403, w.do(http.MethodPost, unit+"/confirmationBase/activateAutoConfirm", unit, `{}`).status)
+		got = w.do(http.MethodPost, unit+"/confirmationBase/deactivateAutoConfirm", unit, "")
+		require.Equal(t, 200, got.status)
+		require.Empty(t, got.body)
+		require.NotContains(t, keys(w.links(unit)), "confirmationBase")
+		w.offer(a, w.Clock.Now())
+	}
+	require.Equal(t, update.Offered, w.state(a.ID).State)
+	require.Equal(t, 401, w.do(http.MethodGet, other+"/confirmationBase", unit, "", "Authorization", "TargetToken token of "+unit).status)
 }
 
 func TestCredentials(t *testing.T) {
