@@ -70,8 +70,8 @@ func openReached(path string, log *slog.Logger) (*reached, error) {
 	if n > 0 && r.generation == 0 {
 		log.Warn("what the stores had reached is not readable and is noted anew; damage at their ends is not recognised in this start", "file", path)
 	}
-	if err := f.Truncate(2 * reachedHalf); err != nil { // so that a full disk has room for it later
-		return nil, errors.Join(err, f.Close())
+	if _, err := f.WriteAt(data[n:], int64(n)); err != nil { // so that a full disk has room for it later
+		return nil, errors.Join(fmt.Errorf("begin %s: %w", path, err), f.Close())
 	}
 	return r, nil
 }

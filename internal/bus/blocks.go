@@ -2,6 +2,7 @@ package bus
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -56,21 +57,26 @@ func checkFiles(dir, stream string, acknowledged uint64) error {
 	}
 	slices.Sort(indices)
 	var end reached
-	for i, index := range indices {
+	var torn error // what is not right, if no entry has come after it
+	for _, index := range indices {
 		name := filepath.Join(dir, strconv.FormatUint(index, 10)+".blk")
 		data, err := os.ReadFile(name)
 		if err != nil {
 			return fmt.Errorf("check stream: %w", err)
 		}
-		if err = end.file(data, stream, index); err == nil && (len(data) > 0 || i == len(indices)-1) {
+		if len(data) == 0 { // the next file that was begun, unless more come
+			torn = cmp.Or(torn, fmt.Errorf("%w: %s is empty", ErrDamaged, name))
 			continue
-		} else if err == nil {
-			err = errors.New("it is empty")
 		}
-		if torn, ok := errors.AsType[*tornError](err); ok && i == len(indices)-1 && end.sequence >= acknowledged && !torn.followed {
-			continue // never synced: JetStream cuts it off
+		if torn != nil {
+			return torn
 		}
-		return fmt.Errorf("%w: %s: %w", ErrDamaged, name, err)
+		if err := end.file(data, stream, index); err != nil {
+			torn = fmt.Errorf("%w: %s: %w", ErrDamaged, name, err)
+			if tail, ok := errors.AsType[*tornError](err); !ok || tail.followed || end.sequence < acknowledged {
+				return torn
+			} // else never synced: JetStream cuts it off
+		}
 	}
 	if end.sequence < acknowledged {
 		return fmt.Errorf("%w: %s: entry %d was acknowledged, the files end with entry %d", ErrDamaged, dir, acknowledged, end.sequence)

@@ -146,7 +146,7 @@ func TestDamageIsNamed(t *testing.T) {
 							return
 						}
 						require.ErrorIs(t, err, bus.ErrDamaged)
-						require.ErrorContains(t, err, "blk")
+						require.ErrorContains(t, err, image.blocks())
 						after, err := os.ReadFile(path)
 						require.NoError(t, err)
 						require.Equal(t, damaged, after, "what is there is left as evidence")
