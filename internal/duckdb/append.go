@@ -10,6 +10,7 @@ import (
 
 	driver "github.com/duckdb/duckdb-go/v2"
 
+	"fettle.dev/fettle/internal/duckdb/layout"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/telemetry"
 )
@@ -38,7 +39,7 @@ func (h *History) Append(ctx context.Context, batches []telemetry.Sequenced) err
 		if len(b.Batch.Rows) == 0 {
 			continue
 		}
-		if columns := h.product(b.Batch.Product).missing(b.Batch); len(columns) > 0 || h.product(b.Batch.Product) == nil {
+		if columns := h.product(b.Batch.Product).Missing(b.Batch); len(columns) > 0 || h.product(b.Batch.Product) == nil {
 			if err := h.ensure(ctx, b.Batch.Product, columns); err != nil {
 				return fmt.Errorf("append to history: %w", err)
 			}
@@ -51,7 +52,7 @@ func (h *History) Append(ctx context.Context, batches []telemetry.Sequenced) err
 
 	var a *appending
 	err := h.transaction(ctx, func(c *sql.Conn) error {
-		a = &appending{h: h, products: map[*product]*appendingProduct{}, accounts: map[int64]*telemetry.Account{}}
+		a = &appending{h: h, products: map[*layout.Product]*appendingProduct{}, accounts: map[int64]*telemetry.Account{}}
 		if h.deltas < 0 {
 			if err := c.QueryRowContext(ctx, "SELECT count(*) FROM accounts").Scan(&h.deltas); err != nil {
 				return err
@@ -81,8 +82,8 @@ func (h *History) Append(ctx context.Context, batches []telemetry.Sequenced) err
 		for r := range p.touched {
 			r.trim()
 		}
-		h.hot[p.id] += p.rows
-		full = full || h.hot[p.id] >= h.sealRows(p.product)
+		h.hot[p.ID] += p.rows
+		full = full || h.hot[p.ID] >= h.sealRows(p.Product)
 	}
 	if full {
 		h.wake()
@@ -126,13 +127,13 @@ func (h *History) advance(ctx context.Context, c *sql.Conn, from, to uint64) err
 // appending is one Append under way.
 type appending struct {
 	h        *History
-	products map[*product]*appendingProduct
+	products map[*layout.Product]*appendingProduct
 	accounts map[int64]*telemetry.Account
 	events   map[int]map[eventKey]bool // by product: those that are stored
 }
 
 type appendingProduct struct {
-	*product
+	*layout.Product
 	units    map[int64]*recent
 	touched  map[*recent]struct{}
 	old      map[sampleKey]*mask // of rows too old for memory: what is stored
@@ -146,8 +147,8 @@ func (a *appending) product(name string) *appendingProduct {
 	q := a.products[p]
 	if q == nil {
 		q = &appendingProduct{
-			product: p, units: a.h.units[p.id], touched: map[*recent]struct{}{}, old: map[sampleKey]*mask{},
-			args: make([]sqldriver.Value, fixedColumns+len(p.columns)),
+			Product: p, units: a.h.units[p.ID], touched: map[*recent]struct{}{}, old: map[sampleKey]*mask{},
+			args: make([]sqldriver.Value, layout.FixedColumns+len(p.Columns)),
 		}
 		a.products[p] = q
 	}
@@ -178,7 +179,7 @@ func (a *appending) rows(ctx context.Context, conn sqldriver.Conn, batches []tel
 		if len(b.Batch.Rows) > 0 {
 			p := a.product(b.Batch.Product)
 			if p.appender == nil {
-				if p.appender, err = appender(p.hot().table); err != nil {
+				if p.appender, err = appender(p.Hot().Table); err != nil {
 					return err
 				}
 			}
@@ -234,7 +235,7 @@ func (a *appending) row(p *appendingProduct, seq uint64, index int, r *telemetry
 		seen := p.seen(r)
 		for j := range r.Values {
 			v := &r.Values[j]
-			n, ok := p.find(v.Signal, v.IsText)
+			n, ok := p.Find(v.Signal, v.IsText)
 			if !ok {
 				return fault.New(fault.Internal, "signal %s has no column", v.Signal)
 			}
@@ -245,9 +246,9 @@ func (a *appending) row(p *appendingProduct, seq uint64, index int, r *telemetry
 			seen.set(n)
 			account.Stored++
 			if v.IsText {
-				args[fixedColumns+n] = text(v.Text)
+				args[layout.FixedColumns+n] = text(v.Text)
 			} else {
-				args[fixedColumns+n] = v.Number
+				args[layout.FixedColumns+n] = v.Number
 			}
 		}
 	}

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"fettle.dev/fettle/internal/duckdb/layout"
 )
 
 // ErrDamaged says that history on disk is not as it was written; kind Internal,
@@ -153,7 +155,7 @@ func (h *History) blocks(ctx context.Context) (size int64, blocks []int64, err e
 			return err
 		}
 		for _, table := range tables {
-			query := fmt.Sprintf(`SELECT DISTINCT unnest(list_prepend(block_id, additional_block_ids)) FROM pragma_storage_info(%s) WHERE persistent`, quote(table))
+			query := fmt.Sprintf(`SELECT DISTINCT unnest(list_prepend(block_id, additional_block_ids)) FROM pragma_storage_info(%s) WHERE persistent`, layout.Quote(table))
 			if err := each(ctx, c, query, func(rows *sql.Rows) error {
 				var block sql.NullInt64
 				err := rows.Scan(&block)
@@ -188,13 +190,24 @@ func checkBlocks(file string, size int64, blocks []int64) error {
 		if _, err := f.ReadAt(block, at); err != nil {
 			return fmt.Errorf("%w: %s: block %d, at byte %d: %w", ErrDamaged, file, id, at, err)
 		}
-		sum := uint64(5381)
-		for b := block[8:]; len(b) >= 8; b = b[8:] {
-			sum ^= binary.LittleEndian.Uint64(b) * 0xbf58476d1ce4e5b9
-		}
-		if sum != binary.LittleEndian.Uint64(block) {
+		if checksum(block[8:]) != binary.LittleEndian.Uint64(block) {
 			return fmt.Errorf("%w: %s: block %d, at byte %d, does not have its checksum", ErrDamaged, file, id, at)
 		}
 	}
 	return nil
+}
+
+// checksum is DuckDB's, of whole words of 8 bytes.
+func checksum(b []byte) uint64 {
+	const factor = 0xbf58476d1ce4e5b9
+	le := binary.LittleEndian
+	sum := uint64(5381)
+	for ; len(b) >= 32; b = b[32:] {
+		w := b[:32]
+		sum ^= le.Uint64(w)*factor ^ le.Uint64(w[8:])*factor ^ le.Uint64(w[16:])*factor ^ le.Uint64(w[24:])*factor
+	}
+	for ; len(b) >= 8; b = b[8:] {
+		sum ^= le.Uint64(b) * factor
+	}
+	return sum
 }

@@ -9,6 +9,7 @@ import (
 	"sort"
 	"strings"
 
+	"fettle.dev/fettle/internal/duckdb/layout"
 	"fettle.dev/fettle/internal/telemetry"
 )
 
@@ -133,15 +134,15 @@ func (a *appending) seen(ctx context.Context, c *sql.Conn, batches []telemetry.S
 		}
 		p := a.product(b.Batch.Product)
 		if p.units == nil {
-			units, err := newestOf(ctx, c, p.product)
+			units, err := newestOf(ctx, c, p.Product)
 			if err != nil {
 				return err
 			}
 			var hot int
-			if err := c.QueryRowContext(ctx, "SELECT count(*) FROM "+p.hot().table).Scan(&hot); err != nil {
+			if err := c.QueryRowContext(ctx, "SELECT count(*) FROM "+p.Hot().Table).Scan(&hot); err != nil {
 				return err
 			}
-			a.h.units[p.id], p.units, a.h.hot[p.id] = units, units, hot
+			a.h.units[p.ID], p.units, a.h.hot[p.ID] = units, units, hot
 		}
 		for i := range b.Batch.Rows {
 			r := &b.Batch.Rows[i]
@@ -160,10 +161,10 @@ func (a *appending) seen(ctx context.Context, c *sql.Conn, batches []telemetry.S
 
 // newestOf loads the newest event time of each unit; nothing before it is in
 // memory.
-func newestOf(ctx context.Context, c *sql.Conn, p *product) (map[int64]*recent, error) {
+func newestOf(ctx context.Context, c *sql.Conn, p *layout.Product) (map[int64]*recent, error) {
 	units := map[int64]*recent{}
-	for _, s := range p.segments {
-		err := each(ctx, c, "SELECT unit, max(event) FROM "+s.table+" GROUP BY unit", func(rows *sql.Rows) error {
+	for _, s := range p.Segments {
+		err := each(ctx, c, "SELECT unit, max(event) FROM "+s.Table+" GROUP BY unit", func(rows *sql.Rows) error {
 			var unit, event int64
 			err := rows.Scan(&unit, &event)
 			if r := units[unit]; r == nil {
@@ -182,7 +183,7 @@ func newestOf(ctx context.Context, c *sql.Conn, p *product) (map[int64]*recent, 
 
 // lookUp fills p.old with what is stored.
 func (p *appendingProduct) lookUp(ctx context.Context, c *sql.Conn) error {
-	if len(p.old) == 0 || len(p.columns) == 0 {
+	if len(p.old) == 0 || len(p.Columns) == 0 {
 		return nil
 	}
 	keys := make([]sampleKey, 0, len(p.old))
@@ -198,8 +199,8 @@ func (p *appendingProduct) lookUp(ctx context.Context, c *sql.Conn) error {
 		for _, k := range some {
 			first, last = min(first, k.event), max(last, k.event)
 		}
-		for _, s := range p.segments {
-			if s.sorted && (s.firstEvent > last || s.lastEvent < first) {
+		for _, s := range p.Segments {
+			if s.Sorted && (s.FirstEvent > last || s.LastEvent < first) {
 				continue
 			}
 			if err := p.lookUpIn(ctx, c, s, some, first, last); err != nil {
@@ -212,12 +213,12 @@ func (p *appendingProduct) lookUp(ctx context.Context, c *sql.Conn) error {
 
 // lookUpIn fills p.old with what is stored in s of some keys, which are sorted
 // by unit and whose events are from first to last.
-func (p *appendingProduct) lookUpIn(ctx context.Context, c *sql.Conn, s *segment, some []sampleKey, first, last int64) error {
-	columns := make([]string, len(p.columns))
+func (p *appendingProduct) lookUpIn(ctx context.Context, c *sql.Conn, s *layout.Segment, some []sampleKey, first, last int64) error {
+	columns := make([]string, len(p.Columns))
 	for i := range columns {
 		columns[i] = "false"
-		if s.holds(i) {
-			columns[i] = "r." + columnName(i) + " IS NOT NULL"
+		if s.Holds(i) {
+			columns[i] = "r." + layout.ColumnName(i) + " IS NOT NULL"
 		}
 	}
 	var key sampleKey
@@ -231,10 +232,10 @@ func (p *appendingProduct) lookUpIn(ctx context.Context, c *sql.Conn, s *segment
 		if i > 0 {
 			values.WriteByte(',')
 		}
-		fmt.Fprintf(&values, "(%s,%s,%s)", bigint(k.unit), bigint(k.event), bigint(k.sequence))
+		fmt.Fprintf(&values, "(%s,%s,%s)", layout.Bigint(k.unit), layout.Bigint(k.event), layout.Bigint(k.sequence))
 	}
 	query := fmt.Sprintf("SELECT r.unit, r.event, r.sequence, %s FROM %s r JOIN (VALUES %s) k(unit, event, sequence) ON r.unit = k.unit AND r.event = k.event AND r.sequence = k.sequence WHERE r.event >= %s AND r.event <= %s AND r.unit >= %s AND r.unit <= %s",
-		strings.Join(columns, ", "), s.table, values.String(), bigint(first), bigint(last), bigint(some[0].unit), bigint(some[len(some)-1].unit))
+		strings.Join(columns, ", "), s.Table, values.String(), layout.Bigint(first), layout.Bigint(last), layout.Bigint(some[0].unit), layout.Bigint(some[len(some)-1].unit))
 	return each(ctx, c, query, func(rows *sql.Rows) error {
 		if err := rows.Scan(into...); err != nil {
 			return err
@@ -247,6 +248,3 @@ func (p *appendingProduct) lookUpIn(ctx context.Context, c *sql.Conn, s *segment
 		return nil
 	})
 }
-
-// bigint writes a number as SQL takes it, the smallest one included.
-func bigint(n int64) string { return fmt.Sprintf("'%d'::BIGINT", n) }

@@ -10,6 +10,7 @@ import (
 
 	driver "github.com/duckdb/duckdb-go/v2"
 
+	"fettle.dev/fettle/internal/duckdb/layout"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/telemetry"
 )
@@ -21,7 +22,7 @@ const createEvents = `CREATE TABLE IF NOT EXISTS %s (seq BIGINT, idx INTEGER, un
 
 var _ telemetry.EventHistory = (*History)(nil)
 
-func (p *product) events() string { return fmt.Sprintf("events_%d", p.id) }
+func eventsTable(p *layout.Product) string { return fmt.Sprintf("events_%d", p.ID) }
 
 // eventKey is what an event is known by. A unit that numbers its events tells
 // them apart by that; otherwise what they say counts as well, since two lines
@@ -62,15 +63,15 @@ func (h *History) ensureEvents(ctx context.Context, batches []telemetry.Sequence
 			}
 			p = h.product(b.Batch.Product)
 		}
-		if h.events[p.id] != nil {
+		if h.events[p.ID] != nil {
 			continue
 		}
 		of := &eventsOf{newest: map[int64]int64{}}
 		err := h.transaction(ctx, func(c *sql.Conn) error {
-			if _, err := c.ExecContext(ctx, fmt.Sprintf(createEvents, p.events())); err != nil {
+			if _, err := c.ExecContext(ctx, fmt.Sprintf(createEvents, eventsTable(p))); err != nil {
 				return err
 			}
-			return each(ctx, c, "SELECT unit, max(event) FROM "+p.events()+" GROUP BY unit", func(rows *sql.Rows) error {
+			return each(ctx, c, "SELECT unit, max(event) FROM "+eventsTable(p)+" GROUP BY unit", func(rows *sql.Rows) error {
 				var unit, event int64
 				err := rows.Scan(&unit, &event)
 				of.newest[unit] = event
@@ -78,9 +79,9 @@ func (h *History) ensureEvents(ctx context.Context, batches []telemetry.Sequence
 			})
 		})
 		if err != nil {
-			return fmt.Errorf("events of product %s: %w", p.name, err)
+			return fmt.Errorf("events of product %s: %w", p.Name, err)
 		}
-		h.events[p.id] = of
+		h.events[p.ID] = of
 	}
 	return nil
 }
@@ -90,16 +91,16 @@ func (h *History) ensureEvents(ctx context.Context, batches []telemetry.Sequence
 // sent; the others are looked up, all those of a product in one query.
 func (h *History) newEvents(ctx context.Context, c *sql.Conn, batches []telemetry.Sequenced) (map[int]map[eventKey]bool, error) {
 	seen := map[int]map[eventKey]bool{}
-	asked := map[*product]map[[2]int64]struct{}{}
+	asked := map[*layout.Product]map[[2]int64]struct{}{}
 	for _, b := range batches {
 		if len(b.Batch.Events) == 0 {
 			continue
 		}
 		p := h.product(b.Batch.Product)
 		if asked[p] == nil {
-			asked[p], seen[p.id] = map[[2]int64]struct{}{}, map[eventKey]bool{}
+			asked[p], seen[p.ID] = map[[2]int64]struct{}{}, map[eventKey]bool{}
 		}
-		newest := h.events[p.id].newest
+		newest := h.events[p.ID].newest
 		for i := range b.Batch.Events {
 			e := &b.Batch.Events[i]
 			if at, ok := newest[e.Unit]; ok && e.Event <= at {
@@ -108,14 +109,14 @@ func (h *History) newEvents(ctx context.Context, c *sql.Conn, batches []telemetr
 		}
 	}
 	for p, pairs := range asked {
-		if err := lookUpEvents(ctx, c, p, pairs, seen[p.id]); err != nil {
+		if err := lookUpEvents(ctx, c, p, pairs, seen[p.ID]); err != nil {
 			return nil, fmt.Errorf("look for duplicate events: %w", err)
 		}
 	}
 	return seen, nil
 }
 
-func lookUpEvents(ctx context.Context, c *sql.Conn, p *product, pairs map[[2]int64]struct{}, seen map[eventKey]bool) error {
+func lookUpEvents(ctx context.Context, c *sql.Conn, p *layout.Product, pairs map[[2]int64]struct{}, seen map[eventKey]bool) error {
 	list := make([][2]int64, 0, len(pairs))
 	for pair := range pairs {
 		list = append(list, pair)
@@ -127,11 +128,11 @@ func lookUpEvents(ctx context.Context, c *sql.Conn, p *product, pairs map[[2]int
 			if i > 0 {
 				values.WriteByte(',')
 			}
-			fmt.Fprintf(&values, "(%s,%s)", bigint(pair[1]), bigint(pair[0]))
+			fmt.Fprintf(&values, "(%s,%s)", layout.Bigint(pair[1]), layout.Bigint(pair[0]))
 		}
 		query := fmt.Sprintf(`SELECT e.unit, e.event, e.sequence, e.kind, e.name, e.state, e.level, e.message
 			FROM %s e JOIN (VALUES %s) k(unit, event) ON e.unit = k.unit AND e.event = k.event WHERE e.event >= %s AND e.event <= %s`,
-			p.events(), values.String(), bigint(some[0][0]), bigint(some[len(some)-1][0]))
+			eventsTable(p), values.String(), layout.Bigint(some[0][0]), layout.Bigint(some[len(some)-1][0]))
 		err := each(ctx, c, query, func(rows *sql.Rows) error {
 			var e telemetry.Event
 			err := rows.Scan(&e.Unit, &e.Event, &e.Sequence, &e.Kind, &e.Name, &e.State, &e.Level, &e.Text)
@@ -153,14 +154,14 @@ func (a *appending) appendEvents(batches []telemetry.Sequenced, appender func(ta
 			continue
 		}
 		p := a.h.product(b.Batch.Product)
-		w, err := tables[p.id], error(nil)
+		w, err := tables[p.ID], error(nil)
 		if w == nil {
-			if w, err = appender(p.events()); err != nil {
+			if w, err = appender(eventsTable(p)); err != nil {
 				return err
 			}
-			tables[p.id] = w
+			tables[p.ID] = w
 		}
-		seen := a.events[p.id]
+		seen := a.events[p.ID]
 		for i := range b.Batch.Events {
 			e := &b.Batch.Events[i]
 			account := a.account(e.Unit)
@@ -186,7 +187,7 @@ func (h *History) storedEvents(batches []telemetry.Sequenced) {
 	for _, b := range batches {
 		for i := range b.Batch.Events {
 			e := &b.Batch.Events[i]
-			newest := h.events[h.product(b.Batch.Product).id].newest
+			newest := h.events[h.product(b.Batch.Product).ID].newest
 			if at, ok := newest[e.Unit]; !ok || e.Event > at {
 				newest[e.Unit] = e.Event
 			}
@@ -195,12 +196,12 @@ func (h *History) storedEvents(batches []telemetry.Sequenced) {
 }
 
 // hasEvents reports whether a product has a table of events.
-func hasEvents(ctx context.Context, c *sql.Conn, p *product) (bool, error) {
+func hasEvents(ctx context.Context, c *sql.Conn, p *layout.Product) (bool, error) {
 	if p == nil {
 		return false, nil
 	}
 	var n int
-	err := c.QueryRowContext(ctx, "SELECT count(*) FROM duckdb_tables() WHERE database_name = current_database() AND table_name = "+quote(p.events())).Scan(&n)
+	err := c.QueryRowContext(ctx, "SELECT count(*) FROM duckdb_tables() WHERE database_name = current_database() AND table_name = "+layout.Quote(eventsTable(p))).Scan(&n)
 	return n > 0, err
 }
 
@@ -243,23 +244,23 @@ func (h *History) Events(ctx context.Context, q telemetry.EventQuery) ([]telemet
 	return events, nil
 }
 
-func eventsQuery(p *product, q *telemetry.EventQuery, after *telemetry.EventCursor) string {
-	where := []string{"unit = " + bigint(q.Unit)}
+func eventsQuery(p *layout.Product, q *telemetry.EventQuery, after *telemetry.EventCursor) string {
+	where := []string{"unit = " + layout.Bigint(q.Unit)}
 	if !q.From.IsZero() {
-		where = append(where, "event >= "+bigint(ceilMilli(q.From)))
+		where = append(where, "event >= "+layout.Bigint(layout.CeilMilli(q.From)))
 	}
 	if !q.To.IsZero() {
-		where = append(where, "event < "+bigint(ceilMilli(q.To)))
+		where = append(where, "event < "+layout.Bigint(layout.CeilMilli(q.To)))
 	}
 	if q.Kind != 0 {
 		where = append(where, fmt.Sprintf("kind = %d", q.Kind))
 	}
 	if after != nil {
 		where = append(where, fmt.Sprintf("(event < %[1]s OR event = %[1]s AND (seq < %[2]d OR seq = %[2]d AND idx < %[3]d))",
-			bigint(after.Event), int64(after.Seq), after.Index))
+			layout.Bigint(after.Event), int64(after.Seq), after.Index))
 	}
 	return fmt.Sprintf("SELECT seq, idx, unit, event, received, sequence, kind, name, state, level, message FROM %s WHERE %s ORDER BY event DESC, seq DESC, idx DESC LIMIT %d",
-		p.events(), strings.Join(where, " AND "), eventPage)
+		eventsTable(p), strings.Join(where, " AND "), eventPage)
 }
 
 // ExpireEvents drops a product's events from before the time that before gives
@@ -273,15 +274,15 @@ func (h *History) ExpireEvents(ctx context.Context, product string, before func(
 		if has, err := hasEvents(ctx, c, p); err != nil || !has {
 			return err
 		}
-		return each(ctx, c, "SELECT kind, name, min(event) FROM "+p.events()+" GROUP BY kind, name", func(rows *sql.Rows) error {
+		return each(ctx, c, "SELECT kind, name, min(event) FROM "+eventsTable(p)+" GROUP BY kind, name", func(rows *sql.Rows) error {
 			var kind telemetry.EventKind
 			var name string
 			var oldest int64
 			if err := rows.Scan(&kind, &name, &oldest); err != nil {
 				return err
 			}
-			if end := before(kind, name); !end.IsZero() && oldest < ceilMilli(end) {
-				statements = append(statements, fmt.Sprintf("DELETE FROM %s WHERE kind = %d AND name = %s AND event < %s", p.events(), kind, quote(name), bigint(ceilMilli(end))))
+			if end := before(kind, name); !end.IsZero() && oldest < layout.CeilMilli(end) {
+				statements = append(statements, fmt.Sprintf("DELETE FROM %s WHERE kind = %d AND name = %s AND event < %s", eventsTable(p), kind, layout.Quote(name), layout.Bigint(layout.CeilMilli(end))))
 			}
 			return nil
 		})
@@ -305,7 +306,7 @@ func (h *History) eventTables(ctx context.Context) ([]string, error) {
 				return err
 			}
 			if has {
-				tables = append(tables, p.events())
+				tables = append(tables, eventsTable(p))
 			}
 		}
 		return nil

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"fettle.dev/fettle/internal/telemetry"
+	"fettle.dev/fettle/internal/duckdb/layout"
 )
 
 // Expire drops the values of each signal from before a time, and rows of which
@@ -27,28 +27,32 @@ func (h *History) Expire(ctx context.Context, product string, before map[string]
 	}
 	x := expiry{h: h, product: product, all: math.MaxInt64}
 	for _, end := range before {
-		x.all = min(x.all, ceilMilli(end))
+		x.all = min(x.all, layout.CeilMilli(end))
 	}
-	for i := range p.columns {
-		end, ok := before[p.columns[i].signal]
+	for i := range p.Columns {
+		end, ok := before[p.Columns[i].Signal]
 		x.ends = append(x.ends, int64(math.MinInt64))
 		if ok {
-			x.ends[i] = ceilMilli(end)
+			x.ends[i] = layout.CeilMilli(end)
 		}
 	}
-	for _, r := range h.units[p.id] {
+	for _, r := range h.units[p.ID] {
 		r.unlearn()
 	}
-	for _, s := range p.segments {
-		if err := x.segment(ctx, s.id); err != nil {
+	for _, s := range p.Segments {
+		if err := x.segment(ctx, s.ID); err != nil {
 			return fmt.Errorf("expire history of product %s: %w", product, err)
 		}
 	}
 	return nil
 }
 
-// expirySteps is how often a large part is rewritten at most while it expires.
-const expirySteps = 16
+// expirySteps is how often a part of more than largePart rows is rewritten at
+// most while it expires.
+const (
+	expirySteps = 16
+	largePart   = 2_000_000
+)
 
 type expiry struct {
 	h       *History
@@ -59,24 +63,24 @@ type expiry struct {
 
 // segment expires one segment in at most two transactions.
 func (x *expiry) segment(ctx context.Context, id int) error {
-	find := func() (*product, *segment) {
-		p := x.h.product(x.product).clone()
-		for _, s := range p.segments {
-			if s.id == id {
+	find := func() (*layout.Product, *layout.Segment) {
+		p := x.h.product(x.product).Clone()
+		for _, s := range p.Segments {
+			if s.ID == id {
 				return p, s
 			}
 		}
 		return p, nil
 	}
 	p, s := find()
-	if !s.sorted {
-		return x.arrived(ctx, p, s)
+	if !s.Sorted {
+		return x.arrived(ctx, s)
 	}
 	var whole, partly []int
 	for i, end := range x.ends {
 		switch {
-		case !s.holds(i) || s.firstEvent >= end:
-		case s.lastEvent < end:
+		case !s.Holds(i) || s.FirstEvent >= end:
+		case s.LastEvent < end:
 			whole = append(whole, i)
 		default:
 			partly = append(partly, i)
@@ -89,91 +93,91 @@ func (x *expiry) segment(ctx context.Context, id int) error {
 		p, s = find()
 	}
 	due, err := x.due(ctx, s, partly)
-	if err != nil || len(due) == 0 && s.lastEvent >= x.all {
+	if err != nil || len(due) == 0 && s.LastEvent >= x.all {
 		return err
 	}
-	return x.h.rewrite(ctx, func(c *sql.Conn) ([]*product, error) {
+	return x.h.rewrite(ctx, func(c *sql.Conn) ([]*layout.Product, error) {
 		for _, i := range due {
-			if _, err := c.ExecContext(ctx, strings.Join(s.cutOff(p, i, x.ends[i]), ";\n")); err != nil {
+			if _, err := c.ExecContext(ctx, strings.Join(s.CutOff(p, i, x.ends[i]), ";\n")); err != nil {
 				return nil, err
 			}
 		}
 		if _, err := c.ExecContext(ctx, x.deleteEmpty(s)); err != nil {
 			return nil, err
 		}
-		return []*product{p}, p.remeasure(ctx, c, s)
+		return []*layout.Product{p}, remeasure(ctx, c, p, s)
 	})
 }
 
 // arrived expires rows in the order of arrival.
-func (x *expiry) arrived(ctx context.Context, p *product, s *segment) error {
+func (x *expiry) arrived(ctx context.Context, s *layout.Segment) error {
 	var statements []string
 	for i, end := range x.ends {
-		if s.holds(i) && end != math.MinInt64 {
-			v := columnName(i)
-			statements = append(statements, fmt.Sprintf("UPDATE %s SET %s = NULL WHERE event < %s AND %s IS NOT NULL", s.table, v, bigint(end), v))
+		if s.Holds(i) && end != math.MinInt64 {
+			v := layout.ColumnName(i)
+			statements = append(statements, fmt.Sprintf("UPDATE %s SET %s = NULL WHERE event < %s AND %s IS NOT NULL", s.Table, v, layout.Bigint(end), v))
 		}
 	}
 	statements = append(statements, x.deleteEmpty(s))
-	return x.h.rewrite(ctx, func(c *sql.Conn) ([]*product, error) {
+	return x.h.rewrite(ctx, func(c *sql.Conn) ([]*layout.Product, error) {
 		_, err := c.ExecContext(ctx, strings.Join(statements, ";\n"))
 		return nil, err
 	})
 }
 
-func (x *expiry) deleteEmpty(s *segment) string {
-	terms := []string{"event < " + bigint(x.all)}
-	for i, has := range s.has {
+func (x *expiry) deleteEmpty(s *layout.Segment) string {
+	terms := []string{"event < " + layout.Bigint(x.all)}
+	for i, has := range s.Has {
 		if has {
-			terms = append(terms, columnName(i)+" IS NULL")
+			terms = append(terms, layout.ColumnName(i)+" IS NULL")
 		}
 	}
-	return "DELETE FROM " + s.table + whereAll(terms)
+	return "DELETE FROM " + s.Table + layout.Where(terms)
 }
 
 // dropColumns takes columns out of a part and its rollups.
-func (x *expiry) dropColumns(ctx context.Context, p *product, s *segment, columns []int) error {
-	left := s.clone()
+func (x *expiry) dropColumns(ctx context.Context, p *layout.Product, s *layout.Segment, columns []int) error {
+	left := s.Clone()
 	var statements []string
 	for _, i := range columns {
-		left.has[i] = false
-		statements = append(statements, fmt.Sprintf("ALTER TABLE %s DROP COLUMN %s", s.table, columnName(i)))
-		if p.columns[i].isText {
+		left.Has[i] = false
+		statements = append(statements, fmt.Sprintf("ALTER TABLE %s DROP COLUMN %s", s.Table, layout.ColumnName(i)))
+		if p.Columns[i].IsText {
 			continue
 		}
-		for l, has := range s.levels {
-			for _, m := range measures {
+		for l, has := range s.Levels {
+			for _, m := range layout.Measured {
 				if has {
-					statements = append(statements, "ALTER TABLE "+s.rollup(l)+" DROP COLUMN "+fmt.Sprintf(m.name, i))
+					statements = append(statements, "ALTER TABLE "+s.Rollup(l)+" DROP COLUMN "+fmt.Sprintf(m.Name, i))
 				}
 			}
 		}
 	}
-	p.segments[slices.Index(p.segments, s)] = left
-	return x.h.rewrite(ctx, func(c *sql.Conn) ([]*product, error) {
+	p.Segments[slices.Index(p.Segments, s)] = left
+	return x.h.rewrite(ctx, func(c *sql.Conn) ([]*layout.Product, error) {
 		_, err := c.ExecContext(ctx, strings.Join(statements, ";\n"))
-		return []*product{p}, err
+		return []*layout.Product{p}, err
 	})
 }
 
 // due are those columns of a part of which enough is too old.
-func (x *expiry) due(ctx context.Context, s *segment, columns []int) ([]int, error) {
+func (x *expiry) due(ctx context.Context, s *layout.Segment, columns []int) ([]int, error) {
 	if len(columns) == 0 {
 		return nil, nil
 	}
 	slack := int64(0)
-	if s.rows > int64(x.h.cfg.SealRows) {
-		slack = (s.lastEvent - s.firstEvent) / expirySteps
+	if s.Rows > largePart {
+		slack = (s.LastEvent - s.FirstEvent) / expirySteps
 	}
 	list := make([]string, len(columns))
 	oldest := make([]sql.NullInt64, len(columns))
 	into := make([]any, len(columns))
 	for i, column := range columns {
-		list[i] = "min(CASE WHEN " + columnName(column) + " IS NOT NULL THEN event END)"
+		list[i] = "min(CASE WHEN " + layout.ColumnName(column) + " IS NOT NULL THEN event END)"
 		into[i] = &oldest[i]
 	}
 	err := x.h.use(ctx, func(c *sql.Conn) error {
-		return c.QueryRowContext(ctx, "SELECT "+strings.Join(list, ", ")+" FROM "+s.table).Scan(into...)
+		return c.QueryRowContext(ctx, "SELECT "+strings.Join(list, ", ")+" FROM "+s.Table).Scan(into...)
 	})
 	var out []int
 	for i, column := range columns {
@@ -182,31 +186,4 @@ func (x *expiry) due(ctx context.Context, s *segment, columns []int) ([]int, err
 		}
 	}
 	return out, err
-}
-
-// cutOff is the statements that take a column's values from before end out of a
-// part and its rollups; the span that end falls into is measured anew.
-func (s *segment) cutOff(p *product, column int, end int64) []string {
-	spanOf := func(l int) int64 { return floorDiv(end, levelWidth[l]) }
-	statements := s.blank(p, []int{column}, " WHERE event < "+bigint(end)+" AND "+columnName(column)+" IS NOT NULL",
-		func(l int) string { return fmt.Sprintf(" WHERE bucket <= %d", spanOf(l)) })
-	if p.columns[column].isText {
-		return statements
-	}
-	for l, has := range s.levels {
-		if !has {
-			continue
-		}
-		var set []string
-		for _, m := range measures {
-			name := fmt.Sprintf(m.name, column)
-			set = append(set, name+" = x."+name)
-		}
-		span := spanOf(l)
-		statements = append(statements, fmt.Sprintf(
-			"UPDATE %[1]s r SET %[2]s FROM (SELECT unit%[3]s FROM %[4]s WHERE event >= %[5]d AND event < %[6]d GROUP BY unit) x WHERE r.unit = x.unit AND r.bucket = %[7]d",
-			s.rollup(l), strings.Join(set, ", "), prefixed(s.aggregates(p, []int{column}, telemetry.MeasureAll)), s.table,
-			span*levelWidth[l], (span+1)*levelWidth[l], span))
-	}
-	return statements
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"fettle.dev/fettle/internal/duckdb/layout"
 	"fettle.dev/fettle/internal/fault"
 )
 
@@ -24,33 +25,33 @@ func (h *History) EraseUnits(ctx context.Context, units []int64, signals []strin
 		return nil
 	}
 	defer h.reshape()()
-	q := pick{units: units, first: math.MinInt64, last: math.MaxInt64}
-	where := whereAll(q.ofUnits())
+	q := layout.Pick{Units: units, First: math.MinInt64, Last: math.MaxInt64}
+	where := layout.Where(q.OfUnits())
 	events, err := h.eventTables(ctx)
 	if err != nil {
 		return fmt.Errorf("erase from history: %w", err)
 	}
-	err = h.rewrite(ctx, func(c *sql.Conn) ([]*product, error) {
+	err = h.rewrite(ctx, func(c *sql.Conn) ([]*layout.Product, error) {
 		if signals == nil {
-			if _, err := c.ExecContext(ctx, "DELETE FROM marks"+where+"; DELETE FROM accounts"+where); err != nil {
+			if _, err := c.ExecContext(ctx, "DELETE FROM marks"+where+"; DELETE FROM accounts"+where); err != nil { //nolint:gosec // numbers
 				return nil, err
 			}
 			for _, t := range events {
-				if _, err := c.ExecContext(ctx, "DELETE FROM "+t+where); err != nil {
+				if _, err := c.ExecContext(ctx, "DELETE FROM "+t+where); err != nil { //nolint:gosec // a table of our own, numbers
 					return nil, err
 				}
 			}
 		}
-		var changed []*product
+		var changed []*layout.Product
 		for _, p := range h.schema.Load().products {
-			p = p.clone()
-			for _, s := range slices.Clone(p.segments) {
-				statements := s.erase(p, where, signals)
+			p = p.Clone()
+			for _, s := range slices.Clone(p.Segments) {
+				statements := s.Erase(p, where, signals)
 				if len(statements) == 0 {
 					continue
 				}
 				var rows int
-				if err := c.QueryRowContext(ctx, "SELECT count(*) FROM "+s.table+where).Scan(&rows); err != nil || rows == 0 {
+				if err := c.QueryRowContext(ctx, "SELECT count(*) FROM "+s.Table+where).Scan(&rows); err != nil || rows == 0 {
 					if err != nil {
 						return nil, err
 					}
@@ -59,7 +60,7 @@ func (h *History) EraseUnits(ctx context.Context, units []int64, signals []strin
 				if _, err := c.ExecContext(ctx, strings.Join(statements, ";\n")); err != nil {
 					return nil, err
 				}
-				if err := p.remeasure(ctx, c, s); err != nil {
+				if err := remeasure(ctx, c, p, s); err != nil {
 					return nil, err
 				}
 			}
@@ -82,67 +83,23 @@ func (h *History) EraseUnits(ctx context.Context, units []int64, signals []strin
 	return nil
 }
 
-// erase is the statements that take units, or their values of signals, out of
-// the segment's tables.
-func (s *segment) erase(p *product, where string, signals []string) []string {
-	var statements []string
-	if signals == nil {
-		for _, t := range s.tables() {
-			statements = append(statements, "DELETE FROM "+t+where)
-		}
-		return statements
-	}
-	var columns []int
-	for i, c := range p.columns {
-		if s.holds(i) && slices.Contains(signals, c.signal) {
-			columns = append(columns, i)
-		}
-	}
-	return s.blank(p, columns, where, func(int) string { return where })
-}
-
-// blank is the statements that take values of columns out of the rows, and out
-// of rollups, that the conditions pick.
-func (s *segment) blank(p *product, columns []int, where string, rollup func(level int) string) []string {
-	if len(columns) == 0 {
-		return nil
-	}
-	var values, measured []string
-	for _, i := range columns {
-		values = append(values, columnName(i)+" = NULL")
-		if p.columns[i].isText {
-			continue
-		}
-		for _, m := range measures {
-			measured = append(measured, fmt.Sprintf(m.name, i)+" = "+m.none)
-		}
-	}
-	statements := []string{"UPDATE " + s.table + " SET " + strings.Join(values, ", ") + where}
-	for l, has := range s.levels {
-		if has && len(measured) > 0 {
-			statements = append(statements, "UPDATE "+s.rollup(l)+" SET "+strings.Join(measured, ", ")+rollup(l))
-		}
-	}
-	return statements
-}
-
 // remeasure brings the record of a part up to its rows, and drops one that has
 // none.
-func (p *product) remeasure(ctx context.Context, c *sql.Conn, s *segment) error {
-	if !s.sorted {
+func remeasure(ctx context.Context, c *sql.Conn, p *layout.Product, s *layout.Segment) error {
+	if !s.Sorted {
 		return nil
 	}
-	at := slices.IndexFunc(p.segments, func(o *segment) bool { return o.id == s.id })
-	left := s.clone()
-	if err := left.measure(ctx, c); err != nil {
+	at := slices.IndexFunc(p.Segments, func(o *layout.Segment) bool { return o.ID == s.ID })
+	left := s.Clone()
+	if err := measure(ctx, c, left); err != nil {
 		return err
 	}
-	statements := left.replace(p)
-	if left.rows == 0 {
-		statements = left.remove(p) + ";" + left.drop()
-		p.segments = slices.Delete(p.segments, at, at+1)
+	statements := left.Replace(p)
+	if left.Rows == 0 {
+		statements = left.Remove(p) + ";" + left.Drop()
+		p.Segments = slices.Delete(p.Segments, at, at+1)
 	} else {
-		p.segments[at] = left
+		p.Segments[at] = left
 	}
 	_, err := c.ExecContext(ctx, statements)
 	return err
@@ -165,7 +122,7 @@ func (h *History) reshape() (unlock func()) {
 func (h *History) ExpireMarks(ctx context.Context, before time.Time) error {
 	h.write.Lock()
 	defer h.write.Unlock()
-	if err := h.remove(ctx, []string{"DELETE FROM marks WHERE received < " + bigint(ceilMilli(before))}); err != nil {
+	if err := h.remove(ctx, []string{"DELETE FROM marks WHERE received < " + layout.Bigint(layout.CeilMilli(before))}); err != nil {
 		return fmt.Errorf("expire marks: %w", err)
 	}
 	return nil
@@ -177,7 +134,7 @@ func (h *History) remove(ctx context.Context, statements []string) error {
 	if len(statements) == 0 {
 		return nil
 	}
-	return h.rewrite(ctx, func(c *sql.Conn) ([]*product, error) {
+	return h.rewrite(ctx, func(c *sql.Conn) ([]*layout.Product, error) {
 		_, err := c.ExecContext(ctx, strings.Join(statements, ";\n"))
 		return nil, err
 	})
@@ -185,7 +142,7 @@ func (h *History) remove(ctx context.Context, statements []string) error {
 
 // rewrite runs f in one transaction, and then gives the room back that it freed.
 // The caller holds h.write.
-func (h *History) rewrite(ctx context.Context, f func(c *sql.Conn) ([]*product, error)) error {
+func (h *History) rewrite(ctx context.Context, f func(c *sql.Conn) ([]*layout.Product, error)) error {
 	if err := h.change(ctx, f); err != nil {
 		return err
 	}
@@ -209,7 +166,7 @@ func (h *History) Backup(ctx context.Context, dir string) error {
 		if err := c.QueryRowContext(ctx, "SELECT current_database()").Scan(&name); err != nil {
 			return err
 		}
-		if _, err := c.ExecContext(ctx, "ATTACH "+quote(path)+" AS backup_copy"); err != nil {
+		if _, err := c.ExecContext(ctx, "ATTACH "+layout.Quote(path)+" AS backup_copy"); err != nil {
 			return err
 		}
 		// One statement, so one state.

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"fettle.dev/fettle/internal/duckdb/layout"
 )
 
 // mergeSpan bounds how far apart the newest rows of parts may be that become
@@ -20,8 +22,8 @@ const mergeSpan = 31 * 24 * time.Hour
 var errGiveWay = errors.New("given way")
 
 // sealRows is how many rows of a product are sorted at once.
-func (h *History) sealRows(p *product) int {
-	if n := len(p.columns); n > 16 {
+func (h *History) sealRows(p *layout.Product) int {
+	if n := len(p.Columns); n > 16 {
 		return max(h.cfg.SealRows*16/n, 1)
 	}
 	return h.cfg.SealRows
@@ -83,19 +85,19 @@ func (h *History) compact(ctx context.Context) (did bool, err error) {
 	}
 	h.shape.Lock()
 	defer h.shape.Unlock()
-	products := make([]*product, 0, len(h.schema.Load().products))
+	products := make([]*layout.Product, 0, len(h.schema.Load().products))
 	for _, p := range h.schema.Load().products {
 		products = append(products, p)
 	}
-	slices.SortFunc(products, func(a, b *product) int { return cmp.Compare(a.id, b.id) })
+	slices.SortFunc(products, func(a, b *layout.Product) int { return cmp.Compare(a.ID, b.ID) })
 	for _, p := range products {
 		select {
 		case <-h.quit:
 			return false, nil
 		default:
 		}
-		for _, s := range p.segments[:len(p.segments)-1] {
-			if !s.sorted {
+		for _, s := range p.Segments[:len(p.Segments)-1] {
+			if !s.Sorted {
 				return true, wrap("sort rows", p, h.seal(ctx, p, s))
 			}
 		}
@@ -109,23 +111,23 @@ func (h *History) compact(ctx context.Context) (did bool, err error) {
 	return false, nil
 }
 
-func wrap(what string, p *product, err error) error {
+func wrap(what string, p *layout.Product, err error) error {
 	if err != nil {
-		return fmt.Errorf("%s of product %s: %w", what, p.name, err)
+		return fmt.Errorf("%s of product %s: %w", what, p.Name, err)
 	}
 	return nil
 }
 
 // rotate gives a product a new table for what arrives, when the present one is
 // full.
-func (h *History) rotate(ctx context.Context, p *product) (did bool, err error) {
+func (h *History) rotate(ctx context.Context, p *layout.Product) (did bool, err error) {
 	h.write.Lock()
 	defer h.write.Unlock()
-	p = h.product(p.name)
-	rows, counted := h.hot[p.id]
+	p = h.product(p.Name)
+	rows, counted := h.hot[p.ID]
 	if !counted {
 		err := h.use(ctx, func(c *sql.Conn) error {
-			return c.QueryRowContext(ctx, "SELECT count(*) FROM "+p.hot().table).Scan(&rows)
+			return c.QueryRowContext(ctx, "SELECT count(*) FROM "+p.Hot().Table).Scan(&rows)
 		})
 		if err != nil {
 			return false, err
@@ -134,69 +136,69 @@ func (h *History) rotate(ctx context.Context, p *product) (did bool, err error) 
 	if rows < h.sealRows(p) {
 		return false, nil
 	}
-	p = p.clone()
-	s := newSegment(p, p.nextSegment(), false)
-	statements := []string{fmt.Sprintf(createRows, s.table), s.insert(p)}
-	for i, column := range p.columns {
+	p = p.Clone()
+	s := layout.NewSegment(p, p.NextSegment(), false)
+	statements := []string{fmt.Sprintf(layout.CreateRows, s.Table), s.Insert(p)}
+	for i, column := range p.Columns {
 		kind := "DOUBLE"
-		if column.isText {
+		if column.IsText {
 			kind = "VARCHAR"
 		}
-		statements = append(statements, fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s", s.table, columnName(i), kind))
-		s.has = append(s.has, true)
+		statements = append(statements, fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s", s.Table, layout.ColumnName(i), kind))
+		s.Has = append(s.Has, true)
 	}
-	p.segments = append(p.segments, s)
-	err = h.change(ctx, func(c *sql.Conn) ([]*product, error) {
+	p.Segments = append(p.Segments, s)
+	err = h.change(ctx, func(c *sql.Conn) ([]*layout.Product, error) {
 		_, err := c.ExecContext(ctx, strings.Join(statements, ";\n"))
-		return []*product{p}, err
+		return []*layout.Product{p}, err
 	})
 	if err == nil {
-		h.hot[p.id] = 0
+		h.hot[p.ID] = 0
 	}
 	return err == nil, err
 }
 
 // seal sorts the oldest rows of a table that takes no more into a part.
-func (h *History) seal(ctx context.Context, p *product, s *segment) error {
+func (h *History) seal(ctx context.Context, p *layout.Product, s *layout.Segment) error {
 	var end uint64
 	var rows, beyond int
 	err := h.use(ctx, func(c *sql.Conn) error {
-		query := fmt.Sprintf("SELECT coalesce(max(seq), 0), count(*) FROM (SELECT seq FROM %s WHERE seq > %d LIMIT %d)", s.table, s.after, h.sealRows(p))
+		query := fmt.Sprintf("SELECT coalesce(max(seq), 0), count(*) FROM (SELECT seq FROM %s WHERE seq > %d LIMIT %d)", s.Table, s.After, h.sealRows(p)) //nolint:gosec // names and numbers of our own
 		if err := c.QueryRowContext(ctx, query).Scan(&end, &rows); err != nil {
 			return err
 		}
-		return c.QueryRowContext(ctx, fmt.Sprintf("SELECT count(*) FROM %s WHERE seq > %d", s.table, end)).Scan(&beyond)
+		return c.QueryRowContext(ctx, fmt.Sprintf("SELECT count(*) FROM %s WHERE seq > %d", s.Table, end)).Scan(&beyond)
 	})
 	if err != nil {
 		return err
 	}
-	var parts []*segment
+	var parts []*layout.Segment
 	if rows > 0 {
-		part := newSegment(p, p.nextSegment(), true)
-		part.has = slices.Clone(s.has)
-		if err := h.build(ctx, p, part, []*segment{s}, fmt.Sprintf("seq <= %d", end), nil); err != nil {
+		part := layout.NewSegment(p, p.NextSegment(), true)
+		part.Has = slices.Clone(s.Has)
+		if err := h.build(ctx, p, part, []*layout.Segment{s}, fmt.Sprintf("seq <= %d", end), nil); err != nil {
 			return err
 		}
 		parts = append(parts, part)
 	}
-	rest := s.clone()
-	rest.after = end
+	rest := s.Clone()
+	rest.After = end
 	if beyond > 0 {
 		parts = append(parts, rest)
 	}
-	return h.exchange(ctx, p.name, []*segment{s}, parts)
+	return h.exchange(ctx, p.Name, []*layout.Segment{s}, parts)
 }
 
 // mergeable is a run of neighbouring small parts that should be one.
-func (h *History) mergeable(p *product) []*segment {
+func (h *History) mergeable(p *layout.Product) []*layout.Segment {
 	limit := int64(h.sealRows(p)) * int64(h.cfg.MergeParts)
-	var run []*segment
+	var run []*layout.Segment
 	total, oldest, newest := int64(0), int64(0), int64(0)
-	for _, s := range p.segments {
-		small := s.sorted && 2*s.rows <= limit
+	for _, s := range p.Segments {
+		small := s.Sorted && 2*s.Rows <= limit
 		if small && len(run) > 0 {
-			first, last := min(oldest, s.lastEvent), max(newest, s.lastEvent)
-			if float64(last)-float64(first) > float64(mergeSpan.Milliseconds()) || total+s.rows > limit+limit/4 {
+			first, last := min(oldest, s.LastEvent), max(newest, s.LastEvent)
+			if float64(last)-float64(first) > float64(mergeSpan.Milliseconds()) || total+s.Rows > limit+limit/4 {
 				if len(run) >= h.cfg.MergeParts {
 					return run
 				}
@@ -211,10 +213,10 @@ func (h *History) mergeable(p *product) []*segment {
 			run = nil
 			continue
 		case len(run) == 0:
-			total, oldest, newest = 0, s.lastEvent, s.lastEvent
+			total, oldest, newest = 0, s.LastEvent, s.LastEvent
 		}
-		run, total = append(run, s), total+s.rows
-		oldest, newest = min(oldest, s.lastEvent), max(newest, s.lastEvent)
+		run, total = append(run, s), total+s.Rows
+		oldest, newest = min(oldest, s.LastEvent), max(newest, s.LastEvent)
 		if len(run) >= h.cfg.MergeParts {
 			return run
 		}
@@ -223,25 +225,25 @@ func (h *History) mergeable(p *product) []*segment {
 }
 
 // merge makes one part of several neighbouring ones.
-func (h *History) merge(ctx context.Context, p *product, run []*segment) error {
-	part := newSegment(p, p.nextSegment(), true)
-	part.has = make([]bool, len(p.columns))
+func (h *History) merge(ctx context.Context, p *layout.Product, run []*layout.Segment) error {
+	part := layout.NewSegment(p, p.NextSegment(), true)
+	part.Has = make([]bool, len(p.Columns))
 	var total int64
 	largest := run[0]
 	for _, s := range run {
-		total += s.rows
-		if s.rows > largest.rows {
+		total += s.Rows
+		if s.Rows > largest.Rows {
 			largest = s
 		}
-		for i := range part.has {
-			part.has[i] = part.has[i] || s.holds(i)
+		for i := range part.Has {
+			part.Has[i] = part.Has[i] || s.Holds(i)
 		}
 	}
 	// Slices of units: as much is in memory as when a part is first sorted.
 	var cuts []int64
 	if slices := int64(math.Ceil(float64(total) / float64(h.sealRows(p)))); slices > 1 {
 		err := h.use(ctx, func(c *sql.Conn) error {
-			query := fmt.Sprintf("SELECT DISTINCT unit FROM %s WHERE rowid %% %d = 0 ORDER BY unit", largest.table, max(largest.rows/slices, 1))
+			query := fmt.Sprintf("SELECT DISTINCT unit FROM %s WHERE rowid %% %d = 0 ORDER BY unit", largest.Table, max(largest.Rows/slices, 1))
 			return each(ctx, c, query, func(rows *sql.Rows) error {
 				var unit int64
 				err := rows.Scan(&unit)
@@ -257,18 +259,18 @@ func (h *History) merge(ctx context.Context, p *product, run []*segment) error {
 	if err := h.build(ctx, p, part, run, "", cuts); err != nil {
 		return err
 	}
-	return h.exchange(ctx, p.name, run, []*segment{part})
+	return h.exchange(ctx, p.Name, run, []*layout.Segment{part})
 }
 
 // build writes the rows of segments that bound picks, sorted, into the tables
 // of a part, and its rollups with them, slice by slice: cuts are the lowest
 // units of all slices but the first. Nobody sees them yet: what a crash leaves
 // is dropped when history is opened.
-func (h *History) build(ctx context.Context, p *product, part *segment, from []*segment, bound string, cuts []int64) error {
+func (h *History) build(ctx context.Context, p *layout.Product, part *layout.Segment, from []*layout.Segment, bound string, cuts []int64) error {
 	every := *part
-	every.levels = [levels]bool{true, true, true}
+	every.Levels = [layout.Levels]bool{true, true, true}
 	var clean []string
-	for _, table := range every.tables() {
+	for _, table := range every.Tables() {
 		clean = append(clean, "DROP TABLE IF EXISTS "+table)
 	}
 	if err := h.exec(ctx, strings.Join(clean, ";\n")); err != nil {
@@ -281,25 +283,25 @@ func (h *History) build(ctx context.Context, p *product, part *segment, from []*
 			terms = append(terms, bound)
 		}
 		if i > 0 {
-			terms = append(terms, "unit >= "+bigint(cuts[i-1]))
+			terms = append(terms, "unit >= "+layout.Bigint(cuts[i-1]))
 		}
 		if i < len(cuts) {
-			terms = append(terms, "unit < "+bigint(cuts[i]))
+			terms = append(terms, "unit < "+layout.Bigint(cuts[i]))
 		}
 		sources := make([]string, len(from))
 		for j, s := range from {
-			sources[j] = "SELECT " + fixedNames
-			for k, has := range part.has {
+			sources[j] = "SELECT " + layout.FixedNames
+			for k, has := range part.Has {
 				if has {
-					sources[j] += ", " + s.column(p, k)
+					sources[j] += ", " + s.Column(p, k)
 				}
 			}
-			sources[j] += " FROM " + s.table + whereAll(append(s.beyond(), terms...))
+			sources[j] += " FROM " + s.Table + layout.Where(append(s.Beyond(), terms...))
 		}
 		sorted := strings.Join(sources, " UNION ALL ") + " ORDER BY unit, event, seq, idx"
-		into := "CREATE TABLE " + part.table + " AS "
+		into := "CREATE TABLE " + part.Table + " AS "
 		if i > 0 {
-			into = "INSERT INTO " + part.table + " "
+			into = "INSERT INTO " + part.Table + " "
 		}
 		if err := h.exec(ctx, into+sorted); err != nil {
 			return err
@@ -309,14 +311,14 @@ func (h *History) build(ctx context.Context, p *product, part *segment, from []*
 				return err
 			}
 		}
-		if err := h.exec(ctx, strings.Join(part.rollUp(p, from, bound == "", i == 0, terms), ";\n")); err != nil {
+		if err := h.exec(ctx, strings.Join(part.RollUp(p, from, bound == "", i == 0, terms), ";\n")); err != nil {
 			return err
 		}
-		if err := h.pause(ctx, time.Since(began)); err != nil { //nolint:forbidigo // as above
+		if err := h.pause(ctx, time.Since(began)); err != nil {
 			return err
 		}
 	}
-	return h.use(ctx, func(c *sql.Conn) error { return part.measure(ctx, c) })
+	return h.use(ctx, func(c *sql.Conn) error { return measure(ctx, c, part) })
 }
 
 // exec runs statements in one transaction.
@@ -351,24 +353,24 @@ func (h *History) pause(ctx context.Context, took time.Duration) error {
 
 // exchange puts segments in the place of neighbouring others, in one
 // transaction. The caller holds h.shape.
-func (h *History) exchange(ctx context.Context, name string, old, with []*segment) error {
+func (h *History) exchange(ctx context.Context, name string, old, with []*layout.Segment) error {
 	h.write.Lock()
 	defer h.write.Unlock()
-	p := h.product(name).clone()
-	at := slices.IndexFunc(p.segments, func(s *segment) bool { return s.id == old[0].id })
-	p.segments = slices.Replace(p.segments, at, at+len(old), with...)
+	p := h.product(name).Clone()
+	at := slices.IndexFunc(p.Segments, func(s *layout.Segment) bool { return s.ID == old[0].ID })
+	p.Segments = slices.Replace(p.Segments, at, at+len(old), with...)
 	var statements []string
 	for _, s := range old {
-		statements = append(statements, s.remove(p))
-		if !slices.ContainsFunc(with, func(w *segment) bool { return w.table == s.table }) {
-			statements = append(statements, strings.TrimSuffix(s.drop(), ";\n"))
+		statements = append(statements, s.Remove(p))
+		if !slices.ContainsFunc(with, func(w *layout.Segment) bool { return w.Table == s.Table }) {
+			statements = append(statements, strings.TrimSuffix(s.Drop(), ";\n"))
 		}
 	}
 	for _, s := range with {
-		statements = append(statements, s.insert(p))
+		statements = append(statements, s.Insert(p))
 	}
-	return h.change(ctx, func(c *sql.Conn) ([]*product, error) {
+	return h.change(ctx, func(c *sql.Conn) ([]*layout.Product, error) {
 		_, err := c.ExecContext(ctx, strings.Join(statements, ";\n"))
-		return []*product{p}, err
+		return []*layout.Product{p}, err
 	})
 }

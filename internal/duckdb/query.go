@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"fettle.dev/fettle/internal/duckdb/layout"
+	"fettle.dev/fettle/internal/duckdb/replay"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/telemetry"
 )
@@ -35,10 +37,10 @@ func (h *History) Latest(ctx context.Context, product string, unit int64) (map[s
 	latest := map[string]telemetry.Sample{}
 	err := h.read(ctx, func(c *sql.Conn, s *schema) error {
 		p := s.products[product]
-		if p == nil || len(p.columns) == 0 {
+		if p == nil || len(p.Columns) == 0 {
 			return nil
 		}
-		found, err := p.latest(ctx, c, unit)
+		found, err := newestOfUnit(ctx, c, p, unit)
 		for i, n := range found {
 			if n == nil {
 				continue
@@ -51,7 +53,7 @@ func (h *History) Latest(ctx context.Context, product string, unit int64) (map[s
 				sample.Text, sample.IsText = v, true
 			}
 			// A signal whose type has changed has two columns.
-			name := p.columns[i].signal
+			name := p.Columns[i].Signal
 			if other, ok := latest[name]; !ok || sample.At.After(other.At) {
 				latest[name] = sample
 			}
@@ -64,39 +66,39 @@ func (h *History) Latest(ctx context.Context, product string, unit int64) (map[s
 	return latest, nil
 }
 
-// latest is the newest value of each column of a unit; nil where it has none.
+// newestOfUnit is the newest value of each column of a unit; nil where it has none.
 // Segments are looked through from the newest event times back, as long as
 // they may hold anything newer than what was found.
-func (p *product) latest(ctx context.Context, c *sql.Conn, unit int64) ([]*newest, error) {
-	found := make([]*newest, len(p.columns))
+func newestOfUnit(ctx context.Context, c *sql.Conn, p *layout.Product, unit int64) ([]*newest, error) {
+	found := make([]*newest, len(p.Columns))
 	take := func(column int, n newest) {
 		if have := found[column]; have == nil || have.before(&n) {
 			found[column] = &n
 		}
 	}
-	segments := slices.Clone(p.segments)
-	slices.SortStableFunc(segments, func(a, b *segment) int {
-		if a.sorted != b.sorted {
-			if a.sorted {
+	segments := slices.Clone(p.Segments)
+	slices.SortStableFunc(segments, func(a, b *layout.Segment) int {
+		if a.Sorted != b.Sorted {
+			if a.Sorted {
 				return 1
 			}
 			return -1
 		}
-		return -cmp.Compare(a.lastEvent, b.lastEvent)
+		return -cmp.Compare(a.LastEvent, b.LastEvent)
 	})
 	for _, s := range segments {
 		var columns []int
-		for i := range p.columns {
-			if s.holds(i) && (found[i] == nil || !s.sorted || found[i].event <= s.lastEvent) {
+		for i := range p.Columns {
+			if s.Holds(i) && (found[i] == nil || !s.Sorted || found[i].event <= s.LastEvent) {
 				columns = append(columns, i)
 			}
 		}
 		if len(columns) == 0 {
 			continue
 		}
-		rows, missing, err := s.latestRows(ctx, c, unit, columns, take)
+		rows, missing, err := latestRows(ctx, c, s, unit, columns, take)
 		if err == nil && rows == firstRows {
-			err = s.latestOf(ctx, c, unit, missing, take)
+			err = latestOf(ctx, c, s, unit, missing, take)
 		}
 		if err != nil {
 			return nil, err
@@ -107,13 +109,13 @@ func (p *product) latest(ctx context.Context, c *sql.Conn, unit int64) ([]*newes
 
 // latestRows takes what the unit's newest rows in the segment hold, and counts
 // them; missing are the columns of which they have nothing.
-func (s *segment) latestRows(ctx context.Context, c *sql.Conn, unit int64, columns []int, take func(column int, n newest)) (n int, missing []int, err error) {
+func latestRows(ctx context.Context, c *sql.Conn, s *layout.Segment, unit int64, columns []int, take func(column int, n newest)) (n int, missing []int, err error) {
 	list := make([]string, len(columns))
 	for i, column := range columns {
-		list[i] = columnName(column)
+		list[i] = layout.ColumnName(column)
 	}
-	q := pick{units: []int64{unit}, first: math.MinInt64, last: math.MaxInt64}
-	query := "SELECT event, seq, idx, " + strings.Join(list, ", ") + " FROM " + s.table + whereAll(q.where(s)) + //nolint:gosec // names and numbers of our own
+	q := layout.Pick{Units: []int64{unit}, First: math.MinInt64, Last: math.MaxInt64}
+	query := "SELECT event, seq, idx, " + strings.Join(list, ", ") + " FROM " + s.Table + layout.Where(q.Where(s)) +
 		" ORDER BY event DESC, seq DESC, idx DESC LIMIT " + strconv.Itoa(firstRows)
 	found := make([]bool, len(columns))
 	values := make([]any, len(list))
@@ -145,7 +147,7 @@ func (s *segment) latestRows(ctx context.Context, c *sql.Conn, unit int64, colum
 
 // latestOf takes the newest values of columns from all the unit's rows in the
 // segment.
-func (s *segment) latestOf(ctx context.Context, c *sql.Conn, unit int64, columns []int, take func(column int, n newest)) error {
+func latestOf(ctx context.Context, c *sql.Conn, s *layout.Segment, unit int64, columns []int, take func(column int, n newest)) error {
 	if len(columns) == 0 {
 		return nil
 	}
@@ -153,12 +155,12 @@ func (s *segment) latestOf(ctx context.Context, c *sql.Conn, unit int64, columns
 	values := make([]any, len(columns))
 	into := make([]any, len(columns))
 	for i, column := range columns {
-		v := columnName(column)
+		v := layout.ColumnName(column)
 		list[i] = fmt.Sprintf("arg_max({v: %s, t: event, s: seq, i: idx}, (event, seq, idx)) FILTER (%s IS NOT NULL)", v, v)
 		into[i] = &values[i]
 	}
-	q := pick{units: []int64{unit}, first: math.MinInt64, last: math.MaxInt64}
-	query := "SELECT " + strings.Join(list, ", ") + " FROM " + s.table + whereAll(q.where(s))
+	q := layout.Pick{Units: []int64{unit}, First: math.MinInt64, Last: math.MaxInt64}
+	query := "SELECT " + strings.Join(list, ", ") + " FROM " + s.Table + layout.Where(q.Where(s))
 	if err := c.QueryRowContext(ctx, query).Scan(into...); err != nil {
 		return err
 	}
@@ -184,17 +186,17 @@ func (h *History) Series(ctx context.Context, product string, unit int64, signal
 		if p == nil {
 			return nil
 		}
-		n, ok := p.number[signal]
+		n, ok := p.Find(signal, false)
 		if !ok {
 			return nil
 		}
-		first, last, err := p.bounds(ctx, c, unit, from, to)
+		first, last, err := bounds(ctx, c, p, unit, from, to)
 		if err != nil || last <= first {
 			return err
 		}
-		g := seriesGrid(first, last, buckets)
-		q := pick{units: []int64{unit}}
-		query := p.measure(g, q, []int{n}, telemetry.MeasureCount|telemetry.MeasureSum|telemetry.MeasureMin|telemetry.MeasureMax)
+		g := layout.SeriesGrid(first, last, buckets)
+		q := layout.Pick{Units: []int64{unit}}
+		query := p.Measure(g, q, []int{n}, telemetry.MeasureCount|telemetry.MeasureSum|telemetry.MeasureMin|telemetry.MeasureMax)
 		if query == "" {
 			return nil
 		}
@@ -204,7 +206,7 @@ func (h *History) Series(ctx context.Context, product string, unit int64, signal
 			err := rows.Scan(&unit, &bucket, &count, &sum, &least, &greatest)
 			if count > 0 {
 				points = append(points, telemetry.Point{
-					At: g.at(bucket), Min: least.Float64, Max: greatest.Float64, Mean: sum.Float64 / float64(count), Count: count,
+					At: g.At(bucket), Min: least.Float64, Max: greatest.Float64, Mean: sum.Float64 / float64(count), Count: count,
 				})
 			}
 			return err
@@ -216,39 +218,14 @@ func (h *History) Series(ctx context.Context, product string, unit int64, signal
 	return points, nil
 }
 
-// seriesGrid divides [first, last) into at most so many windows.
-func seriesGrid(first, last int64, buckets int) grid {
-	// Division by floats keeps spans of any length from overflowing.
-	span := float64(last) - float64(first)
-	width := max(int64(math.Min(span/float64(buckets), math.MaxInt64/2)), 1)
-	for float64(width)*float64(buckets) < span {
-		width++
-	}
-	g := grid{first: first, last: last, origin: first, width: width, level: -1}
-	const far = math.MaxInt64 / 4
-	for l := levels - 1; l >= 0; l-- {
-		w := levelWidth[l]
-		if width < w || first < -far || last > far {
-			continue
-		}
-		g.level, g.origin = l, floorDiv(first, w)*w
-		g.width = -floorDiv(-width, w) * w
-		if float64(g.width)*float64(buckets) < float64(last)-float64(g.origin) {
-			g.width += w
-		}
-		break
-	}
-	return g
-}
-
 // bounds gives a span of event times as [first, last).
-func (p *product) bounds(ctx context.Context, c *sql.Conn, unit int64, from, to time.Time) (first, last int64, err error) {
+func bounds(ctx context.Context, c *sql.Conn, p *layout.Product, unit int64, from, to time.Time) (first, last int64, err error) {
 	if from.IsZero() || to.IsZero() {
 		first, last = math.MaxInt64, math.MinInt64
-		q := pick{units: []int64{unit}, first: math.MinInt64, last: math.MaxInt64}
-		for _, s := range p.segments {
+		q := layout.Pick{Units: []int64{unit}, First: math.MinInt64, Last: math.MaxInt64}
+		for _, s := range p.Segments {
 			var oldest, newest sql.NullInt64
-			if err := c.QueryRowContext(ctx, "SELECT min(event), max(event) FROM "+s.table+whereAll(q.where(s))).Scan(&oldest, &newest); err != nil {
+			if err := c.QueryRowContext(ctx, "SELECT min(event), max(event) FROM "+s.Table+layout.Where(q.Where(s))).Scan(&oldest, &newest); err != nil {
 				return 0, 0, err
 			}
 			if oldest.Valid {
@@ -260,12 +237,28 @@ func (p *product) bounds(ctx context.Context, c *sql.Conn, unit int64, from, to 
 		}
 	}
 	if !from.IsZero() {
-		first = ceilMilli(from)
+		first = layout.CeilMilli(from)
 	}
 	if !to.IsZero() {
-		last = ceilMilli(to)
+		last = layout.CeilMilli(to)
 	}
 	return first, last, nil
+}
+
+// Replay calls fn for the rows and marks that q picks, in stream order, as
+// they stood when it began. Of the marks it leaves out those of units that q
+// does not name; times do not bound marks.
+func (h *History) Replay(ctx context.Context, q telemetry.Query, fn func(row *telemetry.Stored, mark *telemetry.StoredMark) error) error {
+	// One transaction sees one state, however long fn takes.
+	err := h.read(ctx, func(c *sql.Conn, s *schema) error {
+		return c.Raw(func(conn any) error {
+			return replay.Run(ctx, conn.(replay.Queryer), s.products[q.Product], q, fn)
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("replay history: %w", err)
+	}
+	return nil
 }
 
 // Accounts is the accounting of units, nil: of all; units of which nothing was
@@ -277,7 +270,7 @@ func (h *History) Accounts(ctx context.Context, units []int64) ([]telemetry.Acco
 	}
 	query := sumAccounts
 	if units != nil {
-		query += " WHERE unit IN (" + list(units) + ")"
+		query += " WHERE unit IN (" + layout.List(units) + ")"
 	}
 	err := h.use(ctx, func(c *sql.Conn) error {
 		return each(ctx, c, query+" GROUP BY unit ORDER BY unit", func(rows *sql.Rows) error {
@@ -303,10 +296,10 @@ func (h *History) Extent(ctx context.Context, product string) (from, to time.Tim
 		if p == nil {
 			return nil
 		}
-		for _, s := range p.segments {
-			oldest, newest := sql.NullInt64{Int64: s.firstEvent, Valid: true}, sql.NullInt64{Int64: s.lastEvent, Valid: true}
-			if !s.sorted { // of a part it is known
-				if err := c.QueryRowContext(ctx, "SELECT min(event), max(event) FROM "+s.table+whereAll(s.beyond())).Scan(&oldest, &newest); err != nil {
+		for _, s := range p.Segments {
+			oldest, newest := sql.NullInt64{Int64: s.FirstEvent, Valid: true}, sql.NullInt64{Int64: s.LastEvent, Valid: true}
+			if !s.Sorted { // of a part it is known
+				if err := c.QueryRowContext(ctx, "SELECT min(event), max(event) FROM "+s.Table+layout.Where(s.Beyond())).Scan(&oldest, &newest); err != nil {
 					return err
 				}
 			}
@@ -327,15 +320,4 @@ func (h *History) Extent(ctx context.Context, product string) (from, to time.Tim
 		return time.Time{}, time.Time{}, nil
 	}
 	return time.UnixMilli(first.Int64).UTC(), time.UnixMilli(last.Int64).UTC(), nil
-}
-
-func list(units []int64) string {
-	var b strings.Builder
-	for i, u := range units {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString(bigint(u))
-	}
-	return b.String()
 }

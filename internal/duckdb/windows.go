@@ -7,79 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
-	"slices"
-	"strings"
 	"time"
 
+	"fettle.dev/fettle/internal/duckdb/layout"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/telemetry"
 )
-
-// grid divides event time into windows: origin and width in ms. Width 0 is one
-// window.
-type grid struct {
-	first, last int64 // [first, last)
-	origin      int64
-	width       int64
-	level       int // coarsest rollups whose spans lie in one window each; -1: none
-}
-
-// newGrid puts windows of a width from first on.
-func newGrid(first, last, width int64) grid {
-	g := grid{first: first, last: last, origin: first, width: width, level: levels - 1}
-	for ; width > 0 && g.level >= 0; g.level-- {
-		if w := levelWidth[g.level]; width%w == 0 && first%w == 0 {
-			break
-		}
-	}
-	return g
-}
-
-// window is the number of the window that a time falls in.
-func (g *grid) window(expression string) string {
-	if g.width == 0 {
-		return "0::BIGINT"
-	}
-	return fmt.Sprintf("(%s - %s) // %d", expression, bigint(g.origin), g.width)
-}
-
-// at is the start of a window.
-func (g *grid) at(window int64) time.Time {
-	if g.first == math.MinInt64 {
-		return time.Time{}
-	}
-	return time.UnixMilli(max(g.origin+window*g.width, g.first)).UTC()
-}
-
-// measure is the query for measures of columns by unit and window, of the rows
-// that q picks within the grid: columns unit, win and the measures. Empty when
-// no segment may hold any.
-func (p *product) measure(g grid, q pick, columns []int, which telemetry.Measures) string {
-	var sources []string
-	for i, s := range p.segments {
-		if !s.overlaps(g.first, g.last) || !slices.ContainsFunc(columns, s.holds) {
-			continue
-		}
-		for _, piece := range s.pieces(g.level, g.first, g.last) {
-			at := q
-			if piece.level < 0 {
-				at.first, at.last = piece.first, piece.last
-				sources = append(sources, fmt.Sprintf("SELECT unit, %s AS win, %d AS part%s FROM %s%s GROUP BY ALL",
-					g.window("event"), i, prefixed(s.aggregates(p, columns, which)), s.table, whereAll(at.where(s))))
-				continue
-			}
-			width := levelWidth[piece.level]
-			terms := append(q.ofUnits(), fmt.Sprintf("bucket >= %d", piece.first/width), fmt.Sprintf("bucket < %d", piece.last/width))
-			sources = append(sources, fmt.Sprintf("SELECT unit, %s AS win, %d AS part%s FROM %s%s",
-				g.window(fmt.Sprintf("bucket * %d", width)), i, prefixed(s.rolled(p, columns, which)), s.rollup(piece.level), whereAll(terms)))
-		}
-	}
-	if len(sources) == 0 {
-		return ""
-	}
-	return fmt.Sprintf("SELECT unit, win%s FROM (%s) GROUP BY ALL", prefixed(folds(columns, which, laterOf)), strings.Join(sources, " UNION ALL "))
-}
 
 // Windows calls fn for each window of each unit that has values, by unit and
 // time.
@@ -93,9 +26,9 @@ func (h *History) Windows(ctx context.Context, q telemetry.WindowQuery, fn func(
 		q.Measures = telemetry.MeasureAll
 	}
 	q.Measures |= telemetry.MeasureCount // it tells which windows have values
-	span := pick{units: q.Units}
-	span.bounded(q.From, q.To)
-	if q.Units != nil && len(q.Units) == 0 || span.first >= span.last {
+	span := layout.Pick{Units: q.Units}
+	span.Bound(q.From, q.To)
+	if q.Units != nil && len(q.Units) == 0 || span.First >= span.Last {
 		return nil
 	}
 	err := h.read(ctx, func(c *sql.Conn, s *schema) error {
@@ -103,13 +36,13 @@ func (h *History) Windows(ctx context.Context, q telemetry.WindowQuery, fn func(
 		if p == nil {
 			return nil
 		}
-		w := windows{q: q, fn: fn, grid: newGrid(span.first, span.last, q.Width.Milliseconds())}
+		w := windows{q: q, fn: fn, grid: layout.NewGrid(span.First, span.Last, q.Width.Milliseconds())}
 		for place, signal := range q.Signals {
-			if column, ok := p.find(signal, false); ok {
+			if column, ok := p.Find(signal, false); ok {
 				w.columns, w.places = append(w.columns, column), append(w.places, place)
 			}
 		}
-		query := p.measure(w.grid, span, w.columns, q.Measures)
+		query := p.Measure(w.grid, span, w.columns, q.Measures)
 		if query == "" {
 			return nil
 		}
@@ -124,7 +57,7 @@ func (h *History) Windows(ctx context.Context, q telemetry.WindowQuery, fn func(
 type windows struct {
 	q       telemetry.WindowQuery
 	fn      func(w *telemetry.Window) error
-	grid    grid
+	grid    layout.Grid
 	columns []int
 	places  []int // of columns in q.Signals
 }
@@ -145,7 +78,7 @@ func (w *windows) run(ctx context.Context, conn sqldriver.QueryerContext, query 
 			return err
 		}
 		window.Unit = values[0].(int64)
-		window.At = w.grid.at(values[1].(int64))
+		window.At = w.grid.At(values[1].(int64))
 		clear(window.Stats)
 		if !w.take(&window, values[2:]) {
 			continue
@@ -156,7 +89,7 @@ func (w *windows) run(ctx context.Context, conn sqldriver.QueryerContext, query 
 	}
 }
 
-// take reads the measures of a window and reports whether it has values.
+// take reads the layout.Measured of a window and reports whether it has values.
 func (w *windows) take(window *telemetry.Window, values []sqldriver.Value) (some bool) {
 	next := func() sqldriver.Value {
 		v := values[0]
@@ -167,11 +100,11 @@ func (w *windows) take(window *telemetry.Window, values []sqldriver.Value) (some
 	whole := func() int64 { n, _ := next().(int64); return n }
 	for _, place := range w.places {
 		s := &window.Stats[place]
-		for _, m := range measures {
-			if w.q.Measures&m.is == 0 {
+		for _, m := range layout.Measured {
+			if w.q.Measures&m.Is == 0 {
 				continue
 			}
-			switch m.name[0] {
+			switch m.Name[0] {
 			case 'n':
 				s.Count = whole()
 				some = some || s.Count > 0
@@ -184,7 +117,7 @@ func (w *windows) take(window *telemetry.Window, values []sqldriver.Value) (some
 			case 'a':
 				s.LastAt = whole()
 			default: // lo, la
-				if m.is == telemetry.MeasureMin {
+				if m.Is == telemetry.MeasureMin {
 					s.Min = number()
 				} else {
 					s.Last = number()

@@ -1,8 +1,8 @@
-package duckdb
+// Package replay reads history's rows and marks back in stream order.
+package replay
 
 import (
 	"context"
-	"database/sql"
 	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
@@ -10,8 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
+	"fettle.dev/fettle/internal/duckdb/layout"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/telemetry"
 )
@@ -28,23 +28,12 @@ const (
 	windowSteps = 1024
 )
 
-// Replay calls fn for the rows and marks that q picks, in stream order, as
-// they stood when it began. Of the marks it leaves out those of units that q
-// does not name; times do not bound marks.
-func (h *History) Replay(ctx context.Context, q telemetry.Query, fn func(row *telemetry.Stored, mark *telemetry.StoredMark) error) error {
-	// One transaction sees one state, however long fn takes.
-	err := h.read(ctx, func(c *sql.Conn, s *schema) error {
-		return c.Raw(func(conn any) error {
-			return s.replay(ctx, conn.(sqldriver.QueryerContext), q, fn)
-		})
-	})
-	if err != nil {
-		return fmt.Errorf("replay history: %w", err)
-	}
-	return nil
-}
+// Queryer is a connection, in a transaction that sees one state.
+type Queryer = sqldriver.QueryerContext
 
-func (s *schema) replay(ctx context.Context, conn sqldriver.QueryerContext, q telemetry.Query, fn func(*telemetry.Stored, *telemetry.StoredMark) error) error {
+// Run calls fn for the rows of a product (nil: none) and the marks that q
+// picks, in stream order.
+func Run(ctx context.Context, conn Queryer, p *layout.Product, q telemetry.Query, fn func(*telemetry.Stored, *telemetry.StoredMark) error) error {
 	var units map[int64]struct{}
 	if q.Units != nil {
 		units = make(map[int64]struct{}, len(q.Units))
@@ -52,7 +41,7 @@ func (s *schema) replay(ctx context.Context, conn sqldriver.QueryerContext, q te
 			units[u] = struct{}{}
 		}
 	}
-	rows := &chain{list: s.rowCursors(conn, q, units), cursor: &cursor{done: true}}
+	rows := &chain{list: rowCursors(conn, p, q, units), cursor: &cursor{done: true}}
 	marks := markCursor(conn, q, units)
 	if err := rows.next(ctx); err != nil {
 		return err
@@ -107,13 +96,13 @@ type window struct{ first, last int64 }
 // cursor reads a table in stream order, page by page: a table in that order by
 // so many rows at once, a part by windows of the stream.
 type cursor struct {
-	conn    sqldriver.QueryerContext
+	conn    Queryer
 	columns []string
 	width   int // columns of the result
 	table   string
 	where   []string
 	sorted  bool // the database must sort
-	part    *segment
+	part    *layout.Segment
 	windows []window // of part, still to be read; nil: not counted
 	units   map[int64]struct{}
 	take    func(c *cursor, values []sqldriver.Value) (keep bool)
@@ -128,39 +117,38 @@ type cursor struct {
 	row   telemetry.Stored
 	mark  telemetry.StoredMark
 
-	signals []column // of the columns after the fixed ones
+	signals []layout.Column // of the columns after the fixed ones
 }
 
-func (s *schema) rowCursors(conn sqldriver.QueryerContext, q telemetry.Query, units map[int64]struct{}) []*cursor {
-	p := s.products[q.Product]
+func rowCursors(conn Queryer, p *layout.Product, q telemetry.Query, units map[int64]struct{}) []*cursor {
 	if p == nil || q.Units != nil && len(q.Units) == 0 {
 		return nil
 	}
-	var span pick
-	span.bounded(q.From, q.To)
+	var span layout.Pick
+	span.Bound(q.From, q.To)
 	var list []*cursor
-	for _, seg := range p.segments {
-		if !seg.overlaps(span.first, span.last) || q.UpTo > 0 && seg.sorted && seg.firstSeq > q.UpTo {
+	for _, seg := range p.Segments {
+		if !seg.Overlaps(span.First, span.Last) || q.UpTo > 0 && seg.Sorted && seg.FirstSeq > q.UpTo {
 			continue
 		}
-		c := &cursor{conn: conn, table: seg.table, take: takeRow, columns: []string{fixedNames}, where: span.where(seg)}
-		if seg.sorted {
+		c := &cursor{conn: conn, table: seg.Table, take: takeRow, columns: []string{layout.FixedNames}, where: span.Where(seg)}
+		if seg.Sorted {
 			c.part = seg
 		}
-		for i, column := range p.columns {
-			if seg.holds(i) && (q.Signals == nil || slices.Contains(q.Signals, column.signal)) {
-				c.columns = append(c.columns, columnName(i))
+		for i, column := range p.Columns {
+			if seg.Holds(i) && (q.Signals == nil || slices.Contains(q.Signals, column.Signal)) {
+				c.columns = append(c.columns, layout.ColumnName(i))
 				c.signals = append(c.signals, column)
 			}
 		}
-		c.width = fixedColumns + len(c.signals)
+		c.width = layout.FixedColumns + len(c.signals)
 		c.bound(q, units, "")
 		list = append(list, c)
 	}
 	return list
 }
 
-func markCursor(conn sqldriver.QueryerContext, q telemetry.Query, units map[int64]struct{}) *cursor {
+func markCursor(conn Queryer, q telemetry.Query, units map[int64]struct{}) *cursor {
 	if q.NoMarks {
 		return &cursor{done: true}
 	}
@@ -180,10 +168,10 @@ func (c *cursor) bound(q telemetry.Query, units map[int64]struct{}, also string)
 	case len(units) <= fewUnits:
 		list := make([]string, 0, len(units)+1)
 		for u := range units {
-			list = append(list, bigint(u))
+			list = append(list, layout.Bigint(u))
 		}
 		if also != "" || len(list) == 0 {
-			list = append(list, bigint(0))
+			list = append(list, layout.Bigint(0))
 		}
 		c.where = append(c.where, "unit IN ("+strings.Join(list, ", ")+")")
 		c.sorted = true
@@ -243,7 +231,7 @@ func (c *cursor) turn(ctx context.Context) error {
 	query := "SELECT " + strings.Join(c.columns, ", ") + " FROM " + c.table
 	if c.part != nil {
 		if c.windows == nil {
-			windows, err := c.plan(ctx, window{int64(c.part.firstSeq), int64(c.part.lastSeq)})
+			windows, err := c.plan(ctx, window{int64(c.part.FirstSeq), int64(c.part.LastSeq)})
 			if err != nil {
 				return err
 			}
@@ -254,14 +242,14 @@ func (c *cursor) turn(ctx context.Context) error {
 		}
 		w := c.windows[0]
 		c.windows = c.windows[1:]
-		query += whereAll(append(where, w.terms()...)) + " ORDER BY seq, idx"
+		query += layout.Where(append(where, w.terms()...)) + " ORDER BY seq, idx"
 	} else {
 		if c.at != (telemetry.Position{}) {
 			where = append(where,
 				fmt.Sprintf("seq >= %d", c.at.Seq),
 				fmt.Sprintf("(seq > %d OR idx > %d)", c.at.Seq, c.at.Index))
 		}
-		query += whereAll(where)
+		query += layout.Where(where)
 		// Without ORDER BY rows come in the order of insertion, which is the
 		// stream's; but a list of units may become a join, which keeps no order.
 		if c.sorted {
@@ -289,7 +277,7 @@ func (w window) terms() []string {
 func (c *cursor) plan(ctx context.Context, w window) ([]window, error) {
 	step := (w.last-w.first)/windowSteps + 1
 	query := fmt.Sprintf("SELECT (seq - %d) // %d AS step, count(*) FROM %s%s GROUP BY step ORDER BY step",
-		w.first, step, c.table, whereAll(append(slices.Clip(c.where), w.terms()...)))
+		w.first, step, c.table, layout.Where(append(slices.Clip(c.where), w.terms()...)))
 	rows, err := c.conn.QueryContext(ctx, query, nil)
 	if err != nil {
 		return nil, err
@@ -334,11 +322,11 @@ func takeRow(c *cursor, v []sqldriver.Value) bool {
 	r.NotConsented, r.Undeclared, r.Invalid = int(v[6].(int32)), int(v[7].(int32)), int(v[8].(int32))
 	r.Values = r.Values[:0]
 	for i := range c.signals {
-		switch value := v[fixedColumns+i].(type) {
+		switch value := v[layout.FixedColumns+i].(type) {
 		case float64:
-			r.Values = append(r.Values, telemetry.Value{Signal: c.signals[i].signal, Number: value})
+			r.Values = append(r.Values, telemetry.Value{Signal: c.signals[i].Signal, Number: value})
 		case string:
-			r.Values = append(r.Values, telemetry.Value{Signal: c.signals[i].signal, Text: value, IsText: true})
+			r.Values = append(r.Values, telemetry.Value{Signal: c.signals[i].Signal, Text: value, IsText: true})
 		}
 	}
 	return true
@@ -357,13 +345,4 @@ func takeMark(c *cursor, v []sqldriver.Value) bool {
 	m.At = v[4].(int64)
 	m.Text = v[5].(string)
 	return true
-}
-
-// ceilMilli is the first millisecond not before t.
-func ceilMilli(t time.Time) int64 {
-	ms := t.UnixMilli()
-	if t.Nanosecond()%int(time.Millisecond) != 0 {
-		ms++
-	}
-	return ms
 }

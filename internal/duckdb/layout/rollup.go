@@ -1,8 +1,6 @@
-package duckdb
+package layout
 
 import (
-	"context"
-	"database/sql"
 	"fmt"
 	"math"
 	"strings"
@@ -17,71 +15,50 @@ import (
 // with it; who asks folds those of all parts with the rows that stand in none,
 // so that answers are those of the rows, however late they came.
 
-// levels are the widths of rollups: minute, hour, day.
-const levels = 3
+// Levels are the widths of rollups: minute, hour, day.
+const Levels = 3
 
 var (
-	levelWidth = [levels]int64{60_000, 3_600_000, 86_400_000} // ms
-	levelName  = [levels]string{"minute", "hour", "day"}
+	// LevelWidth is how long the spans of a level are, in ms.
+	LevelWidth = [Levels]int64{60_000, 3_600_000, 86_400_000} // ms
+	levelName  = [Levels]string{"minute", "hour", "day"}
 )
 
-func (s *segment) rollup(level int) string { return s.table + "_" + levelName[level] }
+// Rollup is the table of a level.
+func (s *Segment) Rollup(level int) string { return s.Table + "_" + levelName[level] }
 
-// chooseLevels keeps those rollups that have at most half the rows of the next
-// finer: of a unit that reports once an hour the rows themselves serve as
-// rollups by the minute.
-func (h *History) chooseLevels(ctx context.Context, part *segment) error {
-	return h.use(ctx, func(c *sql.Conn) error {
-		var finer int64
-		if err := c.QueryRowContext(ctx, "SELECT count(*) FROM "+part.table).Scan(&finer); err != nil {
-			return err
-		}
-		for l, width := range levelWidth {
-			var groups int64
-			query := fmt.Sprintf("SELECT count(*) FROM (SELECT DISTINCT unit, %s FROM %s)", floorOf("event", width), part.table)
-			if err := c.QueryRowContext(ctx, query).Scan(&groups); err != nil {
-				return err
-			}
-			if part.levels[l] = 2*groups <= finer; part.levels[l] {
-				finer = groups
-			}
-		}
-		return nil
-	})
-}
-
-// rollUp is the statements that make the rollups of a part, or add those of
+// RollUp is the statements that make the rollups of a part, or add those of
 // some units to them, which terms pick. Where the part is made of whole parts
 // that have a level, theirs are folded.
-func (s *segment) rollUp(p *product, from []*segment, whole, begin bool, terms []string) []string {
+func (s *Segment) RollUp(p *Product, from []*Segment, whole, begin bool, terms []string) []string {
 	var statements []string
 	numbers := s.numbers(p)
 	finest := -1
-	for l, width := range levelWidth {
-		if !s.levels[l] {
+	for l, width := range LevelWidth {
+		if !s.Levels[l] {
 			continue
 		}
 		var query string
-		where := whereAll(unitTerms(terms))
+		where := Where(unitTerms(terms))
 		switch {
 		case finest >= 0:
 			query = fmt.Sprintf("SELECT unit, %s AS bucket%s FROM %s%s GROUP BY ALL ORDER BY unit, bucket",
-				floorOf("bucket", width/levelWidth[finest]), prefixed(folds(numbers, telemetry.MeasureAll, "at%d")), s.rollup(finest), where)
+				FloorOf("bucket", width/LevelWidth[finest]), prefixed(folds(numbers, telemetry.MeasureAll, "at%d")), s.Rollup(finest), where)
 		case whole && foldable(from, l):
 			sources := make([]string, len(from))
 			for i, f := range from {
-				sources[i] = fmt.Sprintf("SELECT unit, bucket, %d AS part%s FROM %s%s", i, prefixed(f.rolled(p, numbers, telemetry.MeasureAll)), f.rollup(l), where)
+				sources[i] = fmt.Sprintf("SELECT unit, bucket, %d AS part%s FROM %s%s", i, prefixed(f.rolled(p, numbers, telemetry.MeasureAll)), f.Rollup(l), where)
 			}
 			query = fmt.Sprintf("SELECT unit, bucket%s FROM (%s) GROUP BY ALL ORDER BY unit, bucket",
 				prefixed(folds(numbers, telemetry.MeasureAll, laterOf)), strings.Join(sources, " UNION ALL "))
 		default:
 			query = fmt.Sprintf("SELECT unit, %s AS bucket%s FROM %s%s GROUP BY ALL ORDER BY unit, bucket",
-				floorOf("event", width), prefixed(s.aggregates(p, numbers, telemetry.MeasureAll)), s.table, where)
+				FloorOf("event", width), prefixed(s.aggregates(p, numbers, telemetry.MeasureAll)), s.Table, where)
 		}
 		if begin {
-			statements = append(statements, "CREATE TABLE "+s.rollup(l)+" AS "+query)
+			statements = append(statements, "CREATE TABLE "+s.Rollup(l)+" AS "+query)
 		} else {
-			statements = append(statements, "INSERT INTO "+s.rollup(l)+" "+query)
+			statements = append(statements, "INSERT INTO "+s.Rollup(l)+" "+query)
 		}
 		finest = l
 	}
@@ -99,9 +76,9 @@ func unitTerms(terms []string) []string {
 	return out
 }
 
-func foldable(from []*segment, level int) bool {
+func foldable(from []*Segment, level int) bool {
 	for _, s := range from {
-		if !s.sorted || !s.levels[level] {
+		if !s.Sorted || !s.Levels[level] {
 			return false
 		}
 	}
@@ -109,10 +86,10 @@ func foldable(from []*segment, level int) bool {
 }
 
 // numbers are the columns of numbers that the segment has.
-func (s *segment) numbers(p *product) []int {
+func (s *Segment) numbers(p *Product) []int {
 	var list []int
-	for i, c := range p.columns {
-		if !c.isText && s.holds(i) {
+	for i, c := range p.Columns {
+		if !c.IsText && s.Holds(i) {
 			list = append(list, i)
 		}
 	}
@@ -126,12 +103,12 @@ func prefixed(list []string) string {
 	return ", " + strings.Join(list, ", ")
 }
 
-// measures are the columns of a rollup for a column of numbers, with what makes
+// Measured are the columns of a rollup for a column of numbers, with what makes
 // them of rows and what folds them.
-var measures = []struct {
-	is        telemetry.Measures
-	name      string // of the column
-	none      string // where the segment lacks the column
+var Measured = []struct {
+	Is        telemetry.Measures
+	Name      string // of the column
+	None      string // where the segment lacks the column
 	row, fold string
 }{
 	{telemetry.MeasureCount, "n%[1]d", "0", "count(v%[1]d)", "sum(n%[1]d)::BIGINT"},
@@ -147,40 +124,40 @@ var measures = []struct {
 // stream had them.
 const laterOf = "at%d::HUGEINT * 65536 + part"
 
-// aggregates measures columns of the segment's rows.
-func (s *segment) aggregates(p *product, columns []int, which telemetry.Measures) []string {
+// aggregates Measured columns of the segment's rows.
+func (s *Segment) aggregates(p *Product, columns []int, which telemetry.Measures) []string {
 	// A part's rows stand in the order of event time and stream.
 	order := "rowid"
-	if !s.sorted {
+	if !s.Sorted {
 		order = "event::HUGEINT * 18446744073709551616 + rowid"
 	}
 	var list []string
 	for _, i := range columns {
-		for _, m := range measures {
-			if which&m.is == 0 {
+		for _, m := range Measured {
+			if which&m.Is == 0 {
 				continue
 			}
-			value := m.none
-			if s.holds(i) && !p.columns[i].isText {
+			value := m.None
+			if s.Holds(i) && !p.Columns[i].IsText {
 				value = fmt.Sprintf(m.row, i, order)
 			}
-			list = append(list, value+" AS "+fmt.Sprintf(m.name, i))
+			list = append(list, value+" AS "+fmt.Sprintf(m.Name, i))
 		}
 	}
 	return list
 }
 
-// rolled names the measures of columns in the segment's rollups.
-func (s *segment) rolled(p *product, columns []int, which telemetry.Measures) []string {
+// rolled names the Measured of columns in the segment's rollups.
+func (s *Segment) rolled(p *Product, columns []int, which telemetry.Measures) []string {
 	var list []string
 	for _, i := range columns {
-		for _, m := range measures {
-			if which&m.is == 0 {
+		for _, m := range Measured {
+			if which&m.Is == 0 {
 				continue
 			}
-			name := fmt.Sprintf(m.name, i)
-			if !s.holds(i) || p.columns[i].isText {
-				name = m.none + " AS " + name
+			name := fmt.Sprintf(m.Name, i)
+			if !s.Holds(i) || p.Columns[i].IsText {
+				name = m.None + " AS " + name
 			}
 			list = append(list, name)
 		}
@@ -188,23 +165,23 @@ func (s *segment) rolled(p *product, columns []int, which telemetry.Measures) []
 	return list
 }
 
-// folds makes one of several measures of columns; later is what orders last
+// folds makes one of several Measured of columns; later is what orders last
 // values, with a place for the column's number.
 func folds(columns []int, which telemetry.Measures, later string) []string {
 	var list []string
 	for _, i := range columns {
-		for _, m := range measures {
-			if which&m.is != 0 {
-				list = append(list, fmt.Sprintf(m.fold+" AS "+m.name, i, fmt.Sprintf(later, i)))
+		for _, m := range Measured {
+			if which&m.Is != 0 {
+				list = append(list, fmt.Sprintf(m.fold+" AS "+m.Name, i, fmt.Sprintf(later, i)))
 			}
 		}
 	}
 	return list
 }
 
-// floorOf is the number of the span of a width that an expression falls in.
+// FloorOf is the number of the span of a width that an expression falls in.
 // (DuckDB's // truncates.)
-func floorOf(expression string, width int64) string {
+func FloorOf(expression string, width int64) string {
 	return fmt.Sprintf("(%[1]s // %[2]d - CASE WHEN %[1]s %% %[2]d < 0 THEN 1 ELSE 0 END)", expression, width)
 }
 
@@ -217,30 +194,30 @@ type piece struct {
 
 // pieces covers [first, last) with the coarsest rollups of the segment that
 // fit: whole spans of level and finer ones inside, rows at the edges.
-func (s *segment) pieces(level int, first, last int64) []piece {
+func (s *Segment) pieces(level int, first, last int64) []piece {
 	if first >= last {
 		return nil
 	}
 	const far = math.MaxInt64 / 4
-	if s.sorted && s.firstEvent > -far && s.lastEvent < far {
+	if s.Sorted && s.FirstEvent > -far && s.LastEvent < far {
 		// There is nothing beyond: the edges need not be read from rows.
-		if first <= s.firstEvent {
-			first = floorDiv(s.firstEvent, levelWidth[levels-1]) * levelWidth[levels-1]
+		if first <= s.FirstEvent {
+			first = FloorDiv(s.FirstEvent, LevelWidth[Levels-1]) * LevelWidth[Levels-1]
 		}
-		if last > s.lastEvent {
-			last = (floorDiv(s.lastEvent, levelWidth[levels-1]) + 1) * levelWidth[levels-1]
+		if last > s.LastEvent {
+			last = (FloorDiv(s.LastEvent, LevelWidth[Levels-1]) + 1) * LevelWidth[Levels-1]
 		}
 	} else {
 		level = -1
 	}
-	for level >= 0 && !s.levels[level] {
+	for level >= 0 && !s.Levels[level] {
 		level--
 	}
 	if level < 0 {
 		return []piece{{-1, first, last}}
 	}
-	width := levelWidth[level]
-	from, to := -floorDiv(-first, width)*width, floorDiv(last, width)*width
+	width := LevelWidth[level]
+	from, to := -FloorDiv(-first, width)*width, FloorDiv(last, width)*width
 	if from >= to {
 		return s.inside(level-1, first, last)
 	}
@@ -248,14 +225,15 @@ func (s *segment) pieces(level int, first, last int64) []piece {
 }
 
 // inside is pieces for a span that needs not be widened.
-func (s *segment) inside(level int, first, last int64) []piece {
-	if first >= last || !s.overlaps(first, last) {
+func (s *Segment) inside(level int, first, last int64) []piece {
+	if first >= last || !s.Overlaps(first, last) {
 		return nil
 	}
 	return s.pieces(level, first, last)
 }
 
-func floorDiv(a, b int64) int64 {
+// FloorDiv is a by b, rounded down.
+func FloorDiv(a, b int64) int64 {
 	q := a / b
 	if a%b < 0 {
 		q--

@@ -1,0 +1,80 @@
+package layout
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"fettle.dev/fettle/internal/telemetry"
+)
+
+// Erase is the statements that take units, or their values of signals, out of
+// the segment's tables.
+func (s *Segment) Erase(p *Product, where string, signals []string) []string {
+	var statements []string
+	if signals == nil {
+		for _, t := range s.Tables() {
+			statements = append(statements, "DELETE FROM "+t+where)
+		}
+		return statements
+	}
+	var columns []int
+	for i, c := range p.Columns {
+		if s.Holds(i) && slices.Contains(signals, c.Signal) {
+			columns = append(columns, i)
+		}
+	}
+	return s.blank(p, columns, where, func(int) string { return where })
+}
+
+// blank is the statements that take values of columns out of the rows, and out
+// of rollups, that the conditions pick.
+func (s *Segment) blank(p *Product, columns []int, where string, rollup func(level int) string) []string {
+	if len(columns) == 0 {
+		return nil
+	}
+	var values, measured []string
+	for _, i := range columns {
+		values = append(values, ColumnName(i)+" = NULL")
+		if p.Columns[i].IsText {
+			continue
+		}
+		for _, m := range Measured {
+			measured = append(measured, fmt.Sprintf(m.Name, i)+" = "+m.None)
+		}
+	}
+	statements := []string{"UPDATE " + s.Table + " SET " + strings.Join(values, ", ") + where}
+	for l, has := range s.Levels {
+		if has && len(measured) > 0 {
+			statements = append(statements, "UPDATE "+s.Rollup(l)+" SET "+strings.Join(measured, ", ")+rollup(l))
+		}
+	}
+	return statements
+}
+
+// CutOff is the statements that take a column's values from before end out of a
+// part and its rollups; the span that end falls into is measured anew.
+func (s *Segment) CutOff(p *Product, column int, end int64) []string {
+	spanOf := func(l int) int64 { return FloorDiv(end, LevelWidth[l]) }
+	statements := s.blank(p, []int{column}, " WHERE event < "+Bigint(end)+" AND "+ColumnName(column)+" IS NOT NULL",
+		func(l int) string { return fmt.Sprintf(" WHERE bucket <= %d", spanOf(l)) })
+	if p.Columns[column].IsText {
+		return statements
+	}
+	for l, has := range s.Levels {
+		if !has {
+			continue
+		}
+		var set []string
+		for _, m := range Measured {
+			name := fmt.Sprintf(m.Name, column)
+			set = append(set, name+" = x."+name)
+		}
+		span := spanOf(l)
+		statements = append(statements, fmt.Sprintf(
+			"UPDATE %[1]s r SET %[2]s FROM (SELECT unit%[3]s FROM %[4]s WHERE event >= %[5]d AND event < %[6]d GROUP BY unit) x WHERE r.unit = x.unit AND r.bucket = %[7]d",
+			s.Rollup(l), strings.Join(set, ", "), prefixed(s.aggregates(p, []int{column}, telemetry.MeasureAll)), s.Table,
+			span*LevelWidth[l], (span+1)*LevelWidth[l], span))
+	}
+	return statements
+}
