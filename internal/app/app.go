@@ -278,6 +278,7 @@ func (h *house) run(ctx context.Context) error {
 			{"messages", h.dispatcher.Run},
 			{"consents", func(ctx context.Context) error { return h.consents.Run(ctx, h.log) }},
 			{"upkeep", h.upkeep},
+			{"disk", h.disk.run},
 			{"reached", h.reached.run},
 		},
 	)

@@ -40,9 +40,11 @@ type Config struct {
 	Bus       string `name:"bus" default:"" help:"address of a NATS cluster, nats://… (default: in this process)"`
 	Artifacts string `name:"artifacts" default:"" help:"artifacts: a directory or s3://BUCKET?… (default: in the data directory)"`
 
-	UnitRate      float64       `name:"unit-rate" default:"20000" help:"samples a second that are taken of one unit, unless its product says otherwise; a unit beyond is slowed, nothing is lost; 0: any"`
+	UnitRate      float64       `name:"unit-rate" default:"20000" help:"samples a second that are taken of one unit, unless its product says otherwise; a unit beyond is slowed, nothing is lost"`
 	StreamAge     time.Duration `name:"stream-age" default:"24h" help:"how long the stream keeps what history and detectors have taken"`
 	StreamBytes   int64         `name:"stream-bytes" default:"8589934592" help:"largest size of the stream; when it is full, senders wait"`
+	DiskQuota     string        `name:"disk-quota" default:"" help:"most that the data directory may hold, as 50GiB; from 4 fifths on a warning is shown, above it units wait; empty: as much as the disk has"`
+	DiskMinFree   string        `name:"disk-min-free" default:"64MiB" help:"how much of the disk must stay free; with less, units wait"`
 	MaxEventAge   time.Duration `name:"max-event-age" default:"180d" help:"samples whose own time is further back are refused as invalid; raise it to replay old recordings"`
 	HistoryMemory string        `name:"history-memory" default:"1GiB" help:"memory that queries over history may use"`
 	HistoryThread int           `name:"history-threads" default:"2" help:"threads of queries over history"`
@@ -213,6 +215,14 @@ func (c *Config) check() []fault.Field {
 	}
 	if _, err := megabytes(c.HistoryMemory); err != nil {
 		add("history-memory", err.Error(), c.HistoryMemory)
+	}
+	if c.DiskQuota != "" {
+		if _, err := megabytes(c.DiskQuota); err != nil {
+			add("disk-quota", err.Error(), c.DiskQuota)
+		}
+	}
+	if _, err := megabytes(c.DiskMinFree); err != nil {
+		add("disk-min-free", err.Error(), c.DiskMinFree)
 	}
 	switch c.LogLevel {
 	case "debug", "info", "warn", "error":

@@ -17,6 +17,7 @@ import (
 
 // engines are the stores, each opened once.
 type engines struct {
+	disk    *disk
 	records *sqldb.DB
 	stream  *bus.Bus
 	history *duckdb.History
@@ -55,6 +56,12 @@ func (c *Config) historyMB() int64 {
 		return 0 // check has refused it
 	}
 	return mb
+}
+
+// mib is a size in bytes that check has accepted; 0 for none.
+func mib(s string) int64 {
+	mb, _ := megabytes(s)
+	return mb << 20
 }
 
 // megabytes reads sizes as 512MiB or 2GiB.
@@ -103,6 +110,10 @@ func openEngines(ctx context.Context, c *Config, log *slog.Logger) (_ *engines, 
 	}
 	stream := c.streamConfig()
 	stream.Reached, stream.Acknowledged = at.Stream, e.reached.stream
+	if e.disk, err = newDisk(c.Data, mib(c.DiskQuota), mib(c.DiskMinFree), log); err != nil {
+		return nil, err
+	}
+	stream.Room, stream.MinFree = e.disk.Room, e.disk.minFree
 	if e.stream, err = bus.Open(ctx, stream, log); err != nil {
 		return nil, err
 	}

@@ -32,11 +32,11 @@ func healthz(w http.ResponseWriter, _ *http.Request) {
 
 // readyz answers 200 when every engine answers within two seconds, else 503,
 // and names each.
-func readyz(checks []check, notes []note) http.HandlerFunc {
+func readyz(checks []check, notes func() []note) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 		defer cancel()
-		out := readiness{Ready: true, Engine: map[string]string{}, Notes: notes}
+		out := readiness{Ready: true, Engine: map[string]string{}, Notes: notes()}
 		for _, c := range checks {
 			if err := c.ask(ctx); err != nil {
 				out.Ready = false

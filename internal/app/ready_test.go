@@ -19,12 +19,12 @@ func TestReadyNamesWhatIsMissing(t *testing.T) {
 	bad := check{"stream", func(context.Context) error { return errors.New("no space") }}
 
 	w := httptest.NewRecorder()
-	readyz([]check{ok}, []note{{"mail", "off"}})(w, httptest.NewRequest("GET", "/readyz", nil))
+	readyz([]check{ok}, func() []note { return []note{{"mail", "off"}} })(w, httptest.NewRequest("GET", "/readyz", nil))
 	require.Equal(t, 200, w.Code)
 	require.JSONEq(t, `{"ready":true,"engines":{"records":"ok"},"notes":[{"name":"mail","note":"off"}]}`, w.Body.String())
 
 	w = httptest.NewRecorder()
-	readyz([]check{ok, bad}, nil)(w, httptest.NewRequest("GET", "/readyz", nil))
+	readyz([]check{ok, bad}, func() []note { return nil })(w, httptest.NewRequest("GET", "/readyz", nil))
 	require.Equal(t, 503, w.Code)
 	require.Contains(t, w.Body.String(), "no space")
 }

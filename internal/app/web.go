@@ -109,7 +109,8 @@ func (h *house) routes() http.Handler {
 		{"stream", h.stream.Ready},
 		{"history", h.history.Ready},
 		{"artifacts", h.blobs.Ready},
-	}, h.notes))
+		{"disk", h.disk.Ready},
+	}, func() []note { return append(h.disk.notes(), h.notes...) }))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(h.metrics, promhttp.HandlerOpts{}))
 
 	units := door.New(h.gateway, h.gateway, door.Config{}, h.log)
@@ -139,7 +140,7 @@ func (h *house) deps() api.Deps {
 		Updates: h.updates, Campaigns: h.campaigns, Runs: h.records.Campaign(),
 		Outcomes: h.outcomes, Notify: h.records.Notify(), History: h.history,
 		LastContact: h.gateway.LastContact, ClockSkew: h.gateway.ClockSkew,
-		Backup:      h.backup,
+		Backup: h.backup,
 		OnProducts: func(ctx context.Context, names []string) error {
 			for _, n := range names {
 				h.gateway.InvalidateProduct(ctx, n)
@@ -235,6 +236,14 @@ func (h *house) gauges() {
 	gauge := func(name, help string, read func() float64) {
 		h.metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "fettle", Name: name, Help: help}, read))
 	}
+	gauge("disk_used_bytes", "What the data directory takes on the disk.", func() float64 { return float64(h.disk.state.Load().used) })
+	gauge("disk_free_bytes", "What the disk of the data directory has free.", func() float64 { return float64(h.disk.state.Load().free) })
+	gauge("disk_full", "1 while there is no room and units wait.", func() float64 {
+		if h.disk.Room() != nil {
+			return 1
+		}
+		return 0
+	})
 	gauge("history_position", "Stream sequence up to which history is written.", func() float64 { return float64(h.writer.Applied()) })
 	gauge("detectors_position", "Stream sequence up to which findings are kept.", func() float64 { return float64(h.watcher.Position()) })
 	h.metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{

@@ -1,0 +1,137 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"fettle.dev/fettle/internal/telemetry"
+)
+
+// Shares at which an operator is warned: of the quota that is used, of the disk
+// that is free.
+const warnUsed, warnFree = 0.8, 0.1
+
+const diskEvery = time.Second
+
+// disk watches the room that the data directory has. While there is none,
+// nothing is taken from units; it is when there is room again.
+type disk struct {
+	dir            string
+	quota, minFree int64 // bytes; quota 0: none
+	log            *slog.Logger
+	state          atomic.Pointer[diskState]
+}
+
+type diskState struct {
+	used, free, size int64
+	warning          string
+	full             error // telemetry.ErrFull with the reason
+}
+
+func newDisk(dir string, quota, minFree int64, log *slog.Logger) (*disk, error) {
+	d := &disk{dir: dir, quota: quota, minFree: minFree, log: log}
+	d.state.Store(&diskState{})
+	return d, d.look(true)
+}
+
+// Room refuses while there is no room.
+func (d *disk) Room() error { return d.state.Load().full }
+
+// Ready is Room as a check.
+func (d *disk) Ready(context.Context) error { return d.Room() }
+
+// notes are what an operator should know before there is no room.
+func (d *disk) notes() []note {
+	if w := d.state.Load().warning; w != "" {
+		return []note{{"disk", w}}
+	}
+	return nil
+}
+
+// run looks until ctx ends. Without a quota, what is used is for people only.
+func (d *disk) run(ctx context.Context) error {
+	t := time.NewTicker(diskEvery)
+	defer t.Stop()
+	for n := 1; ; n++ {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+		if err := d.look(d.quota > 0 || n%30 == 0); err != nil {
+			d.log.Warn("disk: cannot tell how much room there is", "error", err)
+		}
+	}
+}
+
+// look takes note of the room there is, and says so when it has changed.
+func (d *disk) look(count bool) error {
+	before := d.state.Load()
+	now := diskState{used: before.used}
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(d.dir, &st); err != nil {
+		return fmt.Errorf("ask for free space: %w", err)
+	}
+	now.free, now.size = int64(st.Bavail)*st.Bsize, int64(st.Blocks)*st.Bsize
+	if count {
+		var err error
+		if now.used, err = usage(d.dir); err != nil {
+			return err
+		}
+	}
+	switch {
+	case now.free < d.minFree:
+		now.full = fmt.Errorf("%w: the disk has %d MiB free, %d MiB must stay (disk-min-free)", telemetry.ErrFull, now.free>>20, d.minFree>>20)
+	case d.quota > 0 && now.used >= d.quota:
+		now.full = fmt.Errorf("%w: %s holds %d MiB of the %d MiB it may (disk-quota)", telemetry.ErrFull, d.dir, now.used>>20, d.quota>>20)
+	case now.free < 2*d.minFree || float64(now.free) < warnFree*float64(now.size):
+		now.warning = fmt.Sprintf("the disk has %d MiB free of %d; below %d MiB nothing is taken from units", now.free>>20, now.size>>20, d.minFree>>20)
+	case d.quota > 0 && float64(now.used) >= warnUsed*float64(d.quota):
+		now.warning = fmt.Sprintf("%d MiB of the quota of %d MiB are used; above it nothing is taken from units", now.used>>20, d.quota>>20)
+	}
+	d.state.Store(&now)
+	switch {
+	case now.full != nil && before.full == nil:
+		d.log.Error("disk: units wait until there is room", "error", now.full)
+	case now.full == nil && before.full != nil:
+		d.log.Info("disk: there is room again", "free", now.free, "used", now.used)
+	case now.warning != "" && before.warning == "" && before.full == nil:
+		d.log.Warn("disk: room gets short", "warning", now.warning)
+	}
+	return nil
+}
+
+// usage is what the files below dir take on the disk. Files that go while it
+// looks are not counted.
+func usage(dir string) (total int64, err error) {
+	err = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil || !e.Type().IsRegular() {
+			return err
+		}
+		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if st, ok := info.Sys().(*syscall.Stat_t); ok {
+			total += st.Blocks * 512
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("count what is used: %w", err)
+	}
+	return total, nil
+}

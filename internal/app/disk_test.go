@@ -1,0 +1,68 @@
+package app
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"fettle.dev/fettle/internal/telemetry"
+)
+
+func TestDiskQuota(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	d, err := newDisk(dir, 10<<20, 1, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	put := func(name string, mb int) {
+		t.Helper()
+		require.NoError(t, os.MkdirAll(filepath.Join(dir, "deep"), 0o700))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "deep", name), make([]byte, mb<<20), 0o600))
+		require.NoError(t, d.look(true))
+	}
+	require.NoError(t, d.Room())
+	put("a", 4)
+	require.NoError(t, d.Room())
+	put("b", 4)
+	require.NoError(t, d.Room())
+	require.Contains(t, d.notes()[0].Note, "8 MiB of the quota of 10 MiB are used")
+	put("c", 4)
+	require.ErrorIs(t, d.Room(), telemetry.ErrFull)
+	require.ErrorContains(t, d.Ready(t.Context()), "holds 12 MiB of the 10 MiB it may (disk-quota)")
+	require.Empty(t, d.notes())
+	require.NoError(t, os.Remove(filepath.Join(dir, "deep", "c")))
+	require.NoError(t, d.look(true))
+	require.NoError(t, d.Room())
+	require.NotEmpty(t, d.notes())
+}
+
+func TestDiskMinFree(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=20m"); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatalf("mount: %v", err)
+		}
+		t.Skipf("cannot mount a small disk: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	d, err := newDisk(dir, 0, 4<<20, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	require.NoError(t, d.Room())
+	require.Empty(t, d.notes())
+	fill := filepath.Join(dir, "fill")
+	require.NoError(t, os.WriteFile(fill, make([]byte, 13<<20), 0o600))
+	require.NoError(t, d.look(false))
+	require.NoError(t, d.Room())
+	require.Contains(t, d.notes()[0].Note, "the disk has 7 MiB free of 20; below 4 MiB nothing is taken from units")
+	require.NoError(t, os.WriteFile(fill, make([]byte, 17<<20), 0o600))
+	require.NoError(t, d.look(false))
+	require.ErrorIs(t, d.Room(), telemetry.ErrFull)
+	require.NoError(t, os.Remove(fill))
+	require.NoError(t, d.look(false))
+	require.NoError(t, d.Room())
+	require.Empty(t, d.notes())
+}
