@@ -1,0 +1,58 @@
+package app
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func reopened(t *testing.T, path string) *reached {
+	t.Helper()
+	r, err := openReached(path, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = r.Close() })
+	return r
+}
+
+func TestReached(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), reachedFile)
+	r := reopened(t, path)
+	require.Zero(t, r.at)
+	for seq := uint64(1); seq <= 7; seq++ {
+		r.stream(seq)
+		r.history(seq / 2)
+		require.Equal(t, r.at, reopened(t, path).at, "killed now")
+	}
+	r.stream(3) // two commits may be noted the other way round
+	r.records(1<<31 - 2)
+	r.records(1<<31 - 1)
+	r.records(1) // after the last number comes the first
+	r.records(1<<31 - 1)
+	want := positions{Stream: 7, Records: 1, History: 3}
+	require.Equal(t, want, reopened(t, path).at)
+
+	whole, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Len(t, whole, 2*reachedHalf)
+	for at := range whole { // one half is always right
+		data := append([]byte{}, whole...)
+		data[at] ^= 1
+		other := filepath.Join(t.TempDir(), reachedFile)
+		require.NoError(t, os.WriteFile(other, data, 0o600))
+		got := reopened(t, other)
+		require.Equal(t, uint64(7), got.at.Stream)
+		require.GreaterOrEqual(t, got.generation, r.generation-1)
+	}
+	for name, data := range map[string][]byte{"short": whole[:20], "garbage": make([]byte, 3000), "empty": {}} {
+		other := filepath.Join(t.TempDir(), name)
+		require.NoError(t, os.WriteFile(other, data, 0o600))
+		got := reopened(t, other)
+		require.Zero(t, got.at, name)
+		got.stream(9)
+		require.Equal(t, positions{Stream: 9}, reopened(t, other).at)
+	}
+}
