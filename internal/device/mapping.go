@@ -2,8 +2,6 @@ package device
 
 import (
 	"bytes"
-	"errors"
-	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -181,20 +179,20 @@ func misread(path, expected, got string) error {
 
 func (r *reading) message(item *fastjson.Value) error {
 	var m Message
-	var err error
+	expected := ""
 	if values := item.Get("values"); r.thingsBoard && values != nil && item.Exists("ts") {
 		if values.Type() != fastjson.TypeObject {
 			return misread("values", "an object of samples by key", shorten(values.String()))
 		}
-		if m.Event, m.HasEvent, err = eventTime(item.Get("ts"), fleet.TimeMillis); err != nil {
-			return misread("ts", err.Error(), shorten(item.Get("ts").String()))
+		if m.Event, m.HasEvent, expected = eventTime(item.Get("ts"), fleet.TimeMillis); expected != "" {
+			return misread("ts", expected, shorten(item.Get("ts").String()))
 		}
 		item = values
 	}
 	if r.time != nil {
 		v := r.find(r.time, item)
-		if m.Event, m.HasEvent, err = eventTime(v, r.form); err != nil {
-			return misread("time", err.Error(), shorten(v.String()))
+		if m.Event, m.HasEvent, expected = eventTime(v, r.form); expected != "" {
+			return misread("time", expected, shorten(v.String()))
 		}
 	}
 	if r.sequence != nil {
@@ -225,7 +223,7 @@ func (r *reading) message(item *fastjson.Value) error {
 			if r.versions == nil {
 				r.versions = map[string]string{}
 			}
-			r.versions[v.component] = word(at) // the last one of an array counts
+			r.versions[v.component] = literal(at) // the last one of an array counts
 		}
 	}
 	if len(m.Values) > 0 {
@@ -283,13 +281,16 @@ func (s *mappedSignal) value(v *fastjson.Value) Value {
 
 // word is a value as people write it in a declaration.
 func word(v *fastjson.Value) string {
-	switch v.Type() {
-	case fastjson.TypeString:
+	if f, err := v.Float64(); err == nil { // 1.0 is the word 1
+		return strconv.FormatFloat(f, 'f', -1, 64)
+	}
+	return literal(v)
+}
+
+// literal is a value as it came.
+func literal(v *fastjson.Value) string {
+	if v.Type() == fastjson.TypeString {
 		return string(v.GetStringBytes())
-	case fastjson.TypeNumber:
-		if f, err := v.Float64(); err == nil {
-			return strconv.FormatFloat(f, 'f', -1, 64)
-		}
 	}
 	return v.String()
 }
@@ -335,38 +336,37 @@ func number(v *fastjson.Value) (f float64, ok bool) {
 // perSecond is what each form of Unix time counts in a second.
 var perSecond = map[string]int64{fleet.TimeSeconds: 1, fleet.TimeMillis: 1e3, fleet.TimeMicros: 1e6, fleet.TimeNanos: 1e9}
 
-// eventTime reads an event time, Unix ms; has is false without one. A clock
+// eventTime reads an event time, Unix ms; has is false without one, and expected
+// says what it should have been when it cannot be read. A clock
 // beyond reason is refused sample by sample, like any wrong clock.
-func eventTime(v *fastjson.Value, form string) (ms int64, has bool, err error) {
+func eventTime(v *fastjson.Value, form string) (ms int64, has bool, expected string) {
 	if v == nil || v.Type() == fastjson.TypeNull {
-		return 0, false, nil
+		return 0, false, ""
 	}
 	if form == fleet.TimeRFC3339 {
 		at, err := time.Parse(time.RFC3339, string(v.GetStringBytes()))
 		if err != nil {
-			return 0, false, errors.New("a time as 2026-03-01T12:00:00Z (RFC 3339)")
+			return 0, false, "a time as 2026-03-01T12:00:00Z (RFC 3339)"
 		}
-		return at.UnixMilli(), true, nil
+		return at.UnixMilli(), true, ""
 	}
 	f, ok := number(v)
 	if !ok {
-		return 0, false, fmt.Errorf("Unix time in %s", form)
+		return 0, false, "Unix time in " + form
 	}
 	per := perSecond[form]
-	literal := v.GetStringBytes()
-	if v.Type() == fastjson.TypeNumber {
-		literal = v.MarshalTo(nil)
-	}
-	if i, err := strconv.ParseInt(string(literal), 10, 64); err == nil && per > 1e3 { // exact where a float64 is not
-		per /= 1e3
-		return (i - (i%per+per)%per) / per, true, nil
+	if per > 1e3 { // exact where a float64 is not
+		if i, err := strconv.ParseInt(literal(v), 10, 64); err == nil {
+			per /= 1e3
+			return (i - (i%per+per)%per) / per, true, ""
+		}
 	}
 	f = math.Floor(math.Round(f*1e6/float64(per)) / 1e3) // whole microseconds first: 0.123 s is 123 ms
 	switch {
 	case f < -1<<53:
-		return math.MinInt64, true, nil
+		return math.MinInt64, true, ""
 	case f > 1<<53:
-		return math.MaxInt64, true, nil
+		return math.MaxInt64, true, ""
 	}
-	return int64(f), true, nil
+	return int64(f), true, ""
 }

@@ -10,8 +10,6 @@ import (
 	"fettle.dev/fettle/internal/fleet"
 )
 
-func text(s string) *string     { return &s }
-func factor(f float64) *float64 { return &f }
 func mapped(mappings ...fleet.Mapping) *product {
 	p := &product{Product: fleet.Product{Name: "p", Mappings: mappings, Signals: []fleet.Signal{
 		{Name: "temperature", Type: fleet.Number}, {Name: "power", Type: fleet.Number}, {Name: "on", Type: fleet.Boolean}, {Name: "mode", Type: fleet.Text},
@@ -44,7 +42,7 @@ func seen(p *Payload) []string {
 				b.WriteString(map[float64]string{0: "false", 1: "true"}[v.Number])
 			case KindText:
 				b.WriteString("'" + string(v.Text) + "'")
-			case KindOther:
+			case KindOther, KindRefused:
 				b.WriteString("?")
 			}
 		}
@@ -58,7 +56,7 @@ func TestMappings(t *testing.T) {
 	shadow := fleet.Mapping{
 		Name: "shadow", Topic: "$aws/things/{unit}/shadow/update", Time: &fleet.MappedTime{Path: "/state/reported/at", Form: fleet.TimeSeconds},
 		Signals: []fleet.MappedSignal{
-			{Signal: "temperature", Path: "/state/reported/t", Scale: factor(0.5), Offset: -40},
+			{Signal: "temperature", Path: "/state/reported/t", Scale: new(0.5), Offset: -40},
 			{Signal: "on", Path: "/state/reported/relay", Words: map[string]any{"ON": true, "OFF": false, "1": true}},
 			{Signal: "mode", Path: "/state/reported/a~1b/1"},
 		},
@@ -66,14 +64,14 @@ func TestMappings(t *testing.T) {
 	}
 	events := fleet.Mapping{
 		Name: "events", Topic: "devices/{unit}/messages/events/{properties}", Each: "/records",
-		Time: &fleet.MappedTime{Path: "/at", Form: fleet.TimeRFC3339}, Sequence: "/n", Members: text("/v"),
+		Time: &fleet.MappedTime{Path: "/at", Form: fleet.TimeRFC3339}, Sequence: "/n", Members: new("/v"),
 		Signals:  []fleet.MappedSignal{{Signal: "power", Path: "#/site/kw"}, {Signal: "mode", Path: "{properties.mode}"}, {Signal: "temperature", Path: "/v/temp"}},
 		Versions: map[string]string{"bootloader": "#/site/boot"},
 	}
 	nanos := fleet.Mapping{Name: "ns", Topic: "ns/{device}/#", Time: &fleet.MappedTime{Path: "/t", Form: fleet.TimeNanos}, Signals: []fleet.MappedSignal{{Signal: "mode", Path: "{device}"}}}
-	micros := fleet.Mapping{Name: "us", Topic: "us", Time: &fleet.MappedTime{Path: "/t", Form: fleet.TimeMicros}, Members: text("")}
-	millis := fleet.Mapping{Name: "ms", Topic: "ms", Time: &fleet.MappedTime{Path: "/t", Form: fleet.TimeMillis}, Members: text("")}
-	board := fleet.Mapping{Name: "board", Topic: "v1/devices/me/telemetry", Members: text(""), Versions: map[string]string{"software": "/current_fw_version"}, Signals: []fleet.MappedSignal{{Signal: "temperature", Path: "/t"}}}
+	micros := fleet.Mapping{Name: "us", Topic: "us", Time: &fleet.MappedTime{Path: "/t", Form: fleet.TimeMicros}, Members: new("")}
+	millis := fleet.Mapping{Name: "ms", Topic: "ms", Time: &fleet.MappedTime{Path: "/t", Form: fleet.TimeMillis}, Members: new("")}
+	board := fleet.Mapping{Name: "board", Topic: "v1/devices/me/telemetry", Members: new(""), Versions: map[string]string{"software": "/current_fw_version"}, Signals: []fleet.MappedSignal{{Signal: "temperature", Path: "/t"}}}
 	for name, c := range map[string]struct {
 		mapping  fleet.Mapping
 		topic    string
@@ -82,7 +80,7 @@ func TestMappings(t *testing.T) {
 		versions map[string]string
 		wrong    string
 	}{
-		"shadow":                {shadow, "$aws/things/u/shadow/update", `{"state":{"reported":{"t":130,"relay":"ON","at":1401624000.123,"a/b":[0,"eco"],"fw":"2.0"}},"version":7}`, []string{"1401624000123 temperature=25 on=true mode='eco'"}, map[string]string{"software": "2.0"}, ""},
+		"shadow":                {shadow, "$aws/things/u/shadow/update", `{"state":{"reported":{"t":130,"relay":"ON","at":1401624000.123,"a/b":[0,"eco"],"fw":2.10}},"version":7}`, []string{"1401624000123 temperature=25 on=true mode='eco'"}, map[string]string{"software": "2.10"}, ""},
 		"words":                 {shadow, "$aws/things/u/shadow/update", `{"state":{"reported":{"relay":1}}}`, []string{"- on=true"}, nil, ""},
 		"no such word":          {shadow, "$aws/things/u/shadow/update", `{"state":{"reported":{"relay":"MAYBE"}}}`, []string{"- on=?"}, nil, ""},
 		"nothing reported":      {shadow, "$aws/things/u/shadow/update", `{"state":{"desired":{"t":1}}}`, nil, nil, ""},
@@ -91,8 +89,12 @@ func TestMappings(t *testing.T) {
 		"a text for a time":     {shadow, "$aws/things/u/shadow/update", `{"state":{"reported":{"t":1,"at":"noon"}}}`, nil, nil, `message: time: expected Unix time in s, got "noon"`},
 		"a version of too much": {shadow, "$aws/things/u/shadow/update", `{"state":{"reported":{"fw":{"a":1},"t":1}}}`, []string{"- temperature=-39.5"}, map[string]string{"software": `{"a":1}`}, ""},
 		"an empty version":      {shadow, "$aws/things/u/shadow/update", `{"state":{"reported":{"fw":""}}}`, nil, nil, "versions.software: expected 1 to 128 printable characters"},
-		"records": {events, "devices/u/messages/events/mode=eco&x=%2F", `{"site":{"kw":"3.5","boot":7},"records":[{"at":"2014-06-01T12:00:00.5+02:00","n":3,"v":{"temp":1,"on":"true","x":[]}},{"v":{}}]}`,
-			[]string{"1401616800500#3 power=3.5 mode='eco' temperature=1 on=true x=?", "- power=3.5 mode='eco'"}, map[string]string{"bootloader": "7"}, ""},
+		"records": {
+			events, "devices/u/messages/events/mode=eco&x=%2F", `{"site":{"kw":"3.5","boot":7},"records":[{"at":"2014-06-01T12:00:00.5+02:00","n":3,"v":{"temp":1,"on":"true","x":[]}},{"v":{}}]}`,
+			[]string{"1401616800500#3 power=3.5 mode='eco' temperature=1 on=true x=?", "- power=3.5 mode='eco'"},
+			map[string]string{"bootloader": "7"},
+			"",
+		},
 		"one record":          {events, "devices/u/messages/events/", `{"records":{"at":"2014-06-01T12:00:00Z","v":{"power":1}}}`, []string{"1401624000000 power=1"}, nil, ""},
 		"no records":          {events, "devices/u/messages/events/", `{"x":1}`, nil, nil, ""},
 		"a record of nothing": {events, "devices/u/messages/events/", `{"records":[{"v":{"power":1}},7]}`, nil, nil, "message: [1]: expected an object, got 7"},
@@ -154,13 +156,57 @@ func TestThingsBoardsShapes(t *testing.T) {
 	}
 }
 
+// BenchmarkRead compares ten values in Fettle's shape with the same in
+// ThingsBoard's and by a mapping of single paths.
+func BenchmarkRead(b *testing.B) {
+	names := []string{"temperature", "power", "on", "mode", "a", "b", "c", "d", "e", "f"}
+	p := mapped()
+	var members, object strings.Builder
+	paths := fleet.Mapping{Name: "m", Topic: "x/{unit}", Time: &fleet.MappedTime{Path: "/ts", Form: fleet.TimeMillis}}
+	for i, n := range names {
+		if i > 0 {
+			members.WriteString(",")
+		}
+		members.WriteString(`"` + n + `":` + plain(float64(i)+0.5))
+		if _, ok := p.index[n]; ok {
+			paths.Signals = append(paths.Signals, fleet.MappedSignal{Signal: n, Path: "/values/" + n})
+		}
+	}
+	object.WriteString(`{"ts":1401624000000,"values":{` + members.String() + `}}`)
+	body := []byte(object.String())
+	all, err := mappingsOf(&mapped(paths).Product)
+	require.NoError(b, err)
+	for name, read := range map[string]func(out *Payload) error{
+		"shape=fettle": func(out *Payload) error { return out.Parse(body) },
+		"shape=thingsboard": func(out *Payload) error {
+			_, err := thingsBoardTopics["v1/devices/me/telemetry"].read(out, p, &fleet.TopicValues{}, body)
+			return err
+		},
+		"shape=mapping": func(out *Payload) error {
+			values, _ := all[0].topic.Match("x/u")
+			_, err := all[0].read(out, p, &values, body)
+			return err
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			out := NewPayload()
+			for b.Loop() {
+				if err := read(out); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 // Any payload on any topic is read or refused, never a panic, and gives the
 // same when it is read again.
 func FuzzMapping(f *testing.F) {
 	p := mapped(
-		fleet.Mapping{Name: "a", Topic: "a/{unit}/{x}/{properties}", Each: "/r", Members: text("/m"), Time: &fleet.MappedTime{Path: "#/t", Form: fleet.TimeNanos}, Sequence: "/n", Versions: map[string]string{"software": "{x}"}, Signals: []fleet.MappedSignal{{Signal: "power", Path: "{properties.p}", Scale: factor(2)}, {Signal: "on", Path: "/m/on", Words: map[string]any{"1": true}}}},
-		fleet.Mapping{Name: "b", Topic: "v1/devices/me/telemetry", Members: text(""), Versions: map[string]string{"software": "/fw"}},
-		fleet.Mapping{Name: "c", Topic: "c/+/#", Members: text(""), Time: &fleet.MappedTime{Path: "/t", Form: fleet.TimeRFC3339}, Signals: []fleet.MappedSignal{{Signal: "mode", Path: "/m/0"}}},
+		fleet.Mapping{Name: "a", Topic: "a/{unit}/{x}/{properties}", Each: "/r", Members: new("/m"), Time: &fleet.MappedTime{Path: "#/t", Form: fleet.TimeNanos}, Sequence: "/n", Versions: map[string]string{"software": "{x}"}, Signals: []fleet.MappedSignal{{Signal: "power", Path: "{properties.p}", Scale: new(2.0)}, {Signal: "on", Path: "/m/on", Words: map[string]any{"1": true}}}},
+		fleet.Mapping{Name: "b", Topic: "v1/devices/me/telemetry", Members: new(""), Versions: map[string]string{"software": "/fw"}},
+		fleet.Mapping{Name: "c", Topic: "c/+/#", Members: new(""), Time: &fleet.MappedTime{Path: "/t", Form: fleet.TimeRFC3339}, Signals: []fleet.MappedSignal{{Signal: "mode", Path: "/m/0"}}},
 	)
 	all, err := mappingsOf(&p.Product)
 	require.NoError(f, err)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -76,7 +77,7 @@ func runLibrary(t *testing.T, library string, j job) (d done) {
 			t.Skip(library + " is not installed: make deps web")
 		}
 	}
-	if failed, ok := err.(*exec.ExitError); ok {
+	if failed, ok := errors.AsType[*exec.ExitError](err); ok {
 		t.Fatalf("%s: %v\n%s", library, err, failed.Stderr)
 	}
 	require.NoError(t, err)
