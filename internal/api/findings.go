@@ -140,6 +140,9 @@ func (t *titles) view(ctx context.Context, f condition.Finding) (wire.Finding, e
 	if err != nil {
 		return wire.Finding{}, err
 	}
+	if !f.ShelvedUntil.After(t.s.d.Clock.Now()) {
+		f.ShelvedUntil = time.Time{} // its time is over: it is back in sight
+	}
 	out := wire.Finding{Finding: f, Title: d.Title, Signal: tol.Signal}
 	if out.Title == "" {
 		out.Title = f.Detector.Name

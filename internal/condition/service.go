@@ -147,8 +147,11 @@ func (s *Service) Unack(ctx context.Context, id string) (Finding, error) {
 // Shelve puts a finding out of sight until a time; a time that is zero or past
 // brings it back.
 func (s *Service) Shelve(ctx context.Context, id string, until time.Time) (Finding, error) {
+	if !until.After(s.c.Clock.Now()) {
+		until = time.Time{}
+	}
 	return s.c.Store.UpdateFinding(ctx, id, func(f *Finding) error {
-		if f.State != Open && until.After(s.c.Clock.Now()) {
+		if f.State != Open && !until.IsZero() {
 			return fault.New(fault.Conflict, "finding %s has cleared: only an open finding can be shelved", id)
 		}
 		f.ShelvedUntil = until

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,8 +38,11 @@ type Player struct {
 	Took    time.Duration // set by Play
 }
 
-// ParseServer reads mqtt://host:port or mqtts://host:port.
+// ParseServer reads mqtt://host:port, mqtts://host:port or host:port.
 func ParseServer(s string) (addr string, conf *tls.Config, err error) {
+	if _, _, err := net.SplitHostPort(s); err == nil && !strings.Contains(s, "://") {
+		s = "mqtt://" + s
+	}
 	u, err := url.Parse(s)
 	if err != nil || u.Hostname() == "" {
 		return "", nil, fmt.Errorf("%q is not a server: write mqtt://host:port or mqtts://host:port", s)

@@ -200,11 +200,13 @@ func TestParseServer(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "fettle.example.com:8883", addr)
 	require.NotNil(t, conf)
-	addr, conf, err = ParseServer("mqtt://127.0.0.1:1999")
-	require.NoError(t, err)
-	require.Equal(t, "127.0.0.1:1999", addr)
-	require.Nil(t, conf)
-	for _, bad := range []string{"", "127.0.0.1:1883", "http://a", "mqtt://"} {
+	for _, plain := range []string{"mqtt://127.0.0.1:1999", "127.0.0.1:1999"} { // as serve --mqtt has it
+		addr, conf, err = ParseServer(plain)
+		require.NoError(t, err)
+		require.Equal(t, "127.0.0.1:1999", addr)
+		require.Nil(t, conf)
+	}
+	for _, bad := range []string{"", "localhost", "http://a", "mqtt://"} {
 		_, _, err = ParseServer(bad)
 		require.Error(t, err, bad)
 	}

@@ -13,6 +13,7 @@ import (
 	"fettle.dev/fettle/internal/api/client"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/condition"
+	"fettle.dev/fettle/internal/condition/words"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 )
@@ -177,7 +178,7 @@ func (c *cli) showFinding(cmd *cobra.Command, id string) error {
 		row(w, "Severity, state:", fmt.Sprintf("%s, %s", f.Severity, stateOf(f.Finding)))
 		row(w, "Why:", f.Why)
 		row(w, "Onset, opened, last:", fmt.Sprintf("%s, %s, %s", when(f.Onset), when(f.OpenedAt), when(f.LastAt)))
-		row(w, "Peak:", fmt.Sprintf("%g %s", f.Peak, f.Unit))
+		row(w, "Peak:", words.Measured(f.Peak, f.Unit))
 		if f.Late {
 			row(w, "Late:", "opened by data that arrived out of order")
 		}

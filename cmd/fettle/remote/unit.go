@@ -16,6 +16,7 @@ import (
 
 	"fettle.dev/fettle/internal/api/client"
 	"fettle.dev/fettle/internal/api/wire"
+	"fettle.dev/fettle/internal/condition/words"
 	"fettle.dev/fettle/internal/fleet"
 )
 
@@ -149,7 +150,7 @@ func (c *cli) describeUnit(cmd *cobra.Command, id string) error {
 			case v.Number != nil && v.Type == fleet.Boolean:
 				text = fmt.Sprintf("%t (%s)", *v.Number != 0, when(v.At))
 			case v.Number != nil:
-				text = fmt.Sprintf("%g %s (%s)", *v.Number, v.Unit, when(v.At))
+				text = fmt.Sprintf("%s (%s)", words.Measured(*v.Number, v.Unit), when(v.At))
 			}
 			row(w, "Signal "+v.Signal+":", text)
 		}
