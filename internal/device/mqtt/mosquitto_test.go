@@ -257,7 +257,10 @@ func TestMosquittoOverTLS(t *testing.T) {
 	require.NoError(t, pub("-u", ids[2], "-P", r.Token(ids[2])), "a token over TLS")
 	require.NoError(t, pub(certs(mine)...), "a certificate alone")
 	require.NoError(t, pub(append(certs(mine), "-u", ids[0])...), "with the unit's own name")
+	require.NoError(t, pub(append(certs(mine), "-u", "?SDK=Python&Version=1.4.9")...), "as AWS IoT's clients name themselves")
+	require.NoError(t, pub(append(certs(mine), "-u", "hub.azure-devices.net/"+ids[0]+"/?api-version=2021-04-12")...), "as Azure IoT Hub's do")
 	require.Error(t, pub(append(certs(mine), "-u", ids[1])...), "with another's name")
+	require.Error(t, pub(append(certs(mine), "-u", "hub.azure-devices.net/"+ids[1]+"/?api-version=2021-04-12")...), "with another's name for Azure")
 	require.Error(t, pub(append(certs(mine), "-u", ids[1], "-P", r.Token(ids[1]))...), "with another's name and token")
 	require.Error(t, pub(certs(stranger)...), "a certificate that nobody bound")
 	require.Error(t, pub(certs(expired)...), "a certificate that has expired")
@@ -266,7 +269,7 @@ func TestMosquittoOverTLS(t *testing.T) {
 	for _, row := range r.Stream.Rows() {
 		units = append(units, row.Unit)
 	}
-	require.Equal(t, []int64{3, 1, 1, 3}, units)
+	require.Equal(t, []int64{3, 1, 1, 1, 1, 3}, units)
 }
 
 // makeCertificate writes a self-signed certificate that is valid for a year
