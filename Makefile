@@ -10,7 +10,7 @@ UNITS    ?= 1000
 
 export CGO_ENABLED := 1
 
-.PHONY: demo build web deps test check lint soak fuzz bench clean generate
+.PHONY: demo build web deps test check lint soak fuzz bench bench-deps bench-ingest bench-growth bench-connections clean generate
 
 demo: build ## run the 2014 story: 1,000 simulated wall chargers, from telemetry to verified remedy
 	@if [ -t 1 ]; then $(BIN) demo --units $(UNITS); else $(BIN) demo --units $(UNITS) --exit; fi
@@ -67,6 +67,18 @@ fuzz: ## each fuzz test for 30 s
 
 bench: ## Go benchmarks; compare two runs with benchstat
 	go test -run '^$$' -bench . -benchmem ./...
+
+bench-deps: # the peers that benchmarks compare with
+	@$(MAKE) --no-print-directory deps TEST_PACKAGES="mosquitto influxdb"
+
+bench-ingest: build bench-deps .tools/telegraf ## the same messages through Fettle and through Mosquitto -> Telegraf -> InfluxDB (about 10 minutes; ARGS="-connections 100 -burst 300000" for less)
+	ulimit -n 20000; go run ./bench/ingest -fettle $(BIN) -telegraf .tools/telegraf $(ARGS)
+
+bench-growth: build ## a message's cost with 1,000 units and with 10,000, at the same rate
+	ulimit -n 20000; go run ./bench/ingest -fettle $(BIN) -systems fettle -connections 1000,10000 -in-flight 20000 $(ARGS)
+
+bench-connections: build ## memory of idle connections, and 10,000 units back at once after an outage
+	ulimit -n 20000; go run ./bench/connections -fettle $(BIN) $(ARGS)
 
 generate: ## rewrite the golden files: API, schemas
 	go test ./internal/api/... ./cmd/... -run 'Golden|OpenAPI|Schema' -update

@@ -58,6 +58,12 @@ func (p *Process) Stop() {
 	}
 }
 
+// Kill ends the process as a power cut would.
+func (p *Process) Kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.done
+}
+
 // Await repeats look until it gives nil, for at most a minute or until the
 // process ends.
 func (p *Process) Await(look func() error) error {
@@ -135,14 +141,14 @@ func FreeAddress() (string, error) {
 }
 
 // Answers reports why url does not answer with success, or nil.
-func Answers(url string) error {
+func Answers(c *http.Client, url string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := c.Do(req)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"fettle.dev/fettle/bench/child"
 	"fettle.dev/fettle/bench/load"
+	"fettle.dev/fettle/bench/served"
 )
 
 // stack is Mosquitto, and unless telegraf is empty, Telegraf and InfluxDB
@@ -62,7 +63,6 @@ bind-address = "%[2]s"
 const telegrafConf = `[agent]
   interval = "1s"
   flush_interval = "1s"
-  metric_batch_size = 5000
   metric_buffer_limit = 1000000
   omit_hostname = true
   quiet = true
@@ -120,7 +120,7 @@ func (s *stack) start(dir string, units int) (err error) {
 	if s.influx, err = child.Start(dir, "influxd", influxd, "-config", conf); err != nil {
 		return err
 	}
-	if err := s.influx.Await(func() error { return child.Answers("http://" + s.http + "/ping") }); err != nil {
+	if err := s.influx.Await(func() error { return child.Answers(http.DefaultClient, "http://" + s.http + "/ping") }); err != nil {
 		return err
 	}
 	if _, err := s.query("CREATE DATABASE bench"); err != nil {
@@ -148,13 +148,11 @@ func find(name, path string) (string, error) {
 func (s *stack) target() target {
 	t := target{address: s.mqtt}
 	for i := range s.n {
-		id := unitID(i)
+		id := served.UnitID(i)
 		t.units = append(t.units, load.Unit{ID: id, Topic: "units/" + id + "/telemetry"})
 	}
 	return t
 }
-
-func unitID(i int) string { return fmt.Sprintf("B-%06d", i) }
 
 func (s *stack) processes() []*child.Process {
 	var out []*child.Process

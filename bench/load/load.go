@@ -114,7 +114,7 @@ func dial(ctx context.Context, to netip.AddrPort, u *Unit, i int) (*conn, error)
 	}
 	defer func() { _ = nc.Close() }() // its descriptor is duplicated below
 	_ = nc.SetDeadline(time.Now().Add(30 * time.Second))
-	if _, err := nc.Write(connectPacket(u)); err != nil {
+	if _, err := nc.Write(ConnectPacket(u)); err != nil {
 		return nil, err
 	}
 	var answer [4]byte
@@ -148,7 +148,8 @@ func readFull(nc net.Conn, b []byte) (int, error) {
 	return n, nil
 }
 
-func connectPacket(u *Unit) []byte {
+// ConnectPacket is a unit's CONNECT (MQTT 3.1.1).
+func ConnectPacket(u *Unit) []byte {
 	flags, size := byte(0x02), 10+2+len(u.ID)
 	if u.Token != "" {
 		flags |= 0xc0

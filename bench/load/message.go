@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Signals are the names in every message, in order; all of them are numbers.
@@ -99,4 +100,10 @@ func (t *template) append(b []byte, n uint32, event int64, random *uint64) []byt
 		x >>= 6
 	}
 	return append(b, p...)
+}
+
+// Message is one message of a unit, with packet identifier 1.
+func Message(u *Unit, i int, at time.Time) []byte {
+	random := uint64(i + 1)
+	return newTemplate(u.Topic, i).append(nil, 0, at.UnixMilli(), &random)
 }

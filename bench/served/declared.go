@@ -1,4 +1,4 @@
-package main
+package served
 
 import (
 	"fmt"
@@ -6,8 +6,8 @@ import (
 	"fettle.dev/fettle/bench/load"
 )
 
-// product is the name of the product that all units are of.
-const product = "bench-charger"
+// Product is the name of the product that all units are of.
+const Product = "bench-charger"
 
 type document struct {
 	APIVersion string            `json:"apiVersion"`
@@ -42,7 +42,7 @@ func declaredProduct() document {
 		signals = append(signals, fields{"name": name, "title": name, "description": "What the charger measures.", "type": "number", "purposes": []string{"care"}, "retention": "400d"})
 		tolerances = append(tolerances, fields{"name": tolerance(name), "signal": name, "bands": bands[name]})
 	}
-	return declared("Product", product, fields{
+	return declared("Product", Product, fields{
 		"title": "Wall charger",
 		"purposes": []fields{{
 			"name": "care", "title": "Care", "description": "We look for faults.", "basis": "consent",
@@ -59,7 +59,7 @@ func tolerance(signal string) string { return "normal-" + signal }
 func declaredDetectors(n int) []document {
 	var out []document
 	detector := func(name string, spec fields) {
-		spec["product"], spec["severity"], spec["purpose"] = product, "minor", "care"
+		spec["product"], spec["severity"], spec["purpose"] = Product, "minor", "care"
 		out = append(out, declared("Detector", name, spec))
 	}
 	for i, signal := range load.Signals {
@@ -78,9 +78,9 @@ func declaredDetectors(n int) []document {
 }
 
 func declaredUnit(i int) document {
-	id := unitID(i)
+	id := UnitID(i)
 	return declared("Unit", id, fields{
-		"product": product, "serial": id, "hardware": "1", "batch": fmt.Sprintf("A-%d", i%7),
+		"product": Product, "serial": id, "hardware": "1", "batch": fmt.Sprintf("A-%d", i%7),
 		"owner":    fields{"email": fmt.Sprintf("owner%d@example.com", i), "name": id},
 		"consents": []string{"care"},
 	})
