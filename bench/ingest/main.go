@@ -41,7 +41,7 @@ func main() {
 	flag.IntVar(&o.rate, "rate", 5000, "messages a second, paced")
 	flag.DurationVar(&o.paced, "paced", 20*time.Second, "how long messages are paced; 0: not at all")
 	flag.IntVar(&o.burst, "burst", 1_000_000, "messages in a burst; 0: none")
-	flag.IntVar(&o.inFlight, "in-flight", 20_000, "messages not yet acknowledged in a burst, of all connections together; at most 64 of one and at least 4")
+	flag.IntVar(&o.inFlight, "in-flight", 20, "messages of a connection not yet acknowledged in a burst: as many as mosquitto's and paho's clients have by default")
 	flag.IntVar(&o.detectors, "detectors", 20, "detectors that watch the units, at most 20")
 	flag.StringVar(&o.profile, "profile", "", "file for a processor profile of Fettle under load, 12 s")
 	flag.StringVar(&o.dir, "dir", "", "directory for data (default: a temporary one, removed at the end)")

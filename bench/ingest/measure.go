@@ -46,8 +46,7 @@ func (o *options) measure(s system, dir string, connections int) ([]row, error) 
 		rows = append(rows, r)
 	}
 	if o.burst > 0 {
-		window := min(max(o.inFlight/connections, 4), 64)
-		r, err := measure(s, func() (load.Result, error) { return fleet.Burst(o.burst, window) })
+		r, err := measure(s, func() (load.Result, error) { return fleet.Burst(o.burst, o.inFlight) })
 		if err != nil {
 			return nil, err
 		}

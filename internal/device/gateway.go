@@ -90,7 +90,7 @@ func New(cfg Config) *Gateway {
 		registry: registry,
 		commits: &committer{
 			stream: cfg.Stream, clock: cfg.Clock, received: cfg.Received, log: cfg.Log, metrics: m,
-			linger: cfg.Linger, maxRows: cfg.MaxRows, maxCost: min(512<<10, cfg.InFlight),
+			linger: cfg.Linger, maxRows: cfg.MaxRows, maxCost: min(2<<20, cfg.InFlight),
 			budget: semaphore.NewWeighted(cfg.InFlight), size: cfg.InFlight, wake: make(chan struct{}, 1),
 			full: full{ending: make(chan struct{})},
 		},
