@@ -7,6 +7,7 @@ import (
 	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/cohort"
+	"fettle.dev/fettle/internal/fault"
 )
 
 type cohortIn struct {
@@ -50,7 +51,7 @@ func (s *server) cohorts() {
 		})
 	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/cohorts/{id}", ID: "getCohort", Summary: "A cohort", Tag: "cohorts", Access: frame.Read},
 		func(ctx context.Context, in *frame.IDParam) (cohort.Snapshot, error) {
-			return s.d.Cohorts.Snapshot(ctx, in.ID)
+			return s.cohort(ctx, in.ID)
 		})
 	frame.Do(s.Server, frame.Route{Method: http.MethodDelete, Path: "/v1/cohorts/{id}", ID: "deleteCohort", Summary: "Delete a cohort", Doc: "409 while a campaign has frozen it.", Tag: "cohorts", Access: frame.Write},
 		func(ctx context.Context, in *frame.IDParam) error {
@@ -73,10 +74,11 @@ func (s *server) cohorts() {
 		})
 	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/cohorts/{id}/members", ID: "listMembers", Summary: "List a cohort's members with their reasons", Tag: "cohorts", Access: frame.Read},
 		func(ctx context.Context, in *memberList) (wire.Page[wire.Member], error) {
-			if _, err := s.d.Cohorts.Snapshot(ctx, in.ID); err != nil {
+			snapshot, err := s.cohort(ctx, in.ID)
+			if err != nil {
 				return wire.Page[wire.Member]{}, err
 			}
-			list, err := s.d.Cohorts.Members(ctx, in.ID, cohort.List(in.List), in.After, in.Limit+1)
+			list, err := s.d.Cohorts.Members(ctx, snapshot.ID, cohort.List(in.List), in.After, in.Limit+1)
 			if err != nil {
 				return wire.Page[wire.Member]{}, err
 			}
@@ -86,4 +88,16 @@ func (s *server) cohorts() {
 			}
 			return frame.Page(out, in.Limit, func(m wire.Member) string { return m.UnitID }), nil
 		})
+}
+
+// cohort is a snapshot by its id, or the newest of a name.
+func (s *server) cohort(ctx context.Context, id string) (cohort.Snapshot, error) {
+	c, err := s.d.Cohorts.Snapshot(ctx, id)
+	if fault.KindOf(err) != fault.NotFound {
+		return c, err
+	}
+	if named, byName := s.d.Cohorts.SnapshotByName(ctx, id); byName == nil {
+		return named, nil
+	}
+	return c, err
 }

@@ -223,7 +223,7 @@ func TestAttributes(t *testing.T) {
 		"alone": {func(d *cohort.Definition) { d.Evidence = nil }, func(n int) bool { return n%3 == 2 && n%52 == 20 }, "hardware C, batch 2013-W20"},
 		"or":    {func(*cohort.Definition) {}, func(n int) bool { return n%3 == 2 && n%52 == 20 || n%5 == 0 && n%7 != 0 }, "hardware C, batch 2013-W20"},
 		"and":   {func(d *cohort.Definition) { d.Match = "all" }, func(n int) bool { return n == 20 }, "hardware C, batch 2013-W20"},
-		"names of their own": {func(d *cohort.Definition) {
+		"names-of-their-own": {func(d *cohort.Definition) {
 			d.Evidence, d.Attributes = nil, &cohort.Attributes{Other: map[string][]string{"plug": {"NEMA 0", "NEMA 7"}}}
 		}, func(n int) bool { return n%2 == 0 }, "plug NEMA 0"},
 	} {
@@ -252,6 +252,7 @@ func TestCreateRefuses(t *testing.T) {
 	}{
 		"nothing":   {cohort.Definition{}, []string{"name", "product", "evidence"}},
 		"no such":   {cohort.Definition{Name: "x", Product: "wall-charger", FindingID: "f", Evidence: &cohort.Evidence{Detector: condition.Ref{Name: "d"}, From: start}}, []string{"findingId", "evidence.detector"}},
+		"name":      {cohort.Definition{Name: "Bad Name", Product: "wall-charger", Attributes: &cohort.Attributes{Batch: []string{"1"}}}, []string{"name"}},
 		"backwards": {cohort.Definition{Name: "x", Product: "wall-charger", Match: "some", Attributes: &cohort.Attributes{}, Evidence: &cohort.Evidence{Detector: condition.Ref{Name: "plug-overheat"}, From: start, To: start}}, []string{"match", "attributes", "evidence.from"}},
 		"match":     {cohort.Definition{Name: "x", Product: "wall-charger", Match: "all", Attributes: &cohort.Attributes{Batch: []string{"1"}}}, []string{"match"}},
 	} {

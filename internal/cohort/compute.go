@@ -255,7 +255,7 @@ func breach(f *condition.Finding, measure string) string {
 		s += " to " + words.Instant(f.LastAt)
 	}
 	if measure != "" {
-		s += ", peak " + words.Number(f.Peak) + " " + measure
+		s += ", peak " + words.Measured(f.Peak, measure)
 	}
 	return s
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -80,6 +81,8 @@ const (
 	Failed    = "failed"
 )
 
+var namePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$`)
+
 // complete checks a definition and resolves what it leaves open: the newest
 // version of the detector, and the end of the range.
 func (s *Service) complete(ctx context.Context, d *Definition) error {
@@ -87,8 +90,8 @@ func (s *Service) complete(ctx context.Context, d *Definition) error {
 	add := func(path, expected, got string) {
 		fields = append(fields, fault.Field{Path: path, Expected: expected, Got: got})
 	}
-	if strings.TrimSpace(d.Name) == "" {
-		add("name", "a name", "")
+	if !namePattern.MatchString(d.Name) { // campaigns name it
+		add("name", "1 to 63 small letters, digits, '-', '_' and '.', beginning and ending with a letter or digit", d.Name)
 	}
 	if _, err := s.c.Fleet.Product(ctx, d.Product); fault.KindOf(err) == fault.NotFound {
 		add("product", "the name of a product", d.Product)

@@ -44,8 +44,12 @@ owners do not permit the detector's purpose are withheld, and counted.`,
 			}
 			return c.print(cmd, out, func(w io.Writer) {
 				findingRows(w, out.Findings)
-				fmt.Fprintf(w, "\n%d findings by %s@%d; %d units judged, %d withheld (their owners do not permit it), %d without data\n",
-					out.Total, out.Detector.Name, out.Detector.Version, out.Judged, out.Withheld, out.NoData)
+				findings := fmt.Sprintf("%d findings", out.Total)
+				if out.Total == 1 {
+					findings = "1 finding"
+				}
+				fmt.Fprintf(w, "\n%s by %s@%d; %d units judged, %d withheld (their owners do not permit it), %d without data\n",
+					findings, out.Detector.Name, out.Detector.Version, out.Judged, out.Withheld, out.NoData)
 			})
 		},
 	}

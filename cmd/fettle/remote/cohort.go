@@ -28,7 +28,7 @@ func newCohortCmd(c *cli) *cobra.Command {
 	}
 	ls.Flags().StringVar(&product, "product", "", "only those of a product")
 	members := &cobra.Command{
-		Use: "members COHORT", Short: "List members, each with its reason", Example: "  fettle cohort members 01J… --list 'not judgeable'",
+		Use: "members COHORT", Short: "List members, each with its reason", Long: "List members of a cohort, named by its id or, for the newest of a name, by that; each with its reason.", Example: "  fettle cohort members hot-adapters --list 'not judgeable'",
 		Args: cobra.ExactArgs(1), ValidArgsFunction: c.completeNames("cohort"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q := url.Values{}

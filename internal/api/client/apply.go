@@ -114,10 +114,11 @@ func (c *Client) Backtest(ctx context.Context, doc *declare.Located, in wire.Bac
 	if p, ok := errors.AsType[*ProblemError](err); ok && len(p.Errors) > 0 {
 		var wrong declare.MistakesError
 		for _, e := range p.Errors {
-			path := strings.TrimPrefix(e.Location, "body.")
-			if rest, ok := strings.CutPrefix(path, "detector."); ok {
-				path = "spec." + rest
+			path, ok := strings.CutPrefix(e.Location, "body.detector.")
+			if !ok {
+				return nil, err // not in the file: of the range
 			}
+			path = "spec." + path
 			wrong = append(wrong, doc.Locate([]fault.Field{{Path: path, Expected: strings.TrimPrefix(e.Message, "expected ")}})...)
 		}
 		return nil, wrong
