@@ -100,7 +100,7 @@ func (c *clients) again(address string, n int) error {
 				if errs[i] == nil || time.Now().After(deadline) {
 					return
 				}
-				time.Sleep(100 * time.Millisecond)
+				time.Sleep(time.Second) // as paho does at first
 			}
 		})
 	}
