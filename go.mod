@@ -47,8 +47,10 @@ require (
 )
 
 require (
+	github.com/andybalholm/brotli v1.2.3 // indirect
 	github.com/cenkalti/backoff/v5 v5.0.3 // indirect
 	github.com/grpc-ecosystem/grpc-gateway/v2 v2.31.0 // indirect
+	github.com/parquet-go/parquet-go v0.25.1
 	github.com/x448/float16 v0.8.4 // indirect
 )
 

@@ -68,7 +68,7 @@ func judge(ctx context.Context, o *options, h *duckdb.History, out io.Writer) er
 	go func() { _ = service.Run(ctx) }()
 	for _, exposure := range []time.Duration{0, 8 * time.Hour} {
 		began := time.Now()
-		snap, err := service.Create(ctx, cohort.Definition{Name: "hot plugs", Product: product, Evidence: &cohort.Evidence{
+		snap, err := service.Create(ctx, cohort.Definition{Name: "hot-plugs", Product: product, Evidence: &cohort.Evidence{
 			Detector: condition.Ref{Name: "plug-overheat"}, From: begin, To: o.end(), MinExposure: fleet.Duration(exposure),
 		}}, "bench")
 		for err == nil && snap.State == cohort.Computing {

@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"fettle.dev/fettle/internal/api/events"
+	"fettle.dev/fettle/internal/api/export"
 	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
 )
@@ -59,6 +60,7 @@ func newServer(d Deps, mux *http.ServeMux) *server {
 	s.declared()
 	s.units()
 	events.Register(s.Server, d.Choices, d.History)
+	export.Register(s.Server, d.Choices, d.History)
 	s.claims()
 	s.findings()
 	s.cohorts()

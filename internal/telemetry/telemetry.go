@@ -118,6 +118,7 @@ type Account struct {
 
 // History keeps rows and events. Append and position are one transaction.
 type History interface {
+	Exporter
 	EventHistory
 	// EnsureProduct makes a product's table fit its signals (name to "number", "boolean" or "text"). Columns are only added.
 	EnsureProduct(ctx context.Context, product string, signals map[string]string) error

@@ -31,7 +31,7 @@ func Add(root *cobra.Command, version string) (check func() error) {
 			root.AddCommand(cmd)
 		}
 	}
-	add("run", "Run:", newReplayCmd(c), newBackupCmd(c))
+	add("run", "Run:", newReplayCmd(c), newBackupCmd(c), newExportCmd(c))
 	add("declare", "Declare:", newApplyCmd(c), newDiffCmd(c), newGetCmd(c), newDescribeCmd(c), newDeleteCmd(c), newSchemaCmd())
 	add("work", "Work:", newUnitCmd(c), newFindingCmd(c), newCohortCmd(c), newCampaignCmd(c), newBacktestCmd(c))
 	add("access", "Access:", newLoginCmd(c), newTokenCmd(c), newClaimCmd(c))
