@@ -45,12 +45,12 @@ func TestClockSkew(t *testing.T) {
 	send(200 * time.Millisecond)
 	send(47 * time.Hour)
 	require.Equal(t, -200*time.Millisecond, skew())
-	require.EqualValues(t, 1, send(30*time.Hour).Kept, "late data is kept")
+	require.Equal(t, 1, send(30*time.Hour).Kept, "late data is kept")
 
 	// The clock goes wrong: five minutes ahead, seen at once; two days ahead is refused and seen.
 	send(-5 * time.Minute)
 	require.Equal(t, 5*time.Minute, skew())
-	require.EqualValues(t, 1, send(-48*time.Hour).Invalid)
+	require.Equal(t, 1, send(-48*time.Hour).Invalid)
 	require.Equal(t, 48*time.Hour, skew())
 
 	// It is set right: what was seen is forgotten within two windows.

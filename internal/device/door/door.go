@@ -73,12 +73,11 @@ func setDefault[T comparable](v *T, to T) {
 // Gateway is behind the door.
 func (d *Door) Gateway() *device.Gateway { return d.gateway }
 
-// Handler answers a request of an authenticated unit. Fail answers an error in
-// the protocol's own words.
-type (
-	Handler func(w http.ResponseWriter, r *http.Request, id device.Identity)
-	Fail    func(w http.ResponseWriter, r *http.Request, err error)
-)
+// Handler answers a request of an authenticated unit.
+type Handler func(w http.ResponseWriter, r *http.Request, id device.Identity)
+
+// Fail answers an error in a protocol's own words.
+type Fail func(w http.ResponseWriter, r *http.Request, err error)
 
 // Unit authenticates and bounds what one unit may have open. Credentials reads
 // a unit id and a token, where there is no client certificate; nil stands for

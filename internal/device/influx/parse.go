@@ -113,12 +113,11 @@ func (p *parser) next() (more bool, err error) {
 
 // skip passes the rest of a line over, with its end.
 func (p *parser) skip(b []byte) {
-	if i := bytes.IndexByte(b, '\n'); i >= 0 {
-		p.rest = b[i+1:]
+	_, rest, ended := bytes.Cut(b, []byte{'\n'})
+	p.rest = rest
+	if ended {
 		p.at++
-		return
 	}
-	p.rest = nil
 }
 
 // read takes one line from b and gives what follows its last character.

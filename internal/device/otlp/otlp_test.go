@@ -123,7 +123,7 @@ func TestSDK(t *testing.T) {
 
 func TestSDKComesAgain(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, door.Config{Room: 50 * time.Millisecond}, func(c *device.Config) { c.InFlight = 60 })
+	r := newRig(t, door.Config{Room: 50 * time.Millisecond, Wait: 200 * time.Millisecond}, func(c *device.Config) { c.InFlight = 60 })
 	e := r.exporter(t, otlpmetrichttp.WithRetry(otlpmetrichttp.RetryConfig{Enabled: true, InitialInterval: 10 * time.Millisecond, MaxInterval: 50 * time.Millisecond, MaxElapsedTime: 20 * time.Second}))
 	at := r.Clock.Now()
 	data := &metricdata.ResourceMetrics{ScopeMetrics: []metricdata.ScopeMetrics{{Metrics: []metricdata.Metrics{{
@@ -132,7 +132,7 @@ func TestSDKComesAgain(t *testing.T) {
 	r.Stream.Hold()
 	first := make(chan error, 1)
 	go func() { first <- e.Export(context.Background(), data) }()
-	require.Eventually(t, func() bool { // the first fills what may be in flight
+	require.Eventually(t, func() bool { // whoever comes first fills what may be in flight
 		code, _ := r.post(t, mediaJSON, `{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"error","gauge":{"dataPoints":[{"asInt":"1"}]}}]}]}]}`)
 		return code == 429
 	}, 10*time.Second, 10*time.Millisecond)

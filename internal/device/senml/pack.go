@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -174,7 +175,7 @@ func unknown(i int, key string) error {
 func parseJSON(body []byte, stream bool) ([]record, error) {
 	if stream {
 		if b := bytes.TrimRight(body, " \t\r\n,"); len(b) > 0 && b[len(b)-1] != ']' {
-			body = append(b[:len(b):len(b)], ']')
+			body = append(slices.Clip(b), ']')
 		}
 	}
 	var p fastjson.Parser
@@ -243,7 +244,7 @@ func parseCBOR(body []byte, stream bool) ([]record, error) {
 	var items []map[any]any
 	err := decoding.Unmarshal(body, &items)
 	if err != nil && stream && len(body) > 0 && body[0] == 0x9f {
-		err = decoding.Unmarshal(append(body[:len(body):len(body)], 0xff), &items)
+		err = decoding.Unmarshal(append(slices.Clip(body), 0xff), &items)
 	}
 	if err != nil {
 		return nil, mistake(-1, "", "an array of SenML records in CBOR", shorten(err.Error()))
