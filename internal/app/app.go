@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -225,6 +226,9 @@ func (c *Config) tidy() error {
 
 // Serve runs one process until ctx ends.
 func Serve(ctx context.Context, c Config, log *slog.Logger, version string) (err error) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(200) // half as many collections: a tenth of a message's cost, for half as much heap again
+	}
 	syscall.Umask(0o077) // what stands in the data directory is for this user alone
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return fmt.Errorf("data directory: %w", err)
