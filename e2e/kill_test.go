@@ -46,6 +46,7 @@ func (s *server) drive(l load) *driven {
 		}
 	}
 	tokens := s.units(ids, silent...)
+	s.fettle("apply", "-f", "e2e/testdata/load")
 	for i := range units {
 		units[i].Token = tokens[units[i].ID]
 	}

@@ -28,7 +28,8 @@ type stored struct {
 	mu     sync.Mutex
 	loses  float64 // of PUBACKs
 	random *rand.Rand
-	values map[string]map[int64][]float64 // by unit and signal, by time
+	values map[string]map[int64][]float64      // by unit and signal, by time
+	events map[string]map[int64]map[string]any // by unit, by number
 	counts map[string]*account
 	silent map[string]bool
 }
@@ -42,11 +43,16 @@ func (s *stored) take(unit string, p *packets.PublishPacket) bool {
 
 func (s *stored) keep(unit string, payload []byte) {
 	var m struct {
-		TS     int64
-		Values map[string]any
+		TS, Seq int64
+		Kind    string
+		Values  map[string]any
 	}
 	if err := json.Unmarshal(payload, &m); err != nil {
 		panic(err)
+	}
+	if m.Kind != "" {
+		s.keepEvent(unit, m.TS, m.Seq, payload)
+		return
 	}
 	a := s.counts[unit]
 	if a == nil {
@@ -85,10 +91,34 @@ func (s *stored) keep(unit string, payload []byte) {
 	}
 }
 
+func (s *stored) keepEvent(unit string, at, seq int64, payload []byte) {
+	a := s.counts[unit]
+	if a == nil {
+		a = &account{}
+		s.counts[unit] = a
+	}
+	if s.events[unit] == nil {
+		s.events[unit] = map[int64]map[string]any{}
+	}
+	a.Acknowledged++
+	switch {
+	case s.silent[unit]:
+		a.NotConsented++
+	case s.events[unit][seq] != nil:
+		a.Duplicate++
+	default:
+		a.Stored++
+		e := map[string]any{}
+		_ = json.Unmarshal(payload, &e)
+		e["at"], e["sequence"] = time.UnixMilli(at), seq
+		s.events[unit][seq] = e
+	}
+}
+
 func (s *stored) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r.URL.Path == "/"+topic {
+	if r.URL.Path == "/"+topicTelemetry || r.URL.Path == "/"+topicEvents {
 		unit, _, _ := r.BasicAuth()
 		var all []json.RawMessage
 		_ = json.NewDecoder(r.Body).Decode(&all)
@@ -101,6 +131,8 @@ func (s *stored) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	unit := parts[3]
 	var out any
 	switch parts[4] {
+	case "events":
+		out = map[string]any{"items": slices.Collect(maps.Values(s.events[unit]))}
 	case "accounting":
 		out = s.counts[unit]
 	case "latest":
@@ -141,7 +173,7 @@ func (s *stored) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // fake runs a fleet against a fake server until all is acknowledged.
 func fake(t *testing.T, loses float64) (*stored, *Fleet, *client.Caller) {
 	t.Helper()
-	s := &stored{loses: loses, random: rand.New(rand.NewPCG(1, 2)), values: map[string]map[int64][]float64{}, counts: map[string]*account{}, silent: map[string]bool{"U-3": true}}
+	s := &stored{loses: loses, random: rand.New(rand.NewPCG(1, 2)), values: map[string]map[int64][]float64{}, events: map[string]map[int64]map[string]any{}, counts: map[string]*account{}, silent: map[string]bool{"U-3": true}}
 	web := httptest.NewServer(s)
 	t.Cleanup(web.Close)
 	broker := (&mqttctest.Server{Take: s.take}).Start(t)
@@ -171,22 +203,24 @@ func TestALyingServerIsFoundOut(t *testing.T) {
 	const key = "U-1/" + signalTemperature
 	some := func(s *stored) int64 { return slices.Sorted(maps.Keys(s.values[key]))[150] }
 	for what, lie := range map[string]func(s *stored){
-		"was acknowledged and is not stored": func(s *stored) { delete(s.values[key], some(s)) },
-		"is stored 2 times":                  func(s *stored) { s.values[key][some(s)] = append(s.values[key][some(s)], s.values[key][some(s)][0]) },
-		"stored 99":                          func(s *stored) { s.values[key][some(s)][0] = 99 },
-		"that was never sent":                func(s *stored) { s.values[key][time.Now().Add(-time.Hour).UnixMilli()+3_000] = []float64{1} },
-		"values are stored in all":           func(s *stored) { s.values[key][time.Now().Add(-48*time.Hour).UnixMilli()] = []float64{1} },
-		"duplicate: ":                        func(s *stored) { s.counts["U-1"].Duplicate++; s.counts["U-1"].Acknowledged++ },
-		"invalid: ":                          func(s *stored) { s.counts["U-2"].Invalid--; s.counts["U-2"].Acknowledged-- },
-		"it does not add up":                 func(s *stored) { s.counts["U-2"].Acknowledged++ },
-		"withheld: false":                    func(s *stored) { delete(s.silent, "U-3") },
+		"was acknowledged and is not stored":  func(s *stored) { delete(s.values[key], some(s)) },
+		"is stored 2 times":                   func(s *stored) { s.values[key][some(s)] = append(s.values[key][some(s)], s.values[key][some(s)][0]) },
+		"stored 99":                           func(s *stored) { s.values[key][some(s)][0] = 99 },
+		"that was never sent":                 func(s *stored) { s.values[key][time.Now().Add(-time.Hour).UnixMilli()+3_000] = []float64{1} },
+		"values are stored in all":            func(s *stored) { s.values[key][time.Now().Add(-48*time.Hour).UnixMilli()] = []float64{1} },
+		"duplicate: ":                         func(s *stored) { s.counts["U-1"].Duplicate++; s.counts["U-1"].Acknowledged++ },
+		"invalid: ":                           func(s *stored) { s.counts["U-2"].Invalid--; s.counts["U-2"].Acknowledged-- },
+		"it does not add up":                  func(s *stored) { s.counts["U-2"].Acknowledged++ },
+		"events: one that was never sent":     func(s *stored) { s.events["U-1"][7000] = map[string]any{"at": time.Now(), "kind": "fault"} },
+		"was acknowledged and is not stored ": func(s *stored) { clear(s.events["U-1"]) },
+		"withheld: false":                     func(s *stored) { delete(s.silent, "U-3") },
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			s, f, api := fake(t, 0)
 			lie(s)
 			_, err := f.Verify(t.Context(), api)
-			require.ErrorContains(t, err, what)
+			require.ErrorContains(t, err, strings.TrimSpace(what))
 		})
 	}
 }
@@ -199,10 +233,18 @@ func TestEverythingFollowsFromANumber(t *testing.T) {
 		seen[s.kind(n)]++
 		back, ok := s.number(s.at(n))
 		require.Equal(t, s.kind(n) != astray, ok && back == n, n)
-		var m struct{ Values map[string]any }
+		var m struct {
+			Kind   string
+			Values map[string]any
+		}
 		require.NoError(t, json.Unmarshal(s.payload(nil, n), &m), fmt.Sprint(n))
 		c := s.counts(n)
+		if s.kind(n) == event {
+			require.Equal(t, "fault", m.Kind)
+			require.EqualValues(t, 1, c.total())
+			continue
+		}
 		require.EqualValues(t, len(m.Values), c.total())
 	}
-	require.Len(t, seen, astray+1)
+	require.Len(t, seen, event+1)
 }

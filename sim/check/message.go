@@ -6,13 +6,14 @@
 package check
 
 import (
+	"fmt"
 	"math"
 	"strconv"
 )
 
-// Product is the product whose units are driven: number signals current and
-// plug_temperature, which need consent, and a boolean charging, which does not
-// (e2e/testdata/charger).
+// The product whose units are driven has number signals current and
+// plug_temperature and the fault E01, which need consent, and a boolean
+// charging, which does not (e2e/testdata/load).
 const (
 	signalCurrent     = "current"
 	signalTemperature = "plug_temperature"
@@ -40,6 +41,7 @@ const (
 	twice      // is sent a second time, as if its acknowledgement had been lost
 	late       // of a time before all others
 	astray     // of a time ten days ahead
+	event      // a fault code that was set or cleared
 	kinds      = 24
 )
 
@@ -63,7 +65,7 @@ type script struct {
 }
 
 func (s *script) kind(n int) int {
-	if k := int(mix(s.seed, n, 0) % kinds); k <= astray {
+	if k := int(mix(s.seed, n, 0) % kinds); k <= event {
 		return k
 	}
 	return plain
@@ -84,7 +86,7 @@ func (s *script) at(n int) int64 {
 func (s *script) number(at int64) (n int, ok bool) {
 	if n = int(at - s.start); n >= 0 {
 		k := s.kind(n)
-		return n, k != late && k != astray
+		return n, k != late && k != astray // of an event too
 	}
 	n = int(s.start - 1 - at)
 	return n, s.kind(n) == late
@@ -93,7 +95,7 @@ func (s *script) number(at int64) (n int, ok bool) {
 // value is what a message has stored of a signal, if anything.
 func (s *script) value(n int, signal string) (v float64, ok bool) {
 	k := s.kind(n)
-	if k == astray || s.silent && signal != signalCharging {
+	if k == astray || k == event || s.silent && signal != signalCharging {
 		return 0, false
 	}
 	if k == invalid && signal == signalCurrent || k == brief && signal == signalCharging {
@@ -112,10 +114,24 @@ func (s *script) measured(n int, signal string) float64 {
 	return float64(mix(s.seed, n, 3) & 1)
 }
 
+const fault = "E01"
+
+// event is what an event tells.
+func (s *script) event(n int) (state, text string) {
+	m := mix(s.seed, n, 4)
+	return [...]string{"set", "cleared"}[m&1], strconv.FormatUint(m, 16)
+}
+
 // counts is what becomes of a message's samples the first time.
 func (s *script) counts(n int) counts {
 	var c counts
 	k := s.kind(n)
+	switch {
+	case k == event && s.silent:
+		return counts{notConsented: 1}
+	case k == event:
+		return counts{stored: 1}
+	}
 	for _, signal := range signals {
 		switch _, stored := s.value(n, signal); {
 		case k == brief && signal == signalCharging: // not sent
@@ -138,6 +154,10 @@ func (s *script) payload(b []byte, n int) []byte {
 	k := s.kind(n)
 	b = append(b, `{"ts":`...)
 	b = strconv.AppendInt(b, s.at(n), 10)
+	if k == event {
+		state, text := s.event(n)
+		return fmt.Appendf(b, `,"seq":%d,"kind":"fault","name":%q,"state":%q,"text":%q}`, n+1, fault, state, text)
+	}
 	b = append(b, `,"values":{"plug_temperature":`...)
 	b = strconv.AppendFloat(b, s.measured(n, signalTemperature), 'g', -1, 64)
 	b = append(b, `,"current":`...)

@@ -109,7 +109,9 @@ func pause(ctx context.Context, t time.Duration) {
 }
 
 const (
-	topic = "fettle/v1/telemetry"
+	topicTelemetry = "fettle/v1/telemetry"
+	topicEvents    = "fettle/v1/events"
+
 	again = 50 * time.Millisecond // after a refusal
 )
 
@@ -191,6 +193,10 @@ func (d *driver) publish(ctx context.Context, conn *mqttc.Conn) (done bool) {
 func (d *driver) packet(b []byte, id uint16, dup bool) []byte {
 	n := d.open[id].n
 	d.most.add(d.counts(n))
+	topic := topicTelemetry
+	if d.kind(n) == event {
+		topic = topicEvents
+	}
 	return mqttc.AppendPublish(b, topic, id, dup, d.payload(nil, n))
 }
 
@@ -232,18 +238,35 @@ func (d *driver) post(ctx context.Context) {
 	}
 }
 
+// posted posts messages, those that are events by themselves.
 func (d *driver) posted(ctx context.Context, messages []sent) bool {
-	body := []byte{'['}
-	d.mu.Lock()
-	for i, s := range messages {
-		if i > 0 {
-			body = append(body, ',')
+	for _, events := range []bool{false, true} {
+		body := []byte{'['}
+		for _, s := range messages {
+			if (d.kind(s.n) == event) != events {
+				continue
+			}
+			if len(body) > 1 {
+				body = append(body, ',')
+			}
+			body = d.payload(body, s.n)
+			d.mu.Lock()
+			d.most.add(d.counts(s.n))
+			d.mu.Unlock()
 		}
-		body = d.payload(body, s.n)
-		d.most.add(d.counts(s.n))
+		topic := topicTelemetry
+		if events {
+			topic = topicEvents
+		}
+		if len(body) > 1 && !d.postedTo(ctx, topic, append(body, ']')) {
+			return false
+		}
 	}
-	d.mu.Unlock()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.fleet.options.HTTP+"/"+topic, bytes.NewReader(append(body, ']')))
+	return true
+}
+
+func (d *driver) postedTo(ctx context.Context, topic string, body []byte) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.fleet.options.HTTP+"/"+topic, bytes.NewReader(body))
 	if err != nil {
 		return false
 	}

@@ -90,6 +90,12 @@ func (d *driver) verify(ctx context.Context, api *client.Caller) (Report, error)
 		r.Values += n
 		found += inDoubt
 	}
+	n, inDoubt, err := d.events(ctx, api, doubt)
+	if err != nil {
+		return r, fmt.Errorf("events: %w", err)
+	}
+	r.Values += n
+	found += inDoubt
 	if want := d.first.stored + found; r.Values != want {
 		return r, fmt.Errorf("%d values are stored, %d were acknowledged", r.Values, want)
 	}
@@ -174,6 +180,44 @@ func (d *driver) signal(ctx context.Context, api *client.Caller, signal string, 
 	}
 	if total != values {
 		return 0, 0, fmt.Errorf("%d values are stored in all, %d of them at the times they were sent for", total, values)
+	}
+	return values, inDoubt, nil
+}
+
+// events compares every event.
+func (d *driver) events(ctx context.Context, api *client.Caller, doubt map[int]bool) (values, inDoubt int64, err error) {
+	type shown struct {
+		At                      time.Time
+		Sequence                int64
+		Kind, Name, State, Text string
+	}
+	stored := make([]bool, d.made)
+	err = client.All(ctx, api, "/v1/units/"+d.ID+"/events", func(e shown) error {
+		n, ok := d.number(e.At.UnixMilli())
+		if !ok || n >= d.made || d.silent || d.kind(n) != event {
+			return fmt.Errorf("one that was never sent: %+v", e)
+		}
+		state, text := d.event(n)
+		if want := (shown{e.At, int64(n + 1), "fault", fault, state, text}); e != want {
+			return fmt.Errorf("message %d: stored %+v, sent %+v", n, e, want)
+		}
+		if stored[n] {
+			return fmt.Errorf("message %d is stored twice", n)
+		}
+		stored[n] = true
+		values++
+		if doubt[n] {
+			inDoubt++
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, 0, err
+	}
+	for n := range stored {
+		if d.kind(n) == event && !d.silent && !stored[n] && !doubt[n] {
+			return 0, 0, fmt.Errorf("message %d was acknowledged and is not stored", n)
+		}
 	}
 	return values, inDoubt, nil
 }
