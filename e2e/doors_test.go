@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -37,7 +38,7 @@ func run(t *testing.T, path string, args ...string) string {
 // TestTelegraf: an unmodified Telegraf, with each of its two outputs for
 // InfluxDB, delivers what a unit buffered over three days offline; delivered
 // again it is stored once. What cannot be kept is told and keeps the rest from
-// nothing. A Telegraf that is told to come later comes, and loses nothing.
+// nothing.
 func TestTelegraf(t *testing.T) {
 	t.Parallel()
 	program := telegraf(t)
@@ -100,6 +101,64 @@ func TestTelegraf(t *testing.T) {
 	// A wrong token stores nothing.
 	_, err := exec.CommandContext(t.Context(), "curl", "-fsS", "-u", "WC-000001:"+tokens["WC-000002"], "--data-binary", "charger current=1", s.url("/write")).CombinedOutput()
 	require.Error(t, err)
+}
+
+// TestTelegrafOverKills: a Telegraf that runs on while the server is away and
+// is killed twice loses nothing, and nothing is stored twice.
+func TestTelegrafOverKills(t *testing.T) {
+	t.Parallel()
+	program := telegraf(t)
+	s := serve(t)
+	tokens := s.units([]string{"WC-000001"})
+	s.kill()
+	const n = 2000
+	var lines strings.Builder
+	from := time.Now().Add(-n * time.Second)
+	for i := range n {
+		fmt.Fprintf(&lines, "charger current=%d %d\n", i%16, from.Add(time.Duration(i)*time.Second).UnixNano())
+	}
+	dir := t.TempDir()
+	input, config := filepath.Join(dir, "in.influx"), filepath.Join(dir, "telegraf.conf")
+	require.NoError(t, os.WriteFile(input, []byte(lines.String()), 0o600))
+	require.NoError(t, os.WriteFile(config, []byte(fmt.Sprintf(`
+[agent]
+  interval = "1s"
+  flush_interval = "1s"
+  omit_hostname = true
+  metric_batch_size = 100
+  metric_buffer_limit = 1000000
+[[inputs.file]]
+  files = [%q]
+  data_format = "influx"
+[[outputs.influxdb_v2]]
+  urls = [%q]
+  token = %q
+  organization = "any"
+  bucket = "any"
+`, input, s.url(""), "WC-000001:"+tokens["WC-000001"])), 0o600))
+	log, err := os.Create(filepath.Join(dir, "log"))
+	require.NoError(t, err)
+	defer log.Close()
+	cmd := exec.Command(program, "--config", config)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	time.Sleep(2 * time.Second) // nobody is there
+	for range 2 {
+		s.start()
+		time.Sleep(1500 * time.Millisecond)
+		s.kill()
+	}
+	s.start()
+	require.NoError(t, os.WriteFile(input, nil, 0o600)) // nothing more is read; what it holds it sends before it ends
+	until(t, 30*time.Second, "Telegraf has not delivered", func() bool { return s.accounted("WC-000001").Stored == n })
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+	_ = cmd.Wait()
+	a := s.accounting("WC-000001")
+	require.EqualValues(t, n, a.Stored)
+	require.Equal(t, a.Acknowledged, a.Stored+a.Duplicate)
+	t.Logf("delivered %d times each, stored once", a.Acknowledged/n)
 }
 
 // TestSenders: the influx client of Debian, curl, gzip and zstd deliver by
