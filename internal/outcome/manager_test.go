@@ -285,3 +285,18 @@ func TestADraftHasNoReport(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, outcome.GateWaiting, s.Gates[0].State)
 }
+
+func TestAPausedCampaignSaysHowItsGateStands(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sqldbtest.SQLite(t), 10)
+	w.Started(spec())
+	w.pass()
+	_, err := w.Campaigns.Pause(t.Context(), campaigntest.Name, "looking into it")
+	require.NoError(t, err)
+	w.pass()
+	s, err := w.outcomes.Status(t.Context(), campaigntest.Name)
+	require.NoError(t, err)
+	require.Equal(t, outcome.GateWaiting, s.Gates[0].State)
+	require.Contains(t, s.Gates[0].Why, "the campaign is paused; 0 verified")
+	require.Equal(t, "the wave is not open", s.Gates[1].Why)
+}

@@ -55,13 +55,20 @@ func gates(r *campaign.Run, rec *Record, counts []campaign.Count, now time.Time)
 	for w := range out {
 		out[w] = GateStatus{Wave: w, State: GateWaiting, Why: "the wave is not open"}
 	}
+	judged := false
 	for _, g := range rec.Gates {
 		if g.Wave < len(out) {
 			out[g.Wave] = g
 		}
+		judged = judged || g.Wave == r.WaveOpen
 	}
-	if r.State == campaign.Running {
+	switch {
+	case r.State == campaign.Running:
 		out[r.WaveOpen], _ = decide(r, counts, now)
+	case r.State == campaign.Paused && !judged: // not by its gate: by an operator
+		g, _ := decide(r, counts, now)
+		g.State, g.Why = GateWaiting, "the campaign is paused; "+g.Why
+		out[r.WaveOpen] = g
 	}
 	return out
 }

@@ -197,8 +197,8 @@ func (c *cli) campaignReport(cmd *cobra.Command, name string) error {
 			row(w, v.label+":", v.n)
 		}
 		row(w, "Effect:", effectWords(&r.Effect))
-		row(w, "Onset to finding, median:", fmt.Sprintf("%.1f h", r.OnsetToFindingP50/3600))
-		row(w, "Finding to verified, median:", fmt.Sprintf("%.1f h", r.FindingToVerifiedP50/3600))
+		row(w, "Onset to finding, median:", hours(r.OnsetToFindingP50))
+		row(w, "Finding to verified, median:", hours(r.FindingToVerifiedP50))
 		for _, v := range r.ByWave {
 			row(w, "Wave "+v.Name+":", fmt.Sprintf("%d units, %d installed, %d verified, %d relapsed, %d failed; gate %s", v.Units, v.Installed, v.Verified, v.Relapsed, v.Failed, v.Gate))
 		}
@@ -225,4 +225,12 @@ func (c *cli) dryRun(ctx context.Context, campaign string, limit int) (wire.DryR
 			return all, nil
 		}
 	}
+}
+
+// hours writes seconds; a median of nothing is 0.
+func hours(seconds float64) string {
+	if seconds == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f h", seconds/3600)
 }
