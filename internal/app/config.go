@@ -216,6 +216,10 @@ func (c *Config) check() []fault.Field {
 	if _, err := megabytes(c.HistoryMemory); err != nil {
 		add("history-memory", err.Error(), c.HistoryMemory)
 	}
+	const leastStream = 4 << 20 // of which a half may wait while a commit finds room
+	if c.StreamBytes < leastStream {
+		add("stream-bytes", fmt.Sprintf("at least %d", leastStream), strconv.FormatInt(c.StreamBytes, 10))
+	}
 	if c.DiskQuota != "" {
 		if _, err := megabytes(c.DiskQuota); err != nil {
 			add("disk-quota", err.Error(), c.DiskQuota)

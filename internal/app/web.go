@@ -110,6 +110,7 @@ func (h *house) routes() http.Handler {
 		{"history", h.history.Ready},
 		{"artifacts", h.blobs.Ready},
 		{"disk", h.disk.Ready},
+		{"gateway", h.gateway.Ready},
 	}, func() []note { return append(h.disk.notes(), h.notes...) }))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(h.metrics, promhttp.HandlerOpts{}))
 
@@ -172,8 +173,8 @@ func (h *house) unitsChanged(ctx context.Context, ids []string) error {
 // consumer has taken, history to each signal's retention, credentials that
 // have expired are removed, the first operator's link is renewed.
 func (h *house) upkeep(ctx context.Context) error {
-	minute, hour := time.NewTicker(time.Minute), time.NewTicker(time.Hour)
-	defer minute.Stop()
+	trim, hour := time.NewTicker(5*time.Second), time.NewTicker(time.Hour)
+	defer trim.Stop()
 	defer hour.Stop()
 	renew := time.NewTicker(10 * time.Minute)
 	defer renew.Stop()
@@ -182,7 +183,7 @@ func (h *house) upkeep(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-minute.C:
+		case <-trim.C:
 			if backing.TryLock() { // a backup needs what stands after the positions it has copied
 				_, err = h.stream.Trim(ctx, min(h.writer.Applied(), h.watcher.Position()))
 				backing.Unlock()

@@ -59,6 +59,9 @@ func (c *committer) publishOnce(ctx context.Context, b *telemetry.Batch) error {
 	return c.stream.Publish(ctx, b)
 }
 
+// Ready reports why nothing is taken from units now, or nil.
+func (g *Gateway) Ready(context.Context) error { return g.commits.full.refusal() }
+
 // room waits while the stream is full.
 func (c *committer) room(ctx context.Context) error {
 	over, why := c.full.now()
