@@ -7,6 +7,7 @@ import (
 
 	"fettle.dev/fettle/internal/device"
 	"fettle.dev/fettle/internal/device/door"
+	"fettle.dev/fettle/internal/device/gather"
 )
 
 // mistakes are what of a request was not kept and why, line by line.
@@ -39,7 +40,7 @@ func (m *mistakes) unreadable(line int, raw []byte, err error) {
 
 // lost adds what the gateway did not keep. What an owner did not consent to is
 // no mistake of the sender's.
-func (m *mistakes) lost(losses []device.Loss, product string) {
+func (m *mistakes) lost(losses []gather.Loss, product string) {
 	for _, l := range losses {
 		switch l.Fate {
 		case device.NotConsented:

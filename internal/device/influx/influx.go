@@ -11,6 +11,7 @@ import (
 
 	"fettle.dev/fettle/internal/device"
 	"fettle.dev/fettle/internal/device/door"
+	"fettle.dev/fettle/internal/device/gather"
 )
 
 // Version is what clients are told; some decide by it how to write.
@@ -61,27 +62,27 @@ type dialect struct {
 }
 
 // precision makes a timestamp of a request's precision a Time.
-type precision func(n int64) device.Time
+type precision func(n int64) gather.Time
 
 // coarse is a precision of so many milliseconds.
 func coarse(ms int64) precision {
 	const most = 1 << 53
-	return func(n int64) device.Time {
-		return device.Time{Event: min(max(n, -most/ms), most/ms) * ms, Known: true}
+	return func(n int64) gather.Time {
+		return gather.Time{Event: min(max(n, -most/ms), most/ms) * ms, Known: true}
 	}
 }
 
-func micros(n int64) device.Time {
-	t := device.Nanoseconds(n) // of a thousandth of its milliseconds
-	return device.Time{Event: t.Event*1000 + int64(t.Nanos)/1000, Nanos: t.Nanos % 1000 * 1000, Known: true}
+func micros(n int64) gather.Time {
+	t := gather.Nanoseconds(n) // of a thousandth of its milliseconds
+	return gather.Time{Event: t.Event*1000 + int64(t.Nanos)/1000, Nanos: t.Nanos % 1000 * 1000, Known: true}
 }
 
 var (
 	precisionsTwo = map[string]precision{
-		"": device.Nanoseconds, "ns": device.Nanoseconds, "us": micros, "ms": coarse(1), "s": coarse(1000),
+		"": gather.Nanoseconds, "ns": gather.Nanoseconds, "us": micros, "ms": coarse(1), "s": coarse(1000),
 	}
 	precisionsOne = map[string]precision{
-		"": device.Nanoseconds, "n": device.Nanoseconds, "ns": device.Nanoseconds, "u": micros, "us": micros, "µ": micros,
+		"": gather.Nanoseconds, "n": gather.Nanoseconds, "ns": gather.Nanoseconds, "u": micros, "us": micros, "µ": micros,
 		"ms": coarse(1), "s": coarse(1000), "m": coarse(60_000), "h": coarse(3_600_000),
 	}
 )
@@ -108,7 +109,7 @@ func (h *Handler) write(say dialect, precisions map[string]precision) door.Handl
 			return
 		}
 		defer body.Free()
-		samples := device.NewAssembly(declared)
+		samples := gather.New(declared)
 		defer samples.Free()
 		p := parsers.Get().(*parser)
 		defer parsers.Put(p)
@@ -132,7 +133,7 @@ func (h *Handler) write(say dialect, precisions map[string]precision) door.Handl
 }
 
 // read parses a body into samples; what it cannot read it notes and passes over.
-func read(p *parser, body []byte, at precision, declared device.Declaration, samples *device.Assembly) (m mistakes) {
+func read(p *parser, body []byte, at precision, declared device.Declaration, samples *gather.Samples) (m mistakes) {
 	p.reset(body)
 	var name []byte
 	for {
@@ -145,7 +146,7 @@ func read(p *parser, body []byte, at precision, declared device.Declaration, sam
 			continue
 		}
 		m.lines++
-		var t device.Time
+		var t gather.Time
 		if p.timed {
 			t = at(p.time)
 		}

@@ -16,6 +16,7 @@ import (
 	"fettle.dev/fettle/internal/device"
 	"fettle.dev/fettle/internal/device/devicetest"
 	"fettle.dev/fettle/internal/device/door"
+	"fettle.dev/fettle/internal/device/gather"
 	"fettle.dev/fettle/internal/fleet"
 )
 
@@ -268,8 +269,8 @@ func BenchmarkWrite(b *testing.B) {
 	b.ReportAllocs()
 	p := new(parser)
 	for b.Loop() {
-		a := device.NewAssembly(declared)
-		read(p, raw, device.Nanoseconds, declared, a)
+		a := gather.New(declared)
+		read(p, raw, gather.Nanoseconds, declared, a)
 		if err := h.Gateway.Store(b.Context(), id, a.Messages, a.Outcomes()); err != nil {
 			b.Fatal(err)
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"fettle.dev/fettle/internal/device"
+	"fettle.dev/fettle/internal/device/gather"
 )
 
 // said writes a point plainly.
@@ -140,7 +141,7 @@ func TestLinesAreNumbered(t *testing.T) {
 
 func TestPrecisions(t *testing.T) {
 	t.Parallel()
-	for name, want := range map[string]device.Time{
+	for name, want := range map[string]gather.Time{
 		"":   {Event: 1401624000, Nanos: 123456, Known: true},
 		"u":  {Event: 1401624000123, Nanos: 456000, Known: true},
 		"ms": {Event: 1401624000123456, Known: true},
@@ -149,7 +150,7 @@ func TestPrecisions(t *testing.T) {
 		got := precisionsOne[name](1401624000123456)
 		require.Equal(t, want, got, name)
 	}
-	require.Equal(t, device.Time{Event: -1, Nanos: 999000, Known: true}, micros(-1))
+	require.Equal(t, gather.Time{Event: -1, Nanos: 999000, Known: true}, micros(-1))
 	for _, at := range precisionsOne { // what does not fit is a clock beyond reason, not a panic
 		at(math.MaxInt64)
 		at(math.MinInt64)

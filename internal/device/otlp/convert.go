@@ -11,6 +11,7 @@ import (
 	metricspb "go.opentelemetry.io/proto/otlp/metrics/v1"
 
 	"fettle.dev/fettle/internal/device"
+	"fettle.dev/fettle/internal/device/gather"
 	"fettle.dev/fettle/internal/device/measure"
 	"fettle.dev/fettle/internal/fleet"
 )
@@ -19,7 +20,7 @@ import (
 // kept of it counts once.
 type reader struct {
 	declared device.Declaration
-	samples  *device.Assembly
+	samples  *gather.Samples
 	points   []string // by row, what it is called
 }
 
@@ -172,9 +173,9 @@ func (r *reader) add(p *point, signal int, suffix string, v device.Value, unit s
 			v.Number = n
 		}
 	}
-	var at device.Time
+	var at gather.Time
 	if p.nanos > 0 { // 0: the sender does not know
-		at = device.Nanoseconds(int64(min(p.nanos, math.MaxInt64)))
+		at = gather.Nanoseconds(int64(min(p.nanos, math.MaxInt64)))
 	}
 	r.samples.Add(at, p.row, p.series, signal, v)
 }

@@ -17,6 +17,7 @@ import (
 
 	"fettle.dev/fettle/internal/device"
 	"fettle.dev/fettle/internal/device/door"
+	"fettle.dev/fettle/internal/device/gather"
 )
 
 // Pattern is where the Handler belongs.
@@ -64,7 +65,7 @@ func (h *handler) post(w http.ResponseWriter, r *http.Request, id device.Identit
 		h.fail(w, r, door.Refuse(http.StatusBadRequest, "not an OTLP export of metrics: "+err.Error()))
 		return
 	}
-	in := reader{declared: declared, samples: device.NewAssembly(declared)}
+	in := reader{declared: declared, samples: gather.New(declared)}
 	defer in.samples.Free()
 	in.read(data)
 	outcomes := in.samples.Outcomes()
@@ -91,7 +92,7 @@ const maxTold = 10
 
 // partial tells how many data points were refused, by name; nil if none was.
 // A data point counts once, and what an owner did not consent to is none.
-func (r *reader) partial(losses []device.Loss) *collector.ExportMetricsPartialSuccess {
+func (r *reader) partial(losses []gather.Loss) *collector.ExportMetricsPartialSuccess {
 	rejected := map[int]struct{}{}
 	told := map[string]bool{}
 	var words []string

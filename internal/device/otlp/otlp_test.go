@@ -27,6 +27,7 @@ import (
 	"fettle.dev/fettle/internal/device"
 	"fettle.dev/fettle/internal/device/devicetest"
 	"fettle.dev/fettle/internal/device/door"
+	"fettle.dev/fettle/internal/device/gather"
 	"fettle.dev/fettle/internal/fleet"
 )
 
@@ -229,7 +230,7 @@ func FuzzExport(f *testing.F) {
 		if err != nil {
 			return
 		}
-		in := reader{declared: declared, samples: device.NewAssembly(declared)}
+		in := reader{declared: declared, samples: gather.New(declared)}
 		defer in.samples.Free()
 		in.read(data)
 		rows := 0

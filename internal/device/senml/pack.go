@@ -15,6 +15,7 @@ import (
 	"github.com/valyala/fastjson"
 
 	"fettle.dev/fettle/internal/device"
+	"fettle.dev/fettle/internal/device/gather"
 	"fettle.dev/fettle/internal/fault"
 )
 
@@ -319,7 +320,7 @@ type resolved struct {
 	index      int
 	full, name string // bn and n joined; n alone
 	unit       string
-	at         device.Time
+	at         gather.Time
 	value      device.Value // Kind 0: it has a sum alone
 	sum        number
 }
@@ -419,17 +420,17 @@ func (o *resolved) take(r *record, base number) error {
 
 // moment is a record's time in seconds, absolute or relative to now. Now
 // itself is left to the gateway.
-func moment(seconds float64, now time.Time) device.Time {
+func moment(seconds float64, now time.Time) gather.Time {
 	if seconds == 0 {
-		return device.Time{}
+		return gather.Time{}
 	}
 	if seconds < relative {
 		seconds += float64(now.UnixMicro()) / 1e6
 	}
 	const most = 1 << 43 // beyond any clock, and within int64 in microseconds
 	micros := int64(math.Round(min(max(seconds, -most/1e3), most/1e3) * 1e6))
-	t := device.Nanoseconds(micros) // of thousandths
-	return device.Time{Event: t.Event*1000 + int64(t.Nanos)/1000, Nanos: t.Nanos % 1000 * 1000, Known: true}
+	t := gather.Nanoseconds(micros) // of thousandths
+	return gather.Time{Event: t.Event*1000 + int64(t.Nanos)/1000, Nanos: t.Nanos % 1000 * 1000, Known: true}
 }
 
 func shorten(s string) string {

@@ -11,6 +11,7 @@ import (
 
 	"fettle.dev/fettle/internal/device"
 	"fettle.dev/fettle/internal/device/door"
+	"fettle.dev/fettle/internal/device/gather"
 	"fettle.dev/fettle/internal/device/measure"
 	"fettle.dev/fettle/internal/fleet"
 )
@@ -83,7 +84,7 @@ func post(d *door.Door, w http.ResponseWriter, r *http.Request, id device.Identi
 		d.Fail(w, r, err)
 		return
 	}
-	samples := device.NewAssembly(declared)
+	samples := gather.New(declared)
 	defer samples.Free()
 	for i := range records {
 		add(samples, declared, &records[i])
@@ -114,7 +115,7 @@ func post(d *door.Door, w http.ResponseWriter, r *http.Request, id device.Identi
 }
 
 // add puts a record's value and sum in.
-func add(samples *device.Assembly, declared device.Declaration, r *resolved) {
+func add(samples *gather.Samples, declared device.Declaration, r *resolved) {
 	series := maphash.String(seed, r.full)
 	put := func(signal int, v device.Value, name, code string) {
 		v.Name = []byte(name)

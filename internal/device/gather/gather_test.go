@@ -1,4 +1,4 @@
-package device_test
+package gather_test
 
 import (
 	"testing"
@@ -7,9 +7,10 @@ import (
 
 	"fettle.dev/fettle/internal/device"
 	"fettle.dev/fettle/internal/device/devicetest"
+	"fettle.dev/fettle/internal/device/gather"
 )
 
-func TestAssemblyGathersByTime(t *testing.T) {
+func TestSamplesAreGatheredByTime(t *testing.T) {
 	t.Parallel()
 	h := devicetest.New(t, nil)
 	id := h.Identity(h.Units(1)[0])
@@ -19,24 +20,24 @@ func TestAssemblyGathersByTime(t *testing.T) {
 	require.True(t, ok)
 	errors, ok := declared.Named([]byte("error"))
 	require.True(t, ok)
-	a := device.NewAssembly(declared)
+	a := gather.New(declared)
 	defer a.Free()
-	t0 := device.Nanoseconds(devicetest.Start.UnixNano())
-	finer := device.Nanoseconds(devicetest.Start.UnixNano() + 5)
+	t0 := gather.Nanoseconds(devicetest.Start.UnixNano())
+	finer := gather.Nanoseconds(devicetest.Start.UnixNano() + 5)
 	number := func(f float64) device.Value { return device.Value{Kind: device.KindNumber, Number: f} }
 	a.Add(t0, 1, 7, current, number(1))
 	a.Add(t0, 2, 7, errors, number(2))
 	a.Add(t0, 3, 8, current, number(3))    // another series
 	a.Add(t0, 4, 7, current, number(1))    // sent twice
 	a.Add(finer, 5, 7, current, number(4)) // within the same millisecond
-	a.Add(device.Time{}, 6, 7, -1, device.Value{Name: []byte("what"), Kind: device.KindNumber})
+	a.Add(gather.Time{}, 6, 7, -1, device.Value{Name: []byte("what"), Kind: device.KindNumber})
 	require.NoError(t, h.Gateway.Store(t.Context(), id, a.Messages, a.Outcomes()))
 	require.Len(t, a.Messages, 4)
 	losses := a.Losses()
 	require.Len(t, losses, 2)
-	require.Equal(t, device.Loss{Row: 3, Name: "current", Fate: device.Invalid, Why: losses[0].Why}, losses[0])
+	require.Equal(t, gather.Loss{Row: 3, Name: "current", Fate: device.Invalid, Why: losses[0].Why}, losses[0])
 	require.Contains(t, losses[0].Why, "another series")
-	require.Equal(t, device.Loss{Row: 6, Name: "what", Fate: device.Undeclared}, losses[1])
+	require.Equal(t, gather.Loss{Row: 6, Name: "what", Fate: device.Undeclared}, losses[1])
 	require.Equal(t, 4, a.Kept())
 	rows := h.Stream.Rows()
 	require.Len(t, rows, 4)
@@ -50,6 +51,6 @@ func TestAssemblyGathersByTime(t *testing.T) {
 
 func TestNanoseconds(t *testing.T) {
 	t.Parallel()
-	require.Equal(t, device.Time{Event: 1, Nanos: 2, Known: true}, device.Nanoseconds(1_000_002))
-	require.Equal(t, device.Time{Event: -1, Nanos: 999_999, Known: true}, device.Nanoseconds(-1))
+	require.Equal(t, gather.Time{Event: 1, Nanos: 2, Known: true}, gather.Nanoseconds(1_000_002))
+	require.Equal(t, gather.Time{Event: -1, Nanos: 999_999, Known: true}, gather.Nanoseconds(-1))
 }

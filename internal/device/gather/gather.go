@@ -1,8 +1,12 @@
-package device
+// Package gather makes messages of samples that come one by one, as SenML
+// records, fields of line protocol and OTLP data points do.
+package gather
 
 import (
 	"slices"
 	"sync"
+
+	"fettle.dev/fettle/internal/device"
 )
 
 // Time is when a sample was taken. Nanos is what a protocol with finer time
@@ -23,16 +27,15 @@ func Nanoseconds(ns int64) Time {
 	return Time{Event: ms, Nanos: int32(rest), Known: true}
 }
 
-// Assembly gathers samples that come one by one, as SenML records, fields of
-// line protocol and OTLP data points do, into one message for each time. It
+// Samples are those of one request, in one message for each time. It
 // remembers which row of the request each came from, and from which series
 // (name with tags): two series that claim the same signal at the same time are
 // a mistake in the mapping, and the second is refused.
-type Assembly struct {
-	Messages []Message
+type Samples struct {
+	Messages []device.Message
 
-	declared Declaration
-	outcomes []Outcome
+	declared device.Declaration
+	outcomes []device.Outcome
 	origins  [][]origin // as Messages and their Values
 	byTime   map[Time]int
 	names    [][]byte // of signals, as used
@@ -44,12 +47,12 @@ type origin struct {
 	signal int32 // index; -1: not declared
 }
 
-var assemblies = sync.Pool{New: func() any { return &Assembly{byTime: map[Time]int{}} }}
+var pool = sync.Pool{New: func() any { return &Samples{byTime: map[Time]int{}} }}
 
-// NewAssembly takes an Assembly for a unit of a product from the pool; Free
+// New takes an Samples for a unit of a product from the pool; Free
 // gives it back.
-func NewAssembly(d Declaration) *Assembly {
-	a := assemblies.Get().(*Assembly)
+func New(d device.Declaration) *Samples {
+	a := pool.Get().(*Samples)
 	a.declared = d
 	a.Messages, a.origins, a.outcomes = a.Messages[:0], a.origins[:0], a.outcomes[:0]
 	clear(a.byTime)
@@ -58,20 +61,20 @@ func NewAssembly(d Declaration) *Assembly {
 	return a
 }
 
-// maxPooled bounds the messages of an Assembly that is kept.
+// maxPooled bounds the messages of an Samples that is kept.
 const maxPooled = 4096
 
-// Free gives the Assembly back; nothing of it may be used afterwards.
-func (a *Assembly) Free() {
+// Free gives the Samples back; nothing of it may be used afterwards.
+func (a *Samples) Free() {
 	if cap(a.Messages) <= maxPooled {
-		assemblies.Put(a)
+		pool.Put(a)
 	}
 }
 
-// Add puts a sample in. Signal is an index of the Declaration, or -1 for a
+// Add puts a sample in. Signal is an index of the declaration, or -1 for a
 // name that it does not know, which v.Name then says. Row is where in the
 // request it stands, series whose it is.
-func (a *Assembly) Add(at Time, row int, series uint64, signal int, v Value) {
+func (a *Samples) Add(at Time, row int, series uint64, signal int, v device.Value) {
 	if signal >= 0 {
 		if a.names[signal] == nil {
 			a.names[signal] = []byte(a.declared.Signal(signal).Name)
@@ -85,7 +88,7 @@ func (a *Assembly) Add(at Time, row int, series uint64, signal int, v Value) {
 				continue
 			}
 			if known = o.series != series; known {
-				v.Kind, v.Text = KindRefused, []byte("another series of this request has a value for it at the same time; tell them apart by where, in the signal's sources")
+				v.Kind, v.Text = device.KindRefused, []byte("another series of this request has a value for it at the same time; tell them apart by where, in the signal's sources")
 			} // else it was sent twice: history finds the duplicate
 			break
 		}
@@ -99,12 +102,12 @@ func (a *Assembly) Add(at Time, row int, series uint64, signal int, v Value) {
 }
 
 // open begins a message, with the memory of one that was here before.
-func (a *Assembly) open(at Time) int {
+func (a *Samples) open(at Time) int {
 	i := len(a.Messages)
 	if i < cap(a.Messages) {
 		a.Messages = a.Messages[:i+1]
 	} else {
-		a.Messages = append(a.Messages, Message{})
+		a.Messages = append(a.Messages, device.Message{})
 	}
 	if i < cap(a.origins) {
 		a.origins = a.origins[:i+1]
@@ -112,7 +115,7 @@ func (a *Assembly) open(at Time) int {
 		a.origins = append(a.origins, nil)
 	}
 	m := &a.Messages[i]
-	*m = Message{Event: at.Event, HasEvent: at.Known, Sequence: int64(at.Nanos), Values: m.Values[:0]}
+	*m = device.Message{Event: at.Event, HasEvent: at.Known, Sequence: int64(at.Nanos), Values: m.Values[:0]}
 	a.origins[i] = a.origins[i][:0]
 	if _, ok := a.byTime[at]; !ok {
 		a.byTime[at] = i
@@ -121,11 +124,11 @@ func (a *Assembly) open(at Time) int {
 }
 
 // Outcomes is what Submit is given to tell what became of each message.
-func (a *Assembly) Outcomes() []Outcome {
+func (a *Samples) Outcomes() []device.Outcome {
 	a.outcomes = slices.Grow(a.outcomes[:0], len(a.Messages))[:len(a.Messages)]
 	for i := range a.outcomes {
 		if a.outcomes[i].Dropped == nil {
-			a.outcomes[i].Dropped = []Dropped{}
+			a.outcomes[i].Dropped = []device.Dropped{}
 		}
 	}
 	return a.outcomes
@@ -135,12 +138,12 @@ func (a *Assembly) Outcomes() []Outcome {
 type Loss struct {
 	Row  int
 	Name string
-	Fate Fate
+	Fate device.Fate
 	Why  string // of Invalid
 }
 
 // Losses is what was not kept, by row, after Outcomes has been filled.
-func (a *Assembly) Losses() (out []Loss) {
+func (a *Samples) Losses() (out []Loss) {
 	for i := range a.outcomes {
 		for _, d := range a.outcomes[i].Dropped {
 			out = append(out, Loss{
@@ -153,7 +156,7 @@ func (a *Assembly) Losses() (out []Loss) {
 }
 
 // Kept is the number of samples that were kept.
-func (a *Assembly) Kept() (n int) {
+func (a *Samples) Kept() (n int) {
 	for i := range a.outcomes {
 		n += a.outcomes[i].Kept
 	}
