@@ -253,7 +253,7 @@ func readEnrolRequest(r EnrolRequest) (Claim, error) {
 		bad("keyFingerprint", "one of keyFingerprint, csr and certificate", "")
 	}
 	if r.Token == "" && r.Certificate == "" {
-		bad("token", "a token that the unit made, or a client certificate", "")
+		bad("token", "a token that the unit made (fut_ and 32 to 128 random bytes in base64url without padding), or a client certificate", "")
 	}
 	return c, fault.Fields("enroll", fields)
 }

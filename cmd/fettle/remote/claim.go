@@ -10,6 +10,7 @@ import (
 
 	"fettle.dev/fettle/internal/api/client"
 	"fettle.dev/fettle/internal/api/wire"
+	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 )
 
@@ -30,6 +31,9 @@ then it stores nothing.`,
 			life, err := lifeOf(expires)
 			if err != nil {
 				return err
+			}
+			if uses < 1 {
+				return fault.New(fault.Invalid, "--uses: expected a number above 0")
 			}
 			var t wire.ClaimTokenIssued
 			if err := c.Call(cmd.Context(), http.MethodPost, "/v1/products"+segment(args[0])+"/claim-token", wire.NewClaimToken{MaxUses: uses, Expires: life}, &t); err != nil {
