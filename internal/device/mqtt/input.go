@@ -3,6 +3,7 @@ package mqtt
 import (
 	"errors"
 	"io"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -18,8 +19,7 @@ const (
 )
 
 var (
-	inputs      = sync.Pool{New: func() any { return new([readerSize]byte) }}
-	largeBodies = sync.Pool{New: func() any { return new([]byte) }}
+	inputs = sync.Pool{New: func() any { return new([readerSize]byte) }}
 )
 
 // input is what was read from a connection and is not yet handled.
@@ -184,16 +184,19 @@ func (c *conn) large(h header, rest time.Duration) (header, []byte, func(), erro
 	if c.ended.Load() {
 		return h, nil, nil, io.EOF
 	}
-	body := largeBodies.Get().(*[]byte)
-	if cap(*body) < h.length {
-		*body = make([]byte, h.length)
-	}
-	b := (*body)[:h.length]
-	n := copy(b, in.buf[in.r+in.view.n:in.w])
+	b := append(make([]byte, 0, 2*readerSize), in.buf[in.r+in.view.n:in.w]...)
 	in.r = in.w
 	in.release()
-	_, err := io.ReadFull(c.nc, b[n:])
-	return h, b, func() { largeBodies.Put(body) }, unexpected(err)
+	// Memory grows with what has come, not with what was announced.
+	for len(b) < h.length {
+		n := len(b)
+		b = slices.Grow(b, min(max(n, readerSize), h.length-n))
+		b = b[:min(cap(b), h.length)]
+		if _, err := io.ReadFull(c.nc, b[n:]); err != nil {
+			return h, nil, nil, unexpected(err)
+		}
+	}
+	return h, b, func() {}, nil
 }
 
 // read handles packets until the connection ends. What was gathered of those
