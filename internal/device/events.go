@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"fettle.dev/fettle/internal/consent"
+	"fettle.dev/fettle/internal/device/payload"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/telemetry"
@@ -132,7 +133,7 @@ func (g *Gateway) event(u *unit, e *Event, at time.Time) (out telemetry.Event, v
 			v = eventUndeclared
 		}
 	default:
-		return out, eventInvalid, fmt.Sprintf("kind: expected feature, fault or log, got %s", shorten(string(e.Kind)))
+		return out, eventInvalid, fmt.Sprintf("kind: expected feature, fault or log, got %s", payload.Shorten(string(e.Kind)))
 	}
 	if v != eventKept {
 		return out, v, ""
@@ -152,7 +153,7 @@ func (g *Gateway) event(u *unit, e *Event, at time.Time) (out telemetry.Event, v
 		why = "level: expected debug, info, warn, error or fatal"
 	case out.Kind == telemetry.EventLog && out.Text == "":
 		why = "text: a line of a log has one"
-	case out.Name != "" && !printable(out.Name, fleet.MaxEventName):
+	case out.Name != "" && !payload.Printable(out.Name, fleet.MaxEventName):
 		why = fmt.Sprintf("name: expected at most %d printable characters", fleet.MaxEventName)
 	case len(out.Text) > maxText || !utf8.ValidString(out.Text):
 		why = fmt.Sprintf("text: expected at most %d bytes of UTF-8", maxText)

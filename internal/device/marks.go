@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"fettle.dev/fettle/internal/device/payload"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/telemetry"
@@ -108,7 +109,7 @@ func (g *Gateway) tick(ctx context.Context) {
 // stream is marked and the records are changed before it returns: the mark
 // first, so that a crash between repeats the mark and never loses it.
 func (g *Gateway) ReportVersions(ctx context.Context, id Identity, versions map[string]string) error {
-	if err := checkVersions(versions); err != nil {
+	if err := payload.CheckVersions(versions); err != nil {
 		return err
 	}
 	u, err := g.active(ctx, id.UnitID)

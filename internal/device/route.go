@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	"fettle.dev/fettle/internal/device/payload"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 )
@@ -21,7 +22,7 @@ type Route struct {
 	Identity Identity // the sender, or the unit that it relays for
 	Relay    bool     // the sender is a relay: what is refused of one unit must not end the others' connection
 
-	mapping *mapping // nil: acknowledged and ignored
+	mapping *payload.Mapping // nil: acknowledged and ignored
 	product *product
 	values  fleet.TopicValues
 }
@@ -36,7 +37,7 @@ func (g *Gateway) Route(ctx context.Context, id Identity, topic string) (Route, 
 		return Route{}, err
 	}
 	for _, m := range u.product.mapped {
-		if values, ok := m.topic.Match(topic); ok && (values.Unit == "" || values.Unit == id.UnitID) {
+		if values, ok := m.Match(topic); ok && (values.Unit == "" || values.Unit == id.UnitID) {
 			return Route{Identity: u.id, mapping: m, product: u.product, values: values}, nil
 		}
 	}
@@ -52,7 +53,7 @@ func (g *Gateway) Route(ctx context.Context, id Identity, topic string) (Route, 
 	}
 	for _, p := range products {
 		for _, m := range p.mapped {
-			values, ok := m.topic.Match(topic)
+			values, ok := m.Match(topic)
 			if !ok || values.Unit == "" {
 				continue
 			}
@@ -69,7 +70,7 @@ func (g *Gateway) Route(ctx context.Context, id Identity, topic string) (Route, 
 }
 
 // Ignored reports whether messages are acknowledged and not read.
-func (r *Route) Ignored() bool { return r.mapping == nil || r.mapping.ignore }
+func (r *Route) Ignored() bool { return r.mapping == nil || r.mapping.Ignores() }
 
 // MayListen reports whether a unit's subscription to another platform's topics
 // is granted, though nothing ever comes: its client may not go on without.
@@ -78,9 +79,9 @@ func (g *Gateway) MayListen(ctx context.Context, id Identity, filter string) boo
 		return true
 	}
 	u, err := g.active(ctx, id.UnitID)
-	return err == nil && slices.ContainsFunc(u.product.mapped, func(m *mapping) bool {
-		values, ok := m.topic.Match(filter)
-		return ok && m.ignore && (values.Unit == "" || values.Unit == id.UnitID)
+	return err == nil && slices.ContainsFunc(u.product.mapped, func(m *payload.Mapping) bool {
+		values, ok := m.Match(filter)
+		return ok && m.Ignores() && (values.Unit == "" || values.Unit == id.UnitID)
 	})
 }
 
@@ -93,13 +94,22 @@ func requestOfThingsBoard(topic string) bool {
 // Read reads a message of the route into out, and gives the versions that it
 // reports, nil for none. A mistake is fault.Invalid and names its place.
 func (r *Route) Read(out *Payload, body []byte) (versions map[string]string, err error) {
-	return r.mapping.read(out, r.product, &r.values, body)
+	return r.mapping.Read(out, r.product.kind, &r.values, body)
+}
+
+// kind is the type of a declared signal.
+func (p *product) kind(name []byte) (fleet.ValueType, bool) {
+	i, ok := p.index[string(name)]
+	if !ok {
+		return "", false
+	}
+	return p.Signals[i].Type, true
 }
 
 // mappingsOf compiles a product's mappings.
-func mappingsOf(p *fleet.Product) (all []*mapping, err error) {
+func mappingsOf(p *fleet.Product) (all []*payload.Mapping, err error) {
 	for i := range p.Mappings {
-		m, err := newMapping(p, &p.Mappings[i])
+		m, err := payload.NewMapping(p, &p.Mappings[i])
 		if err != nil {
 			return nil, fmt.Errorf("mapping %s of product %s in the records: %w", p.Mappings[i].Name, p.Name, err)
 		}
@@ -109,10 +119,10 @@ func mappingsOf(p *fleet.Product) (all []*mapping, err error) {
 }
 
 // thingsBoardTopics are read so unless a product maps them otherwise.
-var thingsBoardTopics = func() map[string]*mapping {
-	all := map[string]*mapping{}
+var thingsBoardTopics = func() map[string]*payload.Mapping {
+	all := map[string]*payload.Mapping{}
 	for _, topic := range fleet.ThingsBoardTopics() {
-		all[topic] = &mapping{thingsBoard: true, members: &fleet.Path{}}
+		all[topic] = payload.ThingsBoard()
 	}
 	return all
 }()

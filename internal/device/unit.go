@@ -15,6 +15,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"fettle.dev/fettle/internal/consent"
+	"fettle.dev/fettle/internal/device/payload"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 )
@@ -27,7 +28,7 @@ type product struct {
 	fleet.Product
 	index   map[string]int // into Signals
 	sources map[string][]source
-	mapped  []*mapping
+	mapped  []*payload.Mapping
 }
 
 // unit is what the gateway needs to know of a unit to take its data. A

@@ -241,7 +241,7 @@ func TestChirpStackRelays(t *testing.T) {
 			refused(up("24e124785d291837"))                                                      // unknown
 			refused(up("other"))                                                                 // of a product without relays
 			refused(up("chirpstack-1"))                                                          // itself
-			refused("application/x/device/24e124785d291835/state/x")                          // not mapped
+			refused("application/x/device/24e124785d291835/state/x")                             // not mapped
 			c.write(publishBytes(v5, 0, 0, "application/x/device/y/event/status", "{}"))         // nor this
 			c.write(publishBytes(v5, 1, 9, up("24e124785d291835"), `{"object":{"moisture":1}}`)) // goes on
 			kind, _ := c.next()

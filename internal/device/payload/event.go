@@ -1,4 +1,4 @@
-package device
+package payload
 
 import (
 	"math"
@@ -37,7 +37,7 @@ func (p *EventPayload) Parse(body []byte) error {
 	p.Events = p.Events[:0]
 	v, err := p.parser.ParseBytes(body)
 	if err != nil {
-		return fault.Fields("events", []fault.Field{{Path: "", Expected: "JSON", Got: shorten(err.Error())}})
+		return fault.Fields("events", []fault.Field{{Path: "", Expected: "JSON", Got: Shorten(err.Error())}})
 	}
 	items, at := []*fastjson.Value{v}, ""
 	if v.Type() == fastjson.TypeArray {
@@ -63,17 +63,17 @@ func (p *EventPayload) Parse(body []byte) error {
 
 func readEvent(v *fastjson.Value) (e Event, wrong *fault.Field) {
 	if v.Type() != fastjson.TypeObject {
-		return e, &fault.Field{Expected: `an object with "kind", or an array of them`, Got: shorten(v.String())}
+		return e, &fault.Field{Expected: `an object with "kind", or an array of them`, Got: Shorten(v.String())}
 	}
 	if ts := v.Get("ts"); ts != nil {
 		if e.Event, e.HasEvent = readTime(ts); !e.HasEvent {
-			return e, &fault.Field{Path: "ts", Expected: "Unix time in milliseconds", Got: shorten(ts.String())}
+			return e, &fault.Field{Path: "ts", Expected: "Unix time in milliseconds", Got: Shorten(ts.String())}
 		}
 	}
 	if seq := v.Get("seq"); seq != nil {
 		var ok bool
 		if e.Sequence, ok = readSequence(seq); !ok {
-			return e, &fault.Field{Path: "seq", Expected: "a whole number from 0 to 2^53", Got: shorten(seq.String())}
+			return e, &fault.Field{Path: "seq", Expected: "a whole number from 0 to 2^53", Got: Shorten(seq.String())}
 		}
 	}
 	for _, member := range []struct {
@@ -85,7 +85,7 @@ func readEvent(v *fastjson.Value) (e Event, wrong *fault.Field) {
 		case m != nil && m.Type() == fastjson.TypeString:
 			*member.into = m.GetStringBytes()
 		case m != nil:
-			return e, &fault.Field{Path: member.name, Expected: "a string", Got: shorten(m.String())}
+			return e, &fault.Field{Path: member.name, Expected: "a string", Got: Shorten(m.String())}
 		case member.name == "kind":
 			return e, &fault.Field{Path: "kind", Expected: "feature, fault or log", Got: "nothing"}
 		}

@@ -1,4 +1,4 @@
-package device
+package payload
 
 import (
 	"strconv"
@@ -10,14 +10,36 @@ import (
 	"fettle.dev/fettle/internal/fleet"
 )
 
-func mapped(mappings ...fleet.Mapping) *product {
-	p := &product{Product: fleet.Product{Name: "p", Mappings: mappings, Signals: []fleet.Signal{
-		{Name: "temperature", Type: fleet.Number}, {Name: "power", Type: fleet.Number}, {Name: "on", Type: fleet.Boolean}, {Name: "mode", Type: fleet.Text},
-	}}, index: map[string]int{}}
-	for i, s := range p.Signals {
-		p.index[s.Name] = i
+func mapped(mappings ...fleet.Mapping) *fleet.Product {
+	return &fleet.Product{Name: "p", Mappings: mappings, Signals: []fleet.Signal{
+		{Name: "temperature", Type: fleet.Number},
+		{Name: "power", Type: fleet.Number},
+		{Name: "on", Type: fleet.Boolean},
+		{Name: "mode", Type: fleet.Text},
+	}}
+}
+
+// kinds are the types of a product's signals.
+func kinds(p *fleet.Product) func([]byte) (fleet.ValueType, bool) {
+	byName := map[string]fleet.ValueType{}
+	for _, s := range p.Signals {
+		byName[s.Name] = s.Type
 	}
-	return p
+	return func(name []byte) (fleet.ValueType, bool) {
+		kind, ok := byName[string(name)]
+		return kind, ok
+	}
+}
+
+func compiled(tb testing.TB, p *fleet.Product) (all []*Mapping) {
+	tb.Helper()
+	require.Empty(tb, fleet.ValidateMappings(p))
+	for i := range p.Mappings {
+		m, err := NewMapping(p, &p.Mappings[i])
+		require.NoError(tb, err)
+		all = append(all, m)
+	}
+	return all
 }
 
 // seen writes what was read so that tests can be read.
@@ -113,14 +135,13 @@ func TestMappings(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := mapped(c.mapping)
-			all, err := mappingsOf(&p.Product)
-			require.NoError(t, err)
-			require.Empty(t, fleet.ValidateMappings(&p.Product))
-			values, ok := all[0].topic.Match(c.topic)
+			kind := kinds(p)
+			all := compiled(t, p)
+			values, ok := all[0].Match(c.topic)
 			require.True(t, ok)
 			out := NewPayload()
 			defer out.Free()
-			versions, err := all[0].read(out, p, &values, []byte(c.body))
+			versions, err := all[0].Read(out, kind, &values, []byte(c.body))
 			if c.wrong != "" {
 				require.ErrorContains(t, err, c.wrong)
 				return
@@ -136,6 +157,7 @@ func TestMappings(t *testing.T) {
 func TestThingsBoardsShapes(t *testing.T) {
 	t.Parallel()
 	p := mapped()
+	kind := kinds(p)
 	for body, want := range map[string][]string{
 		`{"temperature":25,"on":true,"mode":"eco"}`:                                        {"- temperature=25 on=true mode='eco'"},
 		`{"temperature":"25.5","on":"FALSE","mode":"7"}`:                                   {"- temperature=25.5 on=false mode='7'"},
@@ -149,7 +171,7 @@ func TestThingsBoardsShapes(t *testing.T) {
 		`[{}]`:                                                                             nil,
 	} {
 		out := NewPayload()
-		_, err := thingsBoardTopics["v1/devices/me/telemetry"].read(out, p, &fleet.TopicValues{}, []byte(body))
+		_, err := ThingsBoard().Read(out, kind, &fleet.TopicValues{}, []byte(body))
 		require.NoError(t, err, body)
 		require.Equal(t, want, seen(out), body)
 		out.Free()
@@ -161,6 +183,7 @@ func TestThingsBoardsShapes(t *testing.T) {
 func BenchmarkRead(b *testing.B) {
 	names := []string{"temperature", "power", "on", "mode", "a", "b", "c", "d", "e", "f"}
 	p := mapped()
+	kind := kinds(p)
 	var members, object strings.Builder
 	paths := fleet.Mapping{Name: "m", Topic: "x/{unit}", Time: &fleet.MappedTime{Path: "/ts", Form: fleet.TimeMillis}}
 	for i, n := range names {
@@ -168,23 +191,22 @@ func BenchmarkRead(b *testing.B) {
 			members.WriteString(",")
 		}
 		members.WriteString(`"` + n + `":` + plain(float64(i)+0.5))
-		if _, ok := p.index[n]; ok {
+		if _, ok := kind([]byte(n)); ok {
 			paths.Signals = append(paths.Signals, fleet.MappedSignal{Signal: n, Path: "/values/" + n})
 		}
 	}
 	object.WriteString(`{"ts":1401624000000,"values":{` + members.String() + `}}`)
 	body := []byte(object.String())
-	all, err := mappingsOf(&mapped(paths).Product)
-	require.NoError(b, err)
+	all := compiled(b, mapped(paths))
 	for name, read := range map[string]func(out *Payload) error{
 		"shape=fettle": func(out *Payload) error { return out.Parse(body) },
 		"shape=thingsboard": func(out *Payload) error {
-			_, err := thingsBoardTopics["v1/devices/me/telemetry"].read(out, p, &fleet.TopicValues{}, body)
+			_, err := ThingsBoard().Read(out, kind, &fleet.TopicValues{}, body)
 			return err
 		},
 		"shape=mapping": func(out *Payload) error {
-			values, _ := all[0].topic.Match("x/u")
-			_, err := all[0].read(out, p, &values, body)
+			values, _ := all[0].Match("x/u")
+			_, err := all[0].Read(out, kind, &values, body)
 			return err
 		},
 	} {
@@ -208,21 +230,21 @@ func FuzzMapping(f *testing.F) {
 		fleet.Mapping{Name: "b", Topic: "v1/devices/me/telemetry", Members: new(""), Versions: map[string]string{"software": "/fw"}},
 		fleet.Mapping{Name: "c", Topic: "c/+/#", Members: new(""), Time: &fleet.MappedTime{Path: "/t", Form: fleet.TimeRFC3339}, Signals: []fleet.MappedSignal{{Signal: "mode", Path: "/m/0"}}},
 	)
-	all, err := mappingsOf(&p.Product)
-	require.NoError(f, err)
+	kind := kinds(p)
+	all := compiled(f, p)
 	f.Add("a/u/x/p=1&q", `{"t":1401624000123000000,"r":[{"n":1,"m":{"on":1,"z":Infinity}}]}`)
 	f.Add("v1/devices/me/telemetry", `[{"ts":1,"values":{"power":"1","fw":"2"}}]`)
 	f.Add("c/x", `{"t":"2014-06-01T12:00:00Z","m":["\u0000"]}`)
 	f.Fuzz(func(t *testing.T, topic, body string) {
-		for _, m := range append(all, thingsBoardTopics["v1/devices/me/attributes"]) {
-			values, ok := m.topic.Match(topic)
+		for _, m := range append(all, ThingsBoard()) {
+			values, ok := m.Match(topic)
 			if !ok {
 				continue
 			}
 			var first []string
 			for i := range 2 {
 				out := NewPayload()
-				_, err := m.read(out, p, &values, []byte(body))
+				_, err := m.Read(out, kind, &values, []byte(body))
 				require.False(t, err != nil && len(out.Messages) > 0)
 				if i == 0 {
 					first = seen(out)

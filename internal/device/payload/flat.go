@@ -1,4 +1,4 @@
-package device
+package payload
 
 // AppendFlat adds the message of a payload in the form that nearly all have,
 // {"ts":1401624000000,"values":{"current":16.25,"charging":true,"label":"x"}},

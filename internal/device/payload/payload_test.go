@@ -1,11 +1,11 @@
-package device_test
+package payload_test
 
 import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
-	"fettle.dev/fettle/internal/device"
+	"fettle.dev/fettle/internal/device/payload"
 	"fettle.dev/fettle/internal/fault"
 )
 
@@ -27,7 +27,7 @@ func TestPayloadMistakes(t *testing.T) {
 		{`[1]`, "[0]"},
 		{`[[]]`, "[0]"},
 	} {
-		p := device.NewPayload()
+		p := payload.NewPayload()
 		err := p.Parse([]byte(c.body))
 		require.Equal(t, fault.Invalid, fault.KindOf(err), c.body)
 		require.Equal(t, c.path, fault.FieldsOf(err)[0].Path, c.body)
@@ -37,7 +37,7 @@ func TestPayloadMistakes(t *testing.T) {
 
 func TestPayload(t *testing.T) {
 	t.Parallel()
-	p := device.NewPayload()
+	p := payload.NewPayload()
 	require.NoError(t, p.Parse([]byte(`[{"ts":1401624000000,"seq":7,"values":{"a":1.5,"b":true,"c":"Infinity","d":-Infinity},"more":1},{"values":{"a":2}}]`)))
 	require.Len(t, p.Messages, 2)
 	m := p.Messages[0]
@@ -47,7 +47,7 @@ func TestPayload(t *testing.T) {
 	require.Len(t, m.Values, 4)
 	require.Equal(t, "Infinity", string(m.Values[2].Text), "only what stands outside of strings is mended")
 	require.False(t, p.Messages[1].HasEvent)
-	require.Equal(t, []device.Value{{Name: []byte("a"), Kind: device.KindNumber, Number: 2}}, p.Messages[1].Values)
+	require.Equal(t, []payload.Value{{Name: []byte("a"), Kind: payload.KindNumber, Number: 2}}, p.Messages[1].Values)
 	require.NoError(t, p.Parse([]byte(`[]`)))
 	require.Empty(t, p.Messages)
 }
@@ -59,7 +59,7 @@ func FuzzPayload(f *testing.F) {
 	} {
 		f.Add([]byte(s))
 	}
-	p := device.NewPayload()
+	p := payload.NewPayload()
 	f.Fuzz(func(t *testing.T, body []byte) {
 		before := string(body)
 		err := p.Parse(body)
@@ -89,7 +89,7 @@ func FuzzVersions(f *testing.F) {
 	f.Add([]byte(`{"versions":{"software":"2.0.0"}}`))
 	f.Add([]byte(`{"versions":{"software":1}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		v, err := device.ParseVersions(body)
+		v, err := payload.ParseVersions(body)
 		if (err == nil) == (len(v) == 0) && err == nil {
 			t.Fatal("an empty report was taken")
 		}

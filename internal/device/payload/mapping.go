@@ -1,4 +1,4 @@
-package device
+package payload
 
 import (
 	"bytes"
@@ -14,9 +14,9 @@ import (
 	"fettle.dev/fettle/internal/fleet"
 )
 
-// mapping is a fleet.Mapping made ready: it reads one payload after the other.
+// Mapping is a fleet.Mapping made ready: it reads one payload after the other.
 // The zero value of each part reads nothing.
-type mapping struct {
+type Mapping struct {
 	topic       fleet.Topic
 	ignore      bool // nothing is read
 	thingsBoard bool // messages are objects of keys and values, or {"ts":…,"values":{…}}
@@ -43,10 +43,10 @@ type mappedVersion struct {
 	path      fleet.Path
 }
 
-// newMapping compiles a declared mapping, which was found right when it was
+// NewMapping compiles a declared mapping, which was found right when it was
 // applied.
-func newMapping(p *fleet.Product, d *fleet.Mapping) (*mapping, error) {
-	m := &mapping{ignore: d.Ignore, thingsBoard: d.ThingsBoard(), taken: map[string]bool{}}
+func NewMapping(p *fleet.Product, d *fleet.Mapping) (*Mapping, error) {
+	m := &Mapping{ignore: d.Ignore, thingsBoard: d.ThingsBoard(), taken: map[string]bool{}}
 	var err error
 	path := func(s string) fleet.Path {
 		q, wrong := fleet.ParsePath(s)
@@ -97,7 +97,7 @@ func newMapping(p *fleet.Product, d *fleet.Mapping) (*mapping, error) {
 
 // take notes that a path reads one of the members, which is then no sample of
 // its own.
-func (m *mapping) take(p *fleet.Path) {
+func (m *Mapping) take(p *fleet.Path) {
 	if o := m.members; o != nil && p.Level == "" && p.Property == "" && p.Payload == o.Payload &&
 		len(p.Keys) > len(o.Keys) && slices.Equal(p.Keys[:len(o.Keys)], o.Keys) {
 		m.taken[p.Keys[len(o.Keys)]] = true
@@ -121,29 +121,39 @@ func wordValue(name []byte, v any) Value {
 	}
 }
 
+// ThingsBoard reads messages in ThingsBoard's shapes, keys as signals' names.
+func ThingsBoard() *Mapping { return &Mapping{thingsBoard: true, members: &fleet.Path{}} }
+
+// Match reports whether messages on a topic are read by the mapping, and what
+// stood in it.
+func (m *Mapping) Match(topic string) (fleet.TopicValues, bool) { return m.topic.Match(topic) }
+
+// Ignores reports whether messages are not read.
+func (m *Mapping) Ignores() bool { return m.ignore }
+
 // reading is one payload on its way through a mapping.
 type reading struct {
-	*mapping
+	*Mapping
 	out      *Payload
-	product  *product
+	kind     func(name []byte) (fleet.ValueType, bool) // of a declared signal
 	topic    *fleet.TopicValues
 	root     *fastjson.Value
 	versions map[string]string
 }
 
-// read reads a payload that came on a topic the mapping matches. Messages of a
+// Read reads a payload that came on a topic the mapping matches. Messages of a
 // mistaken payload are not read at all, like Payload.Parse's; versions is nil
 // where none is reported.
-func (m *mapping) read(out *Payload, p *product, topic *fleet.TopicValues, body []byte) (versions map[string]string, err error) {
+func (m *Mapping) Read(out *Payload, kind func(name []byte) (fleet.ValueType, bool), topic *fleet.TopicValues, body []byte) (versions map[string]string, err error) {
 	out.Messages, out.values = out.Messages[:0], out.values[:0]
 	v, err := out.parser.ParseBytes(body)
 	if err != nil && bytes.Contains(body, []byte("Infinity")) {
 		v, err = out.parser.ParseBytes(shortInfinity(body))
 	}
 	if err != nil {
-		return nil, misread("", "JSON", shorten(err.Error()))
+		return nil, misread("", "JSON", Shorten(err.Error()))
 	}
-	r := reading{mapping: m, out: out, product: p, topic: topic, root: v}
+	r := reading{Mapping: m, out: out, kind: kind, topic: topic, root: v}
 	if len(m.each) > 0 {
 		if v = v.Get(m.each...); v == nil || v.Type() == fastjson.TypeNull {
 			return nil, nil // as an update of a shadow that reports nothing
@@ -155,7 +165,7 @@ func (m *mapping) read(out *Payload, p *product, topic *fleet.TopicValues, body 
 	}
 	for i, item := range items {
 		if item.Type() != fastjson.TypeObject {
-			err = misread("["+strconv.Itoa(i)+"]", "an object", shorten(item.String()))
+			err = misread("["+strconv.Itoa(i)+"]", "an object", Shorten(item.String()))
 		} else {
 			err = r.message(item)
 		}
@@ -165,7 +175,7 @@ func (m *mapping) read(out *Payload, p *product, topic *fleet.TopicValues, body 
 		}
 	}
 	if r.versions != nil {
-		if err := checkVersions(r.versions); err != nil {
+		if err := CheckVersions(r.versions); err != nil {
 			out.Messages = out.Messages[:0]
 			return nil, err
 		}
@@ -182,24 +192,24 @@ func (r *reading) message(item *fastjson.Value) error {
 	expected := ""
 	if values := item.Get("values"); r.thingsBoard && values != nil && item.Exists("ts") {
 		if values.Type() != fastjson.TypeObject {
-			return misread("values", "an object of samples by key", shorten(values.String()))
+			return misread("values", "an object of samples by key", Shorten(values.String()))
 		}
 		if m.Event, m.HasEvent, expected = eventTime(item.Get("ts"), fleet.TimeMillis); expected != "" {
-			return misread("ts", expected, shorten(item.Get("ts").String()))
+			return misread("ts", expected, Shorten(item.Get("ts").String()))
 		}
 		item = values
 	}
 	if r.time != nil {
 		v := r.find(r.time, item)
 		if m.Event, m.HasEvent, expected = eventTime(v, r.form); expected != "" {
-			return misread("time", expected, shorten(v.String()))
+			return misread("time", expected, Shorten(v.String()))
 		}
 	}
 	if r.sequence != nil {
 		if v := r.find(r.sequence, item); v != nil && v.Type() != fastjson.TypeNull {
 			f, ok := number(v)
 			if !ok || f < 0 || f > 1<<53 || f != math.Trunc(f) {
-				return misread("sequence", "a whole number from 0 to 2^53", shorten(v.String()))
+				return misread("sequence", "a whole number from 0 to 2^53", Shorten(v.String()))
 			}
 			m.Sequence = int64(f)
 		}
@@ -217,8 +227,8 @@ func (r *reading) message(item *fastjson.Value) error {
 		}
 	}
 	m.Values = r.out.values[first:len(r.out.values):len(r.out.values)]
-	for i := range r.mapping.versions {
-		v := &r.mapping.versions[i]
+	for i := range r.Mapping.versions {
+		v := &r.Mapping.versions[i]
 		if at := r.find(&v.path, item); at != nil && at.Type() != fastjson.TypeNull {
 			if r.versions == nil {
 				r.versions = map[string]string{}
@@ -238,8 +248,8 @@ func (r *reading) member(key []byte, v *fastjson.Value) {
 		return
 	}
 	out := readValue(key, v)
-	if i, ok := r.product.index[string(key)]; ok {
-		out = loosen(out, r.product.Signals[i].Type)
+	if kind, ok := r.kind(key); ok {
+		out = loosen(out, kind)
 	}
 	r.out.values = append(r.out.values, out)
 }

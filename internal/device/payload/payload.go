@@ -1,4 +1,7 @@
-package device
+// Package payload reads what units send: Fettle's own telemetry, events and
+// version reports, and other platforms' messages by a product's mappings. It
+// knows no unit; the gateway decides what may be kept.
+package payload
 
 import (
 	"bytes"
@@ -78,7 +81,7 @@ func (p *Payload) parse(body []byte) error {
 		v, err = p.parser.ParseBytes(shortInfinity(body))
 	}
 	if err != nil {
-		return fault.Fields("telemetry", []fault.Field{{Path: "", Expected: "JSON", Got: shorten(err.Error())}})
+		return fault.Fields("telemetry", []fault.Field{{Path: "", Expected: "JSON", Got: Shorten(err.Error())}})
 	}
 	ok := false
 	switch v.Type() {
@@ -111,7 +114,7 @@ func (p *Payload) message(v *fastjson.Value, at int) bool {
 		}
 		text := "nothing"
 		if got != nil {
-			text = shorten(got.String())
+			text = Shorten(got.String())
 		}
 		p.failed = fault.Field{Path: path, Expected: expected, Got: text}
 		return false
@@ -206,7 +209,7 @@ func ParseVersions(body []byte) (map[string]string, error) {
 	var parser fastjson.Parser
 	v, err := parser.ParseBytes(body)
 	if err != nil {
-		return nil, fault.Fields("attributes", []fault.Field{{Expected: "JSON", Got: shorten(err.Error())}})
+		return nil, fault.Fields("attributes", []fault.Field{{Expected: "JSON", Got: Shorten(err.Error())}})
 	}
 	o := v.GetObject("versions")
 	if o == nil {
@@ -219,7 +222,7 @@ func ParseVersions(body []byte) (map[string]string, error) {
 			return
 		}
 		if v.Type() != fastjson.TypeString {
-			fields = append(fields, fault.Field{Path: "versions." + shorten(string(key)), Expected: "a string", Got: shorten(v.String())})
+			fields = append(fields, fault.Field{Path: "versions." + Shorten(string(key)), Expected: "a string", Got: Shorten(v.String())})
 			return
 		}
 		out[string(key)] = string(v.GetStringBytes())
@@ -227,7 +230,7 @@ func ParseVersions(body []byte) (map[string]string, error) {
 	if err := fault.Fields("attributes", fields); err != nil {
 		return nil, err
 	}
-	return out, checkVersions(out)
+	return out, CheckVersions(out)
 }
 
 // A unit has few components; the bounds keep a version report small.
@@ -237,23 +240,24 @@ const (
 	maxVersion       = 128
 )
 
-func checkVersions(versions map[string]string) error {
+// CheckVersions refuses a version report beyond its bounds: fault.Invalid.
+func CheckVersions(versions map[string]string) error {
 	if len(versions) == 0 || len(versions) > maxComponents {
 		return fault.Fields("attributes", []fault.Field{{Path: "versions", Expected: fmt.Sprintf("1 to %d components", maxComponents), Got: strconv.Itoa(len(versions))}})
 	}
 	for name, version := range versions {
-		if !printable(name, maxComponentName) || bytes.IndexByte([]byte(name), '=') >= 0 {
-			return fault.Fields("attributes", []fault.Field{{Path: "versions", Expected: "component names of 1 to 64 printable characters without =", Got: shorten(name)}})
+		if !Printable(name, maxComponentName) || bytes.IndexByte([]byte(name), '=') >= 0 {
+			return fault.Fields("attributes", []fault.Field{{Path: "versions", Expected: "component names of 1 to 64 printable characters without =", Got: Shorten(name)}})
 		}
-		if !printable(version, maxVersion) {
-			return fault.Fields("attributes", []fault.Field{{Path: "versions." + name, Expected: "1 to 128 printable characters", Got: shorten(version)}})
+		if !Printable(version, maxVersion) {
+			return fault.Fields("attributes", []fault.Field{{Path: "versions." + name, Expected: "1 to 128 printable characters", Got: Shorten(version)}})
 		}
 	}
 	return nil
 }
 
-// printable reports whether s is 1 to limit bytes of printable ASCII.
-func printable(s string, limit int) bool {
+// Printable reports whether s is 1 to limit bytes of printable ASCII.
+func Printable(s string, limit int) bool {
 	if s == "" || len(s) > limit {
 		return false
 	}
@@ -265,7 +269,8 @@ func printable(s string, limit int) bool {
 	return true
 }
 
-func shorten(s string) string {
+// Shorten cuts a value that stands in a message for people.
+func Shorten(s string) string {
 	if len(s) > 80 {
 		return fmt.Sprintf("%q…", s[:80])
 	}

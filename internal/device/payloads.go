@@ -1,0 +1,29 @@
+package device
+
+import "fettle.dev/fettle/internal/device/payload"
+
+// What frontends hand over is read in package payload; they know it by these
+// names.
+type (
+	Kind         = payload.Kind
+	Value        = payload.Value
+	Message      = payload.Message
+	Payload      = payload.Payload
+	Event        = payload.Event
+	EventPayload = payload.EventPayload
+)
+
+// The kinds of a value.
+const (
+	KindNumber  = payload.KindNumber
+	KindBoolean = payload.KindBoolean
+	KindText    = payload.KindText
+	KindOther   = payload.KindOther
+	KindRefused = payload.KindRefused
+)
+
+// NewPayload takes a Payload from the pool; its Free gives it back.
+func NewPayload() *Payload { return payload.NewPayload() }
+
+// ParseVersions reads {"versions":{"software":"2.0.0"}}.
+func ParseVersions(body []byte) (map[string]string, error) { return payload.ParseVersions(body) }
