@@ -25,6 +25,7 @@ import (
 
 	driver "github.com/duckdb/duckdb-go/v2"
 
+	"fettle.dev/fettle/internal/duckdb/disk"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/telemetry"
 )
@@ -188,8 +189,8 @@ func (h *History) classify(err error) error {
 		return nil
 	}
 	if known, ok := errors.AsType[*driver.Error](err); ok {
-		if strings.Contains(known.Msg, badBlock) {
-			found := damaged(err)
+		if strings.Contains(known.Msg, disk.BadBlock) {
+			found := disk.Damaged(err)
 			if h.rotten.CompareAndSwap(nil, &found) {
 				h.log.Error("history: what is on disk is not what was written", "err", err)
 			}

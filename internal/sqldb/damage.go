@@ -3,15 +3,14 @@ package sqldb
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 
-	"github.com/mattn/go-sqlite3"
+	"fettle.dev/fettle/internal/sqldb/failure"
 )
 
 // ErrDamaged says that the file of the records is not as it was written; kind
 // Internal, since nothing but a restore helps.
-var ErrDamaged = errors.New("the records are damaged")
+var ErrDamaged = failure.ErrDamaged
 
 // When SQLite's log (records.db-wal) is damaged in its middle, SQLite takes the
 // transactions before and drops those behind without a word: to it they look
@@ -36,11 +35,11 @@ func (db *DB) count(ctx context.Context, tx *transaction) (uint32, error) {
 	}
 	var number uint32
 	if err := tx.QueryRowContext(ctx, `PRAGMA user_version`).Scan(&number); err != nil {
-		return 0, fmt.Errorf("number a transaction: %w", away(err))
+		return 0, fmt.Errorf("number a transaction: %w", failure.Away(err))
 	}
 	number = number%numbers + 1
 	if _, err := tx.ExecContext(ctx, fmt.Sprintf(`PRAGMA user_version = %d`, number)); err != nil {
-		return 0, fmt.Errorf("number a transaction: %w", away(err))
+		return 0, fmt.Errorf("number a transaction: %w", failure.Away(err))
 	}
 	return number, nil
 }
@@ -58,14 +57,14 @@ func (db *DB) Check(ctx context.Context, reached uint32) error {
 	}
 	var verdict string
 	if err := db.queryRow(ctx, `PRAGMA quick_check(1)`).Scan(&verdict); err != nil {
-		return fmt.Errorf("check records: %w", damaged(err))
+		return fmt.Errorf("check records: %w", failure.Damaged(err))
 	}
 	if verdict != "ok" {
 		return fmt.Errorf("%w: %s", ErrDamaged, verdict)
 	}
 	var number uint32
 	if err := db.queryRow(ctx, `PRAGMA user_version`).Scan(&number); err != nil {
-		return fmt.Errorf("check records: %w", damaged(err))
+		return fmt.Errorf("check records: %w", failure.Damaged(err))
 	}
 	if reached != 0 && Before(number, reached) {
 		return fmt.Errorf("%w: transaction %d was durable, the file ends with transaction %d", ErrDamaged, reached, number)
@@ -78,7 +77,7 @@ func (db *DB) Check(ctx context.Context, reached uint32) error {
 func (db *DB) EvaluatorPositions(ctx context.Context) (first, last uint64, err error) {
 	err = db.queryRow(ctx, `SELECT coalesce(min(seq), 0), coalesce(max(seq), 0) FROM condition_position`).Scan(&first, &last)
 	if err != nil {
-		return 0, 0, fmt.Errorf("positions of the evaluator: %w", away(err))
+		return 0, 0, fmt.Errorf("positions of the evaluator: %w", failure.Away(err))
 	}
 	return first, last, nil
 }
@@ -87,13 +86,4 @@ func (db *DB) EvaluatorPositions(ctx context.Context) (first, last uint64, err e
 func Before(a, b uint32) bool {
 	behind := (int64(b) - int64(a) + numbers) % numbers
 	return behind != 0 && behind < numbers/2
-}
-
-// damaged tells an error that a damaged file gives.
-func damaged(err error) error {
-	e, ok := errors.AsType[sqlite3.Error](err)
-	if ok && (e.Code == sqlite3.ErrCorrupt || e.Code == sqlite3.ErrNotADB || e.ExtendedCode == sqlite3.ErrIoErrShortRead) {
-		return fmt.Errorf("%w: %w", ErrDamaged, err)
-	}
-	return err
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/pressly/goose/v3"
 
 	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/sqldb/failure"
 )
 
 //go:embed migrations
@@ -44,7 +45,7 @@ func Open(ctx context.Context, dsn string) (*DB, error) {
 		return nil, err
 	}
 	if err := db.migrate(ctx); err != nil {
-		return nil, errors.Join(damaged(err), db.Close())
+		return nil, errors.Join(failure.Damaged(err), db.Close())
 	}
 	return db, nil
 }

@@ -1,4 +1,4 @@
-package duckdb
+package disk
 
 import (
 	"encoding/binary"
@@ -19,10 +19,10 @@ func BenchmarkCheckBlocks(b *testing.B) {
 		binary.LittleEndian.PutUint64(block, checksum(block[8:]))
 		blocks = append(blocks, int64(i))
 	}
-	file := filepath.Join(b.TempDir(), File)
+	file := filepath.Join(b.TempDir(), "history")
 	require.NoError(b, os.WriteFile(file, data, 0o600))
 	b.SetBytes(n * size)
 	for b.Loop() {
-		require.NoError(b, checkBlocks(file, size, blocks))
+		require.NoError(b, CheckBlocks(file, size, blocks))
 	}
 }

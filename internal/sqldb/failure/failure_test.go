@@ -1,4 +1,4 @@
-package sqldb
+package failure
 
 import (
 	"context"
@@ -23,7 +23,7 @@ func TestWhatPassesIsUnavailable(t *testing.T) {
 		&pgconn.PgError{Code: "57P01", Message: "terminating connection due to administrator command"},
 		fmt.Errorf("read: %w", io.ErrUnexpectedEOF),
 	} {
-		got := away(err)
+		got := Away(err)
 		require.Equal(t, fault.Unavailable, fault.KindOf(got), "%v", err)
 		require.ErrorIs(t, got, err)
 		require.NotContains(t, got.Error(), "administrator", "callers are not told the driver's words")
@@ -33,6 +33,6 @@ func TestWhatPassesIsUnavailable(t *testing.T) {
 		sqlite3.Error{Code: sqlite3.ErrConstraint},
 		&pgconn.PgError{Code: "23505"},
 	} {
-		require.Equal(t, err, away(err))
+		require.Equal(t, err, Away(err))
 	}
 }
