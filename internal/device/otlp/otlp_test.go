@@ -240,3 +240,18 @@ func FuzzExport(f *testing.F) {
 		require.GreaterOrEqual(t, rows, len(in.points), "each data point is accounted for")
 	})
 }
+
+// As docs/doors.md tells it: the address and the credential, and nothing else.
+func TestSDKByEnvironment(t *testing.T) {
+	r := newRig(t, door.Config{}, func(c *device.Config) { c.MaxAhead = 100 * 365 * 24 * time.Hour })
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://"+r.host)
+	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Bearer%20"+r.unit+":"+r.Token(r.unit))
+	e, err := otlpmetrichttp.New(t.Context())
+	require.NoError(t, err)
+	provider := sdk.NewMeterProvider(sdk.WithReader(sdk.NewPeriodicReader(e, sdk.WithInterval(time.Hour))))
+	gauge, err := provider.Meter("charger").Int64Gauge("error")
+	require.NoError(t, err)
+	gauge.Record(t.Context(), 3)
+	require.NoError(t, provider.Shutdown(t.Context()))
+	require.Len(t, r.Stream.Rows(), 1)
+}
