@@ -160,77 +160,79 @@ func (c *client) closed(reason byte) {
 
 var protocols = map[string]bool{"3.1.1": false, "5": true}
 
-const sample = `{"values":{"current":1}}`
-
-func TestNothingIsAcknowledgedBeforeItIsDurable(t *testing.T) {
-	t.Parallel()
+// eachVersion runs a test on a rig of its own for each version of the protocol.
+func eachVersion(t *testing.T, fn func(t *testing.T, r *rig, v5 bool)) {
+	t.Helper()
 	for name, v5 := range protocols {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t, Config{}, nil)
-			c := r.connect(t, v5, r.Units(1)[0], "c")
-			r.Stream.Hold()
-			for i := range uint16(10) {
-				c.write(publishBytes(v5, 1, i+1, TopicTelemetry, sample))
-			}
-			_, _, err := c.read(150 * time.Millisecond)
-			require.ErrorContains(t, err, "timeout")
-			r.Stream.Release()
-			for i := range uint16(10) { // in order
-				kind, body := c.next()
-				require.Equal(t, byte(typePuback), kind)
-				require.Equal(t, i+1, binary.BigEndian.Uint16(body))
-			}
-			require.Len(t, r.Stream.Rows(), 10)
+			fn(t, newRig(t, Config{}, nil), v5)
 		})
 	}
 }
 
+const sample = `{"values":{"current":1}}`
+
+func TestNothingIsAcknowledgedBeforeItIsDurable(t *testing.T) {
+	t.Parallel()
+	eachVersion(t, func(t *testing.T, r *rig, v5 bool) {
+		t.Helper()
+		c := r.connect(t, v5, r.Units(1)[0], "c")
+		r.Stream.Hold()
+		for i := range uint16(10) {
+			c.write(publishBytes(v5, 1, i+1, TopicTelemetry, sample))
+		}
+		_, _, err := c.read(150 * time.Millisecond)
+		require.ErrorContains(t, err, "timeout")
+		r.Stream.Release()
+		for i := range uint16(10) { // in order
+			kind, body := c.next()
+			require.Equal(t, byte(typePuback), kind)
+			require.Equal(t, i+1, binary.BigEndian.Uint16(body))
+		}
+		require.Len(t, r.Stream.Rows(), 10)
+	})
+}
+
 func TestAFailedStoreEndsTheConnection(t *testing.T) {
 	t.Parallel()
-	for name, v5 := range protocols {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t, Config{}, nil)
-			c := r.connect(t, v5, r.Units(1)[0], "c")
-			r.Stream.Fail(io.ErrShortWrite)
-			c.write(publishBytes(v5, 1, 1, TopicTelemetry, sample))
-			c.closed(reasonBusy)
-			require.Empty(t, r.Stream.Rows())
-		})
-	}
+	eachVersion(t, func(t *testing.T, r *rig, v5 bool) {
+		t.Helper()
+		c := r.connect(t, v5, r.Units(1)[0], "c")
+		r.Stream.Fail(io.ErrShortWrite)
+		c.write(publishBytes(v5, 1, 1, TopicTelemetry, sample))
+		c.closed(reasonBusy)
+		require.Empty(t, r.Stream.Rows())
+	})
 }
 
 // Answers keep the order of the messages, also where one is answered without
 // a commit.
 func TestAnswersKeepTheirOrder(t *testing.T) {
 	t.Parallel()
-	for name, v5 := range protocols {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t, Config{}, nil)
-			c := r.connect(t, v5, r.Units(1)[0], "c")
-			r.Stream.Hold()
-			c.write(publishBytes(v5, 1, 1, TopicTelemetry, sample))
-			c.write(publishBytes(v5, 1, 2, TopicTelemetry, "not json"))
-			c.write(publishBytes(v5, 1, 3, TopicTelemetry, `[]`))
-			c.write(publishBytes(v5, 1, 4, TopicTelemetry, sample))
-			_, _, err := c.read(100 * time.Millisecond)
-			require.ErrorContains(t, err, "timeout")
-			r.Stream.Release()
-			for i := range uint16(4) {
-				kind, body := c.next()
-				require.Equal(t, byte(typePuback), kind)
-				require.Equal(t, i+1, binary.BigEndian.Uint16(body))
-				if v5 && i == 1 {
-					require.Equal(t, byte(reasonPayloadInvalid), body[2])
-				} else {
-					require.Len(t, body, 2)
-				}
+	eachVersion(t, func(t *testing.T, r *rig, v5 bool) {
+		t.Helper()
+		c := r.connect(t, v5, r.Units(1)[0], "c")
+		r.Stream.Hold()
+		c.write(publishBytes(v5, 1, 1, TopicTelemetry, sample))
+		c.write(publishBytes(v5, 1, 2, TopicTelemetry, "not json"))
+		c.write(publishBytes(v5, 1, 3, TopicTelemetry, `[]`))
+		c.write(publishBytes(v5, 1, 4, TopicTelemetry, sample))
+		_, _, err := c.read(100 * time.Millisecond)
+		require.ErrorContains(t, err, "timeout")
+		r.Stream.Release()
+		for i := range uint16(4) {
+			kind, body := c.next()
+			require.Equal(t, byte(typePuback), kind)
+			require.Equal(t, i+1, binary.BigEndian.Uint16(body))
+			if v5 && i == 1 {
+				require.Equal(t, byte(reasonPayloadInvalid), body[2])
+			} else {
+				require.Len(t, body, 2)
 			}
-			require.Len(t, r.Stream.Rows(), 2)
-		})
-	}
+		}
+		require.Len(t, r.Stream.Rows(), 2)
+	})
 }
 
 func TestReasonsOfMQTT5(t *testing.T) {
@@ -262,113 +264,101 @@ func TestReasonsOfMQTT5(t *testing.T) {
 
 func TestTopicsOfOthers(t *testing.T) {
 	t.Parallel()
-	for name, v5 := range protocols {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t, Config{}, nil)
-			ids := r.Units(2)
-			others := []string{"#", "+/v1/desired", "fettle/v1/#", "fettle/v1/telemetry", "$SYS/#", "$share/a/fettle/v1/desired", "fettle/v1/desired/" + ids[1], "fettle/v1/desired "}
+	eachVersion(t, func(t *testing.T, r *rig, v5 bool) {
+		t.Helper()
+		ids := r.Units(2)
+		others := []string{"#", "+/v1/desired", "fettle/v1/#", "fettle/v1/telemetry", "$SYS/#", "$share/a/fettle/v1/desired", "fettle/v1/desired/" + ids[1], "fettle/v1/desired "}
+		c := r.connect(t, v5, ids[0], "c")
+		c.write(subscribeBytes(v5, 3, append(others, TopicNotice)...))
+		kind, body := c.next()
+		require.Equal(t, byte(typeSuback), kind)
+		codes := body[len(body)-len(others)-1:]
+		for i := range others {
+			require.GreaterOrEqual(t, codes[i], byte(0x80), others[i])
+		}
+		require.Equal(t, byte(0), codes[len(others)])
+		for _, topic := range []string{"fettle/v1/desired", "fettle/v1/telemetry/" + ids[1], "x"} {
 			c := r.connect(t, v5, ids[0], "c")
-			c.write(subscribeBytes(v5, 3, append(others, TopicNotice)...))
-			kind, body := c.next()
-			require.Equal(t, byte(typeSuback), kind)
-			codes := body[len(body)-len(others)-1:]
-			for i := range others {
-				require.GreaterOrEqual(t, codes[i], byte(0x80), others[i])
-			}
-			require.Equal(t, byte(0), codes[len(others)])
-			for _, topic := range []string{"fettle/v1/desired", "fettle/v1/telemetry/" + ids[1], "x"} {
-				c := r.connect(t, v5, ids[0], "c")
-				c.write(publishBytes(v5, 0, 0, topic, sample))
-				c.closed(reasonNotAuthorized)
-			}
-			c = r.connect(t, v5, ids[0], "c")
-			c.write(publishBytes(v5, 1, 1, "a/+", sample))
-			c.closed(reasonTopicInvalid)
-			require.Empty(t, r.Stream.Rows())
-		})
-	}
+			c.write(publishBytes(v5, 0, 0, topic, sample))
+			c.closed(reasonNotAuthorized)
+		}
+		c = r.connect(t, v5, ids[0], "c")
+		c.write(publishBytes(v5, 1, 1, "a/+", sample))
+		c.closed(reasonTopicInvalid)
+		require.Empty(t, r.Stream.Rows())
+	})
 }
 
 func TestWrongCredentials(t *testing.T) {
 	t.Parallel()
-	for name, v5 := range protocols {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t, Config{}, nil)
-			ids := r.Units(3)
-			require.NoError(t, r.Provide.RevokeUnit(t.Context(), ids[2]))
-			for _, c := range []struct {
-				user, password string
-				three, five    byte
-			}{
-				{ids[0], r.Token(ids[1]), refusedCredential, reasonBadCredential},
-				{ids[0], "", refusedCredential, reasonBadCredential},
-				{"nobody", "x", refusedCredential, reasonBadCredential},
-				{"", r.Token(ids[0]), refusedCredential, reasonBadCredential},
-				{ids[2], r.Token(ids[2]), refusedAuthorized, reasonNotAuthorized},
-			} {
-				k := r.dial(t, v5)
-				k.write(connectBytes(v5, "c", c.user, c.password, 60))
-				kind, body := k.next()
-				require.Equal(t, byte(typeConnack), kind)
-				if v5 {
-					require.Equal(t, c.five, body[1])
-				} else {
-					require.Equal(t, c.three, body[1])
-				}
-				_, _, err := k.read(time.Second)
-				require.ErrorIs(t, err, io.EOF)
+	eachVersion(t, func(t *testing.T, r *rig, v5 bool) {
+		t.Helper()
+		ids := r.Units(3)
+		require.NoError(t, r.Provide.RevokeUnit(t.Context(), ids[2]))
+		for _, c := range []struct {
+			user, password string
+			three, five    byte
+		}{
+			{ids[0], r.Token(ids[1]), refusedCredential, reasonBadCredential},
+			{ids[0], "", refusedCredential, reasonBadCredential},
+			{"nobody", "x", refusedCredential, reasonBadCredential},
+			{"", r.Token(ids[0]), refusedCredential, reasonBadCredential},
+			{ids[2], r.Token(ids[2]), refusedAuthorized, reasonNotAuthorized},
+		} {
+			k := r.dial(t, v5)
+			k.write(connectBytes(v5, "c", c.user, c.password, 60))
+			kind, body := k.next()
+			require.Equal(t, byte(typeConnack), kind)
+			if v5 {
+				require.Equal(t, c.five, body[1])
+			} else {
+				require.Equal(t, c.three, body[1])
 			}
-		})
-	}
+			_, _, err := k.read(time.Second)
+			require.ErrorIs(t, err, io.EOF)
+		}
+	})
 }
 
 func TestRevokingDisconnectsAtOnce(t *testing.T) {
 	t.Parallel()
-	for name, v5 := range protocols {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t, Config{}, nil)
-			unit := r.Units(1)[0]
-			a, b := r.connect(t, v5, unit, "a"), r.connect(t, v5, unit, "b")
-			begin := time.Now()
-			require.NoError(t, r.Provide.RevokeUnit(t.Context(), unit))
-			a.closed(reasonAdministrative)
-			b.closed(reasonAdministrative)
-			require.Less(t, time.Since(begin), 2*time.Second)
-			require.NoError(t, r.Provide.RestoreUnit(t.Context(), unit))
-			c := r.connect(t, v5, unit, "a")
-			_, err := r.Provide.IssueToken(t.Context(), unit)
-			require.NoError(t, err)
-			c.closed(reasonAdministrative)
-		})
-	}
+	eachVersion(t, func(t *testing.T, r *rig, v5 bool) {
+		t.Helper()
+		unit := r.Units(1)[0]
+		a, b := r.connect(t, v5, unit, "a"), r.connect(t, v5, unit, "b")
+		begin := time.Now()
+		require.NoError(t, r.Provide.RevokeUnit(t.Context(), unit))
+		a.closed(reasonAdministrative)
+		b.closed(reasonAdministrative)
+		require.Less(t, time.Since(begin), 2*time.Second)
+		require.NoError(t, r.Provide.RestoreUnit(t.Context(), unit))
+		c := r.connect(t, v5, unit, "a")
+		_, err := r.Provide.IssueToken(t.Context(), unit)
+		require.NoError(t, err)
+		c.closed(reasonAdministrative)
+	})
 }
 
 func TestTakeOver(t *testing.T) {
 	t.Parallel()
-	for name, v5 := range protocols {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t, Config{}, nil)
-			ids := r.Units(2)
-			other := r.connect(t, v5, ids[1], "same") // a client id is a unit's own
-			second := r.connect(t, v5, ids[0], "beside")
-			first := r.connect(t, v5, ids[0], "same")
-			again := r.connect(t, v5, ids[0], "same")
-			first.closed(reasonTakenOver)
-			for _, c := range []*client{other, second, again} {
-				c.write([]byte{typePingreq << 4, 0})
-				kind, _ := c.next()
-				require.Equal(t, byte(typePingresp), kind)
-			}
-			for i := range 8 { // the ninth pushes the oldest out
-				r.connect(t, v5, ids[0], string(rune('a'+i)))
-			}
-			second.closed(reasonQuota)
-		})
-	}
+	eachVersion(t, func(t *testing.T, r *rig, v5 bool) {
+		t.Helper()
+		ids := r.Units(2)
+		other := r.connect(t, v5, ids[1], "same") // a client id is a unit's own
+		second := r.connect(t, v5, ids[0], "beside")
+		first := r.connect(t, v5, ids[0], "same")
+		again := r.connect(t, v5, ids[0], "same")
+		first.closed(reasonTakenOver)
+		for _, c := range []*client{other, second, again} {
+			c.write([]byte{typePingreq << 4, 0})
+			kind, _ := c.next()
+			require.Equal(t, byte(typePingresp), kind)
+		}
+		for i := range 8 { // the ninth pushes the oldest out
+			r.connect(t, v5, ids[0], string(rune('a'+i)))
+		}
+		second.closed(reasonQuota)
+	})
 }
 
 func TestPackets(t *testing.T) {
@@ -462,19 +452,16 @@ func TestFirstPackets(t *testing.T) {
 
 func TestKeepAlive(t *testing.T) {
 	t.Parallel()
-	for name, v5 := range protocols {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t, Config{}, nil)
-			unit := r.Units(1)[0]
-			c := r.dial(t, v5)
-			c.write(connectBytes(v5, "c", unit, r.Token(unit), 1))
-			c.next()
-			begin := time.Now()
-			c.closed(reasonKeepAlive)
-			require.InDelta(t, 1.5, time.Since(begin).Seconds(), 0.8)
-		})
-	}
+	eachVersion(t, func(t *testing.T, r *rig, v5 bool) {
+		t.Helper()
+		unit := r.Units(1)[0]
+		c := r.dial(t, v5)
+		c.write(connectBytes(v5, "c", unit, r.Token(unit), 1))
+		c.next()
+		begin := time.Now()
+		c.closed(reasonKeepAlive)
+		require.InDelta(t, 1.5, time.Since(begin).Seconds(), 0.8)
+	})
 }
 
 // A client that sends and never reads is disconnected, and the others go on.
@@ -530,23 +517,20 @@ func TestAFullWindowStopsReading(t *testing.T) {
 // Stopping answers what is becoming durable and says goodbye.
 func TestDrain(t *testing.T) {
 	t.Parallel()
-	for name, v5 := range protocols {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t, Config{}, nil)
-			c := r.connect(t, v5, r.Units(1)[0], "c")
-			r.Stream.Hold()
-			c.write(publishBytes(v5, 1, 1, TopicTelemetry, sample))
-			time.Sleep(50 * time.Millisecond)
-			time.AfterFunc(100*time.Millisecond, r.Stream.Release)
-			r.stop()
-			kind, _ := c.next()
-			require.Equal(t, byte(typePuback), kind)
-			c.closed(reasonShutdown)
-			_, err := net.Dial("tcp", r.addr)
-			require.Error(t, err)
-		})
-	}
+	eachVersion(t, func(t *testing.T, r *rig, v5 bool) {
+		t.Helper()
+		c := r.connect(t, v5, r.Units(1)[0], "c")
+		r.Stream.Hold()
+		c.write(publishBytes(v5, 1, 1, TopicTelemetry, sample))
+		time.Sleep(50 * time.Millisecond)
+		time.AfterFunc(100*time.Millisecond, r.Stream.Release)
+		r.stop()
+		kind, _ := c.next()
+		require.Equal(t, byte(typePuback), kind)
+		c.closed(reasonShutdown)
+		_, err := net.Dial("tcp", r.addr)
+		require.Error(t, err)
+	})
 }
 
 func TestDrainGivesUp(t *testing.T) {
@@ -573,26 +557,23 @@ func TestTooManyConnections(t *testing.T) {
 
 func TestUnsubscribe(t *testing.T) {
 	t.Parallel()
-	for name, v5 := range protocols {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t, Config{}, nil)
-			unit := r.Units(1)[0]
-			c := r.connect(t, v5, unit, "c")
-			c.write(subscribeBytes(v5, 1, TopicDesired))
-			c.next()
-			kind, _ := c.next()
-			require.Equal(t, byte(typePublish), kind)
-			b := subscribeBytes(v5, 2, TopicDesired)
-			b = b[:len(b)-1] // topics of an unsubscribe have no options
-			b[0], b[1] = typeUnsubscribe<<4|2, b[1]-1
-			c.write(b)
-			kind, _ = c.next()
-			require.Equal(t, byte(typeUnsuback), kind)
-			r.Consent(unit, false)
-			c.write([]byte{typePingreq << 4, 0})
-			kind, _ = c.next()
-			require.Equal(t, byte(typePingresp), kind, "nothing was pushed")
-		})
-	}
+	eachVersion(t, func(t *testing.T, r *rig, v5 bool) {
+		t.Helper()
+		unit := r.Units(1)[0]
+		c := r.connect(t, v5, unit, "c")
+		c.write(subscribeBytes(v5, 1, TopicDesired))
+		c.next()
+		kind, _ := c.next()
+		require.Equal(t, byte(typePublish), kind)
+		b := subscribeBytes(v5, 2, TopicDesired)
+		b = b[:len(b)-1] // topics of an unsubscribe have no options
+		b[0], b[1] = typeUnsubscribe<<4|2, b[1]-1
+		c.write(b)
+		kind, _ = c.next()
+		require.Equal(t, byte(typeUnsuback), kind)
+		r.Consent(unit, false)
+		c.write([]byte{typePingreq << 4, 0})
+		kind, _ = c.next()
+		require.Equal(t, byte(typePingresp), kind, "nothing was pushed")
+	})
 }
