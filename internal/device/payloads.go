@@ -5,11 +5,17 @@ import "fettle.dev/fettle/internal/device/payload"
 // What frontends hand over is read in package payload; they know it by these
 // names.
 type (
-	Kind         = payload.Kind
-	Value        = payload.Value
-	Message      = payload.Message
-	Payload      = payload.Payload
-	Event        = payload.Event
+	// Kind is payload's.
+	Kind = payload.Kind
+	// Value is payload's.
+	Value = payload.Value
+	// Message is payload's.
+	Message = payload.Message
+	// Payload is payload's.
+	Payload = payload.Payload
+	// Event is payload's.
+	Event = payload.Event
+	// EventPayload is payload's.
 	EventPayload = payload.EventPayload
 )
 
