@@ -120,7 +120,7 @@ func (s *stack) start(dir string, units int) (err error) {
 	if s.influx, err = child.Start(dir, "influxd", influxd, "-config", conf); err != nil {
 		return err
 	}
-	if err := s.influx.Await(func() error { return child.Answers(http.DefaultClient, "http://" + s.http + "/ping") }); err != nil {
+	if err := s.influx.Await(func() error { return child.Answers(http.DefaultClient, "http://"+s.http+"/ping") }); err != nil {
 		return err
 	}
 	if _, err := s.query("CREATE DATABASE bench"); err != nil {

@@ -46,10 +46,10 @@ func newTemplate(topic string, unit int) *template {
 			b.WriteByte(',')
 		}
 		b.WriteString(strconv.Quote(name) + ":" + whole[i])
-		switch {
-		case name == "charging":
+		switch name {
+		case "charging":
 			b.WriteString("1")
-		case name == "error":
+		case "error":
 			b.WriteString("0")
 		default:
 			digits = append(digits, b.Len())

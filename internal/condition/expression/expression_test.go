@@ -14,10 +14,10 @@ var product = fleet.Product{Name: "p", Signals: []fleet.Signal{
 	{Name: "a", Type: fleet.Number}, {Name: "b", Type: fleet.Number}, {Name: "on", Type: fleet.Boolean}, {Name: "mode", Type: fleet.Text},
 }}
 
-func compiled(t testing.TB, source string) *Expression {
-	t.Helper()
+func compiled(tb testing.TB, source string) *Expression {
+	tb.Helper()
 	x, mistakes := Parse(&product, source, "")
-	require.Empty(t, mistakes, source)
+	require.Empty(tb, mistakes, source)
 	x.Bind(func(name string) int {
 		for i, s := range product.Signals {
 			if s.Name == name {

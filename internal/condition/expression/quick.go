@@ -79,6 +79,7 @@ func (x *Expression) number(e celast.Expr) (f number, ok bool) {
 	case celast.IdentKind:
 		r := x.reference(e.AsIdent(), fleet.Number)
 		return func(v []Reading) float64 { return v[r.index].Number }, r != nil
+	default:
 	}
 	return nil, false
 }

@@ -18,9 +18,7 @@ const (
 	tlsReader  = 1 << 10
 )
 
-var (
-	inputs = sync.Pool{New: func() any { return new([readerSize]byte) }}
-)
+var inputs = sync.Pool{New: func() any { return new([readerSize]byte) }}
 
 // input is what was read from a connection and is not yet handled.
 type input struct {
