@@ -1,7 +1,8 @@
 // Package sim is a simulated fleet that knows a Fettle server only by its
 // public doors. It imports nothing of the server: package charger is the
 // physics, mqttc and client speak the protocols, mailbox stands for the
-// owners' mail, drive brings a fleet to life, story tells the demo, and
+// owners' mail, drive brings a fleet to life, check holds what a
+// server stored against what units saw acknowledged, story tells the demo, and
 // recording plays measured data.
 package sim
 
