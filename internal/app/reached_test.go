@@ -56,3 +56,15 @@ func TestReached(t *testing.T) {
 		require.Equal(t, positions{Stream: 9}, reopened(t, other).at)
 	}
 }
+
+// What each commit pays for being noted.
+func BenchmarkReached(b *testing.B) {
+	r, err := openReached(filepath.Join(b.TempDir(), reachedFile), slog.New(slog.DiscardHandler))
+	require.NoError(b, err)
+	seq := uint64(0)
+	for b.Loop() {
+		seq++
+		r.stream(seq)
+	}
+	require.NoError(b, r.Close())
+}
