@@ -57,7 +57,7 @@ func TestTheFileMayHoldListsAndNothing(t *testing.T) {
 	require.Empty(t, c.MQTT, "a key without a value is empty, and empty is off")
 	require.Empty(t, c.SMTP)
 	require.Equal(t, "10.0.0.7,10.1.0.0/16", c.TrustedProxies)
-	require.EqualValues(t, 1e12, c.StreamBytes)
+	require.Equal(t, int64(1_000_000_000_000), c.StreamBytes)
 }
 
 func TestLinksBeginWithAnAddressThatCanBeOpened(t *testing.T) {
