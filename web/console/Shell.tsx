@@ -4,6 +4,7 @@ import { Link, Outlet, useNavigate, useRouterState } from "@tanstack/react-route
 import { useEffect } from "react";
 import { useSession, useSignOut } from "./api/session";
 import { useClock, type Zone } from "./clock";
+import { Health } from "./parts/Health";
 import { Loading, Trouble } from "./parts/States";
 
 const sections = [
@@ -92,6 +93,7 @@ export function Shell() {
       </AppShell.Navbar>
       <AppShell.Main id="content" tabIndex={-1}>
         <div className="page">
+          <Health />
           <Outlet />
         </div>
       </AppShell.Main>

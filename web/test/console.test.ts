@@ -97,6 +97,20 @@ test.concurrent("a unit's events stand below its charts, on their time axis", as
   expect(errors).toEqual([]);
 });
 
+test.concurrent("what the service itself lacks is told on every page", async ({ expect }) => {
+  const { page } = await visit("/console/units", (m) => {
+    m.short = {
+      ready: false,
+      engines: { records: "ok", disk: "the stream is full: 3 MiB free" },
+      notes: [{ name: "disk", note: "room for another day" }],
+    };
+  });
+  await page.getByText("The service cannot use its disk").waitFor();
+  await page.getByText("the stream is full: 3 MiB free. Units are asked to wait").waitFor();
+  await page.getByText("Room gets short").waitFor();
+  expect(await page.getByText("cannot use its records").count()).toBe(0);
+});
+
 test.concurrent("times are switched between UTC and local", async ({ expect }) => {
   const { page } = await visit("/console/");
   await page.getByText("2014-05-20 09:30 UTC").waitFor();

@@ -35,6 +35,8 @@ export type Mock = {
   operator: { signedIn: boolean; posts: { path: string; body: unknown }[] };
   /** Paths that fail, with the status to answer. */
   failing: Map<string, number>;
+  /** What the service says of itself when it is not well. */
+  short?: { ready: boolean; engines: Record<string, string>; notes?: { name: string; note: string }[] };
   /** Lists that are empty. */
   empty: boolean;
   close: () => Promise<void>;
@@ -66,6 +68,7 @@ function send(res: ServerResponse, status: number, body?: unknown): void {
 async function answer(mock: Mock, req: IncomingMessage, res: ServerResponse): Promise<void> {
   const url = new URL(req.url ?? "/", "http://mock");
   const isAPI = url.pathname.startsWith("/v1/") || url.pathname.startsWith("/owner/v1/");
+  if (url.pathname === "/readyz") return send(res, mock.short ? 503 : 200, mock.short ?? { ready: true, engines: {} });
   if (!isAPI) return page(url.pathname, res);
   const failing = mock.failing.get(url.pathname);
   if (failing)
