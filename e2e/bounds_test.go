@@ -65,7 +65,7 @@ func (d *driven) stuck(says, token string) {
 	pause(d.t.Context(), 2*time.Second)
 	after := d.metrics()
 	require.Less(d.t, after["process_resident_memory_bytes"], before["process_resident_memory_bytes"]+64e6, "what waits is bounded")
-	require.Equal(d.t, before["fettle_ingest_connections"], after["fettle_ingest_connections"])
+	require.InDelta(d.t, before["fettle_ingest_connections"], after["fettle_ingest_connections"], 0)
 }
 
 // polite is a unit that comes by HTTPS, once.
@@ -89,8 +89,8 @@ func TestDiskQuota(t *testing.T) {
 		hold(210)
 		d.stuck("disk-quota", token)
 		require.False(t, s.alive("/readyz"))
-		require.EqualValues(t, 1, s.metrics()["fettle_disk_full"])
-		require.EqualValues(t, 1, s.metrics()["fettle_ingest_full"])
+		require.InDelta(t, 1, s.metrics()["fettle_disk_full"], 0)
+		require.InDelta(t, 1, s.metrics()["fettle_ingest_full"], 0)
 		require.NoError(t, os.Remove(ballast))
 		d.served(300)
 	}

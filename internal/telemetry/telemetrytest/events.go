@@ -14,7 +14,7 @@ func feature(unit int64, seconds int, name string) telemetry.Event {
 	return telemetry.Event{Unit: unit, Event: at(seconds), Received: at(seconds) + 100, Kind: telemetry.EventFeature, Name: name}
 }
 
-func code(unit int64, seconds int, name string, s telemetry.EventState) telemetry.Event {
+func code(unit int64, seconds int, name string, s telemetry.EventState) telemetry.Event { //nolint:unparam // like the others
 	return telemetry.Event{Unit: unit, Event: at(seconds), Received: at(seconds) + 100, Kind: telemetry.EventFault, Name: name, State: s, Text: "relay 2"}
 }
 
