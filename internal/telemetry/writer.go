@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/fault"
 )
 
@@ -22,9 +23,11 @@ type Products interface {
 // WriterConfig says how the writer packs its transactions. The zero value has
 // defaults.
 type WriterConfig struct {
-	// Rows that are written at once, if as many are waiting (default 20,000).
+	// Rows that are written at once, if as many are waiting (default 50,000).
 	Rows int
-	// Interval is the longest that a row waits for others (default 250 ms).
+	// Interval is the longest that a row waits for others (default 250 ms), or
+	// four times as long as the last transaction took, if that is more: the more
+	// there is to write, the more is written at once.
 	Interval time.Duration
 	// Backoff is waited after an error, twice as long after each further one,
 	// up to 64 times (default 100 ms).
@@ -60,7 +63,7 @@ type Writer struct {
 // NewWriter makes a writer; Run does the work.
 func NewWriter(stream Stream, history History, products Products, cfg WriterConfig, logger *slog.Logger) *Writer {
 	if cfg.Rows == 0 {
-		cfg.Rows = 20_000
+		cfg.Rows = 50_000
 	}
 	if cfg.Interval == 0 {
 		cfg.Interval = 250 * time.Millisecond
@@ -129,7 +132,8 @@ func (w *Writer) run(ctx context.Context) error {
 func (w *Writer) pack(ctx context.Context, arrived <-chan []Sequenced) error {
 	var waiting []Sequenced
 	rows := 0
-	due := time.NewTimer(w.cfg.Interval)
+	interval := w.cfg.Interval
+	due := time.NewTimer(interval)
 	due.Stop()
 	for {
 		flush := false
@@ -138,7 +142,7 @@ func (w *Writer) pack(ctx context.Context, arrived <-chan []Sequenced) error {
 			return ctx.Err()
 		case batches := <-arrived:
 			if len(waiting) == 0 {
-				due.Reset(w.cfg.Interval)
+				due.Reset(interval)
 			}
 			waiting = append(waiting, batches...)
 			for _, b := range batches {
@@ -152,9 +156,11 @@ func (w *Writer) pack(ctx context.Context, arrived <-chan []Sequenced) error {
 		}
 		if flush && len(waiting) > 0 {
 			due.Stop()
+			begin := clock.Real{}.Now()
 			if err := w.write(ctx, waiting); err != nil {
 				return err
 			}
+			interval = max(w.cfg.Interval, 4*clock.Real{}.Now().Sub(begin))
 			clear(waiting)
 			waiting, rows = waiting[:0], 0
 		}
