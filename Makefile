@@ -75,7 +75,7 @@ bench-ingest: build bench-deps .tools/telegraf ## the same messages through Fett
 	ulimit -n 20000; go run ./bench/ingest -fettle $(BIN) -telegraf .tools/telegraf $(ARGS)
 
 bench-growth: build ## a message's cost with 1,000 units and with 10,000, at the same rate
-	ulimit -n 20000; go run ./bench/ingest -fettle $(BIN) -systems fettle -connections 1000,10000 $(ARGS)
+	ulimit -n 20000; go run ./bench/ingest -fettle $(BIN) -systems fettle -connections 1000,10000 -burst 0 $(ARGS)
 
 bench-connections: build ## memory of idle connections, and 10,000 units back at once after an outage
 	ulimit -n 20000; go run ./bench/connections -fettle $(BIN) $(ARGS)

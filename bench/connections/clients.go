@@ -30,7 +30,7 @@ type clients struct {
 
 // open connects unit i and gives what closes the connection.
 func (c *clients) open(address string, i int, encrypted bool) (func() error, error) {
-	nc, err := c.dial(address, i)
+	nc, err := c.dial(address)
 	if err != nil {
 		return nil, err
 	}
@@ -40,8 +40,8 @@ func (c *clients) open(address string, i int, encrypted bool) (func() error, err
 	return nc.Close, c.greet(nc, i)
 }
 
-func (c *clients) dial(address string, i int) (net.Conn, error) {
-	d := net.Dialer{Timeout: 30 * time.Second, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 2, byte(1+i/10_000))}}
+func (c *clients) dial(address string) (net.Conn, error) {
+	d := net.Dialer{Timeout: 30 * time.Second, LocalAddr: load.Source()}
 	return d.DialContext(context.Background(), "tcp", address)
 }
 
@@ -114,7 +114,7 @@ func (c *clients) again(address string, n int) error {
 }
 
 func (c *clients) once(address string, i int) (net.Conn, error) {
-	nc, err := c.dial(address, i)
+	nc, err := c.dial(address)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -53,8 +54,7 @@ type worker struct {
 }
 
 // Connect opens a connection for every unit and waits for all CONNACKs. At
-// most ahead handshakes are under way at a time. Sources are spread over
-// 127.0.0.0/8, 20,000 connections each.
+// most ahead handshakes are under way at a time.
 func Connect(ctx context.Context, address string, units []Unit, ahead int) (*Fleet, error) {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil {
@@ -105,9 +105,19 @@ func Connect(ctx context.Context, address string, units []Unit, ahead int) (*Fle
 	return f, nil
 }
 
+var dials atomic.Uint32
+
+// Source is the address to connect from: another one after 5,000 connections,
+// for each has 28,232 ports, and those of connections that were closed rest for
+// a minute.
+func Source() net.Addr {
+	n := dials.Add(1) / 5000
+	return &net.TCPAddr{IP: net.IPv4(127, 1, byte(n/250), byte(1+n%250))}
+}
+
 // dial connects one unit, with blocking calls, and leaves a non-blocking socket.
 func dial(ctx context.Context, to netip.AddrPort, u *Unit, i int) (*conn, error) {
-	d := net.Dialer{Timeout: 30 * time.Second, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+i/20_000))}}
+	d := net.Dialer{Timeout: 30 * time.Second, LocalAddr: Source()}
 	nc, err := d.DialContext(ctx, "tcp", to.String())
 	if err != nil {
 		return nil, err
