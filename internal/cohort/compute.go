@@ -182,11 +182,10 @@ func (s *Service) evidence(ctx context.Context, snap *Snapshot, units []fleet.Un
 			}
 		}
 	}
-	trial := condition.Trial{
+	result, atLeast, err := s.sift(ctx, condition.Trial{
 		History: s.c.History, Product: p, Detector: detector, Units: permitted,
 		UpTo: snap.Position, Fresh: true, From: e.From, To: e.To, Rows: progress,
-	}
-	result, err := trial.Run(ctx)
+	}, time.Duration(e.MinExposure))
 	if err != nil {
 		return err
 	}
@@ -218,6 +217,10 @@ func (s *Service) evidence(ctx context.Context, snap *Snapshot, units []fleet.Un
 		case !verdict.Judged || m.Exposure < time.Duration(e.MinExposure):
 			m.List, m.Code = NotJudgeable, CodeTooLittle
 			m.Reason = fmt.Sprintf("%s of exposure, %s needed; last heard of %s", hours(m.Exposure), hours(time.Duration(e.MinExposure)), words.Instant(verdict.LastAt))
+		case atLeast[m.UnitKey] && e.MinExposure == 0:
+			m.List, m.Code, m.Reason = Out, CodeNoEvidence, "no breach"
+		case atLeast[m.UnitKey]:
+			m.List, m.Code, m.Reason = Out, CodeNoEvidence, "more than "+hours(time.Duration(e.MinExposure))+" of exposure, no breach"
 		default:
 			m.List, m.Code, m.Reason = Out, CodeNoEvidence, hours(m.Exposure)+" of exposure, no breach"
 		}

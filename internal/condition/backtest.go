@@ -2,6 +2,7 @@ package condition
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -31,7 +32,16 @@ type Trial struct {
 	From, To time.Time
 
 	Rows func(n int) // told of progress, now and then; may be nil
+
+	// Enough, if given, says when nothing more needs to be known of a unit. The
+	// trial ends when all units have enough, after MostRows, or, once nearly all
+	// have, after as many rows again; verdicts and findings are then those so far.
+	Enough   func(v Verdict) bool
+	MostRows int
 }
+
+// errEnough ends a replay of which no more is needed.
+var errEnough = errors.New("enough")
 
 // Verdict is what a trial says of one unit.
 type Verdict struct {
@@ -46,6 +56,7 @@ type Verdict struct {
 type TrialResult struct {
 	Findings []Finding // by OpenedAt, then id
 	Units    map[int64]Verdict
+	Cut      bool // ended by Enough or MostRows, before the last row
 }
 
 // Judged counts the units of which some row was judged.
@@ -87,7 +98,7 @@ func (t *Trial) Run(ctx context.Context) (*TrialResult, error) {
 		q.From, q.To = t.From, t.To
 	}
 	out := &TrialResult{Units: make(map[int64]Verdict, len(units))}
-	rows := 0
+	rows, most, enough := 0, t.MostRows, map[int64]bool{}
 	err = t.History.Replay(ctx, q, func(row *telemetry.Stored, mark *telemetry.StoredMark) error {
 		if mark != nil {
 			if t.Fresh && !t.To.IsZero() && mark.At >= t.To.UnixMilli() {
@@ -107,22 +118,27 @@ func (t *Trial) Run(ctx context.Context) (*TrialResult, error) {
 		if rows++; rows%progressEvery == 0 && t.Rows != nil {
 			t.Rows(rows)
 		}
-		return e.Row(ctx, &row.Row)
+		if err := e.Row(ctx, &row.Row); err != nil || t.Enough == nil || enough[row.Unit] {
+			return err
+		}
+		if e.verdict(row.Unit, &v); t.Enough(v) {
+			enough[row.Unit] = true
+		}
+		if most == t.MostRows && 50*len(enough) >= 49*len(units) {
+			most = min(most, 2*rows) // as much again for the last ones
+		}
+		if len(enough) == len(units) || rows >= most {
+			return errEnough
+		}
+		return nil
 	})
-	if err != nil {
+	out.Cut = errors.Is(err, errEnough)
+	if err != nil && !out.Cut {
 		return nil, fmt.Errorf("run detector %s over history: %w", t.Detector.Name, err)
 	}
-	for key, u := range e.units {
+	for key := range e.units {
 		v := out.Units[key]
-		v.Exposure = millis(e.spent[key])
-		for i, w := range u.watches {
-			if w == nil {
-				continue
-			}
-			v.Exposure += millis(w.exposure.Total)
-			v.Judged = v.Judged || w.newest != 0 || (u.product.rules[i].Type == TypeSilence && w.contact != 0)
-			v.Open = w.finding != nil
-		}
+		e.verdict(key, &v)
 		out.Units[key] = v
 	}
 	for _, f := range e.findings {
@@ -137,6 +153,23 @@ func (t *Trial) Run(ctx context.Context) (*TrialResult, error) {
 		return strings.Compare(a.ID, b.ID)
 	})
 	return out, nil
+}
+
+// verdict says what a unit has come to so far.
+func (e *Evaluator) verdict(key int64, v *Verdict) {
+	u := e.units[key]
+	v.Exposure = millis(e.spent[key])
+	if u == nil {
+		return
+	}
+	for i, w := range u.watches {
+		if w == nil {
+			continue
+		}
+		v.Exposure += millis(w.exposure.Total)
+		v.Judged = v.Judged || w.newest != 0 || (u.product.rules[i].Type == TypeSilence && w.contact != 0)
+		v.Open = w.finding != nil
+	}
 }
 
 // Backtest is what a detector would have found, or has found.

@@ -22,6 +22,8 @@ const (
 	// fewUnits are picked by the database; more are picked here, because then
 	// nothing needs to be sorted.
 	fewUnits = 200
+	// someUnits are picked by the database of a part, which is sorted anyhow.
+	someUnits = 2000
 	// windowRows is about how many rows of a part are sorted at once into the
 	// order of the stream; windowSteps is how finely they are counted before.
 	windowRows  = 250_000
@@ -165,7 +167,7 @@ func (c *cursor) bound(q telemetry.Query, units map[int64]struct{}, also string)
 	}
 	switch {
 	case units == nil:
-	case len(units) <= fewUnits:
+	case len(units) <= fewUnits, c.part != nil && len(units) <= someUnits:
 		list := make([]string, 0, len(units)+1)
 		for u := range units {
 			list = append(list, layout.Bigint(u))
