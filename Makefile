@@ -10,7 +10,7 @@ UNITS    ?= 1000
 
 export CGO_ENABLED := 1
 
-.PHONY: demo build web deps test check lint soak fuzz bench bench-deps bench-ingest bench-growth bench-connections clean generate
+.PHONY: bench-history bench-query demo build web deps test check lint soak fuzz bench bench-deps bench-ingest bench-growth bench-connections clean generate
 
 demo: build ## run the 2014 story: 1,000 simulated wall chargers, from telemetry to verified remedy
 	@if [ -t 1 ]; then $(BIN) demo --units $(UNITS); else $(BIN) demo --units $(UNITS) --exit; fi
@@ -64,6 +64,12 @@ soak: deps build .tools/telegraf ## the long versions: random seeds, full counts
 fuzz: ## each fuzz test for 30 s
 	@for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
 	  echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime 30s $$p || exit 1; done; done
+
+bench-history: ## one unit's month and a cohort out of a billion values; ARGS="-values 10000000" for a short look
+	go run ./bench/history $(ARGS)
+
+bench-query: bench-deps ## what trucks report, asked of Fettle and of InfluxDB (Debian package influxdb); ARGS="-units 100 -hours 2" for a short look
+	go run ./bench/query $(ARGS)
 
 bench: ## Go benchmarks; compare two runs with benchstat
 	go test -run '^$$' -bench . -benchmem ./...

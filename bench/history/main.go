@@ -124,7 +124,7 @@ func (f *sender) batch(seq uint64, n int) telemetry.Sequenced {
 			v[j] = telemetry.Value{Signal: f.names[j], Number: float64(int(f.level[u]*10)+j*f.r.IntN(8)) / 10}
 		}
 		hour := time.UnixMilli(at).UTC().Hour()
-		v[1].Number = 16 * float64(min(1, max(0, (hour+u)%24-14)))  // charging for some hours a day
+		v[1].Number = 16 * float64(min(1, max(0, (hour+u)%24-14)))   // charging for some hours a day
 		v[0].Number = 20 + 2*v[1].Number + float64(f.r.IntN(100))/10 // at most 62
 		if float64(u%1000) < f.o.hot*1000 && hour == 20 {
 			v[0].Number += 60
