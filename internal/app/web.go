@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/http/pprof" //nolint:gosec // served by an address of its own, if one is given
+	"net/http/pprof" // served by an address of its own, if one is given
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
