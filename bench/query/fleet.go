@@ -24,8 +24,8 @@ type truck struct {
 	key                int64
 	capacity           float64 // kg of load
 
-	latitude, longitude, velocity, heading float64
-	fuel, load, status                     float64
+	latitude, longitude, velocity float64
+	fuel, load, status            float64
 }
 
 // What a message of each kind holds, in this order.

@@ -41,12 +41,12 @@ bind-address = "%[2]s"
 `
 
 func startInflux(ctx context.Context, dir string) (*influx, error) {
-	meta, err := child.FreeAddress()
+	meta, err := child.FreeAddress() //nolint:contextcheck // it only looks
 	if err != nil {
 		return nil, err
 	}
 	db := &influx{}
-	if db.address, err = child.FreeAddress(); err != nil {
+	if db.address, err = child.FreeAddress(); err != nil { //nolint:contextcheck // as above
 		return nil, err
 	}
 	conf := filepath.Join(dir, "influxdb.conf")
@@ -56,7 +56,7 @@ func startInflux(ctx context.Context, dir string) (*influx, error) {
 	if db.Process, err = child.Start(dir, "influxd", "/usr/bin/influxd", "-config", conf); err != nil {
 		return nil, fmt.Errorf("%w (Debian package influxdb)", err)
 	}
-	if err := db.Await(func() error { return child.Answers(http.DefaultClient, "http://"+db.address+"/ping") }); err != nil {
+	if err := db.Await(func() error { return child.Answers(http.DefaultClient, "http://"+db.address+"/ping") }); err != nil { //nolint:contextcheck // it has a time limit of its own
 		return nil, err
 	}
 	_, err = db.query(ctx, "CREATE DATABASE bench")
