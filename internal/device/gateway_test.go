@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -311,8 +312,9 @@ func TestMarks(t *testing.T) {
 	for _, bad := range []map[string]string{nil, {"": "1"}, {"a=b": "1"}, {"software": ""}, {"software": "a\nb"}} {
 		require.Equal(t, fault.Invalid, fault.KindOf(h.Gateway.ReportVersions(t.Context(), id, bad)))
 	}
-	require.NotEmpty(t, h.Stream.Marks(telemetry.MarkTick))
-	require.Equal(t, "3600000", h.Stream.Marks(telemetry.MarkTick)[0].Text)
+	require.Eventually(t, func() bool {
+		return slices.ContainsFunc(h.Stream.Marks(telemetry.MarkTick), func(m telemetry.Mark) bool { return m.Text == "3600000" })
+	}, 10*time.Second, time.Millisecond, "the gateway ticks by itself")
 
 	units, err := h.DB.Fleet().Units(t.Context(), fleet.Filter{})
 	require.NoError(t, err)
