@@ -10,5 +10,6 @@ export default defineConfig({
     pool: "forks",
     maxWorkers: 2,
     maxConcurrency: 3,
+    expect: { poll: { timeout: 20_000 } },
   },
 });

@@ -41,8 +41,8 @@ test.concurrent("filters and sorting stand in the address, and are read from it"
   await page.getByRole("button", { name: "Unit", exact: false }).first().click();
   await page.getByRole("button", { name: "Unit", exact: false }).first().click();
   await expect.poll(() => page.url()).toContain("sort=-id");
-  expect(await page.locator("tbody tr:not([aria-hidden]) td").first().textContent()).toBe("WC-000400");
-  expect(await page.locator("th[aria-sort=descending]").textContent()).toContain("Unit");
+  await expect.poll(() => page.locator("tbody tr:not([aria-hidden]) td").first().textContent()).toBe("WC-000400");
+  await expect.poll(() => page.locator("th[aria-sort=descending]").textContent()).toContain("Unit");
   await page.getByLabel("Batch").fill("2013-33");
   await expect.poll(() => page.url()).toContain("batch=2013-33");
   await page.goBack();
@@ -65,7 +65,7 @@ test.concurrent("dragging over one chart zooms all, and the address keeps it", a
   if (!box) throw new Error("no chart");
   await page.mouse.move(box.x + box.width * 0.2, box.y + 40);
   await expect.poll(() => page.locator(".chart .value").nth(0).textContent()).not.toBe("");
-  expect(await page.locator(".chart .value").nth(1).textContent()).toContain("°C");
+  await expect.poll(() => page.locator(".chart .value").nth(1).textContent()).toContain("°C");
   await page.mouse.down();
   await page.mouse.move(box.x + box.width * 0.4, box.y + 60, { steps: 4 });
   await page.mouse.up();
@@ -93,7 +93,7 @@ test.concurrent("a unit's events stand below its charts, on their time axis", as
   await page.getByRole("combobox", { name: "Kind of event" }).click();
   await page.getByRole("option", { name: "Fault code" }).click();
   await list.getByText("no carrier").waitFor({ state: "detached" });
-  expect(await list.locator("tbody tr").count()).toBe(2);
+  await expect.poll(() => list.locator("tbody tr").count()).toBe(2);
   expect(errors).toEqual([]);
 });
 

@@ -135,7 +135,7 @@ test.concurrent("the owner's language is spoken, unless another is chosen", asyn
   await page.getByText("Wann soll es laufen?").waitFor();
   await page.getByText("etwa 45 Minuten").waitFor();
   await page.getByText("Freitag, 30. Mai 2014").waitFor();
-  expect(await page.evaluate(() => document.documentElement.lang)).toBe("de");
+  await expect.poll(() => page.evaluate(() => document.documentElement.lang)).toBe("de");
   await page.reload();
   await page.getByText("Wann soll es laufen?").waitFor();
   expect(errors).toEqual([]);
