@@ -98,7 +98,7 @@ func (l *ledger) windows(q telemetry.WindowQuery) map[cell][]telemetry.Stat {
 // expiry and erasure.
 func TestRollupsAreWhatRowsComeTo(t *testing.T) {
 	t.Parallel()
-	most := 40
+	most := 15
 	if os.Getenv("FETTLE_SOAK") != "" {
 		most = math.MaxInt
 	}

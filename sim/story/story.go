@@ -71,7 +71,7 @@ func (o *Options) speed() float64 {
 	}
 	// Seconds for the whole story: enough for the people and the waves, and
 	// for the messages that the fleet sends in it.
-	seconds := 23 + float64(o.Units)/82 + 2.5*float64(o.Kills)
+	seconds := 23 + float64(o.Units)/76 + 2.5*float64(o.Kills)
 	return math.Round(expected.Seconds() / seconds)
 }
 
