@@ -14,24 +14,12 @@ import (
 	"testing"
 	"time"
 
+	"fettle.dev/fettle/internal/peer/disk"
+
 	"github.com/stretchr/testify/require"
 
 	"fettle.dev/fettle/sim/client"
 )
-
-// damages are what a disk that lies does to a file from an offset on.
-var damages = map[string]func(data []byte, at int) []byte{
-	"cut":    func(data []byte, at int) []byte { return data[:at] },
-	"zeroed": func(data []byte, at int) []byte { clear(data[at:]); return data },
-	"garbled": func(data []byte, at int) []byte {
-		random := rand.New(rand.NewPCG(uint64(at), 7))
-		for i := at; i < len(data); i++ {
-			data[i] = byte(random.Uint32())
-		}
-		return data
-	},
-	"one bit": func(data []byte, at int) []byte { data[min(at, len(data)-1)] ^= 16; return data },
-}
 
 // logs are the files that take what is acknowledged.
 func logs(t *testing.T, dir string) map[string]string {
@@ -113,7 +101,7 @@ func TestDisksThatLie(t *testing.T) {
 	}
 	tail := map[string][]byte{
 		"nothing": {}, "zeros": make([]byte, 5000), "a few zeros": make([]byte, 3),
-		"garbage": damages["garbled"](make([]byte, 5000), 0),
+		"garbage": disk.Damages["garbled"](make([]byte, 5000), 0),
 	}
 	for log, file := range logs(t, s.dir) {
 		path := filepath.Join(s.dir, file)
@@ -132,7 +120,7 @@ func TestDisksThatLie(t *testing.T) {
 			})
 		}
 		// Before.
-		for name, damage := range damages {
+		for name, damage := range disk.Damages {
 			for _, part := range []float64{0.01, 0.5, 0.97} {
 				t.Run(fmt.Sprintf("%s/%s at %g", log, name, part), func(t *testing.T) {
 					t.Parallel()
@@ -183,7 +171,7 @@ func TestRestoredAfterDamage(t *testing.T) {
 	history := filepath.Join(s.dir, "history", "history.duckdb")
 	data, err := os.ReadFile(history)
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(history, damages["zeroed"](data, len(data)/2), 0o600))
+	require.NoError(t, os.WriteFile(history, disk.Damages["zeroed"](data, len(data)/2), 0o600))
 	refuses(t, s.opens(), "history")
 
 	c := s.on(t, filepath.Join(t.TempDir(), "new"))
@@ -224,10 +212,10 @@ func TestSoakDisksThatLie(t *testing.T) {
 			if len(data) == 0 {
 				continue
 			}
-			ways := slices.Sorted(maps.Keys(damages))
+			ways := slices.Sorted(maps.Keys(disk.Damages))
 			way, at := ways[random.IntN(len(ways))], random.IntN(len(data))
 			c := s.on(t, copied(t, s.dir))
-			require.NoError(t, os.WriteFile(filepath.Join(c.dir, file), damages[way](data, at), 0o600))
+			require.NoError(t, os.WriteFile(filepath.Join(c.dir, file), disk.Damages[way](data, at), 0o600))
 			if refusal := c.opens(); refusal != "" {
 				refuses(t, refusal, "damaged")
 				refused++

@@ -12,22 +12,15 @@ import (
 	"testing"
 	"time"
 
+	"fettle.dev/fettle/internal/peer/disk"
+
 	"github.com/stretchr/testify/require"
 )
 
 // tmpfs gives a data directory that holds so many MiB.
 func tmpfs(t *testing.T, mib int) string {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "data")
-	require.NoError(t, os.Mkdir(dir, 0o700))
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%dm,mode=0700", mib)); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("mount: %v", err)
-		}
-		t.Skipf("a file system of limited size cannot be mounted here (%v): %s needs it", err, t.Name())
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
-	return dir
+	return disk.Small(t, fmt.Sprintf("%dm", mib))
 }
 
 // fill takes all the room there is.

@@ -4,8 +4,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"syscall"
 	"testing"
+
+	peerdisk "fettle.dev/fettle/internal/peer/disk"
 
 	"github.com/stretchr/testify/require"
 
@@ -41,14 +42,7 @@ func TestDiskQuota(t *testing.T) {
 
 func TestDiskMinFree(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=20m"); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("mount: %v", err)
-		}
-		t.Skipf("cannot mount a small disk: %v", err)
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	dir := peerdisk.Small(t, "20m")
 	d, err := newDisk(dir, 0, 4<<20, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	require.NoError(t, d.Room())

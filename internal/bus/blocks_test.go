@@ -4,31 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"fettle.dev/fettle/internal/peer/disk"
 
 	"github.com/stretchr/testify/require"
 
 	"fettle.dev/fettle/internal/bus"
 	"fettle.dev/fettle/internal/telemetry"
 )
-
-// damages are what a disk that lies does to a file from an offset on.
-var damages = map[string]func(data []byte, at int) []byte{
-	"cut":    func(data []byte, at int) []byte { return data[:at] },
-	"zeroed": func(data []byte, at int) []byte { clear(data[at:]); return data },
-	"garbled": func(data []byte, at int) []byte {
-		random := rand.New(rand.NewPCG(uint64(at), 1))
-		for i := at; i < len(data); i++ {
-			data[i] = byte(random.Uint32())
-		}
-		return data
-	},
-	"one bit": func(data []byte, at int) []byte { data[min(at, len(data)-1)] ^= 4; return data },
-	"a hole":  func(data []byte, at int) []byte { clear(data[at:min(at+512, len(data))]); return data },
-}
 
 // image is a stream's directory as a killed process leaves it.
 type image struct {
@@ -131,7 +117,7 @@ func TestDamageIsNamed(t *testing.T) {
 			}
 			require.NoError(t, err)
 			for _, at := range []int{0, 3, 30, len(whole) / 3, len(whole) - 1400, len(whole) - 9, len(whole) - 1} {
-				for name, damage := range damages {
+				for name, damage := range disk.Damages {
 					t.Run(fmt.Sprintf("%s/%s/%s at %d", state, file, name, at), func(t *testing.T) {
 						t.Parallel()
 						dir := image.copied(t)
@@ -199,7 +185,7 @@ func TestTornTailIsCutOff(t *testing.T) {
 	require.NoError(t, err)
 	require.Greater(t, len(more), len(synced))
 	for _, at := range []int{len(synced), len(synced) + 1, len(synced) + 4, len(synced) + 22, len(synced) + 700, len(more) - 8, len(more) - 1} {
-		for name, damage := range damages {
+		for name, damage := range disk.Damages {
 			t.Run(fmt.Sprintf("%s at %d", name, at-len(synced)), func(t *testing.T) {
 				t.Parallel()
 				cfg := image.cfg

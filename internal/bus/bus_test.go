@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"fettle.dev/fettle/internal/peer/disk"
+
 	"github.com/stretchr/testify/require"
 
 	"fettle.dev/fettle/internal/bus"
@@ -212,7 +214,7 @@ func TestDiskFull(t *testing.T) {
 
 func diskFull(t *testing.T, minFree int64) {
 	t.Helper()
-	dir := smallDisk(t, "16m")
+	dir := disk.Small(t, "16m")
 	ballast := filepath.Join(dir, "ballast")
 	require.NoError(t, os.WriteFile(ballast, make([]byte, 4<<20), 0o600))
 	cfg := bus.Config{Dir: filepath.Join(dir, "bus"), Timeout: time.Second, MinFree: minFree}
@@ -264,20 +266,6 @@ func diskFull(t *testing.T, minFree int64) {
 	}
 	cancel()
 	require.ErrorIs(t, <-consumed, context.Canceled)
-}
-
-// smallDisk mounts a file system in memory of a size.
-func smallDisk(t *testing.T, size string) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("mount: %v", err)
-		}
-		t.Skipf("cannot mount a small disk: %v", err)
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
-	return dir
 }
 
 func open(t *testing.T, cfg bus.Config) *bus.Bus {

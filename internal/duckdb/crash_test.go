@@ -9,9 +9,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
+
+	"fettle.dev/fettle/internal/peer/disk"
 
 	"github.com/stretchr/testify/require"
 
@@ -192,7 +193,7 @@ func TestDiskFull(t *testing.T) {
 
 func diskFull(t *testing.T, free int) {
 	t.Helper()
-	disk := smallDisk(t, "128m")
+	disk := disk.Small(t, "128m")
 	ballast := filepath.Join(disk, "ballast")
 	require.NoError(t, os.WriteFile(ballast, make([]byte, 128<<20-free), 0o600))
 	dir := filepath.Join(disk, "history")
@@ -243,19 +244,6 @@ func countRows(t *testing.T, h telemetry.History, product string) int {
 		return nil
 	}))
 	return n
-}
-
-func smallDisk(t *testing.T, size string) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("mount: %v", err)
-		}
-		t.Skipf("cannot mount a small disk: %v", err)
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
-	return dir
 }
 
 // The accounting's size follows the units, not the commits.

@@ -2,29 +2,17 @@ package duckdb_test
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"fettle.dev/fettle/internal/peer/disk"
 
 	"github.com/stretchr/testify/require"
 
 	"fettle.dev/fettle/internal/duckdb"
 	"fettle.dev/fettle/internal/telemetry"
 )
-
-var damages = map[string]func(data []byte, at int) []byte{
-	"cut":    func(data []byte, at int) []byte { return data[:at] },
-	"zeroed": func(data []byte, at int) []byte { clear(data[at:]); return data },
-	"garbled": func(data []byte, at int) []byte {
-		random := rand.New(rand.NewPCG(uint64(at), 1))
-		for i := at; i < len(data); i++ {
-			data[i] = byte(random.Uint32())
-		}
-		return data
-	},
-	"one bit": func(data []byte, at int) []byte { data[min(at, len(data)-1)] ^= 4; return data },
-}
 
 const historyFile, historyLog = "history.duckdb", "history.duckdb.wal"
 
@@ -67,7 +55,7 @@ func TestDamageOfTheLog(t *testing.T) {
 	synced := length[batches-2] // the last batch was never promised to anybody
 	require.Len(t, log, length[batches-1])
 	for _, at := range []int{0, 5, 60, 100, length[4] - 1, length[4], length[4] + 20, synced - 1, synced, synced + 1, synced + 8, synced + 16, synced + 300, len(log) - 1} {
-		for name, damage := range damages {
+		for name, damage := range disk.Damages {
 			t.Run(fmt.Sprintf("%s at %d", name, at), func(t *testing.T) {
 				t.Parallel()
 				dir := filepath.Join(t.TempDir(), "x")
@@ -119,7 +107,7 @@ func damagedAt(t *testing.T, whole []byte, at, block int) {
 			dir := t.TempDir()
 			data := append([]byte{}, whole...)
 			if at >= 0 {
-				data = damages[name](data, at)
+				data = disk.Damages[name](data, at)
 			}
 			require.NoError(t, os.WriteFile(filepath.Join(dir, historyFile), data, 0o600))
 			h, err := duckdb.OpenWhole(t.Context(), duckdb.Config{Dir: dir, MemoryMB: 256}, quiet, 12)

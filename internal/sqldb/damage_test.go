@@ -3,30 +3,18 @@ package sqldb_test
 import (
 	"encoding/binary"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"fettle.dev/fettle/internal/peer/disk"
 
 	"github.com/stretchr/testify/require"
 
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/sqldb"
 )
-
-var damages = map[string]func(data []byte, at int) []byte{
-	"cut":    func(data []byte, at int) []byte { return data[:at] },
-	"zeroed": func(data []byte, at int) []byte { clear(data[at:]); return data },
-	"garbled": func(data []byte, at int) []byte {
-		random := rand.New(rand.NewPCG(uint64(at), 1))
-		for i := at; i < len(data); i++ {
-			data[i] = byte(random.Uint32())
-		}
-		return data
-	},
-	"one bit": func(data []byte, at int) []byte { data[min(at, len(data)-1)] ^= 4; return data },
-}
 
 const links = 30
 
@@ -81,7 +69,7 @@ func TestDamageOfTheLogIsNamed(t *testing.T) {
 	frames := (len(wal) - 32) / frame
 	require.Greater(t, frames, links)
 	for _, at := range []int{0, 9, 33, 32 + frame*(frames/2), 32 + frame*(frames/2) + 50, 32 + frame*(frames-1) + 5, 32 + frame*(frames-1) + 1000, 32 + frame*frames - 1} {
-		for name, damage := range damages {
+		for name, damage := range disk.Damages {
 			t.Run(fmt.Sprintf("%s at %d", name, at), func(t *testing.T) {
 				t.Parallel()
 				dir := filepath.Join(t.TempDir(), "x")
@@ -135,7 +123,7 @@ func TestTornTailOfTheLog(t *testing.T) {
 	require.Greater(t, len(more), len(synced))
 	require.Equal(t, synced, more[:len(synced)])
 	for _, at := range []int{len(synced), len(synced) + 3, len(synced) + 30, len(synced) + 3000, len(more) - 1} {
-		for name, damage := range damages {
+		for name, damage := range disk.Damages {
 			t.Run(fmt.Sprintf("%s at %d", name, at-len(synced)), func(t *testing.T) {
 				t.Parallel()
 				dir := copied(t, from)
@@ -175,7 +163,7 @@ func TestDamageOfTheFileIsNamed(t *testing.T) {
 			t.Run(fmt.Sprintf("%s at %d", name, at), func(t *testing.T) {
 				t.Parallel()
 				dir := t.TempDir()
-				require.NoError(t, os.WriteFile(filepath.Join(dir, "records.db"), damages[name](append([]byte{}, whole...), at), 0o600))
+				require.NoError(t, os.WriteFile(filepath.Join(dir, "records.db"), disk.Damages[name](append([]byte{}, whole...), at), 0o600))
 				_, err := kept(t, dir, reached)
 				require.ErrorIs(t, err, sqldb.ErrDamaged)
 			})
