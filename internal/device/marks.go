@@ -168,15 +168,17 @@ func (g *Gateway) InvalidateProduct(ctx context.Context, product string) {
 }
 
 // ConsentChanged applies an owner's new choice: nothing that is submitted from
-// now on is kept against it, the stream is marked, and the unit is told.
+// now on is kept against it, the stream is marked before anything is kept by
+// it, and the unit is told.
 func (g *Gateway) ConsentChanged(ctx context.Context, unitID string) error {
-	g.registry.drop(unitID)
-	u, err := g.registry.unit(ctx, unitID)
+	err := g.registry.change(ctx, unitID, func(u *unit) error {
+		return g.Mark(ctx, telemetry.Mark{Kind: telemetry.MarkConsent, Unit: u.id.Key, Text: strings.Join(u.given, ",")})
+	})
+	g.pushDesired(ctx, unitID)
 	if err != nil {
 		return fmt.Errorf("apply consent: %w", err)
 	}
-	g.pushDesired(ctx, unitID)
-	return g.Mark(ctx, telemetry.Mark{Kind: telemetry.MarkConsent, Unit: u.id.Key, Text: strings.Join(u.given, ",")})
+	return nil
 }
 
 // UnitStateChanged acts on a unit that was activated, restored, revoked or

@@ -132,7 +132,7 @@ func (r *registry) unit(ctx context.Context, id string) (*unit, error) {
 				return nil, fault.Wrap(fault.Unavailable, "look up unit", ctx.Err())
 			}
 		} else {
-			r.load(ctx, id, l)
+			_ = r.load(ctx, id, l, nil) // l has it
 		}
 		hurried := errors.Is(l.err, context.Canceled) || errors.Is(l.err, context.DeadlineExceeded)
 		if !l.stale && !hurried { // else another caller's end cut it short
@@ -144,8 +144,34 @@ func (r *registry) unit(ctx context.Context, id string) (*unit, error) {
 	}
 }
 
-func (r *registry) load(ctx context.Context, id string, l *load) {
+// change reads a unit anew and lets others have it only when announce has
+// returned: whatever is judged by the new state comes after what announces it.
+func (r *registry) change(ctx context.Context, id string, announce func(*unit) error) error {
+	r.mu.Lock()
+	if u := r.byID[id]; u != nil {
+		u.stale.Store(true)
+		delete(r.byID, id)
+	}
+	before := r.loading[id]
+	if before != nil {
+		before.stale = true
+	}
+	l := &load{done: make(chan struct{})}
+	r.loading[id] = l
+	r.mu.Unlock()
+	if before != nil {
+		<-before.done // what is announced last is what was read last
+	}
+	return r.load(ctx, id, l, announce)
+}
+
+// load reads a unit, announces it, and ends l.
+func (r *registry) load(ctx context.Context, id string, l *load, announce func(*unit) error) error {
 	u, p, err := r.read(ctx, id)
+	var unannounced error
+	if err == nil && announce != nil {
+		unannounced = announce(u)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err == nil && !l.stale {
@@ -167,8 +193,11 @@ func (r *registry) load(ctx context.Context, id string, l *load) {
 		r.byID[id], r.known[p.Name] = u, p
 	}
 	l.unit, l.err = u, err
-	delete(r.loading, id)
+	if r.loading[id] == l {
+		delete(r.loading, id)
+	}
 	close(l.done)
+	return errors.Join(err, unannounced)
 }
 
 func (r *registry) read(ctx context.Context, id string) (*unit, *product, error) {
