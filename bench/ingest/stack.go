@@ -1,15 +1,16 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"time"
 
 	"fettle.dev/fettle/bench/child"
+	"fettle.dev/fettle/bench/influxdb"
 	"fettle.dev/fettle/bench/load"
 	"fettle.dev/fettle/bench/served"
 )
@@ -20,9 +21,10 @@ import (
 type stack struct {
 	telegraf string
 
-	broker, influx, agent *child.Process
-	mqtt, http            string
-	n                     int
+	broker, agent *child.Process
+	influx        *influxdb.DB
+	mqtt          string
+	n             int
 }
 
 func (s *stack) name() string {
@@ -40,24 +42,6 @@ max_inflight_messages 0
 set_tcp_nodelay true
 log_type error
 log_type warning
-`
-
-const influxConf = `reporting-disabled = true
-bind-address = "%[2]s"
-[meta]
-  dir = "%[1]s/meta"
-[data]
-  dir = "%[1]s/data"
-  wal-dir = "%[1]s/wal"
-  query-log-enabled = false
-  max-series-per-database = 0
-[monitor]
-  store-enabled = false
-[http]
-  bind-address = "%[3]s"
-  log-enabled = false
-[logging]
-  level = "warn"
 `
 
 const telegrafConf = `[agent]
@@ -102,32 +86,11 @@ func (s *stack) start(dir string, units int) (err error) {
 		return err
 	}
 
-	influxd, err := find("influxd", "/usr/bin/influxd")
-	if err != nil {
-		return err
-	}
-	if s.http, err = child.FreeAddress(); err != nil {
-		return err
-	}
-	meta, err := child.FreeAddress()
-	if err != nil {
-		return err
-	}
-	conf = filepath.Join(dir, "influxdb.conf")
-	if err := os.WriteFile(conf, fmt.Appendf(nil, influxConf, filepath.Join(dir, "influxdb"), meta, s.http), 0o600); err != nil {
-		return err
-	}
-	if s.influx, err = child.Start(dir, "influxd", influxd, "-config", conf); err != nil {
-		return err
-	}
-	if err := s.influx.Await(func() error { return child.Answers(http.DefaultClient, "http://"+s.http+"/ping") }); err != nil {
-		return err
-	}
-	if _, err := s.query("CREATE DATABASE bench"); err != nil {
+	if s.influx, err = influxdb.Start(context.Background(), dir); err != nil {
 		return err
 	}
 	conf = filepath.Join(dir, "telegraf.conf")
-	if err := os.WriteFile(conf, fmt.Appendf(nil, telegrafConf, s.mqtt, s.http), 0o600); err != nil {
+	if err := os.WriteFile(conf, fmt.Appendf(nil, telegrafConf, s.mqtt, s.influx.Address), 0o600); err != nil {
 		return err
 	}
 	if s.agent, err = child.Start(dir, "telegraf", s.telegraf, "--config", conf); err != nil {
@@ -156,10 +119,14 @@ func (s *stack) target() target {
 
 func (s *stack) processes() []*child.Process {
 	var out []*child.Process
-	for _, p := range []*child.Process{s.agent, s.influx, s.broker} {
-		if p != nil {
-			out = append(out, p)
-		}
+	if s.agent != nil {
+		out = append(out, s.agent)
+	}
+	if s.influx != nil && s.influx.Process != nil {
+		out = append(out, s.influx.Process)
+	}
+	if s.broker != nil {
+		out = append(out, s.broker)
 	}
 	return out
 }
@@ -176,7 +143,7 @@ func (s *stack) progress() (stored, evaluated int, err error) {
 	if s.telegraf == "" {
 		return 0, 0, nil
 	}
-	res, err := http.Get("http://" + s.http + "/debug/vars") //nolint:noctx // a local server that we started
+	res, err := http.Get("http://" + s.influx.Address + "/debug/vars") //nolint:noctx // a local server that we started
 	if err != nil {
 		return 0, 0, err
 	}
@@ -198,33 +165,10 @@ func (s *stack) exact() (int, error) {
 	if s.telegraf == "" {
 		return 0, nil
 	}
-	return s.query("SELECT count(values_error) FROM mqtt_consumer")
-}
-
-// query gives the last number of a query's first row, 0 when there is none.
-func (s *stack) query(q string) (int, error) {
-	res, err := http.PostForm("http://"+s.http+"/query", url.Values{"db": {"bench"}, "q": {q}}) //nolint:noctx // a local server that we started
-	if err != nil {
+	found, err := s.influx.Query(context.Background(), "SELECT count(values_error) FROM mqtt_consumer")
+	if err != nil || len(found) == 0 {
 		return 0, err
 	}
-	defer func() { _ = res.Body.Close() }()
-	var out struct {
-		Error   string
-		Results []struct {
-			Error  string
-			Series []struct{ Values [][]any }
-		}
-	}
-	if err := json.NewDecoder(res.Body).Decode(&out); err != nil {
-		return 0, err
-	}
-	if len(out.Results) != 1 || out.Error != "" || out.Results[0].Error != "" {
-		return 0, fmt.Errorf("InfluxDB: %s: %+v", q, out)
-	}
-	if len(out.Results[0].Series) == 0 {
-		return 0, nil
-	}
-	r := out.Results[0].Series[0].Values[0]
-	n, _ := r[len(r)-1].(float64)
-	return int(n), nil
+	n, err := found[0].Values[0][1].(json.Number).Int64()
+	return int(n), err
 }

@@ -62,7 +62,7 @@ func openHistory(ctx context.Context, dir string, f *fleet) (*duckdb.History, er
 }
 
 // questions are those of the benchmark.
-func questions(f *fleet, h *duckdb.History, db *influx) []question {
+func questions(f *fleet, h *duckdb.History, db influx) []question {
 	trucks := map[int64]*truck{}
 	for i := range f.trucks {
 		trucks[f.trucks[i].key] = &f.trucks[i]

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"fettle.dev/fettle/bench/influxdb"
 )
 
 type options struct {
@@ -88,13 +90,14 @@ func compare(ctx context.Context, o *options, dir string, units int) (ahead bool
 		return false, 0, err
 	}
 	f := newFleet(units, o.hours)
-	influx, err := startInflux(ctx, dir)
+	server, err := influxdb.Start(ctx, dir)
 	if err != nil {
 		return false, 0, err
 	}
-	defer influx.Stop()
+	defer server.Stop()
+	db := influx{server}
 	began := time.Now()
-	if err := influx.load(ctx, f); err != nil {
+	if err := db.load(ctx, f); err != nil {
 		return false, 0, err
 	}
 	loaded := time.Since(began)
@@ -110,7 +113,7 @@ func compare(ctx context.Context, o *options, dir string, units int) (ahead bool
 	ahead = true
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "question\tFettle, ms\tInfluxDB, ms\tx\tanswers\t")
-	for _, q := range questions(f, history, influx) {
+	for _, q := range questions(f, history, db) {
 		ours, a, err := ask(ctx, o.repeats, q.fettle)
 		if err != nil {
 			return false, 0, fmt.Errorf("%s: Fettle: %w", q.name, err)
