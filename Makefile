@@ -9,7 +9,9 @@ UNITS    ?= 1000
 
 export CGO_ENABLED := 1
 # What must be there first is made side by side: much of it is one compiler waiting for another.
+ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j3
+endif
 
 .PHONY: bench-history bench-query demo build web deps test check lint soak fuzz bench bench-deps bench-ingest bench-growth bench-connections clean generate
 
