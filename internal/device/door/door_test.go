@@ -54,12 +54,7 @@ func (r *rig) post(tb testing.TB, body io.Reader, encoding string) (*http.Respon
 	if encoding != "" {
 		req.Header.Set("Content-Encoding", encoding)
 	}
-	resp, err := http.DefaultClient.Do(req)
-	require.NoError(tb, err)
-	defer func() { _ = resp.Body.Close() }()
-	b, err := io.ReadAll(resp.Body)
-	require.NoError(tb, err)
-	return resp, string(b)
+	return devicetest.Answer(tb, req)
 }
 
 func gzipped(tb testing.TB, b []byte) []byte {

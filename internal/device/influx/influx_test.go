@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -54,12 +53,7 @@ func (r *rig) post(tb testing.TB, path, body string, set func(*http.Request)) (*
 	} else {
 		set(req)
 	}
-	resp, err := http.DefaultClient.Do(req)
-	require.NoError(tb, err)
-	defer func() { _ = resp.Body.Close() }()
-	b, err := io.ReadAll(resp.Body)
-	require.NoError(tb, err)
-	return resp, string(b)
+	return devicetest.Answer(tb, req)
 }
 
 // start is the house's time in nanoseconds.

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -46,12 +45,7 @@ func (r *rig) do(tb testing.TB, method, path, unit, token, body string) (*http.R
 	if unit != "" {
 		req.SetBasicAuth(unit, token)
 	}
-	resp, err := http.DefaultClient.Do(req)
-	require.NoError(tb, err)
-	defer func() { _ = resp.Body.Close() }()
-	b, err := io.ReadAll(resp.Body)
-	require.NoError(tb, err)
-	return resp, string(b)
+	return devicetest.Answer(tb, req)
 }
 
 func TestTelemetry(t *testing.T) {

@@ -3,7 +3,6 @@ package senml
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"math"
 	"net/http"
 	"net/http/httptest"
@@ -217,12 +216,7 @@ func (r *rig) post(tb testing.TB, kind, body string) (*http.Response, string) {
 	require.NoError(tb, err)
 	req.SetBasicAuth(r.unit, r.Token(r.unit))
 	req.Header.Set("Content-Type", kind)
-	resp, err := http.DefaultClient.Do(req)
-	require.NoError(tb, err)
-	defer func() { _ = resp.Body.Close() }()
-	b, err := io.ReadAll(resp.Body)
-	require.NoError(tb, err)
-	return resp, string(b)
+	return devicetest.Answer(tb, req)
 }
 
 func TestPost(t *testing.T) {
