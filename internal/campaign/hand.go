@@ -55,9 +55,9 @@ func (m *Manager) hand(ctx context.Context, t *Task, ownerID string) error {
 	case FailedTask, Expired, Withdrawn, Unreachable:
 		return nil
 	case Blocked:
-		if t.OwnerID != "" {
+		if t.OwnerID != "" { // it waits for something else than an owner
 			return nil
-		} // there was no owner to ask
+		}
 	case Offered, Scheduled, Snoozed, Accepted, Declined:
 	default: // not offered yet, or begun: it goes on under the new owner's eyes
 		t.OwnerID, t.Updated = ownerID, now
