@@ -43,6 +43,45 @@ type Trial struct {
 // errEnough ends a replay of which no more is needed.
 var errEnough = errors.New("enough")
 
+// NewReplay makes an evaluator for a run over history of which no state is
+// kept; it is told by Drain what it finds. Fresh takes units to permit
+// everything unless a mark says otherwise.
+func NewReplay(directory Directory, definitions []Definition, fresh bool) (*Evaluator, error) {
+	e, err := NewEvaluator(directory, definitions)
+	if err == nil {
+		e.permitted = fresh
+	}
+	return e, err
+}
+
+// Signals are those of a product that some detector reads; never nil.
+func (e *Evaluator) Signals(product string) []string {
+	if p := e.products[product]; p != nil && p.signals != nil {
+		return p.signals
+	}
+	return []string{}
+}
+
+// Drain calls fn for each finding that has changed since the last Drain, in no
+// order, and forgets what else has changed. The finding is valid during the call.
+func (e *Evaluator) Drain(fn func(f *Finding)) {
+	for _, f := range e.findings {
+		fn(f)
+	}
+	for _, u := range e.dirty {
+		u.dirty = false
+	}
+	clear(e.findings)
+	e.opened, e.closed, e.dirty, e.ticked = nil, nil, e.dirty[:0], false
+}
+
+// Judged reports whether some row of a unit was judged.
+func (e *Evaluator) Judged(unit int64) bool {
+	var v Verdict
+	e.verdict(unit, &v)
+	return v.Judged
+}
+
 // Verdict is what a trial says of one unit.
 type Verdict struct {
 	Judged   bool          // some row of it was judged

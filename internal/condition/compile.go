@@ -99,6 +99,9 @@ func (r *rule) tolerance(c *checks, p *fleet.Product, d *Detector) {
 	if d.Hysteresis < 0 || math.IsNaN(d.Hysteresis) || math.IsInf(d.Hysteresis, 0) {
 		c.add("spec.hysteresis", "a number, 0 or more", fmt.Sprint(d.Hysteresis))
 	}
+	if math.IsNaN(d.Margin) || math.IsInf(d.Margin, 0) {
+		c.add("spec.margin", "a number", fmt.Sprint(d.Margin))
+	}
 	r.episode = detect.Rule{
 		Hold: time.Duration(d.Hold).Milliseconds(), Clear: time.Duration(d.Clear).Milliseconds(),
 		Gap: time.Duration(basis.Gap).Milliseconds(), Hysteresis: d.Hysteresis,
@@ -124,10 +127,13 @@ func (r *rule) tolerance(c *checks, p *fleet.Product, d *Detector) {
 		r.uses(c, p, d, when, "spec.tolerance")
 		limits := detect.Limits{Min: math.Inf(-1), Max: math.Inf(1)}
 		if b.Min != nil {
-			limits.Min = *b.Min
+			limits.Min = *b.Min - d.Margin
 		}
 		if b.Max != nil {
-			limits.Max = *b.Max
+			limits.Max = *b.Max + d.Margin
+		}
+		if limits.Min > limits.Max {
+			c.add("spec.margin", "no further inwards than half of each band of tolerance "+t.Name, fmt.Sprint(d.Margin))
 		}
 		r.bands = append(r.bands, band{when, limits})
 	}
@@ -149,6 +155,7 @@ func (r *rule) uses(c *checks, p *fleet.Product, d *Detector, x *expression.Expr
 func (r *rule) silence(c *checks, d *Detector) {
 	c.absent(d.Tolerance != "", "spec.tolerance", "tolerance")
 	c.absent(d.Hold != 0, "spec.hold", "tolerance")
+	c.absent(d.Margin != 0, "spec.margin", "tolerance")
 	c.absent(d.Hysteresis != 0, "spec.hysteresis", "tolerance")
 	c.absent(d.Clear != 0, "spec.clear", "tolerance")
 	c.absent(d.Exposure != "", "spec.exposure", "tolerance")

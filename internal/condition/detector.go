@@ -51,6 +51,7 @@ type Detector struct {
 	// Tolerance detectors.
 	Tolerance  string         `json:"tolerance,omitempty" doc:"Name of a tolerance of the product."`
 	Hold       fleet.Duration `json:"hold,omitempty" doc:"How long the signal must stay outside before a finding opens, in event time (default 0: at once)."`
+	Margin     float64        `json:"margin,omitempty" doc:"How far beyond the tolerance's limits counts as outside, in the signal's unit: moves every limit outwards, or inwards if negative (default 0)."`
 	Hysteresis float64        `json:"hysteresis,omitempty" doc:"How far inside the band the signal must return to count as inside again, in the signal's unit."`
 	Clear      fleet.Duration `json:"clear,omitempty" doc:"How long it must stay inside, in judged time, before the finding clears (default 0: at once)."`
 	Exposure   string         `json:"exposure,omitempty" doc:"CEL over signals: the use that could show the fault. Its hours are counted for verification. Declared apart from the tolerance's context, so that a remedy cannot empty it. Default: always."`
