@@ -149,6 +149,8 @@ func (t *titles) view(ctx context.Context, f condition.Finding) (wire.Finding, e
 	}
 	if d.Type == condition.TypeSilence {
 		out.Unit = "s"
+	} else if d.Type == condition.TypePrognosis {
+		out.Unit = "d" // remaining life
 	} else if sig, ok := p.Signal(tol.Signal); ok {
 		out.Unit = sig.Unit
 	}

@@ -124,8 +124,8 @@ func (m *Manager) Validate(ctx context.Context, c Campaign) error {
 		if detector.Product != c.Product {
 			add("detector", "a detector of product "+c.Product, c.Detector+", of product "+detector.Product)
 		}
-		if detector.Type == condition.TypeSilence {
-			add("detector", "a detector that counts exposure: silence shows no use", c.Detector+", of type silence")
+		if detector.Type == condition.TypeSilence || detector.Type == condition.TypePrognosis {
+			add("detector", "a detector that counts exposure: silence and prognosis show no use", c.Detector+", of type "+string(detector.Type))
 		}
 	}
 	c.validateWaves(add)

@@ -102,7 +102,7 @@ func (s *Service) sound(ctx context.Context, t *condition.Trial) (map[int64]bool
 	begun := t.From.Add(-24 * time.Hour).UnixMilli()
 	err = s.c.History.Replay(ctx, marks, func(_ *telemetry.Stored, m *telemetry.StoredMark) error {
 		switch m.Kind {
-		case telemetry.MarkVersion, telemetry.MarkConsent, telemetry.MarkRetired, telemetry.MarkEnrolled:
+		case telemetry.MarkVersion, telemetry.MarkConsent, telemetry.MarkRetired, telemetry.MarkEnrolled, telemetry.MarkMaintained:
 			if m.At >= begun {
 				delete(sound, m.Unit)
 			}

@@ -79,8 +79,14 @@ func compile(p *fleet.Product, d *Detector) (*rule, []fault.Field) {
 		r.tolerance(c, p, d)
 	case TypeSilence:
 		r.silence(c, d)
+	case TypePrognosis:
+		if d.Prognosis == nil {
+			c.add("spec.prognosis", "what it foresees: signals and horizon", "nothing")
+		} else {
+			c.fields = append(c.fields, d.Prognosis.Validate(p, d.Purpose)...)
+		}
 	default:
-		c.add("spec.type", "tolerance or silence", string(d.Type))
+		c.add("spec.type", "tolerance, silence or prognosis", string(d.Type))
 	}
 	return r, c.fields
 }

@@ -8,6 +8,7 @@ import (
 	"context"
 	"time"
 
+	"fettle.dev/fettle/internal/condition/prognosis/spec"
 	"fettle.dev/fettle/internal/fleet"
 )
 
@@ -15,10 +16,12 @@ import (
 type DetectorType string
 
 // Tolerance judges a signal against a band by operating context; Silence finds
-// units that stop reporting.
+// units that stop reporting; Prognosis foresees failures and is not run by the
+// Evaluator but by package prognosis, on history and maintenance records.
 const (
 	TypeTolerance DetectorType = "tolerance"
 	TypeSilence   DetectorType = "silence"
+	TypePrognosis DetectorType = "prognosis"
 )
 
 // Severity orders findings (X.733 perceived severity, without indeterminate).
@@ -44,7 +47,7 @@ type Detector struct {
 	Product     string       `json:"product"`
 	Title       string       `json:"title,omitempty"`
 	Description string       `json:"description,omitempty"`
-	Type        DetectorType `json:"type" enum:"tolerance,silence"`
+	Type        DetectorType `json:"type" enum:"tolerance,silence,prognosis"`
 	Severity    Severity     `json:"severity" enum:"warning,minor,major,critical"`
 	Purpose     string       `json:"purpose" doc:"The purpose it reads data for; a unit that does not permit it is withheld."`
 
@@ -60,6 +63,8 @@ type Detector struct {
 	Factor  float64        `json:"factor,omitempty" doc:"Silent after this many times the unit's learned interval (default 4)."`
 	Minimum fleet.Duration `json:"minimum,omitempty" doc:"Never sooner than this (default 10m)."`
 	Maximum fleet.Duration `json:"maximum,omitempty" doc:"Never later than this, also before an interval is learned (default 7d)."`
+
+	Prognosis *spec.Prognosis `json:"prognosis,omitempty" doc:"Of a prognosis detector: what it foresees, and from what."`
 }
 
 // Ref is name@version.
@@ -186,6 +191,8 @@ type Store interface {
 	// Load gives the position and all states of a partition.
 	Load(ctx context.Context, partition string) (seq uint64, states []State, err error)
 
+	// PutFindings keeps findings that do not come from the Evaluator.
+	PutFindings(ctx context.Context, findings []Finding) error
 	Finding(ctx context.Context, id string) (Finding, error)
 	Findings(ctx context.Context, f FindingFilter) ([]Finding, error)
 	CountFindings(ctx context.Context, f FindingFilter) (int, error)

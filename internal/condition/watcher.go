@@ -225,7 +225,7 @@ func (r *watching) definitions(ctx context.Context) ([]Definition, error) {
 	for _, p := range products {
 		def := Definition{Product: p}
 		for _, d := range detectors {
-			if d.Product != p.Name {
+			if d.Product != p.Name || d.Type == TypePrognosis {
 				continue
 			}
 			if mistakes := Validate(&p, &d); len(mistakes) > 0 {

@@ -100,7 +100,7 @@ func (s conditionStore) Commit(ctx context.Context, partition string, seq uint64
 		if err != nil {
 			return err
 		}
-		if err := s.putFindings(ctx, findings); err != nil {
+		if err := s.PutFindings(ctx, findings); err != nil {
 			return fmt.Errorf("findings: %w", err)
 		}
 		if err := s.putStates(ctx, partition, states); err != nil {
@@ -114,7 +114,7 @@ func (s conditionStore) Commit(ctx context.Context, partition string, seq uint64
 	return nil
 }
 
-func (s conditionStore) putFindings(ctx context.Context, findings []condition.Finding) error {
+func (s conditionStore) PutFindings(ctx context.Context, findings []condition.Finding) error {
 	rows := make([][]any, len(findings))
 	for i, f := range findings {
 		rows[i] = []any{

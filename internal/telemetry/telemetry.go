@@ -46,7 +46,8 @@ type MarkKind uint8
 // is an outage of ours, never silence of a unit. Version: the unit reported
 // new software, so what was learned and what was open starts anew. Consent:
 // the owner's choices changed. Retired: the unit is no longer watched.
-// Enrolled: the unit is watched from here.
+// Enrolled: the unit is watched from here. Maintained: a part was replaced or
+// put right, so what was learned from before must not judge what comes after.
 const (
 	MarkContact MarkKind = iota + 1
 	MarkTick
@@ -54,6 +55,7 @@ const (
 	MarkConsent
 	MarkRetired
 	MarkEnrolled
+	MarkMaintained
 )
 
 // Mark is a notice in the stream that is not a sample.
@@ -61,7 +63,7 @@ type Mark struct {
 	Kind MarkKind
 	Unit int64  // unit key, 0 for ticks
 	At   int64  // receive time, Unix ms
-	Text string // Version: "component=version"; Consent: purposes given, comma-separated
+	Text string // Version: "component=version"; Consent: purposes given, comma-separated; Maintained: "part=what was done", as "fan=replacement", part "" the unit as a whole
 }
 
 // Batch is one commit to the stream: rows and events of units of one product,

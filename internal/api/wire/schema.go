@@ -133,7 +133,7 @@ func (basisSchema) Schema(r huma.Registry) *huma.Schema {
 }
 
 func (detectorTypeSchema) Schema(r huma.Registry) *huma.Schema {
-	return named(r, "DetectorType", "The kind of rule.", "tolerance", "silence")
+	return named(r, "DetectorType", "The kind of rule.", "tolerance", "silence", "prognosis")
 }
 
 func (conditionStateSchema) Schema(r huma.Registry) *huma.Schema {
