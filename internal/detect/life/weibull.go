@@ -120,7 +120,7 @@ func FitWeibull(obs []Observation) (Weibull, error) {
 	b := -k * k * v1                         // -d2L/d(log k)d(log scale)
 	c := k * k * d
 	det := a*c - b*b
-	if !(det > 0) || !(a > 0) {
+	if !(det > 0) || !(a > 0) || !(w.Scale > 0) || math.IsInf(w.Scale+1/det, 0) {
 		return Weibull{}, ErrNoMaximum
 	}
 	w.Covariance = [3]float64{c / det, -b / det, a / det}
@@ -174,9 +174,8 @@ func (w Weibull) ScaleInterval(confidence float64) (lo, hi float64) {
 // QuantileInterval bounds Quantile(p): log t = log Scale + log(-log(1-p))/Shape.
 func (w Weibull) QuantileInterval(p, confidence float64) (lo, hi float64) {
 	q := math.Log(-math.Log1p(-p)) / w.Shape
-	f := math.Exp(normal(confidence) * math.Sqrt(w.variance(-q, 1)))
-	t := w.Quantile(p)
-	return t / f, t * f
+	log, d := math.Log(w.Scale)+q, normal(confidence)*math.Sqrt(w.variance(-q, 1))
+	return math.Exp(log - d), math.Exp(log + d)
 }
 
 // SurvivalInterval bounds Survival(age): log(-log S) = Shape log(age/Scale).
