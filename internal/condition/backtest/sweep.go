@@ -1,0 +1,312 @@
+package backtest
+
+import (
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"fettle.dev/fettle/internal/condition"
+	"fettle.dev/fettle/internal/condition/words"
+	"fettle.dev/fettle/internal/detect"
+	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/fleet"
+)
+
+// Sweep is which setting of a detector is moved, and where to. All its values
+// are tried in one pass over history.
+type Sweep struct {
+	Field  string    // as it stands in the detector's file; empty: nothing is moved, or with Auto the kind's threshold
+	Values []float64 // s for durations; empty: about the value as declared
+	Auto   bool
+}
+
+// MostThresholds bounds a sweep.
+const MostThresholds = 41
+
+// thresholdOf is the setting that decides how far out is too far, by kind.
+var thresholdOf = map[condition.DetectorType]string{
+	condition.TypeTolerance: "margin",
+	condition.TypeSilence:   "factor",
+}
+
+// ThresholdOf is the setting that a sweep of a kind moves unless it is told another.
+func ThresholdOf(t condition.DetectorType) string {
+	if f, ok := thresholdOf[t]; ok {
+		return f
+	}
+	return "threshold"
+}
+
+var durationType = reflect.TypeFor[fleet.Duration]()
+
+// Fields are the settings of a detector that can be moved: numbers and durations.
+func Fields() []string {
+	var out []string
+	t := reflect.TypeFor[condition.Detector]()
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if name := jsonName(f); name != "" && (f.Type == durationType || f.Type.Kind() == reflect.Float64 || f.Type.Kind() == reflect.Int) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+func jsonName(f reflect.StructField) string {
+	name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+	if name == "-" {
+		return ""
+	}
+	return name
+}
+
+// setting finds a setting of d by its name in files.
+func setting(d *condition.Detector, name string) (reflect.Value, bool) {
+	v := reflect.ValueOf(d).Elem()
+	for i := range v.NumField() {
+		if f := v.Type().Field(i); jsonName(f) == name && name != "" && slices.Contains(Fields(), name) {
+			return v.Field(i), true
+		}
+	}
+	return reflect.Value{}, false
+}
+
+func read(v reflect.Value) float64 {
+	switch {
+	case v.Type() == durationType:
+		return time.Duration(v.Int()).Seconds()
+	case v.CanInt():
+		return float64(v.Int())
+	default:
+		return v.Float()
+	}
+}
+
+func write(v reflect.Value, x float64) {
+	switch {
+	case v.Type() == durationType:
+		v.SetInt(int64(math.Round(x * float64(time.Second))))
+	case v.CanInt():
+		v.SetInt(int64(math.Round(x)))
+	default:
+		v.SetFloat(x)
+	}
+}
+
+// values are the thresholds to try, ascending, with the one declared among
+// them; none if nothing is moved.
+func (s *Sweep) values(p *fleet.Product, d *condition.Detector) ([]float64, error) {
+	if s.Field == "" {
+		if !s.Auto {
+			return nil, nil
+		}
+		s.Field = ThresholdOf(d.Type)
+	}
+	refuse := func(path, expected, got string) ([]float64, error) {
+		return nil, fault.Fields("backtest", []fault.Field{{Path: "sweep." + path, Expected: expected, Got: got}})
+	}
+	copied := *d
+	v, ok := setting(&copied, s.Field)
+	if !ok {
+		return refuse("field", "a setting that is a number or a duration: "+strings.Join(Fields(), ", "), s.Field)
+	}
+	now := read(v)
+	if now == 0 {
+		now = defaultOf[s.Field]
+	}
+	out := slices.Clone(s.Values)
+	if len(out) == 0 {
+		out = s.about(p, d, now)
+	}
+	if len(out) == 0 {
+		return refuse("values", "values: nothing tells what is near "+s.Field+" "+words.Number(now), "")
+	}
+	for _, x := range out {
+		if math.IsNaN(x) || math.IsInf(x, 0) || math.Abs(x) > 1e15 {
+			return refuse("values", "numbers", fmt.Sprint(x))
+		}
+		if x < 0 && v.Type() == durationType {
+			return refuse("values", "durations, 0 or more", fmt.Sprint(x))
+		}
+	}
+	out = append(out, now)
+	slices.Sort(out)
+	out = slices.CompactFunc(out, func(a, b float64) bool { return math.Abs(a-b) <= 1e-9*math.Max(math.Abs(a), math.Abs(b)) })
+	if len(out) > MostThresholds {
+		return refuse("values", fmt.Sprintf("at most %d, with the one declared", MostThresholds), fmt.Sprint(len(out)))
+	}
+	return out, nil
+}
+
+// defaultOf are the settings whose zero means another value.
+var defaultOf = map[string]float64{"factor": 4, "minimum": 600, "maximum": 7 * 86400}
+
+// about are values near the one declared. A margin moves by a share of the
+// narrowest band; a setting that is 0 or more is taken in even ratios.
+func (s *Sweep) about(p *fleet.Product, d *condition.Detector, now float64) []float64 {
+	var out []float64
+	if s.Field == "margin" || s.Field == "hysteresis" {
+		step := step(bandOf(p, d) / 40)
+		for i := -10; i <= 10; i++ {
+			if x := now + float64(i)*step; step > 0 && (s.Field == "margin" || x >= 0) {
+				out = append(out, tidy(x, step))
+			}
+		}
+		return out
+	}
+	if now == 0 {
+		copied := *d
+		if v, _ := setting(&copied, s.Field); v.Type() == durationType {
+			return []float64{0, 60, 300, 900, 1800, 3600, 2 * 3600, 4 * 3600, 8 * 3600, 24 * 3600}
+		}
+		return nil
+	}
+	for _, ratio := range []float64{0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10} {
+		if x := now * ratio; s.Field != "factor" || x >= 1 {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+// tidy rounds x to a multiple of step without the traces of binary fractions.
+func tidy(x, step float64) float64 {
+	digits := math.Pow(10, math.Max(0, 1-math.Floor(math.Log10(step))))
+	return math.Round(x*digits) / digits
+}
+
+// step is the nearest of 1, 2 and 5 times a power of ten that is not above x.
+func step(x float64) float64 {
+	if !(x > 0) || math.IsInf(x, 0) {
+		return 0
+	}
+	scale := math.Pow(10, math.Floor(math.Log10(x)))
+	for _, m := range []float64{5, 2} {
+		if x >= m*scale {
+			return m * scale
+		}
+	}
+	return scale
+}
+
+// bands are the limits of the detector's tolerance.
+func bands(p *fleet.Product, d *condition.Detector) (out []detect.Limits, measure string) {
+	t := condition.BasisOf(p, d).Tolerance
+	if d.Basis != nil {
+		t = d.Basis.Tolerance
+	}
+	for _, b := range t.Bands {
+		l := detect.Limits{Min: math.Inf(-1), Max: math.Inf(1)}
+		if b.Min != nil {
+			l.Min = *b.Min
+		}
+		if b.Max != nil {
+			l.Max = *b.Max
+		}
+		out = append(out, l)
+	}
+	s, _ := p.Signal(t.Signal)
+	return out, s.Unit
+}
+
+// bandOf is the width of the narrowest band; of one that is open, twice its limit.
+func bandOf(p *fleet.Product, d *condition.Detector) float64 {
+	narrowest := math.Inf(1)
+	all, _ := bands(p, d)
+	for _, l := range all {
+		width := l.Max - l.Min
+		if math.IsInf(width, 0) {
+			width = 2 * math.Abs(l.Max)
+			if math.IsInf(l.Max, 1) {
+				width = 2 * math.Abs(l.Min)
+			}
+		}
+		if width > 0 {
+			narrowest = min(narrowest, width)
+		}
+	}
+	return narrowest
+}
+
+// apart is the least version of a variant: no kept detector has so many.
+const apart = 1 << 30
+
+// variants are the detectors to try, by threshold. The one that is declared
+// keeps its version, and with it the ids of what it finds.
+func (s *Sweep) variants(p *fleet.Product, d *condition.Detector, values []float64) (out []condition.Detector, declared int, err error) {
+	if len(values) == 0 {
+		return []condition.Detector{*d}, 0, nil
+	}
+	v, _ := setting(&condition.Detector{}, s.Field)
+	kind := v.Type()
+	copied := *d
+	v, _ = setting(&copied, s.Field)
+	now := read(v)
+	if now == 0 {
+		now = defaultOf[s.Field]
+	}
+	declared = -1
+	for i, x := range values {
+		one := *d
+		v, _ := setting(&one, s.Field)
+		if math.Abs(x-now) <= 1e-9*math.Max(math.Abs(x), math.Abs(now)) {
+			declared = i
+		} else {
+			one.Version = apart + i
+			write(v, x)
+			if mistakes := condition.Validate(p, &one); len(mistakes) > 0 {
+				m := mistakes[0]
+				return nil, 0, fault.Fields("backtest", []fault.Field{{
+					Path: "sweep.values", Expected: "values that " + s.Field + " may have: " + m.Expected, Got: display(x, kind),
+				}})
+			}
+		}
+		out = append(out, one)
+	}
+	return out, declared, nil
+}
+
+func display(x float64, kind reflect.Type) string {
+	if kind == durationType {
+		return fleet.Duration(math.Round(x * float64(time.Second))).String()
+	}
+	return words.Number(x)
+}
+
+// unit is the unit of measure of the thresholds.
+func (s *Sweep) unit(p *fleet.Product, d *condition.Detector) string {
+	switch v, ok := setting(d, s.Field); {
+	case !ok:
+		return ""
+	case v.Type() == durationType:
+		return "s"
+	case s.Field == "margin" || s.Field == "hysteresis":
+		_, measure := bands(p, d)
+		return measure
+	default:
+		return ""
+	}
+}
+
+// text says what a threshold means.
+func (s *Sweep) text(p *fleet.Product, d *condition.Detector, x float64) string {
+	v, ok := setting(d, s.Field)
+	if !ok {
+		return ""
+	}
+	all, measure := bands(p, d)
+	if s.Field == "margin" && len(all) == 1 {
+		l := all[0]
+		l.Min, l.Max = l.Min-x, l.Max+x
+		return words.Limits(l, measure)
+	}
+	if s.Field == "margin" && x != 0 {
+		return fmt.Sprintf("limits %s further %s", words.Measured(math.Abs(x), measure), map[bool]string{true: "out", false: "in"}[x > 0])
+	} else if s.Field == "margin" {
+		return "limits as declared"
+	}
+	return s.Field + " " + display(x, v.Type())
+}
