@@ -14,7 +14,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // driver "pgx"
 	_ "github.com/mattn/go-sqlite3"    // driver "sqlite3"
@@ -22,6 +21,7 @@ import (
 
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/sqldb/failure"
+	"fettle.dev/fettle/internal/sqldb/rows"
 )
 
 //go:embed migrations
@@ -242,40 +242,34 @@ func (db *DB) forUpdate() string {
 }
 
 // collect scans every row of a query.
-func collect[T any](rows *sql.Rows, err error, scan func(*sql.Rows) (T, error)) ([]T, error) {
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var out []T
-	for rows.Next() {
-		v, err := scan(rows)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, v)
-	}
-	return out, away(rows.Err())
+func collect[T any](r *sql.Rows, err error, scan func(*sql.Rows) (T, error)) ([]T, error) {
+	return rows.Collect(r, err, scan)
 }
 
-// missing turns "no rows" into fault.NotFound that names what was looked for.
-func missing(err error, format string, args ...any) error {
-	if errors.Is(err, sql.ErrNoRows) {
-		return fault.New(fault.NotFound, format, args...)
-	}
-	return away(err)
+var (
+	missing    = rows.Missing
+	millis     = rows.Millis
+	fromMillis = rows.Time
+)
+
+// For stores that stand in packages below this one.
+
+// Exec runs a statement, in the transaction of ctx if there is one.
+func (db *DB) Exec(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	return db.exec(ctx, query, args...)
 }
 
-func millis(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMilli()
+// Query reads rows.
+func (db *DB) Query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	return db.query(ctx, query, args...)
 }
 
-func fromMillis(ms int64) time.Time {
-	if ms == 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(ms).UTC()
+// QueryRow reads one row.
+func (db *DB) QueryRow(ctx context.Context, query string, args ...any) *sql.Row {
+	return db.queryRow(ctx, query, args...)
+}
+
+// InsertRows writes rows by few statements; see insertRows.
+func (db *DB) InsertRows(ctx context.Context, head, tail string, rows [][]any) error {
+	return db.insertRows(ctx, head, tail, rows)
 }
