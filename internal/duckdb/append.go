@@ -11,6 +11,7 @@ import (
 	driver "github.com/duckdb/duckdb-go/v2"
 
 	"fettle.dev/fettle/internal/duckdb/layout"
+	"fettle.dev/fettle/internal/duckdb/newest"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/telemetry"
 )
@@ -84,6 +85,7 @@ func (h *History) Append(ctx context.Context, batches []telemetry.Sequenced) err
 		}
 		h.hot[p.ID] += p.rows
 		full = full || h.hot[p.ID] >= h.sealRows(p.Product)
+		h.publishNewest(p)
 	}
 	if full {
 		h.wake()
@@ -140,6 +142,7 @@ type appendingProduct struct {
 	appender *driver.Appender
 	rows     int // appended
 	args     []sqldriver.Value
+	newest   *newest.Values // nil: given up
 }
 
 func (a *appending) product(name string) *appendingProduct {
@@ -148,7 +151,7 @@ func (a *appending) product(name string) *appendingProduct {
 	if q == nil {
 		q = &appendingProduct{
 			Product: p, units: a.h.units[p.ID], touched: map[*recent]struct{}{}, old: map[sampleKey]*mask{},
-			args: make([]sqldriver.Value, layout.FixedColumns+len(p.Columns)),
+			args: make([]sqldriver.Value, layout.FixedColumns+len(p.Columns)), newest: a.h.newestValues(p),
 		}
 		a.products[p] = q
 	}
@@ -232,7 +235,11 @@ func (a *appending) row(p *appendingProduct, seq uint64, index int, r *telemetry
 	account.Invalid += int64(r.Invalid)
 
 	if len(r.Values) > 0 {
-		seen := p.seen(r)
+		unit := p.unit(r.Unit)
+		seen := p.seen(unit, r)
+		if unit.newest == nil && p.newest != nil {
+			unit.newest = p.newest.Unit(r.Unit)
+		}
 		for j := range r.Values {
 			v := &r.Values[j]
 			n, ok := p.Find(v.Signal, v.IsText)
@@ -249,6 +256,9 @@ func (a *appending) row(p *appendingProduct, seq uint64, index int, r *telemetry
 				args[layout.FixedColumns+n] = text(v.Text)
 			} else {
 				args[layout.FixedColumns+n] = v.Number
+				if p.newest != nil {
+					p.newest.Stage(unit.newest, n, r.Event, v.Number)
+				}
 			}
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"fettle.dev/fettle/internal/duckdb/layout"
+	"fettle.dev/fettle/internal/duckdb/newest"
 	"fettle.dev/fettle/internal/telemetry"
 )
 
@@ -23,8 +24,9 @@ const keepRecent = 8
 
 // recent knows the rows of one unit with event times after floor.
 type recent struct {
-	floor int64
-	rows  []recentRow // by event time, ascending
+	floor  int64
+	rows   []recentRow  // by event time, ascending
+	newest *newest.Unit // nil: not looked up
 }
 
 type recentRow struct {
@@ -101,9 +103,8 @@ func (m *mask) set(i int) {
 // sampleKey is what a row is known by within a product.
 type sampleKey struct{ unit, event, sequence int64 }
 
-// seen is the set of the row's columns that are stored already.
-func (p *appendingProduct) seen(r *telemetry.Row) *mask {
-	unit := p.unit(r.Unit)
+// seen is the set of the unit's row's columns that are stored already.
+func (p *appendingProduct) seen(unit *recent, r *telemetry.Row) *mask {
 	if r.Event > unit.floor {
 		p.touched[unit] = struct{}{}
 		return unit.row(r.Event, r.Sequence)
@@ -143,6 +144,9 @@ func (a *appending) seen(ctx context.Context, c *sql.Conn, batches []telemetry.S
 				return err
 			}
 			a.h.units[p.ID], p.units, a.h.hot[p.ID] = units, units, hot
+			if p.newest, err = a.h.loadNewest(ctx, c, p.Product); err != nil {
+				return err
+			}
 		}
 		for i := range b.Batch.Rows {
 			r := &b.Batch.Rows[i]

@@ -39,6 +39,9 @@ func (h *History) Expire(ctx context.Context, product string, before map[string]
 	for _, r := range h.units[p.ID] {
 		r.unlearn()
 	}
+	if values := h.newestValues(p); values != nil {
+		values.Expire(x.ends)
+	}
 	for _, s := range p.Segments {
 		if err := x.segment(ctx, s.ID); err != nil {
 			return fmt.Errorf("expire history of product %s: %w", product, err)

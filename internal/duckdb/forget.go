@@ -71,6 +71,7 @@ func (h *History) EraseUnits(ctx context.Context, units []int64, signals []strin
 	if err != nil {
 		return fmt.Errorf("erase from history: %w", err)
 	}
+	h.eraseNewest(units, signals)
 	for _, known := range h.units {
 		for _, unit := range units {
 			if signals == nil {

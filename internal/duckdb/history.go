@@ -26,6 +26,7 @@ import (
 	driver "github.com/duckdb/duckdb-go/v2"
 
 	"fettle.dev/fettle/internal/duckdb/disk"
+	"fettle.dev/fettle/internal/duckdb/newest"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/telemetry"
 )
@@ -45,6 +46,9 @@ type Config struct {
 	SealRows int
 	// MergeParts is how many parts in a row become one (default 16).
 	MergeParts int
+	// Newest is how many newest values of units' signals are kept in memory
+	// (default 4,000,000, of 16 bytes; a product that needs more has none).
+	Newest int
 	// Manual leaves it to Compact to make parts.
 	Manual bool
 }
@@ -68,6 +72,9 @@ type History struct {
 	swap    sync.RWMutex
 	schema  atomic.Pointer[schema]
 	applied atomic.Uint64
+
+	newest sync.Map // by product's id, *newest.Values; none: not loaded
+	budget *newest.Budget
 
 	// shape is held by whoever rewrites parts, before write; impatient counts
 	// those who wait for it, to whom long work gives way.
@@ -109,7 +116,10 @@ func Open(ctx context.Context, cfg Config, logger *slog.Logger) (*History, error
 	if cfg.MergeParts == 0 {
 		cfg.MergeParts = 16
 	}
-	h := &History{cfg: cfg, log: logger, work: make(chan struct{}, 1), quit: make(chan struct{})}
+	if cfg.Newest == 0 {
+		cfg.Newest = 4_000_000
+	}
+	h := &History{cfg: cfg, log: logger, work: make(chan struct{}, 1), quit: make(chan struct{}), budget: newest.NewBudget(cfg.Newest)}
 	h.forget()
 	if err := h.open(ctx); err != nil {
 		return nil, fmt.Errorf("open history: %w", err)
@@ -295,6 +305,7 @@ func discard(c *sql.Conn) {
 // forget drops what the writer knows of the tables; it is loaded when needed.
 func (h *History) forget() {
 	h.units, h.events, h.hot, h.deltas, h.folded = map[int]map[int64]*recent{}, map[int]*eventsOf{}, map[int]int{}, -1, 0
+	h.forgetNewest()
 }
 
 // Applied is the highest stream sequence stored.

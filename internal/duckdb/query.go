@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"fettle.dev/fettle/internal/duckdb/layout"
+	"fettle.dev/fettle/internal/duckdb/newest"
 	"fettle.dev/fettle/internal/duckdb/replay"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/telemetry"
@@ -21,13 +22,13 @@ import (
 // for what they lack in all of them.
 const firstRows = 64
 
-// newest is a value and where it stands among others of its signal.
-type newest struct {
+// placed is a value and where it stands among others of its signal.
+type placed struct {
 	event, seq, idx int64
 	value           any
 }
 
-func (n *newest) before(o *newest) bool {
+func (n *placed) before(o *placed) bool {
 	return cmp.Or(cmp.Compare(n.event, o.event), cmp.Compare(n.seq, o.seq), cmp.Compare(n.idx, o.idx)) < 0
 }
 
@@ -35,12 +36,40 @@ func (n *newest) before(o *newest) bool {
 // time the one stored last counts: seq breaks ties.
 func (h *History) Latest(ctx context.Context, product string, unit int64) (map[string]telemetry.Sample, error) {
 	latest := map[string]telemetry.Sample{}
+	take := func(c layout.Column, sample telemetry.Sample) {
+		// A signal whose type has changed has two columns.
+		if other, ok := latest[c.Signal]; !ok || sample.At.After(other.At) {
+			latest[c.Signal] = sample
+		}
+	}
+	numbers := false // are known from memory
+	if p := h.product(product); p != nil {
+		if values := h.newestValues(p); values != nil {
+			var found []newest.Value
+			if found, numbers = values.Of(unit); numbers {
+				for i, v := range found {
+					if v.Known() {
+						take(p.Columns[i], telemetry.Sample{At: time.UnixMilli(v.Event).UTC(), Number: v.Number})
+					}
+				}
+			}
+		}
+	}
 	err := h.read(ctx, func(c *sql.Conn, s *schema) error {
 		p := s.products[product]
-		if p == nil || len(p.Columns) == 0 {
+		if p == nil {
 			return nil
 		}
-		found, err := newestOfUnit(ctx, c, p, unit)
+		var columns []int
+		for i, column := range p.Columns {
+			if column.IsText || !numbers {
+				columns = append(columns, i)
+			}
+		}
+		if len(columns) == 0 {
+			return nil
+		}
+		found, err := newestOfUnit(ctx, c, p, unit, columns)
 		for i, n := range found {
 			if n == nil {
 				continue
@@ -52,11 +81,7 @@ func (h *History) Latest(ctx context.Context, product string, unit int64) (map[s
 			case string:
 				sample.Text, sample.IsText = v, true
 			}
-			// A signal whose type has changed has two columns.
-			name := p.Columns[i].Signal
-			if other, ok := latest[name]; !ok || sample.At.After(other.At) {
-				latest[name] = sample
-			}
+			take(p.Columns[i], sample)
 		}
 		return err
 	})
@@ -66,12 +91,13 @@ func (h *History) Latest(ctx context.Context, product string, unit int64) (map[s
 	return latest, nil
 }
 
-// newestOfUnit is the newest value of each column of a unit; nil where it has none.
+// newestOfUnit is the newest value of columns of a unit, by number of column;
+// nil where it has none.
 // Segments are looked through from the newest event times back, as long as
 // they may hold anything newer than what was found.
-func newestOfUnit(ctx context.Context, c *sql.Conn, p *layout.Product, unit int64) ([]*newest, error) {
-	found := make([]*newest, len(p.Columns))
-	take := func(column int, n newest) {
+func newestOfUnit(ctx context.Context, c *sql.Conn, p *layout.Product, unit int64, wanted []int) ([]*placed, error) {
+	found := make([]*placed, len(p.Columns))
+	take := func(column int, n placed) {
 		if have := found[column]; have == nil || have.before(&n) {
 			found[column] = &n
 		}
@@ -88,7 +114,7 @@ func newestOfUnit(ctx context.Context, c *sql.Conn, p *layout.Product, unit int6
 	})
 	for _, s := range segments {
 		var columns []int
-		for i := range p.Columns {
+		for _, i := range wanted {
 			if s.Holds(i) && (found[i] == nil || !s.Sorted || found[i].event <= s.LastEvent) {
 				columns = append(columns, i)
 			}
@@ -109,7 +135,7 @@ func newestOfUnit(ctx context.Context, c *sql.Conn, p *layout.Product, unit int6
 
 // latestRows takes what the unit's newest rows in the segment hold, and counts
 // them; missing are the columns of which they have nothing.
-func latestRows(ctx context.Context, c *sql.Conn, s *layout.Segment, unit int64, columns []int, take func(column int, n newest)) (n int, missing []int, err error) {
+func latestRows(ctx context.Context, c *sql.Conn, s *layout.Segment, unit int64, columns []int, take func(column int, n placed)) (n int, missing []int, err error) {
 	list := make([]string, len(columns))
 	for i, column := range columns {
 		list[i] = layout.ColumnName(column)
@@ -119,7 +145,7 @@ func latestRows(ctx context.Context, c *sql.Conn, s *layout.Segment, unit int64,
 		" ORDER BY event DESC, seq DESC, idx DESC LIMIT " + strconv.Itoa(firstRows)
 	found := make([]bool, len(columns))
 	values := make([]any, len(list))
-	var at newest
+	var at placed
 	into := []any{&at.event, &at.seq, &at.idx}
 	for i := range values {
 		into = append(into, &values[i])
@@ -147,7 +173,7 @@ func latestRows(ctx context.Context, c *sql.Conn, s *layout.Segment, unit int64,
 
 // latestOf takes the newest values of columns from all the unit's rows in the
 // segment.
-func latestOf(ctx context.Context, c *sql.Conn, s *layout.Segment, unit int64, columns []int, take func(column int, n newest)) error {
+func latestOf(ctx context.Context, c *sql.Conn, s *layout.Segment, unit int64, columns []int, take func(column int, n placed)) error {
 	if len(columns) == 0 {
 		return nil
 	}
@@ -166,7 +192,7 @@ func latestOf(ctx context.Context, c *sql.Conn, s *layout.Segment, unit int64, c
 	}
 	for i, v := range values {
 		if n, ok := v.(map[string]any); ok {
-			take(columns[i], newest{n["t"].(int64), n["s"].(int64), int64(n["i"].(int32)), n["v"]})
+			take(columns[i], placed{n["t"].(int64), n["s"].(int64), int64(n["i"].(int32)), n["v"]})
 		}
 	}
 	return nil

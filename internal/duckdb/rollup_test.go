@@ -114,6 +114,7 @@ func TestRollupsAreWhatRowsComeTo(t *testing.T) {
 		}()
 		dir := t.TempDir()
 		cfg := duckdb.Config{Dir: dir, MemoryMB: 256, Manual: true, SealRows: rapid.IntRange(1, 40).Draw(rt, "seal"), MergeParts: rapid.IntRange(2, 4).Draw(rt, "merge")}
+		cfg.Newest = rapid.SampledFrom([]int{0, 0, 3}).Draw(rt, "newest")
 		h, err := duckdb.Open(t.Context(), cfg, quiet)
 		require.NoError(rt, err)
 		defer func() { _ = h.Close() }()
@@ -174,6 +175,36 @@ func TestRollupsAreWhatRowsComeTo(t *testing.T) {
 				}
 			}
 			require.Equal(rt, want, got, "%+v", q)
+
+			// The newest values stand in memory; so do those of one unit.
+			newest := telemetry.WindowQuery{Product: name, Signals: signals, Units: q.Units, Measures: telemetry.MeasureLast}
+			want = l.windows(newest)
+			for _, stats := range want {
+				for i := range stats {
+					stats[i] = telemetry.Stat{Last: stats[i].Last, LastAt: stats[i].LastAt}
+				}
+			}
+			got = map[cell][]telemetry.Stat{}
+			before := int64(math.MinInt64)
+			require.NoError(rt, h.Windows(t.Context(), newest, func(w *telemetry.Window) error {
+				require.Greater(rt, w.Unit, before)
+				before = w.Unit
+				got[cell{unit: w.Unit}] = slices.Clone(w.Stats)
+				return nil
+			}))
+			require.Equal(rt, want, got)
+			for _, unit := range units {
+				latest, err := h.Latest(t.Context(), name, unit)
+				require.NoError(rt, err)
+				stats, some := l.windows(telemetry.WindowQuery{Signals: signals})[cell{unit: unit}]
+				for i, signal := range signals {
+					v, ok := latest[signal]
+					require.Equal(rt, some && stats[i].Count > 0, ok)
+					if ok {
+						require.Equal(rt, telemetry.Sample{At: time.UnixMilli(stats[i].LastAt).UTC(), Number: stats[i].Last}, v)
+					}
+				}
+			}
 
 			// A chart tells the same values.
 			unit, buckets := rapid.SampledFrom(units).Draw(rt, "chart of"), rapid.IntRange(1, 50).Draw(rt, "buckets")

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"fettle.dev/fettle/internal/duckdb/layout"
-	"fettle.dev/fettle/internal/duckdb/replay"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/telemetry"
 )
@@ -23,24 +21,24 @@ func (h *History) Windows(ctx context.Context, q telemetry.WindowQuery, fn func(
 	case q.Measures == 0:
 		q.Measures = telemetry.MeasureAll
 	}
-	q.Measures |= telemetry.MeasureCount // it tells which windows have values
-	span := layout.Pick{Units: q.Units}
-	span.Bound(q.From, q.To)
-	if q.Units != nil && len(q.Units) == 0 || span.First >= span.Last {
+	if q.Units != nil && len(q.Units) == 0 || !q.From.IsZero() && !q.To.IsZero() && !q.From.Before(q.To) {
 		return nil
 	}
-	err := h.read(ctx, func(c *sql.Conn, s *schema) error {
-		p := s.products[q.Product]
-		if p == nil {
-			return nil
+	var err error
+	if done := false; q.Newest() {
+		if done, err = h.newestWindows(ctx, q, fn); done {
+			return err
 		}
-		w := replay.NewWindows(p, q, span)
-		query := w.Query(p, span)
-		if query == "" {
-			return nil
-		}
-		return c.Raw(func(conn any) error { return w.Run(ctx, conn.(replay.Queryer), query, fn) })
-	})
+	}
+	if err == nil {
+		err = h.read(ctx, func(c *sql.Conn, s *schema) error {
+			p := s.products[q.Product]
+			if p == nil {
+				return nil
+			}
+			return h.queryWindows(ctx, c, p, q, fn)
+		})
+	}
 	if err != nil {
 		return fmt.Errorf("windows: %w", err)
 	}

@@ -21,6 +21,7 @@ const (
 // WindowQuery asks for figures of signals by unit and window of event time.
 // Callers pass only units and signals that may be looked at.
 //
+// The newest values alone (MeasureLast, no bounds, no width) come from memory.
 // Windows whose From and Width are whole minutes, hours or days cost least:
 // history answers them from its rollups.
 type WindowQuery struct {
@@ -32,6 +33,11 @@ type WindowQuery struct {
 	Measures Measures      // 0: all
 }
 
+// Newest reports whether the query asks for the newest values alone.
+func (q *WindowQuery) Newest() bool {
+	return q.Measures == MeasureLast && q.From.IsZero() && q.To.IsZero() && q.Width == 0
+}
+
 // Window is one unit's values in one window. Windows without values are left out.
 type Window struct {
 	Unit  int64
@@ -39,8 +45,8 @@ type Window struct {
 	Stats []Stat    // by place in WindowQuery.Signals; of texts all zero
 }
 
-// Stat is what a signal's values in a window come to; all zero when there are
-// none. Of values with one event time, the one stored last is the last.
+// Stat is what a signal's values in a window come to, as far as it was asked
+// for; all zero when there are none. Of values with one event time, the one stored last is the last.
 type Stat struct {
 	Count   int64
 	Nonzero int64 // of Count: how many were not 0, as those that were true

@@ -16,11 +16,13 @@ type Windows struct {
 	grid    layout.Grid
 	columns []int
 	places  []int // of columns in q.Signals
+	counts  bool  // they are asked for
 }
 
 // NewWindows reads windows of a product in a span.
 func NewWindows(p *layout.Product, q telemetry.WindowQuery, span layout.Pick) *Windows {
-	w := &Windows{q: q, grid: layout.NewGrid(span.First, span.Last, q.Width.Milliseconds())}
+	w := &Windows{q: q, grid: layout.NewGrid(span.First, span.Last, q.Width.Milliseconds()), counts: q.Measures&telemetry.MeasureCount != 0}
+	w.q.Measures |= telemetry.MeasureCount // it tells which windows have values
 	for place, signal := range q.Signals {
 		if column, ok := p.Find(signal, false); ok {
 			w.columns, w.places = append(w.columns, column), append(w.places, place)
@@ -85,6 +87,9 @@ func (w *Windows) take(window *telemetry.Window, values []sqldriver.Value) (some
 			case 'n':
 				s.Count = whole()
 				some = some || s.Count > 0
+				if !w.counts {
+					s.Count = 0
+				}
 			case 'z':
 				s.Nonzero = whole()
 			case 's':
