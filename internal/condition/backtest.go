@@ -65,14 +65,10 @@ func (e *Evaluator) Signals(product string) []string {
 // Drain calls fn for each finding that has changed since the last Drain, in no
 // order, and forgets what else has changed. The finding is valid during the call.
 func (e *Evaluator) Drain(fn func(f *Finding)) {
-	for _, f := range e.findings {
+	for _, f := range e.desk.Findings {
 		fn(f)
 	}
-	for _, u := range e.dirty {
-		u.dirty = false
-	}
-	clear(e.findings)
-	e.opened, e.closed, e.dirty, e.ticked = nil, nil, e.dirty[:0], false
+	e.forget()
 }
 
 // Judged reports whether some row of a unit was judged.
@@ -180,7 +176,7 @@ func (t *Trial) Run(ctx context.Context) (*TrialResult, error) {
 		e.verdict(key, &v)
 		out.Units[key] = v
 	}
-	for _, f := range e.findings {
+	for _, f := range e.desk.Findings {
 		if (t.To.IsZero() || f.Onset.Before(t.To)) && (t.From.IsZero() || !f.LastAt.Before(t.From)) {
 			out.Findings = append(out.Findings, *f)
 		}
@@ -205,9 +201,9 @@ func (e *Evaluator) verdict(key int64, v *Verdict) {
 		if w == nil {
 			continue
 		}
-		v.Exposure += millis(w.exposure.Total)
-		v.Judged = v.Judged || w.newest != 0 || (u.product.rules[i].Type == TypeSilence && w.contact != 0)
-		v.Open = w.finding != nil
+		v.Exposure += millis(w.Exposure.Total)
+		v.Judged = v.Judged || w.Newest != 0 || (u.product.rules[i].Type == TypeSilence && u.heard)
+		v.Open = w.Finding != nil
 	}
 }
 
@@ -236,7 +232,7 @@ func (s *Service) Backtest(ctx context.Context, d Detector, from, to time.Time) 
 	if !from.IsZero() && !to.IsZero() && !from.Before(to) {
 		return nil, fault.Fields("backtest", []fault.Field{{Path: "to", Expected: "a time after from, " + words.Instant(from), Got: words.Instant(to)}})
 	}
-	if d.Version, err = s.versionOf(ctx, &p, &d); err != nil {
+	if d.Version, err = s.VersionOf(ctx, &p, &d); err != nil {
 		return nil, err
 	}
 	units, err := s.c.Fleet.Units(ctx, fleet.Filter{Product: p.Name})
@@ -272,8 +268,8 @@ func (s *Service) Permitted(ctx context.Context, p *fleet.Product, purpose strin
 	return out, nil
 }
 
-// versionOf is the version that d has, or would get if it were kept.
-func (s *Service) versionOf(ctx context.Context, p *fleet.Product, d *Detector) (int, error) {
+// VersionOf is the version that d has, or would get if it were kept.
+func (s *Service) VersionOf(ctx context.Context, p *fleet.Product, d *Detector) (int, error) {
 	kept, err := s.c.Store.Detector(ctx, d.Name, 0)
 	if fault.KindOf(err) == fault.NotFound {
 		return 1, nil

@@ -8,7 +8,6 @@ package backtest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -378,6 +377,3 @@ func (r *run) result(values []float64) *Result {
 	})
 	return out
 }
-
-// Cancelled reports whether a run was ended by its caller.
-func Cancelled(err error) bool { return errors.Is(err, context.Canceled) }

@@ -18,9 +18,9 @@ import (
 // Sweep is which setting of a detector is moved, and where to. All its values
 // are tried in one pass over history.
 type Sweep struct {
-	Field  string    // as it stands in the detector's file; empty: nothing is moved, or with Auto the kind's threshold
-	Values []float64 // s for durations; empty: about the value as declared
-	Auto   bool
+	Field  string    `json:"field,omitempty"`  // as it stands in the detector's file; empty: nothing is moved, or with Auto the kind's threshold
+	Values []float64 `json:"values,omitempty"` // s for durations; empty: about the value as declared
+	Auto   bool      `json:"auto,omitempty"`   // where the kind has a threshold, and something tells what is near
 }
 
 // MostThresholds bounds a sweep.
@@ -110,6 +110,10 @@ func (s *Sweep) values(p *fleet.Product, d *condition.Detector) ([]float64, erro
 	}
 	copied := *d
 	v, ok := setting(&copied, s.Field)
+	if !ok && s.Auto {
+		s.Field = ""
+		return nil, nil
+	}
 	if !ok {
 		return refuse("field", "a setting that is a number or a duration: "+strings.Join(Fields(), ", "), s.Field)
 	}
@@ -120,6 +124,10 @@ func (s *Sweep) values(p *fleet.Product, d *condition.Detector) ([]float64, erro
 	out := slices.Clone(s.Values)
 	if len(out) == 0 {
 		out = s.about(p, d, now)
+	}
+	if len(out) == 0 && s.Auto {
+		s.Field = ""
+		return nil, nil
 	}
 	if len(out) == 0 {
 		return refuse("values", "values: nothing tells what is near "+s.Field+" "+words.Number(now), "")
