@@ -62,6 +62,7 @@ type Model struct {
 // Status is where the prognosis of a detector stands.
 type Status struct {
 	Detector string    `json:"detector"`
+	Version  int       `json:"version"` // of the detector
 	Product  string    `json:"product"`
 	Part     string    `json:"part,omitempty"`
 	RanAt    time.Time `json:"ranAt,omitzero"`
