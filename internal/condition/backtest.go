@@ -197,12 +197,12 @@ func (e *Evaluator) verdict(key int64, v *Verdict) {
 	if u == nil {
 		return
 	}
-	for i, w := range u.watches {
+	for _, w := range u.watches {
 		if w == nil {
 			continue
 		}
 		v.Exposure += millis(w.Exposure.Total)
-		v.Judged = v.Judged || w.Newest != 0 || (u.product.rules[i].Type == TypeSilence && u.heard)
+		v.Judged = v.Judged || w.Newest != 0
 		v.Open = w.Finding != nil
 	}
 }

@@ -1,72 +1,130 @@
 package condition
 
 import (
+	"context"
+	"encoding/hex"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"fettle.dev/fettle/internal/condition/expression"
+	"fettle.dev/fettle/internal/condition/kind"
 	"fettle.dev/fettle/internal/detect"
+	"fettle.dev/fettle/internal/fleet"
 )
 
-func example() *unit {
-	p := &product{name: "p", signals: []string{"a", "b"}, rules: []*rule{{Detector: Detector{Name: "d", Version: 3, Type: TypeTolerance}}, {Detector: Detector{Name: "e", Version: 1, Type: TypeSilence}}}}
-	u := &unit{product: p, chosen: true, given: "care,operation", lag: -12, lagKnown: true, judged: 99}
-	for i := range int64(70) {
+// example is an evaluator that knows unit 1 under a tolerance and a silence detector.
+func example(tb testing.TB) (*Evaluator, *unit) {
+	tb.Helper()
+	p := fleet.Product{
+		Name: "p", Purposes: []fleet.Purpose{{Name: "care", Basis: fleet.BasisNecessary}},
+		Signals: []fleet.Signal{
+			{Name: "a", Type: fleet.Number, Purposes: []string{"care"}},
+			{Name: "b", Type: fleet.Text, Purposes: []string{"care"}},
+		},
+		Tolerances: []fleet.Tolerance{{Name: "t", Signal: "a", Bands: []fleet.Band{{When: `b == "x"`, Max: new(1.0)}}}},
+	}
+	directory := func(context.Context, int64) (Identity, bool, error) {
+		return Identity{ID: "U-1", Product: "p"}, true, nil
+	}
+	e, err := NewEvaluator(directory, []Definition{{Product: p, Detectors: []Detector{
+		{Name: "d", Version: 3, Product: "p", Type: TypeTolerance, Severity: Major, Purpose: "care", Tolerance: "t"},
+		{Name: "e", Version: 1, Product: "p", Type: TypeSilence, Severity: Major, Purpose: "care"},
+	}}})
+	require.NoError(tb, err)
+	u, err := e.unit(tb.Context(), 1, 1)
+	require.NoError(tb, err)
+	u.chosen, u.given, u.Lag, u.lagKnown, u.judged = true, "care,operation", -12, true, 99
+	for i := range int64(3) {
 		u.known.Add(1_389_550_000_000 + i*60_000)
 	}
-	u.values = []expression.Reading{{At: expression.Never}, {At: 5, Number: 1.5, Text: "x"}}
-	f := &Finding{Detector: p.rules[0].Ref(), State: Open, Onset: moment(1), OpenedAt: moment(2), SeenAt: moment(3), LastAt: moment(4), Peak: 5, Why: "why"}
-	u.watches = []*watch{
-		{
-			since: 1, newest: 2, episode: detect.Episode{Open: true, Outside: true, Judged: true, Prev: 3, Onset: 4, Last: 5, Held: 6, Calm: 7, Peak: 8, Excess: 9},
-			late: &detect.Episode{Prev: 1}, exposure: detect.Exposure{Prev: 1, Holds: true, Begun: true, Total: 2}, finding: f,
-		},
-		{since: 1, contact: 2, interval: detect.Interval{Estimate: 1.5, Count: 4, Span: 5, Learned: true}},
+	u.Values[e.products["p"].index["b"]] = expression.Reading{At: 5, Number: 1.5, Text: "x"}
+	w := u.watches[0]
+	w.Newest, w.Exposure = 2, detect.Exposure{Prev: 1, Holds: true, Begun: true, Total: 2}
+	w.Finding = &Finding{
+		ID: FindingID(Ref{Name: "d", Version: 3}, 1, 1), Detector: Ref{Name: "d", Version: 3}, Severity: Major, UnitID: "U-1", UnitKey: 1, Product: "p",
+		State: Open, Onset: moment(1), OpenedAt: moment(2), SeenAt: moment(3), LastAt: moment(4), Peak: 5, Why: "why",
 	}
-	return u
+	return e, u
 }
+
+// The same unit as Fettle 0.1 wrote it, and the state of its stream.
+const (
+	unitInOne = "01050e636172652c6f7065726174696f6e17c601000380d7befaf050e0d403020101620a000000000000f83f017802" +
+		"0164030f02040706080a0c0e00000000000020400000000000002240" + // detector d, version 3
+		"00020000000000000000000000000000000000000000020400000000000000000000000204060800000000000014400377687901" +
+		"650110020000000000000000000000000000000000000000000000000004000000000000f83f040a" // detector e, version 1
+	streamInOne = "01120e0202040608"
+)
 
 func TestStateIsReadAsItWasWritten(t *testing.T) {
 	t.Parallel()
-	u := example()
+	_, u := example(t)
 	data := u.encode(nil)
 	require.Less(t, len(data), 260, "compact")
-	saved, err := decodeUnit(data)
-	require.NoError(t, err)
-	require.Equal(t, u.known, saved.known)
-	require.Equal(t, u.watches[0], saved.watches[0].watch)
-	require.Equal(t, u.watches[1], saved.watches[1].watch)
-	require.Equal(t, []savedReading{{"b", u.values[1]}}, saved.values)
+	again, _ := example(t)
+	again.units = map[int64]*unit{}
+	require.NoError(t, again.Load(t.Context(), []State{{UnitKey: 1, Data: data}}))
+	got := again.units[1]
+	require.Equal(t, u.known, got.known)
+	require.Equal(t, u.Values, got.Values)
+	for i := range u.watches {
+		require.Equal(t, u.watches[i].State, got.watches[i].State)
+		require.Equal(t, u.watches[i].Finding, got.watches[i].Finding)
+	}
+	require.Equal(t, data, got.encode(nil), "equal state, equal bytes")
 
-	data[0] = 2
-	_, err = decodeUnit(data)
-	require.ErrorIs(t, err, errState)
-	require.ErrorContains(t, err, "version 2, expected 1")
+	data[0] = 3
+	err := again.Load(t.Context(), []State{{UnitKey: 1, Data: data}})
+	require.ErrorIs(t, err, kind.ErrNewer)
+	require.ErrorContains(t, err, "state of unit U-1: state was written by a later version of Fettle: state version 3, this one reads up to 2")
+}
 
-	var out ticks
-	in := ticks{last: 7, outages: []outage{{1, 2}, {3, 4}}}
-	now, err := out.decode(in.encode(nil, 9))
+func TestStateOfTheReleaseBeforeKindsIsRead(t *testing.T) {
+	t.Parallel()
+	e, want := example(t)
+	e.units = map[int64]*unit{}
+	data, err := hex.DecodeString(unitInOne)
 	require.NoError(t, err)
-	require.Equal(t, int64(9), now)
-	require.Equal(t, in, out)
+	stream, err := hex.DecodeString(streamInOne)
+	require.NoError(t, err)
+	require.NoError(t, e.Load(t.Context(), []State{{Data: stream}, {UnitKey: 1, Data: data}}))
+	u := e.units[1]
+	require.Equal(t, kind.Clock{Now: 9, Last: 7, Outages: []kind.Outage{{From: 1, To: 2}, {From: 3, To: 4}}}, e.desk.Clock)
+	require.Equal(t, want.known, u.known)
+	require.Equal(t, want.Values, u.Values)
+	require.Equal(t, want.watches[0].Finding, u.watches[0].Finding)
+	require.Equal(t, want.watches[0].Exposure, u.watches[0].Exposure)
+	require.Equal(t, "0101"+"07"+"06080a0c0e"+"00000000000020400000000000002240"+"00"+"0200000000"+"00000000000000000000000000000000",
+		hex.EncodeToString(u.watches[0].State.Encode(nil)), "an episode, and a late one")
+	require.Equal(t, int64(1), u.watches[1].Since)
 }
 
 func FuzzDecodeState(f *testing.F) {
-	f.Add(example().encode(nil))
+	e, u := example(f)
+	f.Add(u.encode(nil))
 	f.Add((&unit{}).encode(nil))
-	f.Add((&ticks{last: 7, outages: []outage{{1, 2}}}).encode(nil, 9))
-	f.Add([]byte{stateVersion})
+	f.Add(e.encode(nil))
+	for _, old := range []string{unitInOne, streamInOne} {
+		data, err := hex.DecodeString(old)
+		require.NoError(f, err)
+		f.Add(data)
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if saved, err := decodeUnit(data); err == nil {
-			if len(saved.known.Times) > detect.Remembered {
-				t.Fatalf("%d event times", len(saved.known.Times))
+		for _, key := range []int64{0, 1} {
+			e, _ := example(t)
+			e.units = map[int64]*unit{}
+			if e.Load(t.Context(), []State{{UnitKey: key, Data: data}}) != nil || key == 0 {
+				continue
 			}
-		}
-		var k ticks
-		_, _ = k.decode(data)
-		if len(k.outages) > maxOutages {
-			t.Fatalf("%d outages", len(k.outages))
+			if n := len(e.units[1].known.Times); n > detect.Remembered {
+				t.Fatalf("%d event times", n)
+			}
+			once := e.units[1].encode(nil)
+			again, _ := example(t)
+			again.units = map[int64]*unit{}
+			require.NoError(t, again.Load(t.Context(), []State{{UnitKey: 1, Data: once}}))
+			require.Equal(t, once, again.units[1].encode(nil))
 		}
 	})
 }

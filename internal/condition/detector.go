@@ -8,119 +8,43 @@ import (
 	"context"
 	"time"
 
-	"fettle.dev/fettle/internal/condition/prognosis/spec"
-	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/condition/kind"
 )
 
-// DetectorType is the kind of rule.
-type DetectorType string
+// What detectors declare and findings say is of package kind, which the kinds
+// of detectors stand behind.
+type (
+	DetectorType = kind.Type
+	Severity     = kind.Severity
+	Detector     = kind.Detector
+	Basis        = kind.Basis
+	Ref          = kind.Ref
+	Finding      = kind.Finding
+	FindingState = kind.FindingState
+	Assessment   = kind.Assessment
+)
 
-// Tolerance judges a signal against a band by operating context; Silence finds
-// units that stop reporting; Prognosis foresees failures and is not run by the
-// Evaluator but by package prognosis, on history and maintenance records.
+// See package kind.
 const (
-	TypeTolerance DetectorType = "tolerance"
-	TypeSilence   DetectorType = "silence"
-	TypePrognosis DetectorType = "prognosis"
+	TypeTolerance = kind.TypeTolerance
+	TypeSilence   = kind.TypeSilence
+	TypePrognosis = kind.TypePrognosis
+
+	Warning  = kind.Warning
+	Minor    = kind.Minor
+	Major    = kind.Major
+	Critical = kind.Critical
+
+	Open    = kind.Open
+	Cleared = kind.Cleared
+
+	Confirmed    = kind.Confirmed
+	NoFaultFound = kind.NoFaultFound
 )
 
-// Severity orders findings (X.733 perceived severity, without indeterminate).
-type Severity string
-
-// The severities, mildest first.
-const (
-	Warning  Severity = "warning"
-	Minor    Severity = "minor"
-	Major    Severity = "major"
-	Critical Severity = "critical"
-)
-
-// Detector is a versioned rule, declared in a file of kind Detector. Applying
-// a changed definition makes a new Version; the old one goes on only where a
-// campaign has frozen it.
-type Detector struct {
-	Name    string `json:"-"`
-	Version int    `json:"-"`
-	// Basis is the tolerance as it was when this version was made; nil: as the product has it.
-	Basis *Basis `json:"-"`
-
-	Product     string       `json:"product"`
-	Title       string       `json:"title,omitempty"`
-	Description string       `json:"description,omitempty"`
-	Type        DetectorType `json:"type" enum:"tolerance,silence,prognosis"`
-	Severity    Severity     `json:"severity" enum:"warning,minor,major,critical"`
-	Purpose     string       `json:"purpose" doc:"The purpose it reads data for; a unit that does not permit it is withheld."`
-
-	// Tolerance detectors.
-	Tolerance  string         `json:"tolerance,omitempty" doc:"Name of a tolerance of the product."`
-	Hold       fleet.Duration `json:"hold,omitempty" doc:"How long the signal must stay outside before a finding opens, in event time (default 0: at once)."`
-	Margin     float64        `json:"margin,omitempty" doc:"How far beyond the tolerance's limits counts as outside, in the signal's unit: moves every limit outwards, or inwards if negative (default 0)."`
-	Hysteresis float64        `json:"hysteresis,omitempty" doc:"How far inside the band the signal must return to count as inside again, in the signal's unit."`
-	Clear      fleet.Duration `json:"clear,omitempty" doc:"How long it must stay inside, in judged time, before the finding clears (default 0: at once)."`
-	Exposure   string         `json:"exposure,omitempty" doc:"CEL over signals: the use that could show the fault. Its hours are counted for verification. Declared apart from the tolerance's context, so that a remedy cannot empty it. Default: always."`
-
-	// Silence detectors.
-	Factor  float64        `json:"factor,omitempty" doc:"Silent after this many times the unit's learned interval (default 4)."`
-	Minimum fleet.Duration `json:"minimum,omitempty" doc:"Never sooner than this (default 10m)."`
-	Maximum fleet.Duration `json:"maximum,omitempty" doc:"Never later than this, also before an interval is learned (default 7d)."`
-
-	Prognosis *spec.Prognosis `json:"prognosis,omitempty" doc:"Of a prognosis detector: what it foresees, and from what."`
-}
-
-// Ref is name@version.
-type Ref struct {
-	Name    string `json:"name"`
-	Version int    `json:"version"`
-}
-
-// Ref names this version of the detector.
-func (d *Detector) Ref() Ref { return Ref{d.Name, d.Version} }
-
-// FindingState is open, cleared, or shelved (open, but out of sight until a time).
-type FindingState string
-
-// The states of a finding.
-const (
-	Open    FindingState = "open"
-	Cleared FindingState = "cleared"
-)
-
-// Assessment is what a person found.
-type Assessment string
-
-// The assessments; empty means nobody has said.
-const (
-	Confirmed    Assessment = "confirmed"
-	NoFaultFound Assessment = "no fault found"
-)
-
-// Finding is evidence that a unit breaches (X.733 alarm). The id is a function
-// of detector, version, unit and onset: the same stream always gives the same ids.
-type Finding struct {
-	ID       string       `json:"id"`
-	Detector Ref          `json:"detector"`
-	Severity Severity     `json:"severity"`
-	UnitID   string       `json:"unitId"`
-	UnitKey  int64        `json:"-"`
-	Product  string       `json:"product"`
-	State    FindingState `json:"state"`
-	Onset    time.Time    `json:"onset"`            // event time of the first sample outside (silence: last contact)
-	OpenedAt time.Time    `json:"openedAt"`         // event time at which the rule was fulfilled
-	SeenAt   time.Time    `json:"seenAt"`           // receive time of the row or tick that opened it
-	LastAt   time.Time    `json:"lastAt"`           // event time of the latest sample outside
-	Cleared  time.Time    `json:"cleared,omitzero"` // when it cleared
-	Why      string       `json:"why"`              // evidence in words: signal, value, band, context
-	ClearWhy string       `json:"clearWhy,omitempty"`
-	Peak     float64      `json:"peak"`           // furthest value outside (silence: seconds)
-	Late     bool         `json:"late,omitempty"` // opened by data that arrived out of order
-
-	// What people made of it.
-	AckBy        string     `json:"ackBy,omitempty"`
-	AckAt        time.Time  `json:"ackAt,omitzero"`
-	ShelvedUntil time.Time  `json:"shelvedUntil,omitzero"`
-	Assessment   Assessment `json:"assessment,omitempty"`
-	AssessedBy   string     `json:"assessedBy,omitempty"`
-}
+// FindingID is the id of the finding of a detector version on a unit with an
+// onset: the same stream always gives the same.
+func FindingID(d Ref, unit, onset int64) string { return kind.FindingID(d, unit, onset) }
 
 // Comment is a remark on a finding.
 type Comment struct {

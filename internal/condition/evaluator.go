@@ -3,19 +3,24 @@ package condition
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"fettle.dev/fettle/internal/condition/expression"
+	"fettle.dev/fettle/internal/condition/kind"
 	"fettle.dev/fettle/internal/detect"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/telemetry"
 )
 
-// Identity is what never changes of a unit: its id and its product.
+// Identity is what the records know of a unit that has a bearing: its id and
+// product, which never change, and its attributes (hardware, batch, region and
+// the declared ones) as they stood when it was taken up.
 type Identity struct {
-	ID      string
-	Product string
+	ID         string
+	Product    string
+	Attributes map[string]string
 }
 
 // Directory tells units by their key. A key that it doesn't know is skipped:
@@ -26,25 +31,19 @@ type Directory func(ctx context.Context, key int64) (id Identity, ok bool, err e
 // stream alone: the same rows and marks in the same order give the same
 // findings, live, after a restart and in a backtest. One goroutine at a time.
 type Evaluator struct {
+	desk      kind.Desk
 	directory Directory
 	permitted bool // units that never chose are taken to permit everything
 
 	products map[string]*product
 	units    map[int64]*unit
 	strings  map[string]string
-	timers   timers
-	ticks    ticks
-	now      int64 // the newest receive time seen
 
 	spent map[int64]int64 // exposure before the last reset by unit, where somebody asks for it
 
-	findings map[string]*Finding // changed since the last Take
-	opened   []string
-	closed   []string
-	dirty    []*unit
-	behind   []*unit // whose exposures have changed since they were told, longest first
-	ticked   bool
-	turn     uint64 // of the row being judged, from 1
+	behind []*unit // whose exposures have changed since they were told, longest first
+	ticked bool    // the state of the stream has changed
+	late   []expression.Reading
 }
 
 // product is what the evaluator knows of a product: the signals that some rule
@@ -54,7 +53,11 @@ type product struct {
 	signals []string
 	index   map[string]int
 	rules   []*rule
-	recent  []column // signals as the newest row had them, by place
+
+	hears     []int // places of the rules that are told contacts
+	gatherers []kind.Gatherer
+
+	recent []column // signals as the newest row had them, by place
 }
 
 type column struct {
@@ -64,36 +67,17 @@ type column struct {
 
 // unit is what the evaluator keeps of a unit.
 type unit struct {
-	key      int64
-	id       string
+	kind.Unit
 	product  *product // nil: no detector watches its product
-	of       string   // the product's name
 	chosen   bool     // the owner's choices are known
 	given    string   // purposes, comma-separated
 	retired  bool
-	dirty    bool
 	behind   bool // is in the evaluator's behind
 	tells    bool // its exposures go with its state
 	lagKnown bool
-	lag      int64 // least time between event and receipt: the difference of the clocks, and the way
 	judged   int64 // receive time of the newest row judged
 	known    detect.Known
-	values   []expression.Reading // by place in product.signals
-	watches  []*watch             // by place in product.rules; nil where it is not permitted
-}
-
-// watch is one unit under one rule.
-type watch struct {
-	since    int64 // receive time of the last reset
-	newest   int64 // event time of the newest row judged
-	episode  detect.Episode
-	late     *detect.Episode // rows out of order, in their own order
-	exposure detect.Exposure
-	finding  *Finding // open
-
-	contact  int64 // silence: receive time of the newest contact
-	interval detect.Interval
-	due      int64 // of its timer; 0: none
+	watches  []*kind.Watch // by place in product.rules; nil where it is not permitted
 }
 
 // Definition is a product with the detector versions that watch it.
@@ -105,9 +89,9 @@ type Definition struct {
 // NewEvaluator makes an evaluator that knows nothing yet.
 func NewEvaluator(directory Directory, definitions []Definition) (*Evaluator, error) {
 	e := &Evaluator{
-		directory: directory, products: map[string]*product{}, units: map[int64]*unit{},
-		strings: map[string]string{}, findings: map[string]*Finding{},
+		directory: directory, products: map[string]*product{}, units: map[int64]*unit{}, strings: map[string]string{},
 	}
+	e.desk.Findings = map[string]*Finding{}
 	return e, e.define(definitions)
 }
 
@@ -117,23 +101,33 @@ func (e *Evaluator) define(definitions []Definition) error {
 	for i := range definitions {
 		def := &definitions[i]
 		p := &product{name: def.Product.Name, index: map[string]int{}}
+		binder := &kind.Binder{Index: func(name string) int {
+			at, ok := p.index[name]
+			if !ok {
+				at = len(p.signals)
+				p.index[name], p.signals = at, append(p.signals, name)
+			}
+			return at
+		}}
 		for j := range def.Detectors {
 			d := &def.Detectors[j]
 			r, mistakes := compile(&def.Product, d)
 			if err := fault.Fields(fmt.Sprintf("detector %s version %d", d.Name, d.Version), mistakes); err != nil {
 				return err
 			}
-			r.bind(func(name string) int {
-				at, ok := p.index[name]
-				if !ok {
-					at = len(p.signals)
-					p.index[name], p.signals = at, append(p.signals, name)
-				}
-				return at
-			})
+			if r.Rule == nil {
+				continue // not run here
+			}
+			r.exposure = binder.Share(r.exposure, r.gap)
+			r.Rule.Bind(binder)
+			if r.Contacts {
+				p.hears = append(p.hears, len(p.rules))
+			}
+			if g, ok := r.Rule.(kind.Gatherer); ok {
+				p.gatherers = append(p.gatherers, g)
+			}
 			p.rules = append(p.rules, r)
 		}
-		p.share()
 		if len(p.rules) > 0 {
 			products[p.name] = p
 		}
@@ -142,43 +136,23 @@ func (e *Evaluator) define(definitions []Definition) error {
 	return nil
 }
 
-// share makes rules that ask the same ask it once a row.
-func (p *product) share() {
-	type question struct {
-		source string
-		gap    int64
-	}
-	asked := map[question]*expression.Expression{}
-	once := func(x *expression.Expression, gap int64) *expression.Expression {
-		if x == nil {
-			return nil
-		}
-		q := question{x.Source, gap}
-		if asked[q] == nil {
-			asked[q] = x
-		}
-		return asked[q]
-	}
-	for _, r := range p.rules {
-		r.exposure = once(r.exposure, r.episode.Gap)
-		for i := range r.bands {
-			r.bands[i].when = once(r.bands[i].when, r.episode.Gap)
-		}
-	}
-}
-
 // Redefine takes up new, changed and removed detectors from here on: what a
 // removed version has open is closed.
 func (e *Evaluator) Redefine(definitions []Definition) error {
 	before := e.products
+	groups := e.groups()
 	if err := e.define(definitions); err != nil {
 		e.products = before
+		return err
+	}
+	e.desk.ForgetAll()
+	if err := e.regroup(groups); err != nil {
 		return err
 	}
 	for _, u := range e.units {
 		e.refit(u)
 	}
-	e.timers.rebuild(e.units)
+	e.ticked = true
 	return nil
 }
 
@@ -212,30 +186,63 @@ func (e *Evaluator) unit(ctx context.Context, key, at int64) (*unit, error) {
 	if !ok {
 		return nil, nil
 	}
-	u = &unit{key: key, id: id.ID, of: e.intern(id.Product)}
+	u = &unit{}
+	u.Key, u.ID, u.Product, u.Attributes = key, id.ID, e.intern(id.Product), id.Attributes
 	e.units[key] = u
 	e.fit(u, at)
+	e.join(u)
 	return u, nil
 }
 
-// fit starts a unit under its product's rules.
+// fit makes a unit's watches under its product's rules, which have not joined yet.
 func (e *Evaluator) fit(u *unit, at int64) {
-	u.product = e.products[u.of]
+	u.product = e.products[u.Product]
 	if u.product == nil {
 		return
 	}
-	u.values = make([]expression.Reading, len(u.product.signals))
-	for i := range u.values {
-		u.values[i].At = expression.Never
+	u.Values = make([]expression.Reading, len(u.product.signals))
+	for i := range u.Values {
+		u.Values[i].At = expression.Never
 	}
-	u.watches = make([]*watch, len(u.product.rules))
-	together := make([]watch, len(u.product.rules))
+	u.watches = make([]*kind.Watch, len(u.product.rules))
+	together := make([]kind.Watch, len(u.product.rules))
 	for i, r := range u.product.rules {
 		if e.watched(u, r) {
-			together[i].since = at
+			together[i] = kind.Watch{Unit: &u.Unit, Bound: &r.Bound, State: r.Rule.New(), Since: at}
 			u.watches[i] = &together[i]
 		}
 	}
+}
+
+// join tells the rules of a unit's watches.
+func (e *Evaluator) join(u *unit) {
+	for _, w := range u.watches {
+		if w != nil {
+			w.Bound.Rule.Join(&e.desk, w)
+		}
+	}
+}
+
+// begin starts to watch a unit under a rule.
+func (e *Evaluator) begin(u *unit, i int, at int64) {
+	r := u.product.rules[i]
+	w := &kind.Watch{Unit: &u.Unit, Bound: &r.Bound, State: r.Rule.New(), Since: at}
+	u.watches[i] = w
+	r.Rule.Join(&e.desk, w)
+}
+
+// end stops to, and says why.
+func (e *Evaluator) end(u *unit, i int, at int64, why string) {
+	w := u.watches[i]
+	if w.Finding != nil {
+		e.desk.Close(w, at, why)
+	}
+	if e.spent != nil {
+		e.spent[u.Key] += w.Exposure.Total
+	}
+	e.desk.Forget(w)
+	u.watches[i] = nil
+	w.Bound.Rule.Leave(&e.desk, w)
 }
 
 func (e *Evaluator) intern(s string) string {
@@ -247,17 +254,13 @@ func (e *Evaluator) intern(s string) string {
 	return s
 }
 
-func (e *Evaluator) touch(u *unit) {
-	if !u.dirty {
-		u.dirty = true
-		e.dirty = append(e.dirty, u)
-	}
-}
+// defaultTick is the interval of a tick that doesn't say, in milliseconds.
+const defaultTick = 10_000
 
 // Mark takes in a mark.
 func (e *Evaluator) Mark(ctx context.Context, m *telemetry.Mark) error {
 	if m.Kind == telemetry.MarkTick {
-		e.now = max(e.now, m.At)
+		e.desk.Clock.Now = max(e.desk.Clock.Now, m.At)
 		e.tick(m)
 		return nil
 	}
@@ -265,48 +268,92 @@ func (e *Evaluator) Mark(ctx context.Context, m *telemetry.Mark) error {
 	if err != nil || u == nil {
 		return err
 	}
-	e.now = max(e.now, m.At)
+	e.desk.Clock.Now = max(e.desk.Clock.Now, m.At)
 	switch m.Kind {
 	case telemetry.MarkContact:
 		e.contact(u, m.At)
 	case telemetry.MarkVersion:
 		component, version, _ := strings.Cut(m.Text, "=")
-		e.reset(u, m.At, component+" changed to "+version+"; watched anew")
+		e.reset(u, m, false, component+" changed to "+version+"; watched anew")
 		e.contact(u, m.At)
+	case telemetry.MarkMaintained:
+		e.reset(u, m, false, maintained(m.Text)+"; watched anew")
 	case telemetry.MarkConsent:
 		e.consent(u, m)
 	case telemetry.MarkRetired:
 		u.retired = true
-		e.reset(u, m.At, "the unit was retired")
+		e.reset(u, m, true, "the unit was retired")
 		u.judged = 0
 	case telemetry.MarkEnrolled:
 		u.retired = false
-		e.reset(u, m.At, "the unit was enrolled anew")
+		e.reset(u, m, true, "the unit was enrolled anew")
 	default:
 	}
 	return nil
 }
 
-// reset starts a unit anew under every rule.
-func (e *Evaluator) reset(u *unit, at int64, why string) {
+// maintained says what a mark of maintenance tells: "part=what was done".
+func maintained(text string) string {
+	part, done, _ := strings.Cut(text, "=")
+	if part == "" {
+		part = "the unit"
+	}
+	if done == "" {
+		done = "maintenance"
+	}
+	return done + " of " + part
+}
+
+// tick moves time on: it notices an outage of ours, then lets rules act whose
+// time has come.
+func (e *Evaluator) tick(m *telemetry.Mark) {
+	interval, err := strconv.ParseInt(m.Text, 10, 64)
+	if err != nil || interval <= 0 {
+		interval = defaultTick
+	}
+	if !e.desk.Clock.Tick(m.At, interval) {
+		return
+	}
+	e.ticked = true
+	e.desk.Ring(m.At)
+	for _, p := range e.products {
+		for _, g := range p.gatherers {
+			g.Tick(&e.desk, m.At)
+		}
+	}
+}
+
+// contact takes in that a unit was heard of.
+func (e *Evaluator) contact(u *unit, at int64) {
+	for _, i := range u.hears() {
+		if w := u.watches[i]; w != nil {
+			w.Bound.Rule.Contact(&e.desk, w, at)
+		}
+	}
+}
+
+// hears are the places of the rules that are told contacts.
+func (u *unit) hears() []int {
+	if u.product == nil {
+		return nil
+	}
+	return u.product.hears
+}
+
+// reset starts a unit anew under every rule that the mark resets, or under all.
+func (e *Evaluator) reset(u *unit, m *telemetry.Mark, all bool, why string) {
 	if u.product == nil {
 		return
 	}
 	for i, r := range u.product.rules {
-		if w := u.watches[i]; w != nil {
-			if w.finding != nil {
-				e.close(u, w, at, why)
-			}
-			if e.spent != nil {
-				e.spent[u.key] += w.exposure.Total
-			}
+		if w := u.watches[i]; w != nil && (all || r.Rule.Resets(m)) {
+			e.end(u, i, m.At, why)
 		}
-		u.watches[i] = nil
-		if e.watched(u, r) {
-			u.watches[i] = &watch{since: at}
+		if u.watches[i] == nil && e.watched(u, r) {
+			e.begin(u, i, m.At)
 		}
 	}
-	e.touch(u)
+	e.desk.Touch(&u.Unit)
 }
 
 // consent takes in the owner's choices. Where a purpose is withdrawn the unit
@@ -314,7 +361,7 @@ func (e *Evaluator) reset(u *unit, at int64, why string) {
 func (e *Evaluator) consent(u *unit, m *telemetry.Mark) {
 	u.chosen = true
 	u.given = e.intern(m.Text)
-	e.touch(u)
+	e.desk.Touch(&u.Unit)
 	if u.product == nil {
 		return
 	}
@@ -323,17 +370,14 @@ func (e *Evaluator) consent(u *unit, m *telemetry.Mark) {
 		w, may := u.watches[i], e.watched(u, r)
 		switch {
 		case w != nil && !may:
-			if w.finding != nil {
-				e.close(u, w, m.At, "the owner no longer permits "+r.Purpose+"; not watched")
-			}
-			u.watches[i] = nil
-			for j := range u.values {
-				u.values[j] = expression.Reading{At: expression.Never} // none of it may be used when the purpose is given again
+			e.end(u, i, m.At, "the owner no longer permits "+r.Purpose+"; not watched")
+			for j := range u.Values {
+				u.Values[j] = expression.Reading{At: expression.Never} // none of it may be used when the purpose is given again
 			}
 		case w == nil && may:
-			u.watches[i] = &watch{since: m.At}
+			e.begin(u, i, m.At)
 		}
-		judging = judging || (u.watches[i] != nil && r.Type == TypeTolerance)
+		judging = judging || (u.watches[i] != nil && r.Rows)
 	}
 	if !judging {
 		u.judged = 0

@@ -97,7 +97,7 @@ func (s *Service) health(u fleet.Unit, open []Finding, judged time.Time, types m
 			h.Condition, h.Why = Silent, f.Why
 			return h
 		}
-		if worst == nil || rank(f.Severity) > rank(worst.Severity) {
+		if worst == nil || !worst.Severity.AtLeast(f.Severity) {
 			worst = f
 		}
 	}
@@ -115,11 +115,3 @@ func (s *Service) health(u fleet.Unit, open []Finding, judged time.Time, types m
 	}
 	return h
 }
-
-var severities = map[Severity]int{Warning: 1, Minor: 2, Major: 3, Critical: 4}
-
-// rank orders severities, mildest lowest; 0 for none.
-func rank(s Severity) int { return severities[s] }
-
-// AtLeast reports whether s is as severe as least; "" is below all.
-func (s Severity) AtLeast(least Severity) bool { return rank(s) >= rank(least) }

@@ -4,8 +4,11 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+
+	"fettle.dev/fettle/internal/condition/kind"
 )
 
 // Changes is what has changed since the changes before: findings by id, states
@@ -17,14 +20,14 @@ type Changes struct {
 }
 
 // Now is the newest receive time that the stream has told, in Unix ms.
-func (e *Evaluator) Now() int64 { return e.now }
+func (e *Evaluator) Now() int64 { return e.desk.Clock.Now }
 
 // Urgent reports whether a finding has opened or cleared since the last Take.
-func (e *Evaluator) Urgent() bool { return len(e.opened) > 0 || len(e.closed) > 0 }
+func (e *Evaluator) Urgent() bool { return len(e.desk.Opened) > 0 || len(e.desk.Closed) > 0 }
 
 // Changed reports whether Take has anything to give.
 func (e *Evaluator) Changed() bool {
-	return len(e.findings) > 0 || len(e.dirty) > 0 || len(e.behind) > 0 || e.ticked
+	return len(e.desk.Findings) > 0 || len(e.desk.Dirty) > 0 || len(e.behind) > 0 || e.ticked
 }
 
 // maxExposures is about how many exposures one Take gives: there is one for
@@ -34,15 +37,15 @@ const maxExposures = 20_000
 
 // tell picks the units whose exposures go with the next states.
 func (e *Evaluator) tell() {
-	for _, u := range e.dirty {
-		e.lag(u)
+	for _, u := range e.desk.Dirty {
+		e.lag(e.units[u.Key])
 	}
 	n := 0
 	for told := 0; n < len(e.behind) && told < maxExposures; n++ {
 		u := e.behind[n]
 		u.behind, u.tells = false, true
 		told += len(u.watches)
-		e.touch(u)
+		e.desk.Touch(&u.Unit)
 	}
 	e.behind = append(e.behind[:0], e.behind[n:]...)
 }
@@ -58,37 +61,42 @@ func (e *Evaluator) lag(u *unit) {
 // Take gives what has changed since the last Take.
 func (e *Evaluator) Take() Changes {
 	var c Changes
-	for _, f := range e.findings {
+	for _, f := range e.desk.Findings {
 		c.Findings = append(c.Findings, *f)
 	}
 	slices.SortFunc(c.Findings, func(a, b Finding) int { return strings.Compare(a.ID, b.ID) })
-	for _, id := range e.opened {
-		c.Opened = append(c.Opened, *e.findings[id])
+	for _, id := range e.desk.Opened {
+		c.Opened = append(c.Opened, *e.desk.Findings[id])
 	}
-	for _, id := range e.closed {
-		c.Cleared = append(c.Cleared, *e.findings[id])
+	for _, id := range e.desk.Closed {
+		c.Cleared = append(c.Cleared, *e.desk.Findings[id])
 	}
 	e.tell()
-	slices.SortFunc(e.dirty, func(a, b *unit) int { return cmp.Compare(a.key, b.key) })
-	c.States = make([]State, 0, len(e.dirty)+1)
+	slices.SortFunc(e.desk.Dirty, func(a, b *kind.Unit) int { return cmp.Compare(a.Key, b.Key) })
+	c.States = make([]State, 0, len(e.desk.Dirty)+1)
 	if e.ticked {
-		c.States = append(c.States, State{Data: e.ticks.encode(nil, e.now)})
+		c.States = append(c.States, State{Data: e.encode(nil)})
 	}
 	size := 0
-	for _, u := range e.dirty {
-		size += u.sizeHint()
+	for _, k := range e.desk.Dirty {
+		size += e.units[k.Key].sizeHint()
 	}
 	arena := make([]byte, 0, size)
-	for _, u := range e.dirty {
-		u.dirty = false
+	for _, k := range e.desk.Dirty {
+		u := e.units[k.Key]
 		begin := len(arena)
 		arena = u.encode(arena)
 		c.States = append(c.States, u.state(arena[begin:len(arena):len(arena)]))
 		u.tells = false
 	}
-	clear(e.findings)
-	e.opened, e.closed, e.dirty, e.ticked = nil, nil, e.dirty[:0], false
+	e.forget()
 	return c
+}
+
+// forget drops what has changed.
+func (e *Evaluator) forget() {
+	e.desk.Take()
+	e.ticked = false
 }
 
 // Load takes back the states that Take gave, into an evaluator that has taken
@@ -96,11 +104,13 @@ func (e *Evaluator) Take() Changes {
 func (e *Evaluator) Load(ctx context.Context, states []State) error {
 	for i := range states {
 		if s := &states[i]; s.UnitKey == 0 {
-			now, err := e.ticks.decode(s.Data)
+			groups, err := e.decode(s.Data)
+			if err == nil {
+				err = e.regroup(groups)
+			}
 			if err != nil {
 				return fmt.Errorf("state of the stream: %w", err)
 			}
-			e.now = now
 		}
 	}
 	for i := range states {
@@ -119,18 +129,20 @@ func (e *Evaluator) Load(ctx context.Context, states []State) error {
 		if err != nil {
 			return fmt.Errorf("state of unit %s: %w", id.ID, err)
 		}
-		u := &unit{key: s.UnitKey, id: id.ID, of: e.intern(id.Product)}
-		e.units[u.key] = u
-		e.restore(u, saved)
+		u := &unit{}
+		u.Key, u.ID, u.Product, u.Attributes = s.UnitKey, id.ID, e.intern(id.Product), id.Attributes
+		e.units[u.Key] = u
+		if err := e.restore(u, saved); err != nil {
+			return fmt.Errorf("state of unit %s: %w", id.ID, err)
+		}
 		e.lag(u) // they may have been untold when the state was kept
 	}
-	e.timers.rebuild(e.units)
 	return nil
 }
 
 // refit makes a unit's state that of its product's present rules.
 func (e *Evaluator) refit(u *unit) {
-	old, values, watches := u.product, u.values, u.watches
+	old, values, watches := u.product, u.Values, u.watches
 	saved := savedUnit{unit: *u}
 	if old != nil {
 		for i, name := range old.signals {
@@ -138,50 +150,74 @@ func (e *Evaluator) refit(u *unit) {
 		}
 		for i, w := range watches {
 			if w != nil {
-				saved.watches = append(saved.watches, savedWatch{old.rules[i].Ref(), w})
+				saved.watches = append(saved.watches, savedWatch{ref: old.rules[i].Ref(), watch: w})
 			}
 		}
 	}
-	e.restore(u, &saved)
+	_ = e.restore(u, &saved) // states are as they were: nothing is decoded
 }
 
 // restore gives a unit what was saved of it, under the present rules.
-func (e *Evaluator) restore(u *unit, saved *savedUnit) {
-	key, id, of, dirty := u.key, u.id, u.of, u.dirty
-	*u = saved.unit
-	u.key, u.id, u.of, u.dirty = key, id, of, dirty
-	u.given = e.intern(u.given)
-	u.product, u.values, u.watches = nil, nil, nil
-	e.fit(u, e.now)
+func (e *Evaluator) restore(u *unit, saved *savedUnit) error {
+	u.chosen, u.given, u.retired, u.lagKnown = saved.chosen, e.intern(saved.given), saved.retired, saved.lagKnown
+	u.Lag, u.judged, u.known = saved.Lag, saved.judged, saved.known
+	u.product, u.Values, u.watches = nil, nil, nil
+	e.fit(u, e.desk.Clock.Now)
 	if u.product != nil {
 		for _, v := range saved.values {
 			if i, ok := u.product.index[v.signal]; ok {
 				v.Text = e.intern(v.Text)
-				u.values[i] = v.Reading
+				u.Values[i] = v.Reading
 			}
 		}
 	}
-	for _, s := range saved.watches {
-		i := -1
-		if u.product != nil {
-			i = slices.IndexFunc(u.product.rules, func(r *rule) bool { return r.Ref() == s.ref })
+	for i := range saved.watches {
+		if err := e.resume(u, &saved.watches[i]); err != nil {
+			return err
 		}
-		if i >= 0 && u.watches[i] != nil {
-			u.watches[i] = s.watch
-			if f := s.watch.finding; f != nil {
-				f.ID = FindingID(s.ref, u.key, f.Onset.UnixMilli())
-				f.Severity, f.UnitID, f.UnitKey, f.Product = u.product.rules[i].Severity, u.id, u.key, u.of
-			}
-			continue
-		}
-		if s.watch.finding != nil {
-			f := s.watch.finding
-			f.ID = FindingID(s.ref, u.key, f.Onset.UnixMilli())
-			f.UnitID, f.UnitKey, f.Product = u.id, u.key, u.of
-			e.close(u, s.watch, e.now, e.superseded(s.ref))
-		}
-		e.touch(u)
 	}
+	e.join(u)
+	return nil
+}
+
+// resume goes on with a watch that was saved, or ends it where its rule is gone.
+func (e *Evaluator) resume(u *unit, s *savedWatch) error {
+	f := s.watch.Finding
+	if f != nil {
+		f.ID = FindingID(s.ref, u.Key, f.Onset.UnixMilli())
+		f.UnitID, f.UnitKey, f.Product = u.ID, u.Key, u.Product
+	}
+	i := -1
+	if u.product != nil {
+		i = slices.IndexFunc(u.product.rules, func(r *rule) bool { return r.Ref() == s.ref })
+	}
+	if i < 0 || u.watches[i] == nil {
+		if f != nil {
+			w := &kind.Watch{Unit: &u.Unit, Finding: f}
+			e.desk.Close(w, e.desk.Clock.Now, e.superseded(s.ref))
+		}
+		e.desk.Touch(&u.Unit)
+		return nil
+	}
+	r, w := u.product.rules[i], u.watches[i]
+	w.Since, w.Newest, w.Exposure, w.Finding = s.watch.Since, s.watch.Newest, s.watch.Exposure, f
+	if f != nil {
+		f.Severity = r.Severity
+	}
+	if s.watch.State != nil {
+		w.State = s.watch.State
+		return nil
+	}
+	data := s.data
+	if data == nil {
+		data = s.legacy[r.Type]
+	}
+	state, err := r.Rule.Decode(data)
+	if err != nil {
+		return fmt.Errorf("under detector %s version %d: %w", s.ref.Name, s.ref.Version, err)
+	}
+	w.State = state
+	return nil
 }
 
 // superseded says why a detector version is no longer run.
@@ -194,4 +230,62 @@ func (e *Evaluator) superseded(ref Ref) string {
 		}
 	}
 	return "the detector was deleted"
+}
+
+// group is what was saved of a rule that looks at units together, and of what
+// it has open.
+type group struct {
+	ref    Ref
+	of     string
+	places []*Finding
+	data   []byte
+}
+
+// groups are those of all rules, by product and place in its rules.
+func (e *Evaluator) groups() []group {
+	var out []group
+	for _, name := range slices.Sorted(maps.Keys(e.products)) {
+		for _, r := range e.products[name].rules {
+			if g, ok := r.Rule.(kind.Gatherer); ok {
+				saved := group{ref: r.Ref(), of: name, data: g.EncodeGroup(nil)}
+				for _, place := range slices.Sorted(maps.Keys(r.Places)) {
+					saved.places = append(saved.places, r.Places[place])
+				}
+				out = append(out, saved)
+			}
+		}
+	}
+	return out
+}
+
+// regroup gives rules what was saved of them; what a rule that is gone has open
+// is closed.
+func (e *Evaluator) regroup(groups []group) error {
+	for _, g := range groups {
+		var to *rule
+		if p := e.products[g.of]; p != nil {
+			if i := slices.IndexFunc(p.rules, func(r *rule) bool { return r.Ref() == g.ref }); i >= 0 {
+				to = p.rules[i]
+			}
+		}
+		if to == nil {
+			for _, f := range g.places {
+				b := &kind.Bound{Places: map[string]*Finding{f.Place: f}}
+				e.desk.ClosePlace(b, f.Place, e.desk.Clock.Now, e.superseded(g.ref))
+			}
+			e.ticked = true
+			continue
+		}
+		if err := to.Rule.(kind.Gatherer).DecodeGroup(g.data); err != nil {
+			return fmt.Errorf("detector %s version %d: %w", g.ref.Name, g.ref.Version, err)
+		}
+		for _, f := range g.places {
+			f.Product, f.Severity = g.of, to.Severity
+			if to.Places == nil {
+				to.Places = map[string]*Finding{}
+			}
+			to.Places[f.Place] = f
+		}
+	}
+	return nil
 }
