@@ -45,7 +45,7 @@ func newFleet(units, hours int) *fleet {
 		f.trucks = append(f.trucks, truck{
 			name: fmt.Sprintf("truck_%d", i), key: f.r.Int64N(math.MaxInt64), model: m.name, capacity: m.capacity,
 			fleet:    []string{"East", "West", "North", "South"}[f.r.IntN(4)],
-			latitude: f.round(90, 5), longitude: f.round(180, 5), fuel: 1,
+			latitude: f.round(90, 5), longitude: f.round(180, 5), fuel: f.round(1, 4),
 		})
 	}
 	return f

@@ -24,6 +24,7 @@ type options struct {
 	units   string
 	hours   int
 	repeats int
+	patient time.Duration
 	dir     string
 }
 
@@ -32,6 +33,7 @@ func main() {
 	flag.StringVar(&o.units, "units", "100,4000", "numbers of trucks")
 	flag.IntVar(&o.hours, "hours", 24, "hours that they report")
 	flag.IntVar(&o.repeats, "repeats", 7, "how often each question is asked")
+	flag.DurationVar(&o.patient, "patience", 2*time.Minute, "a question is not asked again once this much time has gone into it")
 	flag.StringVar(&o.dir, "dir", "", "directory for data (default: a temporary one, removed at the end)")
 	flag.Parse()
 	if err := run(context.Background(), &o); err != nil {
@@ -114,15 +116,11 @@ func compare(ctx context.Context, o *options, dir string, units int) (ahead bool
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "question\tFettle, ms\tInfluxDB, ms\tx\tanswers\t")
 	for _, q := range questions(f, history, db) {
-		ours, a, err := ask(ctx, o.repeats, q.fettle)
+		ours, a, err := ask(ctx, o, q.fettle)
 		if err != nil {
 			return false, 0, fmt.Errorf("%s: Fettle: %w", q.name, err)
 		}
-		repeats := o.repeats
-		if q.slow {
-			repeats = min(repeats, 3)
-		}
-		theirs, b, err := ask(ctx, repeats, q.influx)
+		theirs, b, err := ask(ctx, o, q.influx)
 		if err != nil {
 			return false, 0, fmt.Errorf("%s: InfluxDB: %w", q.name, err)
 		}
@@ -141,10 +139,10 @@ func compare(ctx context.Context, o *options, dir string, units int) (ahead bool
 }
 
 // ask is the median time of an answer, and the answer.
-func ask(ctx context.Context, repeats int, f func(ctx context.Context) (answer, error)) (time.Duration, answer, error) {
+func ask(ctx context.Context, o *options, f func(ctx context.Context) (answer, error)) (time.Duration, answer, error) {
 	var took []time.Duration
 	var a answer
-	for range repeats {
+	for first := time.Now(); len(took) == 0 || len(took) < o.repeats && time.Since(first) < o.patient; {
 		began := time.Now()
 		var err error
 		if a, err = f(ctx); err != nil {
