@@ -45,7 +45,12 @@ func (m *Manager) findings(ctx context.Context, d *condition.Detector, predictio
 	if err != nil {
 		return out, err
 	}
+	before, err := m.c.Store.Risks(ctx, RiskFilter{Detector: d.Name})
+	if err != nil {
+		return out, err
+	}
 	alive := livesNow(lives)
+	since := begun(before)
 	of := make(map[string]*Prediction, len(predictions))
 	for i := range predictions {
 		of[predictions[i].UnitID] = &predictions[i]
@@ -57,7 +62,7 @@ func (m *Manager) findings(ctx context.Context, d *condition.Detector, predictio
 		switch {
 		case f.Detector != d.Ref():
 			out.clear(f, at, fmt.Sprintf("the detector was changed: version %d watches from here", d.Version))
-		case !inUse || l.From.After(f.Onset):
+		case !inUse || replaced(f, l, since):
 			out.clear(f, at, ended(d, inUse))
 		case !permitted[f.UnitKey]:
 			out.clear(f, at, "the owner no longer permits it")
@@ -94,6 +99,23 @@ func livesNow(lives []maintenance.Life) map[string]maintenance.Life {
 		}
 	}
 	return out
+}
+
+// begun says when the life began that each unit was last judged on.
+func begun(risks []Prediction) map[string]time.Time {
+	out := make(map[string]time.Time, len(risks))
+	for _, p := range risks {
+		out[p.UnitID] = p.Since
+	}
+	return out
+}
+
+// replaced reports whether a finding is about a part that was in use before
+// the one of life l: it began after the finding, or, by a record that came
+// late, is another one than was judged.
+func replaced(f condition.Finding, l maintenance.Life, since map[string]time.Time) bool {
+	judged, known := since[f.UnitID]
+	return l.From.After(f.Onset) || known && !judged.Equal(l.From)
 }
 
 func ended(d *condition.Detector, inUse bool) string {
@@ -145,20 +167,20 @@ func (m *Manager) release(ctx context.Context, d *condition.Detector) error {
 	if err != nil {
 		return err
 	}
-	alive := livesNow(lives)
-	var out changes
-	for _, f := range open {
-		if l, inUse := alive[f.UnitID]; !inUse || l.From.After(f.Onset) {
-			out.clear(f, now, ended(d, inUse))
-		}
-	}
 	risks, err := m.c.Store.Risks(ctx, RiskFilter{Detector: d.Name})
 	if err != nil {
 		return err
 	}
+	alive, since := livesNow(lives), begun(risks)
+	var out changes
+	for _, f := range open {
+		if l, inUse := alive[f.UnitID]; !inUse || replaced(f, l, since) {
+			out.clear(f, now, ended(d, inUse))
+		}
+	}
 	var gone []string
 	for _, p := range risks {
-		if l, inUse := alive[p.UnitID]; !inUse || l.From.After(p.At) {
+		if l, inUse := alive[p.UnitID]; !inUse || !p.Since.Equal(l.From) {
 			gone = append(gone, p.UnitID)
 		}
 	}
