@@ -1,0 +1,141 @@
+// Package multivariate watches several signals of one unit together, row by
+// row, and says when they leave what the unit has shown to be usual.
+//
+// Each signal is followed on two channels: its level, and how much it moves
+// from one row to the next. On each channel means over a short, a middle and a
+// longer time (EWMA charts: Roberts 1959, "Control Chart Tests Based on
+// Geometric Moving Averages"; Lucas and Saccucci 1990) are compared with a
+// reference. What a mean is measured by is learned from the unit's first rows:
+// the variance between neighbouring stretches of the same length, which says
+// what noise does whatever its correlation, and the variance of such stretches
+// about the middle of all, which says how far the signal wanders when nothing
+// is wrong. A signal that does nothing but wander has shown few independent
+// values, so its deviations are read as Student's t of few degrees of freedom
+// (to the normal scale by Wallace 1959, "Bounds on Normal Approximations to
+// Student's and the Chi-Square Distributions"): a drifting temperature has to
+// go much further than a steady flow.
+//
+// The reference is the state of a local level model, followed by a Kalman
+// filter (Harvey 1989, "Forecasting, Structural Time Series Models and the
+// Kalman Filter", section 2.3): it stands still in an alarm and while one is
+// in doubt, and is unsure of itself after one, so that a repaired unit need not
+// come back to the very level it left. What exceeds a soft threshold on any
+// channel is summed over the signals, as few signals move in most faults (Xie
+// and Siegmund 2013, "Sequential multi-sensor change-point detection", section
+// 3.2, uses the same idea).
+//
+// All lengths are shares of the warm-up, so that a recording sampled twice as
+// often, learned from for as long a time, is judged alike. Nothing depends on
+// a signal's unit of measure, sign, zero, name or place.
+package multivariate
+
+import "math"
+
+// DefaultWarmup is how many rows are learned from unless it is said.
+const DefaultWarmup = 400
+
+// A Result is what one row brought.
+type Result struct {
+	// Level is how far out the row is: 1 is at the budget, 0 is usual.
+	Level float64
+	// Alarm is the state: true from the row on which Level reached 1 until what
+	// moved is back, or until the new level is the usual one.
+	Alarm bool
+	// Top is the signal that contributed most to Level, -1 if there is none.
+	Top int
+	// Contributions are the signals' shares in Level, summing to 1; all zero if
+	// there is none. They are valid until the next Step.
+	Contributions []float64
+}
+
+// A Detector watches the signals of one unit.
+type Detector struct {
+	t       tuning
+	warmup  int
+	signals []signal
+	shares  []float64
+	state   state
+}
+
+// New returns a detector of so many signals, at least one, that learns from
+// the first warmup readings of each; 0 is DefaultWarmup.
+func New(signals, warmup int) *Detector {
+	if signals < 1 {
+		panic("multivariate: a detector needs a signal")
+	}
+	if warmup <= 0 {
+		warmup = DefaultWarmup
+	}
+	return &Detector{t: standard, warmup: warmup, signals: make([]signal, signals), shares: make([]float64, signals)}
+}
+
+// Signals is how many values a row has.
+func (d *Detector) Signals() int { return len(d.signals) }
+
+// Step takes a row: a value for each signal, NaN or an infinity where there is
+// a gap, and how many false episodes a row the budget allows.
+func (d *Detector) Step(values []float64, rate float64) Result {
+	w := float64(d.warmup)
+	sum, known, seen := 0.0, 0, false
+	for i := range d.signals {
+		s := &d.signals[i]
+		if v := values[i]; math.IsNaN(v) || math.IsInf(v, 0) {
+			s.miss(&d.t, d.warmup)
+		} else {
+			s.take(&d.t, d.warmup, v)
+			seen = true
+		}
+		d.shares[i] = s.excess(&d.t, d.state.open)
+		sum += d.shares[i]
+		if s.level.known {
+			known++
+		}
+	}
+	res := Result{Top: -1, Contributions: d.shares, Alarm: d.state.open}
+	if known == 0 || !seen {
+		clear(d.shares)
+		return res
+	}
+	res.Level = sum / d.t.bar(rate, w, known)
+	if sum > 0 {
+		for i := range d.shares {
+			d.shares[i] /= sum
+			if res.Top < 0 || d.shares[i] > d.shares[res.Top] {
+				res.Top = i
+			}
+		}
+	}
+	switch d.state.step(&d.t, w, res.Level) {
+	case calm:
+		d.each(func(s *track) { s.follow(&d.t, w) })
+	case recovered:
+		d.each(func(s *track) { s.doubt(d.t.Back) })
+	case accepted:
+		d.each(func(s *track) { s.accept(&d.t, w) })
+	case waiting:
+	}
+	res.Alarm = d.state.open
+	return res
+}
+
+// Relevel says that the levels may have moved for a known reason, such as
+// maintenance: what is open closes, and the references are found anew. What was
+// learned of the signals' noise stays.
+func (d *Detector) Relevel() {
+	d.state = state{}
+	for i := range d.signals {
+		d.signals[i].level.forget()
+		d.signals[i].motion.forget()
+	}
+}
+
+// each calls f for the channels that have learned.
+func (d *Detector) each(f func(*track)) {
+	for i := range d.signals {
+		for _, c := range []*track{&d.signals[i].level, &d.signals[i].motion} {
+			if c.known {
+				f(c)
+			}
+		}
+	}
+}
