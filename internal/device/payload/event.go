@@ -96,7 +96,7 @@ func readEvent(v *fastjson.Value) (e Event, wrong *fault.Field) {
 // readTime reads Unix milliseconds. A clock beyond reason is refused event by
 // event, like any wrong clock.
 func readTime(v *fastjson.Value) (int64, bool) {
-	f, err := v.Float64()
+	f, err := Float(v)
 	switch {
 	case err != nil:
 		return 0, false
@@ -110,7 +110,7 @@ func readTime(v *fastjson.Value) (int64, bool) {
 }
 
 func readSequence(v *fastjson.Value) (int64, bool) {
-	f, err := v.Float64()
+	f, err := Float(v)
 	if err != nil || math.IsNaN(f) || f < 0 || f > 1<<53 || f != math.Trunc(f) {
 		return 0, false
 	}

@@ -291,7 +291,7 @@ func (s *mappedSignal) value(v *fastjson.Value) Value {
 
 // word is a value as people write it in a declaration.
 func word(v *fastjson.Value) string {
-	if f, err := v.Float64(); err == nil { // 1.0 is the word 1
+	if f, err := Float(v); err == nil { // 1.0 is the word 1
 		return strconv.FormatFloat(f, 'f', -1, 64)
 	}
 	return literal(v)
@@ -333,7 +333,7 @@ func loosen(v Value, kind fleet.ValueType) Value {
 func number(v *fastjson.Value) (f float64, ok bool) {
 	switch v.Type() {
 	case fastjson.TypeNumber:
-		f, err := v.Float64()
+		f, err := Float(v)
 		return f, err == nil && !math.IsNaN(f)
 	case fastjson.TypeString:
 		f, err := strconv.ParseFloat(string(v.GetStringBytes()), 64)

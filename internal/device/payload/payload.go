@@ -5,6 +5,7 @@ package payload
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -124,7 +125,7 @@ func (p *Payload) message(v *fastjson.Value, at int) bool {
 	}
 	var m Message
 	if ts := v.Get("ts"); ts != nil {
-		f, err := ts.Float64()
+		f, err := Float(ts)
 		if err != nil {
 			return bad("ts", "Unix time in milliseconds", ts)
 		}
@@ -139,7 +140,7 @@ func (p *Payload) message(v *fastjson.Value, at int) bool {
 		}
 	}
 	if seq := v.Get("seq"); seq != nil {
-		f, err := seq.Float64()
+		f, err := Float(seq)
 		if err != nil || math.IsNaN(f) || f < 0 || f > 1<<53 || f != math.Trunc(f) {
 			return bad("seq", "a whole number from 0 to 2^53", seq)
 		}
@@ -162,7 +163,7 @@ func readValue(key []byte, v *fastjson.Value) Value {
 	out := Value{Name: key}
 	switch v.Type() {
 	case fastjson.TypeNumber:
-		f, err := v.Float64()
+		f, err := Float(v)
 		if err != nil { // as 1-2, which the parser lets through
 			f = math.NaN()
 		}
@@ -177,6 +178,25 @@ func readValue(key []byte, v *fastjson.Value) Value {
 		out.Kind = KindOther
 	}
 	return out
+}
+
+var texts = sync.Pool{New: func() any { return new([]byte) }}
+
+// Float is the float64 nearest to a JSON number as it is written; fastjson's own
+// reading is one unit in the last place off for some numbers that have an
+// exponent or many digits. What no float64 can hold is an infinity.
+func Float(v *fastjson.Value) (float64, error) {
+	if v.Type() != fastjson.TypeNumber {
+		return 0, fmt.Errorf("a %s is no number", v.Type())
+	}
+	text := texts.Get().(*[]byte)
+	*text = v.MarshalTo((*text)[:0])
+	f, err := strconv.ParseFloat(string(*text), 64)
+	texts.Put(text)
+	if errors.Is(err, strconv.ErrRange) {
+		err = nil
+	}
+	return f, err
 }
 
 // shortInfinity rewrites Infinity, which many writers emit though it is not

@@ -1,6 +1,9 @@
 package payload_test
 
 import (
+	"math"
+	"math/rand/v2"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -50,6 +53,30 @@ func TestPayload(t *testing.T) {
 	require.Equal(t, []payload.Value{{Name: []byte("a"), Kind: payload.KindNumber, Number: 2}}, p.Messages[1].Values)
 	require.NoError(t, p.Parse([]byte(`[]`)))
 	require.Empty(t, p.Messages)
+}
+
+// What is stored is the float64 that was sent, to the last bit: unit, signal and
+// time of a duplicate are the same, so its value must be, too.
+func TestNumbersAreTheNearestFloat(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(1, 2))
+	texts := []string{"8.36389098886059e-05", "9007199254740993", "0.1", "-0", "1e-400", "5e-324", "2.2250738585072011e-308", "123456789012345678901234567890"}
+	for range 20_000 {
+		f := math.Float64frombits(random.Uint64())
+		if math.IsNaN(f) || math.IsInf(f, 0) {
+			continue
+		}
+		near := random.NormFloat64() * math.Pow10(random.IntN(12)-6)
+		texts = append(texts, strconv.FormatFloat(f, 'e', -1, 64), strconv.FormatFloat(near, 'f', -1, 64), strconv.FormatFloat(near, 'g', 15, 64))
+	}
+	p := payload.NewPayload()
+	for _, text := range texts {
+		want, _ := strconv.ParseFloat(text, 64)
+		for _, body := range []string{`{"values":{"a":` + text + `}}`, `[{"ts":1,"values":{"a":` + text + `}}]`} {
+			require.NoError(t, p.Parse([]byte(body)), text)
+			require.Equal(t, math.Float64bits(want), math.Float64bits(p.Messages[0].Values[0].Number), text)
+		}
+	}
 }
 
 func FuzzPayload(f *testing.F) {

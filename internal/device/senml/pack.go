@@ -16,6 +16,7 @@ import (
 
 	"fettle.dev/fettle/internal/device"
 	"fettle.dev/fettle/internal/device/gather"
+	"fettle.dev/fettle/internal/device/payload"
 	"fettle.dev/fettle/internal/fault"
 )
 
@@ -210,7 +211,7 @@ func parseJSON(body []byte, stream bool) ([]record, error) {
 			var got any
 			switch v.Type() {
 			case fastjson.TypeNumber:
-				if f, err := v.Float64(); err == nil {
+				if f, err := payload.Float(v); err == nil {
 					got = f
 				}
 			case fastjson.TypeString:
