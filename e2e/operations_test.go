@@ -130,7 +130,8 @@ func TestServeRefusesWhatCannotBe(t *testing.T) {
 		says string
 	}{
 		"a scaled clock outside --dev": {[]string{"--data", t.TempDir(), "--clock-speed", "60"}, "dev"},
-		"a data directory in use":      {[]string{"--data", s.dir, "--listen", "127.0.0.1:0", "--mqtt", ""}, "another fettle"},
+		"a data directory in use":      {[]string{"--data", s.dir, "--listen", freeAddress(t), "--mqtt", ""}, "another fettle"},
+		"a port that is not named":     {[]string{"--data", t.TempDir(), "--listen", "127.0.0.1:0", "--mqtt", ""}, "public-url"},
 		"an address in use":            {[]string{"--data", t.TempDir(), "--listen", s.http, "--mqtt", ""}, "address already in use"},
 		"a misspelt setting":           {[]string{"--data", t.TempDir(), "--config", config}, "listn"},
 		"half a certificate":           {[]string{"--data", t.TempDir(), "--tls-cert", "x.pem"}, "tls-key"},

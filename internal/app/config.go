@@ -207,6 +207,9 @@ func (c *Config) check() []fault.Field {
 			add("public-url", "an address as https://fettle.example.com", c.PublicURL)
 		}
 	}
+	if _, port, err := net.SplitHostPort(c.Listen); err == nil && port == "0" && c.PublicURL == "" {
+		add("listen", "a port, or public-url with it: links that are mailed and printed name the port", c.Listen)
+	}
 	if _, err := c.proxies(); err != nil {
 		add("trusted-proxies", "addresses or networks, as 10.0.0.7,10.1.0.0/16", c.TrustedProxies)
 	}

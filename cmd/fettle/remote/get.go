@@ -13,6 +13,7 @@ import (
 	"fettle.dev/fettle/internal/api/client"
 	"fettle.dev/fettle/internal/api/declare"
 	"fettle.dev/fettle/internal/api/wire"
+	"fettle.dev/fettle/internal/cohort"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 )
@@ -196,8 +197,13 @@ A unit is disconnected, and its history is erased.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			word, path := strip(args[0]), ""
 			switch word {
-			case "cohort":
-				path = "/v1/cohorts" + segment(args[1])
+			case "cohort": // a name is the newest of that name; what is asked and told names the id
+				var snap cohort.Snapshot
+				if err := c.Call(cmd.Context(), http.MethodGet, "/v1/cohorts"+segment(args[1]), nil, &snap); err != nil {
+					return err
+				}
+				args[1] = snap.ID
+				path = "/v1/cohorts" + segment(snap.ID)
 			default:
 				kind, err := declare.ParseKind(args[0])
 				if err != nil {
