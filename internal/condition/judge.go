@@ -16,15 +16,19 @@ func (e *Evaluator) Row(ctx context.Context, r *telemetry.Row) error {
 		return err
 	}
 	e.desk.Clock.Now = max(e.desk.Clock.Now, r.Received)
-	if u.product == nil || u.retired {
+	if u.product == nil {
 		return nil
 	}
-	e.contact(u, r.Received)
+	if !u.retired {
+		e.contact(u, r.Received)
+	}
 	newest, begun := u.known.Newest()
 	if begun && r.Event < newest {
 		if u.known.Add(r.Event) {
 			e.desk.Touch(&u.Unit)
-			e.lateRow(u, r)
+			if !u.retired {
+				e.lateRow(u, r)
+			}
 		}
 		return nil
 	}
@@ -35,7 +39,7 @@ func (e *Evaluator) Row(ctx context.Context, r *telemetry.Row) error {
 		}
 		e.desk.Touch(&u.Unit)
 	}
-	if !e.take(u, r) {
+	if !e.take(u, r) || u.retired { // taken, so that it is known when it is sent again after enrolment
 		return nil
 	}
 	e.desk.Touch(&u.Unit)
