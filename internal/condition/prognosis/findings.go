@@ -65,7 +65,7 @@ func (m *Manager) findings(ctx context.Context, d *condition.Detector, predictio
 		case !inUse || replaced(f, l, since):
 			out.clear(f, at, ended(d, inUse))
 		case !permitted[f.UnitKey]:
-			out.clear(f, at, "the owner no longer permits it")
+			out.clear(f, at, notPermitted)
 		case p == nil || p.State == Unknown:
 			standing[f.UnitID] = true // nothing says that it is any better
 		case p.Median > relief*p.Horizon:
@@ -90,6 +90,8 @@ func (m *Manager) findings(ctx context.Context, d *condition.Detector, predictio
 	}
 	return out, nil
 }
+
+const notPermitted = "the owner no longer permits it"
 
 func livesNow(lives []maintenance.Life) map[string]maintenance.Life {
 	out := map[string]maintenance.Life{}
@@ -155,8 +157,9 @@ func span(p *Prediction) string {
 	return fmt.Sprintf("%.1f %s (80 %%: %.1f to %.1f)", p.Median*by, unit, p.Low*by, p.High*by)
 }
 
-// release clears findings about parts that are no longer in use, and takes
-// those units out of the list until they are judged again.
+// release clears findings about parts that are no longer in use and on units
+// that may no longer be looked at, and takes those units out of the list until
+// they are judged again.
 func (m *Manager) release(ctx context.Context, d *condition.Detector) error {
 	open, err := m.c.Findings.Findings(ctx, condition.FindingFilter{Product: d.Product, Detector: d.Name, State: condition.Open})
 	if err != nil {
@@ -164,6 +167,10 @@ func (m *Manager) release(ctx context.Context, d *condition.Detector) error {
 	}
 	now := m.c.Clock.Now()
 	lives, _, err := m.c.Lives.Lives(ctx, d.Product, d.Prognosis.Part, now)
+	if err != nil {
+		return err
+	}
+	permitted, err := m.c.Consents.Permitted(ctx, d.Product, d.Purpose)
 	if err != nil {
 		return err
 	}
@@ -176,11 +183,13 @@ func (m *Manager) release(ctx context.Context, d *condition.Detector) error {
 	for _, f := range open {
 		if l, inUse := alive[f.UnitID]; !inUse || replaced(f, l, since) {
 			out.clear(f, now, ended(d, inUse))
+		} else if !permitted[f.UnitKey] {
+			out.clear(f, now, notPermitted)
 		}
 	}
 	var gone []string
 	for _, p := range risks {
-		if l, inUse := alive[p.UnitID]; !inUse || !p.Since.Equal(l.From) {
+		if l, inUse := alive[p.UnitID]; !inUse || !p.Since.Equal(l.From) || !permitted[p.UnitKey] {
 			gone = append(gone, p.UnitID)
 		}
 	}

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/condition"
+	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/fleet/maintenance"
@@ -23,9 +25,10 @@ type Findings interface {
 	PutFindings(ctx context.Context, findings []condition.Finding) error
 }
 
-// Permits says who permits a purpose, see consent.Service.Permitted.
+// Permits says who permits a purpose, see consent.Service.
 type Permits interface {
 	Permitted(ctx context.Context, product, purpose string) (map[int64]bool, error)
+	Mask(ctx context.Context, unitID string) (consent.Mask, error)
 }
 
 // Windows is what a Manager needs of history.
@@ -67,8 +70,9 @@ func NewManager(c Config) *Manager {
 	return &Manager{c: c}
 }
 
-// Wake tells that maintenance records have changed: findings about parts that
-// are no longer in use are cleared at once, not when units are next judged.
+// Wake tells that maintenance records or owners' choices have changed:
+// findings about parts that are no longer in use, or on units that may no
+// longer be looked at, are cleared at once, not when units are next judged.
 func (m *Manager) Wake() { m.wake.Store(true) }
 
 // keepPredictions is how long units' histories of predictions are kept.
@@ -316,7 +320,29 @@ func (m *Manager) Risks(ctx context.Context, f RiskFilter) ([]Prediction, error)
 // Cursor is the place of a prediction in a list of risks.
 func (p *Prediction) Cursor() string { return p.Detector + "/" + p.UnitID }
 
-// Predictions is a unit's history, newest first.
+// Predictions is a unit's history, newest first, as far as its owner permits
+// it now.
 func (m *Manager) Predictions(ctx context.Context, unitID, detector string, limit int) ([]Prediction, error) {
-	return m.c.Store.Predictions(ctx, unitID, detector, limit)
+	u, err := m.c.Fleet.Unit(ctx, unitID)
+	if err != nil {
+		return nil, err
+	}
+	p, err := m.c.Fleet.Product(ctx, u.Product)
+	if err != nil {
+		return nil, err
+	}
+	mask, err := m.c.Consents.Mask(ctx, unitID)
+	if err != nil {
+		return nil, err
+	}
+	detectors, err := m.c.Findings.Detectors(ctx, u.Product)
+	if err != nil {
+		return nil, err
+	}
+	permitted := map[string]bool{}
+	for _, d := range detectors {
+		permitted[d.Name] = mask.PermitsPurpose(&p, d.Purpose)
+	}
+	all, err := m.c.Store.Predictions(ctx, unitID, detector, limit)
+	return slices.DeleteFunc(all, func(p Prediction) bool { return !permitted[p.Detector] }), err
 }
