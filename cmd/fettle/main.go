@@ -79,10 +79,10 @@ Exit status: 0 done, 1 refused or failed, 2 the command line is wrong.`,
 		},
 	}
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run:"})
-	for _, cmd := range []*cobra.Command{newServeCmd(), newDemoCmd(), newRestoreCmd(), newAdminCmd()} {
+	for _, cmd := range []*cobra.Command{newServeCmd(), newDemoCmd(), newRestoreCmd(), newAdminCmd(), newScoreCmd()} {
 		cmd.GroupID = "run"
 		root.AddCommand(cmd)
 	}
-	check = remote.Add(root, version)
+	check = remote.Add(root, version, backtestFile)
 	return root
 }

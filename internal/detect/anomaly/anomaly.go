@@ -1,8 +1,18 @@
 // Package anomaly watches the readings of one unit, row by row, and says when
 // they leave what the unit itself has shown to be usual. One signal is judged
-// by the univariate engine, several by package multivariate. What either finds
-// is calibrated to a budget of false alarms, so that a score means the same on
-// every unit: 1 is what the unit shows as often as the budget allows.
+// by the univariate engine here, several together by package multivariate.
+// What either finds is measured by a budget of false alarms, so that a score
+// means the same on every unit: 1 is what a unit that behaves as ever shows as
+// often as the budget allows.
+//
+// The univariate engine takes out what hour and weekday explain, looks at the
+// rest in several ways (views), and gives each view the probability that its
+// own past gives to so much or more. The least probable view decides. Hyndman
+// and Athanasopoulos, "Forecasting: Principles and Practice", chapters 2 and
+// 9, is for the first part; Siffer, Fouque, Termier and Largouët 2017, "Anomaly
+// Detection in Streams with Extreme Value Theory", for the second; Ahmad,
+// Lavin, Purdy and Agha 2017, "Unsupervised real-time anomaly detection for
+// streaming data", for marking onsets and for how it is measured.
 //
 // The detector sees each row once, in order, and keeps a bounded state: the
 // same rows give the same scores, live or replayed, and what comes later
@@ -11,18 +21,18 @@ package anomaly
 
 import (
 	"math"
+
+	"fettle.dev/fettle/internal/detect/multivariate"
 )
 
-// Defaults of a Config.
-const (
-	DefaultBudget = 52 // episodes a unit-year: one a week
-	DefaultWarmup = 0  // the detector itself finds when it has seen enough
-)
+// DefaultBudget is how many episodes a year a detector may raise unless it is
+// told: two a week.
+const DefaultBudget = 104
 
 // A Config is what a detector may be told. The zero value is the default.
 type Config struct {
-	// Budget is how many episodes a year the detector may raise on a unit
-	// that behaves as it always did. 0 is DefaultBudget.
+	// Budget is how many episodes a year the detector may raise on a unit that
+	// behaves as it always did. 0 is DefaultBudget.
 	Budget float64
 	// Warmup is how many rows are learned from and score 0. At 0 the detector
 	// waits until it has seen enough.
@@ -56,26 +66,28 @@ type Change uint8
 const (
 	Maintenance Change = iota // serviced: levels may move, habits stay
 	Replacement               // of a part: everything is learned anew
-	Update                    // other software: levels and shapes may move, habits stay
-	Ownership                 // another owner: habits are learned anew
+	Update                    // other software: levels may move, habits stay
+	Ownership                 // another owner: everything is learned anew
 )
-
-// untimed is the time that a row stands for when rows have no time.
-const untimed = 60_000
 
 // NoTime is the time of a row that has none.
 const NoTime = math.MinInt64
 
-// A Detector watches the signals of one unit.
+const (
+	untimed = 60_000                  // milliseconds that a row without a time stands for
+	year    = 365.25 * 24 * 3600_000. // milliseconds
+)
+
+// A Detector watches the signals of one unit. It is not safe for concurrent use.
 type Detector struct {
 	cfg     Config
 	signals int
-	rows    int64 // seen since the newest Replacement
-	last    int64 // time of the newest row
-	engines []univariate
-	tail    tail
+	clock   clock
+	rows    uint64 // seen since all was learned anew
+	one     *univariate
+	several *multivariate.Detector
 	hold    hold
-	shares  []float64
+	alone   [1]float64 // the contributions of a single signal
 }
 
 // New returns a detector of so many signals, at least one.
@@ -83,10 +95,22 @@ func New(signals int, cfg Config) *Detector {
 	if signals < 1 {
 		panic("anomaly: a detector needs a signal")
 	}
-	if cfg.Budget <= 0 {
+	if !(cfg.Budget > 0) {
 		cfg.Budget = DefaultBudget
 	}
-	return &Detector{cfg: cfg, signals: signals, last: NoTime, engines: make([]univariate, signals), shares: make([]float64, signals)}
+	d := &Detector{cfg: cfg, signals: signals}
+	d.anew()
+	return d
+}
+
+// anew forgets everything.
+func (d *Detector) anew() {
+	d.rows, d.clock, d.hold = 0, clock{}, hold{}
+	if d.signals == 1 {
+		d.one = new(univariate)
+	} else {
+		d.several = multivariate.New(d.signals, d.cfg.Warmup)
+	}
 }
 
 // Signals is how many values a row has.
@@ -96,62 +120,91 @@ func (d *Detector) Signals() int { return d.signals }
 // a value for each signal, NaN or an infinity where there is a gap. Rows come in
 // the order of their arrival; a time before the newest counts as the newest.
 func (d *Detector) Step(at int64, values []float64) Result {
-	at, elapsed := d.advance(at)
+	at = d.clock.step(at)
 	d.rows++
-	res := Result{Top: -1, Contributions: d.shares}
-	stat, sum := 0.0, 0.0
-	for i := range d.engines {
-		d.shares[i] = 0
-		v := values[i]
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			continue
+	perRow := min(d.cfg.Budget*d.clock.interval()/year, 0.1) // episodes
+	var res Result
+	if d.signals > 1 {
+		r := d.several.Step(values, perRow)
+		res = Result{Level: r.Level, Alarm: r.Alarm, Top: r.Top, Contributions: r.Contributions}
+		if d.learning() {
+			res.Level = 0
 		}
-		s := d.engines[i].step(at, v)
-		d.shares[i], sum = s, sum+s
-		if s > stat {
-			stat, res.Top = s, i
+		res.Score, res.Onset = d.hold.mark(res.Level, &d.clock), res.Alarm && !d.hold.Open
+		d.hold.Open = res.Alarm
+		return res
+	}
+	d.alone[0] = 0
+	res = Result{Top: -1, Contributions: d.alone[:]}
+	if v := values[0]; !math.IsNaN(v) && !math.IsInf(v, 0) {
+		res.Level = d.one.step(at, v, d.clock.perHour()) / -math.Log(perRow)
+		if d.learning() {
+			res.Level = 0
 		}
-	}
-	if sum > 0 {
-		for i := range d.shares {
-			d.shares[i] /= sum
+		if res.Level > 0 {
+			res.Top, d.alone[0] = 0, 1
 		}
+		res.Score = d.hold.mark(res.Level, &d.clock)
+		res.Onset = d.hold.judge(res.Level)
 	}
-	res.Level = d.tail.step(stat, elapsed, d.cfg.Budget)
-	if d.rows <= int64(d.cfg.Warmup) {
-		res.Level = 0
-	}
-	res.Score, res.Onset, res.Alarm = d.hold.step(res.Level)
+	res.Alarm = d.hold.Open
 	return res
 }
 
-// advance orders the times and says how much passed since the newest row.
-func (d *Detector) advance(at int64) (now, elapsed int64) {
-	switch {
-	case at == NoTime && d.last == NoTime:
-		at, elapsed = 0, 0
-	case at == NoTime:
-		at, elapsed = d.last+untimed, untimed
-	case d.last == NoTime || at < d.last:
-		at, elapsed = max(at, d.last), 0
-	default:
-		elapsed = at - d.last
-	}
-	d.last = at
-	return at, elapsed
-}
+// learning says whether the newest row belongs to the warm-up.
+func (d *Detector) learning() bool { return d.rows <= uint64(max(0, d.cfg.Warmup)) }
 
 // Reset tells the detector of a change: it forgets what need not hold any more.
 func (d *Detector) Reset(c Change) {
-	d.hold = hold{}
 	switch c {
-	case Replacement, Ownership:
-		d.engines = make([]univariate, d.signals)
-		d.tail = tail{}
-		d.rows = 0
 	case Maintenance, Update:
-		for i := range d.engines {
-			d.engines[i].relevel()
+		d.hold = hold{}
+		if d.one != nil {
+			d.one.relevel()
+		} else {
+			d.several.Relevel()
 		}
+	default:
+		d.anew()
 	}
 }
+
+// clock orders the rows' times and learns how far apart they are.
+type clock struct {
+	Last  int64   // the newest time
+	Timed bool    // Last has been set
+	Mean  float64 // milliseconds between rows
+	N     float64 // rows that Mean is of
+}
+
+// paceRows is over how many rows the interval is averaged.
+const paceRows = 200
+
+func (c *clock) step(at int64) int64 {
+	if at == NoTime {
+		return NoTime
+	}
+	if !c.Timed {
+		c.Last, c.Timed = at, true
+		return at
+	}
+	elapsed := float64(at) - float64(c.Last)
+	c.Last = max(c.Last, at)
+	// A gap says nothing about the pace; neither does a repeated time.
+	if elapsed > 0 && (c.N < 3 || elapsed < 20*c.Mean) {
+		c.N = min(c.N+1, paceRows)
+		c.Mean += (elapsed - c.Mean) / c.N
+	}
+	return c.Last
+}
+
+// interval is how many milliseconds a row stands for.
+func (c *clock) interval() float64 {
+	if c.N == 0 {
+		return untimed
+	}
+	return max(c.Mean, 1)
+}
+
+// perHour is how many rows an hour has, one at least.
+func (c *clock) perHour() float64 { return max(1, hour/c.interval()) }

@@ -2,34 +2,148 @@ package anomaly
 
 import "math"
 
-// hour in milliseconds.
-const hour = 3600 * 1000
+// hour and day in milliseconds.
+const (
+	hour = 3600_000
+	day  = 24 * hour
+)
 
 // univariate follows one signal.
 type univariate struct {
-	n     float64
-	scale float64
-	level [24]float64 // by hour of the day
-	count [24]float64
+	Season   season
+	N        float64 // readings
+	Last     float64 // the newest reading
+	Recent   float64 // mean of the newest readings
+	Block    float64 // mean of the newest residuals
+	Activity float64 // mean of the newest movements' logarithms
+	Usual    mean    // of Activity
+	Views    [views]view
+	Settle   float64 // rows for which the level is still being found
+	Offset   float64 // what has to be added to the season since
 }
 
-// step learns v and says how far it is from what was expected.
-func (u *univariate) step(at int64, v float64) float64 {
-	h := int(((at/hour)%24 + 24) % 24)
-	res := 0.0
-	if u.count[h] > 0 {
-		res = v - u.level[h]
+// The views.
+const (
+	residual   = iota // from what hour and weekday let expect
+	block             // mean of the residuals
+	innovation        // from the mean of the newest readings
+	activity          // how much the signal moves
+	views
+)
+
+const (
+	blockHours    = 1 // over which residuals and readings are averaged,
+	blockRows     = 4 // rows at least,
+	blockMost     = 60
+	activityHours = 9 // over which movements are averaged,
+	activityRows  = 18
+	activityMost  = 400
+	still         = 0.01  // a movement of so many usual ones is none
+	settleRows    = 50    // rows in which a new level is found
+	roundOff      = 1e-12 // share of a reading that is an error of rounding
+)
+
+// step learns v and says how surprising it is: -ln of its probability.
+func (u *univariate) step(at int64, v, perHour float64) float64 {
+	if u.N == 0 {
+		u.Last, u.Recent = v, v
 	}
-	u.count[h]++
-	u.level[h] += (v - u.level[h]) / min(u.count[h], 500)
-	stat := 0.0
-	if u.scale > 0 {
-		stat = math.Abs(res) / u.scale
+	u.N = min(u.N+1, 1e6)
+	tiny := roundOff * math.Abs(v)
+	zero := func(x float64) float64 {
+		if math.Abs(x) < tiny {
+			return 0
+		}
+		return x
 	}
-	u.n++
-	u.scale += (math.Abs(res) - u.scale) / min(u.n, 2000)
-	return stat
+	rows := min(max(blockRows, blockHours*perHour), blockMost, u.N)
+
+	outside, res := u.Season.step(at, v-u.Offset)
+	outside, res = zero(outside), zero(res)
+	u.Block += (res - u.Block) / rows
+	inn := zero(v - u.Recent)
+	u.Recent += inn / rows
+	move := zero(v - u.Last)
+	u.Last = v
+
+	if u.Settle > 0 {
+		return u.settle(res)
+	}
+	s := u.Views[residual].step(outside)
+	s = max(s, u.Views[block].step(u.Block))
+	s = max(s, u.Views[innovation].step(inn))
+	if scale := u.Views[innovation].Scale.M; scale > 0 {
+		move /= scale
+	}
+	long := min(max(activityRows, activityHours*perHour), activityMost, u.N)
+	u.Activity += (math.Log(math.Abs(move)+still) - u.Activity) / long
+	u.Usual.add(u.Activity, scaleRows)
+	return max(s, u.Views[activity].step(3*(u.Activity-u.Usual.M)))
 }
 
-// relevel forgets where the signal is, not how it moves with the day.
-func (u *univariate) relevel() { u.count = [24]float64{} }
+// relevel says that the level may have moved for a known reason.
+func (u *univariate) relevel() {
+	if u.N > 0 {
+		u.Settle = settleRows
+	}
+}
+
+// settle finds the level that the season is at now.
+func (u *univariate) settle(res float64) float64 {
+	u.Offset += res / (settleRows - u.Settle + 1)
+	u.Block, u.Recent = 0, u.Last
+	u.Settle--
+	return 0
+}
+
+// season learns what to expect by the hour of the day and, as days are seen
+// again, by the hour of the week. Hours are those of UTC: any zone's, moved.
+type season struct {
+	Day   [24]float64 // means
+	DayN  [24]uint8   // of so many readings
+	Week  [7 * 24]float64
+	WeekN [7 * 24]uint8
+}
+
+const (
+	seasonRows = 100 // readings of an hour that are remembered
+	weekPrior  = 12  // readings that an hour of the week must outweigh
+	envelope   = 0.5 // of the way to the neighbouring hours is within expectation
+)
+
+// expect is the expectation for an hour; known: it has been seen.
+func (s *season) expect(wd, h int) (want float64, known bool) {
+	w := wd*24 + h
+	n := float64(s.WeekN[w])
+	return s.Day[h] + s.Week[w]*n/(n+weekPrior), s.DayN[h] > 0
+}
+
+// step returns how far v lies outside what the hour and its neighbours let
+// expect, and its residual from the hour's own expectation, and learns it.
+// Without a time there is one hour.
+func (s *season) step(at int64, v float64) (outside, res float64) {
+	wd, h := 0, 0
+	if at != NoTime {
+		h = int(((at/hour)%24 + 24) % 24)
+		wd = int(((at/day)%7 + 7) % 7)
+	}
+	if s.DayN[h] == 0 {
+		s.Day[h] = v
+	}
+	want, _ := s.expect(wd, h)
+	low, high := want, want
+	for _, n := range [...]int{(h + 23) % 24, (h + 1) % 24} {
+		if m, known := s.expect(wd, n); known {
+			m = want + (m-want)*envelope
+			low, high = min(low, m), max(high, m)
+		}
+	}
+	learn(&s.Week[wd*24+h], &s.WeekN[wd*24+h], v-s.Day[h])
+	learn(&s.Day[h], &s.DayN[h], v)
+	return v - max(low, min(high, v)), v - want
+}
+
+func learn(m *float64, n *uint8, x float64) {
+	*n = min(*n+1, seasonRows)
+	*m += (x - *m) / float64(*n)
+}

@@ -1,0 +1,46 @@
+package anomaly
+
+import "math"
+
+// hold makes onsets and a state of levels.
+type hold struct {
+	Floor float64 // what a level must outdo to be an onset
+	Since int32   // rows since the floor was raised
+	Calm  int32   // rows below the clearing level
+	Open  bool
+}
+
+const (
+	holdRows   = 50   // rows for which the floor stays
+	holdFade   = 0.03 // then it falls by this share an hour
+	clearBelow = 0.5  // an episode is over when the level has been below this
+	clearRows  = 12   // for so many rows
+)
+
+// mark returns the level if it is an onset at that level, else 0.
+func (h *hold) mark(level float64, c *clock) float64 {
+	if level > h.Floor {
+		h.Floor, h.Since = level, 0
+		return level
+	}
+	if h.Since++; h.Since > holdRows {
+		h.Since = holdRows
+		h.Floor *= math.Exp(-holdFade / c.perHour())
+	}
+	return 0
+}
+
+// judge follows the state, and says whether an episode begins.
+func (h *hold) judge(level float64) (onset bool) {
+	switch {
+	case level >= 1:
+		onset, h.Open, h.Calm = !h.Open, true, 0
+	case level >= clearBelow:
+		h.Calm = 0
+	case h.Open:
+		if h.Calm++; h.Calm >= clearRows {
+			h.Open, h.Calm = false, 0
+		}
+	}
+	return onset
+}
