@@ -3,10 +3,8 @@ package api
 import (
 	"context"
 	"net/http"
-	"strings"
 	"time"
 
-	"fettle.dev/fettle/internal/api/declare"
 	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/cohort"
@@ -151,7 +149,9 @@ func (t *titles) view(ctx context.Context, f condition.Finding) (wire.Finding, e
 		out.Unit = "s"
 	} else if d.Type == condition.TypePrognosis {
 		out.Unit = "d" // remaining life
-	} else if sig, ok := p.Signal(tol.Signal); ok {
+	} else if d.Share > 0 {
+		out.Unit = "%"
+	} else if sig, ok := p.Signal(tol.Signal); ok && d.Count == 0 {
 		out.Unit = sig.Unit
 	}
 	return out, nil
@@ -204,62 +204,4 @@ func (s *server) getFinding(ctx context.Context, in *frame.IDParam) (wire.Findin
 		out.Bands = []fleet.Band{}
 	}
 	return out, err
-}
-
-type backtestIn struct{ Body wire.BacktestRequest }
-
-// mostFindings bounds a backtest's answer when nobody says.
-const mostFindings = 10_000
-
-func (s *server) backtest() {
-	frame.Add(s.Server, frame.Route{
-		Method: http.MethodPost, Path: "/v1/backtest", ID: "backtest", Summary: "Run a detector over history",
-		Doc: "The very findings that live gave or would have given, over history still held and permitted.", Tag: "findings", Access: frame.Read, Raw: true,
-	}, func(ctx context.Context, in *backtestIn) (wire.Backtest, error) {
-		b := in.Body
-		if b.Name == "" {
-			b.Name = "backtest"
-		}
-		if b.Limit <= 0 {
-			b.Limit = mostFindings
-		}
-		d, fields := detectorIn(&b)
-		if err := fault.Fields("backtest", fields); err != nil {
-			return wire.Backtest{}, err
-		}
-		found, err := s.d.Condition.Backtest(ctx, d, b.From, b.To)
-		if err != nil {
-			return wire.Backtest{}, asDetector(err)
-		}
-		out := wire.Backtest{Detector: found.Detector, Total: len(found.Findings), Judged: found.Judged, Withheld: found.Withheld, NoData: found.NoData}
-		out.Findings, err = s.newTitles().views(ctx, found.Findings[:min(len(found.Findings), b.Limit)])
-		for i := range out.Findings {
-			if out.Findings[i].Detector.Name == d.Name && d.Title != "" {
-				out.Findings[i].Title = d.Title
-			}
-		}
-		return out, err
-	})
-}
-
-// detectorIn reads the detector strictly.
-func detectorIn(b *wire.BacktestRequest) (condition.Detector, []fault.Field) {
-	var d condition.Detector
-	fields := declare.Decode(b.Detector, "detector", &d)
-	d.Name = b.Name
-	return d, fields
-}
-
-// asDetector moves the mistakes of a detector to where it stands in the request.
-func asDetector(err error) error {
-	fields := fault.FieldsOf(err)
-	if len(fields) == 0 {
-		return err
-	}
-	for i := range fields {
-		if rest, ok := strings.CutPrefix(fields[i].Path, "spec."); ok {
-			fields[i].Path = "detector." + rest
-		}
-	}
-	return fault.Fields("backtest", fields)
 }

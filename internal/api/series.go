@@ -56,7 +56,7 @@ func (s *server) series(ctx context.Context, in *seriesIn) (wire.Series, error) 
 		permitted[other.Name] = mask.Permits(&p, other)
 	}
 	for _, t := range p.Tolerances {
-		if t.Signal != sig.Name {
+		if t.Signal != sig.Name || t.Rate != 0 {
 			continue
 		}
 		bands, err := s.bands(ctx, &p, t, u.Key, permitted, in)

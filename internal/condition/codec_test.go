@@ -91,11 +91,11 @@ func TestStateOfTheReleaseBeforeKindsIsRead(t *testing.T) {
 	require.NoError(t, e.Load(t.Context(), []State{{Data: stream}, {UnitKey: 1, Data: data}}))
 	u := e.units[1]
 	require.Equal(t, kind.Clock{Now: 9, Last: 7, Outages: []kind.Outage{{From: 1, To: 2}, {From: 3, To: 4}}}, e.desk.Clock)
-	require.Equal(t, want.known, u.known)
+	require.Equal(t, []int64{1_389_550_360_000, 1_389_550_420_000, 1_389_550_480_000}, u.known.Times)
 	require.Equal(t, want.Values, u.Values)
 	require.Equal(t, want.watches[0].Finding, u.watches[0].Finding)
 	require.Equal(t, want.watches[0].Exposure, u.watches[0].Exposure)
-	require.Equal(t, "0101"+"07"+"06080a0c0e"+"00000000000020400000000000002240"+"00"+"0200000000"+"00000000000000000000000000000000",
+	require.Equal(t, "0201"+"07"+"06080a0c0e"+"00000000000020400000000000002240"+"00"+"0200000000"+"00000000000000000000000000000000",
 		hex.EncodeToString(u.watches[0].State.Encode(nil)), "an episode, and a late one")
 	require.Equal(t, int64(1), u.watches[1].Since)
 }

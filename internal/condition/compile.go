@@ -58,6 +58,7 @@ func compile(p *fleet.Product, d *Detector) (*rule, []fault.Field) {
 		c.Add("spec.type", kind.Types(), string(d.Type))
 		return r, c.Fields
 	}
+	c.Absent(d)
 	basis := BasisOf(p, d)
 	if d.Basis != nil {
 		basis = *d.Basis
@@ -67,7 +68,6 @@ func compile(p *fleet.Product, d *Detector) (*rule, []fault.Field) {
 	if r.Rows {
 		r.exposure = c.Expression(p, d, d.Exposure, "spec.exposure", "spec.exposure")
 	}
-	c.Absent(d)
 	return r, c.Fields
 }
 
@@ -98,6 +98,8 @@ func ValidateProduct(p *fleet.Product) []fault.Field {
 		}
 	}
 	for i, t := range p.Tolerances {
+		_, mistakes := expression.Parse(p, t.Breach, fmt.Sprintf("spec.tolerances[%d].breach", i))
+		c.Fields = append(c.Fields, mistakes...)
 		for j, b := range t.Bands {
 			_, mistakes := expression.Parse(p, b.When, fmt.Sprintf("spec.tolerances[%d].bands[%d].when", i, j))
 			c.Fields = append(c.Fields, mistakes...)

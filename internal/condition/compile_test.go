@@ -39,12 +39,21 @@ func TestValidateDetector(t *testing.T) {
 		"purpose of none": {func(d *condition.Detector) { d.Purpose = "cure" }, []string{"spec.purpose | a purpose of product wall-charger (care, operation), got cure"}},
 		"all at once": {func(d *condition.Detector) {
 			d.Tolerance, d.Severity, d.Hysteresis, d.Factor, d.Product = "plg", "grave", math.NaN(), 3, "x"
-		}, []string{"spec.product | ", "spec.severity | warning, minor, major or critical, got grave", "spec.tolerance | a tolerance of product wall-charger (plug), got plg", "spec.factor | only detectors of type silence", "spec.hysteresis | 0 or more"}},
+		}, []string{"spec.product | ", "spec.severity | warning, minor, major or critical, got grave", "spec.factor | only detectors of type silence", "spec.tolerance | a tolerance of product wall-charger (plug, hot-idle, heating), got plg", "spec.hysteresis | 0 or more"}},
 		"silence": {func(d *condition.Detector) {
 			*d = silent()
 			d.Hold, d.Tolerance, d.Factor, d.Maximum = 1, "plug", 0.5, fleet.Duration(time.Minute)
 		}, []string{"spec.tolerance | only detectors of type tolerance", "spec.hold | ", "spec.factor | from 1 to 1000", "spec.maximum | no less than the minimum, 10m, got 1m"}},
-		"no type": {func(d *condition.Detector) { d.Type = "magic" }, []string{"spec.type | tolerance or silence, got magic"}},
+		"share":           {func(d *condition.Detector) { d.Window, d.Share = fleet.Duration(time.Hour), 20 }, nil},
+		"count":           {func(d *condition.Detector) { d.Window, d.Count = fleet.Duration(time.Hour), 3 }, nil},
+		"share and count": {func(d *condition.Detector) { d.Window, d.Share, d.Count = fleet.Duration(time.Hour), 20, 3 }, []string{"spec.window | either share or count beside it, got share 20 and count 3"}},
+		"window of what":  {func(d *condition.Detector) { d.Window = fleet.Duration(time.Hour) }, []string{"spec.window | either share or count"}},
+		"no window":       {func(d *condition.Detector) { d.Share = 120 }, []string{"spec.share | to 100, got 120", "spec.window | the time that share or count look at, as 24h, got nothing"}},
+		"condition":       {func(d *condition.Detector) { d.Tolerance, d.Hysteresis = "hot-idle", 0 }, nil},
+		"margin of a condition": {func(d *condition.Detector) { d.Tolerance, d.Margin = "hot-idle", 3 }, []string{
+			"spec.hysteresis | tolerance hot-idle is a condition, not a band", "spec.margin | tolerance hot-idle is a condition, not a band",
+		}},
+		"no type": {func(d *condition.Detector) { d.Type = "magic" }, []string{"spec.type | tolerance, silence or prognosis, got magic"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

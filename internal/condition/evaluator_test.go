@@ -32,7 +32,7 @@ func charger() fleet.Product {
 		Tolerances: []fleet.Tolerance{{Name: "plug", Signal: "plug_temperature", Bands: []fleet.Band{
 			{When: "current >= 16", Max: new(80.0)},
 			{When: "charging", Max: new(60.0)},
-		}}},
+		}}, {Name: "hot-idle", Breach: "plug_temperature > 40 && current < 1"}, {Name: "heating", Signal: "plug_temperature", Rate: fleet.Duration(10 * time.Minute), Bands: []fleet.Band{{Max: new(15.0)}}}},
 	}
 }
 
@@ -62,13 +62,16 @@ type watch struct {
 	e        *condition.Evaluator
 	findings map[string]condition.Finding
 	states   map[int64]condition.State
+
+	definitions []condition.Definition
 }
 
 func newWatch(t *testing.T, detectors ...condition.Detector) *watch {
 	t.Helper()
-	e, err := condition.NewEvaluator(directory, []condition.Definition{{Product: charger(), Detectors: detectors}})
+	definitions := []condition.Definition{{Product: charger(), Detectors: detectors}}
+	e, err := condition.NewEvaluator(directory, definitions)
 	require.NoError(t, err)
-	return &watch{t, e, map[string]condition.Finding{}, map[int64]condition.State{}}
+	return &watch{t, e, map[string]condition.Finding{}, map[int64]condition.State{}, definitions}
 }
 
 func (w *watch) take() condition.Changes {

@@ -88,11 +88,15 @@ type Parameter struct {
 
 // Tolerance is the band a signal belongs in, by operating context. The first
 // band whose When holds applies; where none holds the signal is not judged.
+// With Rate it bounds the signal's change, not its value; with Breach it is a
+// condition over several signals in place of one signal's bands.
 type Tolerance struct {
-	Name        string `json:"name"`
-	Signal      string `json:"signal"`
-	Description string `json:"description,omitempty"`
-	Bands       []Band `json:"bands"`
+	Name        string   `json:"name"`
+	Signal      string   `json:"signal,omitempty" doc:"The signal that the bands bound."`
+	Description string   `json:"description,omitempty"`
+	Rate        Duration `json:"rate,omitempty" doc:"The bands bound by how much the signal changes within this time, rather than its value."`
+	Breach      string   `json:"breach,omitempty" doc:"CEL over signals that holds when the unit is outside, as plug_temperature - ambient > 40.0 && current < 1.0; in place of signal and bands."`
+	Bands       []Band   `json:"bands,omitempty"`
 }
 
 // Band bounds a signal while When (CEL over the unit's latest signals; empty: always) holds.

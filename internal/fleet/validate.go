@@ -228,13 +228,22 @@ func (m *mistakes) tolerances(p *Product) {
 	for i, t := range p.Tolerances {
 		at := fmt.Sprintf("spec.tolerances[%d]", i)
 		m.name(at+".name", t.Name, false, seen)
+		if strings.TrimSpace(t.Breach) != "" {
+			if t.Signal != "" || len(t.Bands) > 0 || t.Rate != 0 {
+				m.add(at+".breach", "nothing beside it: signal, rate and bands are of a tolerance without breach", t.Breach)
+			}
+			continue
+		}
+		if t.Rate < 0 || t.Rate > Duration(366*24*time.Hour) {
+			m.add(at+".rate", "a duration above 0, as 10m, at most a year", t.Rate.String())
+		}
 		if s, ok := p.Signal(t.Signal); !ok {
 			m.add(at+".signal", "one of the product's signals"+listed(p.Signals, func(s Signal) string { return s.Name }), t.Signal)
 		} else if s.Type != Number {
 			m.add(at+".signal", "a signal of type number", fmt.Sprintf("%s of type %s", s.Name, s.Type))
 		}
 		if len(t.Bands) == 0 {
-			m.add(at+".bands", "at least one band", nil)
+			m.add(at+".bands", "at least one band, or breach in their place", nil)
 		}
 		for j, b := range t.Bands {
 			path := fmt.Sprintf("%s.bands[%d]", at, j)

@@ -15,6 +15,7 @@ import (
 	celast "cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/types"
 
+	"fettle.dev/fettle/internal/condition/words"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 )
@@ -53,6 +54,7 @@ type reference struct {
 	name  string
 	index int // into the product's watched signals
 	kind  fleet.ValueType
+	unit  string // of measure
 }
 
 // Parse compiles source over the product's signals; the mistakes are fields at
@@ -106,7 +108,7 @@ func Parse(p *fleet.Product, source, path string) (*Expression, []fault.Field) {
 		if !ok || slices.ContainsFunc(x.refs, func(r reference) bool { return r.name == s.Name }) {
 			continue
 		}
-		x.refs = append(x.refs, reference{name: s.Name, kind: s.Type})
+		x.refs = append(x.refs, reference{name: s.Name, kind: s.Type, unit: s.Unit})
 	}
 	slices.SortFunc(x.refs, func(a, b reference) int { return strings.Compare(a.name, b.name) })
 	if quick, ok := x.condition(ast.NativeRep().Expr()); ok {
@@ -252,4 +254,32 @@ func (x *Expression) Signals() []string {
 		names[i] = x.refs[i].name
 	}
 	return names
+}
+
+// News reports whether one of the signals has a value of this very time.
+func (x *Expression) News(values []Reading, at int64) bool {
+	for i := range x.refs {
+		if values[x.refs[i].index].At == at {
+			return true
+		}
+	}
+	return false
+}
+
+// Tell says the values of the signals, as evidence: " (current 16, mode eco)".
+func (x *Expression) Tell(values []Reading) string {
+	var out []string
+	for i := range x.refs {
+		v := &values[x.refs[i].index]
+		text := v.Text
+		switch x.refs[i].kind {
+		case fleet.Boolean:
+			text = fmt.Sprint(v.Number != 0)
+		case fleet.Text:
+		default:
+			text = words.Measured(v.Number, x.refs[i].unit)
+		}
+		out = append(out, x.refs[i].name+" "+text)
+	}
+	return " (" + strings.Join(out, ", ") + ")"
 }

@@ -53,6 +53,9 @@ type Detector struct {
 	Margin     float64        `json:"margin,omitempty" doc:"How far beyond the tolerance's limits counts as outside, in the signal's unit: moves every limit outwards, or inwards if negative (default 0)."`
 	Hysteresis float64        `json:"hysteresis,omitempty" doc:"How far inside the band the signal must return to count as inside again, in the signal's unit."`
 	Clear      fleet.Duration `json:"clear,omitempty" doc:"How long it must stay inside, in judged time, before the finding clears (default 0: at once)."`
+	Window     fleet.Duration `json:"window,omitempty" doc:"With share or count: the time before each reading that they look at, in steps of a 32nd."`
+	Share      float64        `json:"share,omitempty" doc:"Opens when the signal was outside for this percentage of the window (0 to 100), in place of lying outside now."`
+	Count      int            `json:"count,omitempty" doc:"Opens when so many readings within the window lay outside, in place of lying outside now."`
 	Exposure   string         `json:"exposure,omitempty" doc:"CEL over signals: the use that could show the fault. Its hours are counted for verification. Declared apart from the tolerance's context, so that a remedy cannot empty it. Default: always."`
 
 	// Silence detectors.
@@ -90,6 +93,9 @@ var owned = []struct {
 	{"spec.hold", []Type{TypeTolerance}, func(d *Detector) bool { return d.Hold != 0 }},
 	{"spec.margin", []Type{TypeTolerance}, func(d *Detector) bool { return d.Margin != 0 }},
 	{"spec.hysteresis", []Type{TypeTolerance}, func(d *Detector) bool { return d.Hysteresis != 0 }},
+	{"spec.window", []Type{TypeTolerance}, func(d *Detector) bool { return d.Window != 0 }},
+	{"spec.share", []Type{TypeTolerance}, func(d *Detector) bool { return d.Share != 0 }},
+	{"spec.count", []Type{TypeTolerance}, func(d *Detector) bool { return d.Count != 0 }},
 	{"spec.clear", []Type{TypeTolerance}, func(d *Detector) bool { return d.Clear != 0 }},
 	{"spec.exposure", []Type{TypeTolerance}, func(d *Detector) bool { return d.Exposure != "" }},
 	{"spec.factor", []Type{TypeSilence}, func(d *Detector) bool { return d.Factor != 0 }},

@@ -1,6 +1,7 @@
-// Package tolerance is the kind of detector that judges a signal against its
-// band by operating context: what lies outside long enough is found, until it
-// lies inside long enough.
+// Package tolerance is the kind of detector that judges a signal, its rate of
+// change, or a condition over several signals against a band by operating
+// context: what lies outside long enough, often enough or for enough of a
+// window is found, until it lies inside long enough.
 //
 // A version report, maintenance and a change of owner begin it anew: what was
 // measured before says nothing of what is there now.
@@ -30,6 +31,10 @@ type rule struct {
 	measure string // the signal's unit
 	bands   []band
 	episode detect.Rule
+
+	rate   int64                  // the bands bound the change within this time; 0: the value
+	breach *expression.Expression // holds outside, in place of signal and bands
+	window                        // looked at in place of what is so now
 }
 
 type band struct {
@@ -41,6 +46,8 @@ type band struct {
 type state struct {
 	episode detect.Episode
 	late    *detect.Episode // rows out of order, in their own order
+	change  *detect.Change  // of a rule with rate
+	recent  *recent         // of a rule with window
 }
 
 func basis(p *fleet.Product, d *kind.Detector, b *kind.Basis) {
@@ -58,7 +65,19 @@ func compile(c *kind.Checks, p *fleet.Product, d *kind.Detector, basis kind.Basi
 		Hold: time.Duration(d.Hold).Milliseconds(), Clear: time.Duration(d.Clear).Milliseconds(),
 		Gap: time.Duration(basis.Gap).Milliseconds(), Hysteresis: d.Hysteresis,
 	}
+	r.window.compile(c, d)
+	r.rate = time.Duration(basis.Tolerance.Rate).Milliseconds()
 	t := basis.Tolerance
+	if t.Breach != "" {
+		if d.Hysteresis != 0 {
+			c.Add("spec.hysteresis", "nothing: tolerance "+t.Name+" is a condition, not a band", fmt.Sprint(d.Hysteresis))
+		}
+		if d.Margin != 0 {
+			c.Add("spec.margin", "nothing: tolerance "+t.Name+" is a condition, not a band", fmt.Sprint(d.Margin))
+		}
+		r.breach = c.Expression(p, d, t.Breach, fmt.Sprintf("product %s: spec.tolerances[%s].breach", p.Name, t.Name), "spec.tolerance")
+		return r
+	}
 	s, ok := p.Signal(t.Signal)
 	if !ok {
 		return r // the product's own mistake, or no tolerance
@@ -85,66 +104,140 @@ func compile(c *kind.Checks, p *fleet.Product, d *kind.Detector, basis kind.Basi
 
 // Bind looks up where the signals stand.
 func (r *rule) Bind(b *kind.Binder) {
-	r.index = b.Index(r.signal)
+	r.breach = b.Share(r.breach, r.episode.Gap)
+	if r.breach == nil {
+		r.index = b.Index(r.signal)
+	}
 	for i := range r.bands {
 		r.bands[i].when = b.Share(r.bands[i].when, r.episode.Gap)
 	}
 }
 
 // New is a unit that is inside.
-func (r *rule) New() kind.State { return &state{} }
+func (r *rule) New() kind.State {
+	s := &state{}
+	if r.rate > 0 {
+		s.change = &detect.Change{}
+	}
+	if r.length > 0 {
+		s.recent = &recent{}
+	}
+	return s
+}
 
 // Row judges a row in order.
 func (r *rule) Row(d *kind.Desk, w *kind.Watch, row *telemetry.Row) (judged bool) {
 	u, s := w.Unit, w.State.(*state)
-	v := &u.Values[r.index]
-	if v.At != row.Event || math.IsNaN(v.Number) || s.episode.Judged && s.episode.Prev == row.Event {
+	if s.episode.Judged && s.episode.Prev == row.Event {
 		return false
 	}
-	limits, applies, known := r.band(u.Values, row.Event, d.Turn)
-	if !applies {
-		s.episode.Skip(row.Event)
-		return known
+	v, limits, applies, known := r.judge(s, u.Values, row.Event, d.Turn)
+	if !known && !applies {
+		return false
 	}
-	switch s.episode.Step(&r.episode, row.Event, v.Number, limits) {
+	if !applies {
+		s.skip(row.Event)
+		return true
+	}
+	if !known {
+		s.skip(row.Event)
+		return false
+	}
+	rule, outer := &r.episode, limits
+	if r.length > 0 {
+		v, outer = r.look(s.recent, row.Event, v, limits, &r.episode)
+		rule = &r.whole
+	}
+	switch s.episode.Step(rule, row.Event, v, outer) {
 	case detect.Opened:
 		f := d.Open(w, s.episode.Onset, row.Event, row.Received)
 		f.Peak, f.LastAt = s.episode.Peak, kind.Moment(s.episode.Last)
-		f.Why = r.why(&s.episode, limits) + r.when(u.Values, row.Event, d.Turn)
+		f.Why = r.why(&s.episode, limits, u.Values) + r.when(u.Values, row.Event, d.Turn)
 	case detect.Continued:
 		d.Continue(w, s.episode.Last, s.episode.Peak)
 	case detect.Closed:
-		d.Close(w, row.Event, "inside for "+words.Span(time.Duration(r.episode.Clear)*time.Millisecond))
+		d.Close(w, row.Event, r.calm())
 	default:
 	}
-	return known
+	return true
+}
+
+// calm says why it is over.
+func (r *rule) calm() string {
+	why := "inside"
+	if r.length > 0 {
+		why = "less than " + r.threshold()
+	}
+	return why + " for " + span(r.episode.Clear)
+}
+
+// skip says that nothing could be judged.
+func (s *state) skip(at int64) {
+	s.episode.Skip(at)
+	if s.recent != nil {
+		s.recent.side.Skip(at)
+	}
+}
+
+// judge is what is compared with which band. Both applies and known: it is
+// judged. Only applies: a value that cannot be judged, because the context or
+// what it is compared with is unknown. Only known: no band applies to it.
+// Neither: there is no news of it.
+func (r *rule) judge(s *state, values []expression.Reading, at int64, turn uint64) (v float64, l detect.Limits, applies, known bool) {
+	if r.breach != nil {
+		if !r.breach.News(values, at) {
+			return 0, l, false, false
+		}
+		holds, known := r.breach.Eval(values, at, r.episode.Gap, turn)
+		if holds {
+			v = 1
+		}
+		return v, detect.Limits{Min: math.Inf(-1), Max: 0.5}, true, known
+	}
+	reading := &values[r.index]
+	if reading.At != at || math.IsNaN(reading.Number) {
+		return 0, l, false, false
+	}
+	l, applies, known = r.band(values, at, turn)
+	v = reading.Number
+	if r.rate > 0 && s != nil {
+		var compared bool
+		if v, compared = s.change.Step(at, v, r.rate, r.episode.Gap); !compared {
+			return v, l, true, false
+		}
+	}
+	if !known {
+		return v, l, true, false
+	}
+	return v, l, applies, true
 }
 
 // Late judges a row that is older than the unit's newest, on its own values
-// alone. It may open a finding marked late, closed at once because newer data
-// is known.
+// alone: a rate of change and a window need those before it, so that they are
+// not judged late. It may open a finding marked late, closed at once because
+// newer data is known.
 func (r *rule) Late(d *kind.Desk, w *kind.Watch, row *telemetry.Row, values []expression.Reading) {
-	s, v := w.State.(*state), &values[r.index]
-	if v.At == expression.Never || math.IsNaN(v.Number) {
+	if r.rate > 0 || r.length > 0 {
 		return
 	}
-	if w.Finding != nil && row.Event >= w.Finding.Onset.UnixMilli() {
-		return // within what is open already
+	s := w.State.(*state)
+	v, limits, applies, known := r.judge(nil, values, row.Event, 0)
+	if !applies && !known || w.Finding != nil && row.Event >= w.Finding.Onset.UnixMilli() {
+		return // nothing of it, or within what is open already
 	}
 	if s.late == nil || row.Event <= s.late.Prev {
 		s.late = &detect.Episode{}
 	}
-	limits, applies, _ := r.band(values, row.Event, 0)
-	if !applies {
+	if !applies || !known {
 		s.late.Skip(row.Event)
 		return
 	}
-	if s.late.Step(&r.episode, row.Event, v.Number, limits) != detect.Opened {
+	if s.late.Step(&r.episode, row.Event, v, limits) != detect.Opened {
 		return
 	}
 	f := d.Past(w, s.late.Onset, row.Event, row.Received)
 	f.Peak, f.LastAt = s.late.Peak, kind.Moment(s.late.Last)
-	f.Why = r.why(s.late, limits) + r.when(values, row.Event, 0)
+	f.Why = r.why(s.late, limits, values) + r.when(values, row.Event, 0)
 }
 
 // band is the first one whose context holds. It is not known which applies
@@ -178,27 +271,60 @@ func (r *rule) when(values []expression.Reading, at int64, turn uint64) string {
 
 // why tells the evidence by the furthest value: the one that fulfils the hold
 // may be inside already, within the hysteresis.
-func (r *rule) why(ep *detect.Episode, l detect.Limits) string {
+func (r *rule) why(ep *detect.Episode, l detect.Limits, values []expression.Reading) string {
+	what, held := r.signal, ""
+	if r.episode.Hold > 0 {
+		held = " for " + span(ep.Held)
+	}
+	if r.rate > 0 {
+		what = "change of " + r.signal + " within " + span(r.rate)
+	}
+	if r.breach != nil {
+		what = r.breach.Source + r.breach.Tell(values)
+	}
+	if r.length > 0 {
+		if r.breach == nil {
+			what += " " + words.Limits(l, r.measure)
+		}
+		return fmt.Sprintf("%s %s%s", what, r.said(ep.Peak), held)
+	}
+	if r.breach != nil {
+		return what + held
+	}
 	peak, band := words.Measured(ep.Peak, r.measure), words.Limits(l, r.measure)
 	if r.episode.Hold == 0 {
-		return fmt.Sprintf("%s %s, %s", r.signal, peak, band)
+		return fmt.Sprintf("%s %s, %s", what, peak, band)
 	}
 	reach := "up to"
 	if ep.Peak < l.Min {
 		reach = "down to"
 	}
-	return fmt.Sprintf("%s %s %s, %s for %s", r.signal, reach, peak, band, words.Span(time.Duration(ep.Held)*time.Millisecond))
+	return fmt.Sprintf("%s %s %s, %s%s", what, reach, peak, band, held)
 }
 
-// The encoding of a state, version 1: flags (1 late), the episode, [the late one].
-const version = 1
+func span(ms int64) string { return words.Span(time.Duration(ms) * time.Millisecond) }
+
+// The encoding of a state, version 2: flags (1 late, 2 change, 4 recent), the
+// episode, [the late one], [change: count, then time and value], [recent: the
+// inner episode, count, then step, time, count]. Version 1 had no change and no
+// recent.
+const version = 2
 
 // Encode appends the state.
 func (s *state) Encode(b []byte) []byte {
-	b = append(b, version, kind.Bits(s.late != nil))
+	b = append(b, version, kind.Bits(s.late != nil, s.change != nil, s.recent != nil))
 	b = encode(b, &s.episode)
 	if s.late != nil {
 		b = encode(b, s.late)
+	}
+	if s.change != nil {
+		b = kind.AppendCount(b, len(s.change.Held))
+		for _, p := range s.change.Held {
+			b = kind.AppendFloat(kind.AppendInt(b, p.At), p.Value)
+		}
+	}
+	if s.recent != nil {
+		b = s.recent.encode(b)
 	}
 	return b
 }
@@ -209,12 +335,24 @@ func (r *rule) Decode(data []byte) (kind.State, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &state{}
+	s := r.New().(*state)
 	flags := in.Byte()
 	s.episode = decode(in)
 	if flags&1 != 0 {
 		late := decode(in)
 		s.late = &late
+	}
+	if flags&2 != 0 {
+		s.change = &detect.Change{}
+		for range in.Count(9, detect.Cells+3) {
+			s.change.Held = append(s.change.Held, detect.Point{At: in.Int(), Value: in.Float()})
+		}
+	}
+	if flags&4 != 0 {
+		s.recent = decodeRecent(in)
+	}
+	if s.change == nil && r.rate > 0 || s.recent == nil && r.length > 0 {
+		return nil, kind.ErrState
 	}
 	return s, in.End()
 }
