@@ -4,15 +4,19 @@
 package api
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"fettle.dev/fettle/internal/api/backtests"
 	"fettle.dev/fettle/internal/api/events"
 	"fettle.dev/fettle/internal/api/export"
 	"fettle.dev/fettle/internal/api/frame"
+	"fettle.dev/fettle/internal/api/wear"
 	"fettle.dev/fettle/internal/api/wire"
+	"fettle.dev/fettle/internal/condition"
 )
 
 type server struct {
@@ -65,7 +69,13 @@ func newServer(d Deps, mux *http.ServeMux) *server {
 	s.findings()
 	s.cohorts()
 	s.campaigns()
-	s.backtest()
+	backtests.Register(s.Server, backtests.Deps{
+		Jobs: d.Backtests, Conditions: d.Condition, Members: s.members,
+		View: func(ctx context.Context, f []condition.Finding) ([]wire.Finding, error) {
+			return s.newTitles().views(ctx, f)
+		},
+	})
+	wear.Register(s.Server, wear.Deps{Clock: d.Clock, Maintenance: d.Maintenance, Prognosis: d.Prognosis, Conditions: d.Condition})
 	s.overview()
 	s.routes()
 	s.artifacts()

@@ -90,6 +90,20 @@ func (s *server) cohorts() {
 		})
 }
 
+// members are the units that are in a cohort.
+func (s *server) members(ctx context.Context, id string) ([]string, error) {
+	c, err := s.cohort(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	list, err := s.d.Cohorts.Members(ctx, c.ID, cohort.In, "", 0)
+	out := make([]string, 0, len(list))
+	for _, m := range list {
+		out = append(out, m.UnitID)
+	}
+	return out, err
+}
+
 // cohort is a snapshot by its id, or the newest of a name.
 func (s *server) cohort(ctx context.Context, id string) (cohort.Snapshot, error) {
 	c, err := s.d.Cohorts.Snapshot(ctx, id)

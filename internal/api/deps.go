@@ -10,8 +10,11 @@ import (
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/cohort"
 	"fettle.dev/fettle/internal/condition"
+	"fettle.dev/fettle/internal/condition/backtest"
+	"fettle.dev/fettle/internal/condition/prognosis"
 	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/fleet/maintenance"
 	"fettle.dev/fettle/internal/notify"
 	"fettle.dev/fettle/internal/outcome"
 	"fettle.dev/fettle/internal/telemetry"
@@ -35,6 +38,9 @@ type Deps struct {
 	Consents     *consent.Service
 	Choices      consent.Store
 	Condition    *condition.Service
+	Backtests    *backtest.Manager
+	Maintenance  *maintenance.Service
+	Prognosis    *prognosis.Manager
 	Cohorts      *cohort.Service
 	Updates      *update.Service
 	Campaigns    *campaign.Manager

@@ -149,9 +149,7 @@ func (t *titles) view(ctx context.Context, f condition.Finding) (wire.Finding, e
 		out.Unit = "s"
 	} else if d.Type == condition.TypePrognosis {
 		out.Unit = "d" // remaining life
-	} else if d.Share > 0 {
-		out.Unit = "%"
-	} else if sig, ok := p.Signal(tol.Signal); ok && d.Count == 0 {
+	} else if sig, ok := p.Signal(tol.Signal); ok {
 		out.Unit = sig.Unit
 	}
 	return out, nil

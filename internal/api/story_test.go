@@ -23,30 +23,6 @@ import (
 
 func keep(_ *testing.T, e *apitest.Env) []condition.Finding { return e.Keep() }
 
-func backtest(_ *testing.T, e *apitest.Env) wire.Backtest { return e.Backtest() }
-
-func TestBacktest(t *testing.T) {
-	t.Parallel()
-	apitest.Each(t, func(t *testing.T, e *apitest.Env) {
-		t.Helper()
-		e.Hot()
-		b := backtest(t, e)
-		require.Equal(t, 2, b.Total)
-		require.Equal(t, 3, b.Judged)
-		require.Equal(t, 1, b.Withheld)
-		require.Equal(t, "Plug too hot", b.Findings[0].Title)
-		require.Equal(t, "plug_temperature", b.Findings[0].Signal)
-		require.Equal(t, "Cel", b.Findings[0].Unit)
-
-		status, raw, _ := e.Do("POST", "/v1/backtest", `{"detector":{"product":"wall-charger","type":"tolerance","severity":"major","purpose":"care","tolerance":"nope"}}`, apitest.Bearer(e.Admin))
-		require.Equal(t, 422, status)
-		require.Contains(t, string(raw), `"location":"body.detector.tolerance"`)
-		status, raw, _ = e.Do("POST", "/v1/backtest", `{"detector":{"prodct":"x"}}`, apitest.Bearer(e.Admin))
-		require.Equal(t, 422, status)
-		require.Contains(t, string(raw), "did you mean product?")
-	})
-}
-
 func TestUnitPages(t *testing.T) {
 	t.Parallel()
 	apitest.Each(t, func(t *testing.T, e *apitest.Env) {

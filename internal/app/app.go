@@ -21,12 +21,17 @@ import (
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/cohort"
 	"fettle.dev/fettle/internal/condition"
+	"fettle.dev/fettle/internal/condition/backtest"
+	"fettle.dev/fettle/internal/condition/prognosis"
 	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/device"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/fleet/maintenance"
 	"fettle.dev/fettle/internal/notify"
 	"fettle.dev/fettle/internal/outcome"
 	"fettle.dev/fettle/internal/send"
+	"fettle.dev/fettle/internal/sqldb/trial"
+	"fettle.dev/fettle/internal/sqldb/wear"
 	"fettle.dev/fettle/internal/telemetry"
 	"fettle.dev/fettle/internal/update"
 )
@@ -49,6 +54,9 @@ type house struct {
 	writer     *telemetry.Writer
 	conditions *condition.Service
 	watcher    *condition.Watcher
+	backtests  *backtest.Manager
+	serviced   *maintenance.Service
+	foreseen   *prognosis.Manager
 	cohorts    *cohort.Service
 	updates    *update.Service
 	campaigns  *campaign.Manager
@@ -113,9 +121,14 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 		Stream: e.stream, Store: e.records.Condition(), Fleet: h.fleet, Tx: e.records, Log: log,
 		Frozen: h.frozen, Told: h.told,
 	})
+	h.wear()
 	h.cohorts = cohort.NewService(cohort.Config{
 		Store: e.records.Cohort(), Tx: e.records, Fleet: h.fleet, Conditions: h.conditions, History: e.history,
 		Last: e.stream.Last, Clock: clk, IDs: h.ids, Log: log,
+	})
+	h.backtests = backtest.NewManager(backtest.Config{
+		Store: trial.New(e.records), History: e.history, Fleet: h.fleet, Conditions: h.conditions, Maintenance: wear.Maintenance(e.records),
+		Applied: e.history.Applied, Clock: clk, Wall: clock.Real{}, IDs: h.ids, Log: log,
 	})
 	h.remedies()
 	h.gauges() //nolint:contextcheck // read when somebody asks, long after ctx
@@ -174,6 +187,7 @@ func (h *house) remedies() {
 }
 
 func (h *house) consentChanged(ctx context.Context, changes []consent.Change) error {
+	h.foreseen.Wake()
 	// Each waits for its mark to be durable; together they share commits.
 	var g errgroup.Group
 	g.SetLimit(256)
@@ -275,7 +289,10 @@ func (h *house) run(ctx context.Context) error {
 		[]part{
 			{"history", h.writer.Run},
 			{"detectors", h.watcher.Run},
+			{"maintenance", h.serviced.Run},
+			{"prognosis", h.foreseen.Run},
 			{"cohorts", h.cohorts.Run},
+			{"backtests", h.backtests.Run},
 			{"campaigns", h.campaigns.Run},
 			{"outcomes", h.outcomes.Run},
 			{"digest", func(ctx context.Context) error { return h.digest.Run(ctx, h.log) }},

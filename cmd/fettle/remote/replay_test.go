@@ -88,7 +88,7 @@ func replayWith(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	var out bytes.Buffer
 	cmd := &cobra.Command{Use: "fettle", SilenceUsage: true, SilenceErrors: true}
-	Add(cmd, "test")
+	Add(cmd, "test", nil)
 	cmd.SetArgs(append([]string{"replay"}, args...))
 	cmd.SetOut(&out)
 	cmd.SetErr(&out)

@@ -26,12 +26,17 @@ import (
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/cohort"
 	"fettle.dev/fettle/internal/condition"
+	"fettle.dev/fettle/internal/condition/backtest"
+	"fettle.dev/fettle/internal/condition/prognosis"
 	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/duckdb"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/fleet/maintenance"
 	"fettle.dev/fettle/internal/outcome"
 	"fettle.dev/fettle/internal/sqldb"
 	"fettle.dev/fettle/internal/sqldb/sqldbtest"
+	"fettle.dev/fettle/internal/sqldb/trial"
+	"fettle.dev/fettle/internal/sqldb/wear"
 	"fettle.dev/fettle/internal/telemetry"
 	"fettle.dev/fettle/internal/update"
 )
@@ -142,6 +147,15 @@ func on(tb testing.TB, db *sqldb.DB, change ...func(*Env)) *Env {
 	conditions := condition.NewService(condition.Config{
 		Store: e.DB.Condition(), Fleet: units, Consents: e.DB.Consent(), History: e.History, Clock: e.Clock, IDs: ids,
 	})
+	backtests := backtest.NewManager(backtest.Config{
+		Store: trial.New(e.DB), History: e.History, Fleet: units, Conditions: conditions, Maintenance: wear.Maintenance(e.DB),
+		Applied: e.History.Applied, Clock: e.Clock, Wall: wall, IDs: ids, Log: log,
+	})
+	serviced := maintenance.NewService(maintenance.Config{Store: wear.Maintenance(e.DB), Fleet: units, Tx: e.DB, Clock: e.Clock, IDs: ids, Log: log})
+	foreseen := prognosis.NewManager(prognosis.Config{
+		Store: wear.Prognosis(e.DB), Findings: e.DB.Condition(), Lives: serviced, Fleet: units, Consents: consents,
+		History: e.History, Learner: prognosis.Trees{}, Tx: e.DB, Clock: e.Clock, Log: log,
+	})
 	cohorts := cohort.NewService(cohort.Config{
 		Store: e.DB.Cohort(), Tx: e.DB, Fleet: units, Conditions: conditions, History: e.History,
 		Last: func(context.Context) (uint64, error) { return e.seq, nil }, Clock: e.Clock, IDs: ids, Log: log,
@@ -156,7 +170,8 @@ func on(tb testing.TB, db *sqldb.DB, change ...func(*Env)) *Env {
 	})
 	e.Deps = api.Deps{
 		Log: log, Clock: e.Clock, Wall: wall, IDs: ids, Tx: e.DB, Speed: 1,
-		Access: access, Fleet: units, Versions: e.DB, Consents: consents, Choices: e.DB.Consent(), Condition: conditions, Cohorts: cohorts,
+		Access: access, Fleet: units, Versions: e.DB, Consents: consents, Choices: e.DB.Consent(), Condition: conditions, Backtests: backtests, Cohorts: cohorts,
+		Maintenance: serviced, Prognosis: foreseen,
 		Updates: updates, Campaigns: campaigns, Runs: e.DB.Campaign(), Outcomes: outcomes, Notify: e.DB.Notify(), History: e.History,
 		Provisioning: fleet.NewProvisioning(units, e.DB.Credentials(), e.DB.Claims(), e.DB, e.Clock, ids, e),
 		Backup: func(_ context.Context, w io.Writer) error {
@@ -190,11 +205,13 @@ func on(tb testing.TB, db *sqldb.DB, change ...func(*Env)) *Env {
 	server.Start()
 	e.URL = server.URL
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan error, 1)
+	done := make(chan error, 2)
 	go func() { done <- cohorts.Run(running) }()
+	go func() { done <- backtests.Run(running) }()
 	tb.Cleanup(func() {
 		server.Close()
 		stop()
+		require.NoError(tb, <-done)
 		require.NoError(tb, <-done)
 		require.NoError(tb, e.History.Close())
 		require.NoError(tb, blobs.Close())

@@ -159,18 +159,23 @@ func (e *Env) Hot() {
 	e.Clock.Advance(10 * time.Hour)
 }
 
-// Backtest runs the story's detector over history.
-func (e *Env) Backtest() wire.Backtest {
+// Backtest runs a detector over history until it has ended.
+func (e *Env) Backtest(in wire.BacktestRequest) wire.Backtest {
 	e.T.Helper()
-	d := Documents(e, Detector)[0]
-	return Call[wire.Backtest](e, http.StatusOK, http.MethodPost, "/v1/backtest", wire.BacktestRequest{Name: "plug-overheat", Detector: d.Spec})
+	j := Call[wire.Backtest](e, http.StatusAccepted, http.MethodPost, "/v1/backtests", in)
+	require.Eventually(e.T, func() bool {
+		j = Call[wire.Backtest](e, http.StatusOK, http.MethodGet, "/v1/backtests/"+j.ID, nil)
+		return j.State.Ended()
+	}, time.Minute, 5*time.Millisecond)
+	return j
 }
 
 // Keep puts what Backtest finds into the records, as the watcher would.
 func (e *Env) Keep() []condition.Finding {
 	e.T.Helper()
 	var out []condition.Finding
-	for _, f := range e.Backtest().Findings {
+	j := e.Backtest(wire.BacktestRequest{Name: "plug-overheat", Detector: Documents(e, Detector)[0].Spec})
+	for _, f := range Call[wire.Page[wire.Finding]](e, http.StatusOK, http.MethodGet, "/v1/backtests/"+j.ID+"/findings?limit=1000", nil).Items {
 		u, err := e.DB.Fleet().Unit(e.T.Context(), f.UnitID)
 		require.NoError(e.T, err)
 		f.UnitKey = u.Key

@@ -104,24 +104,3 @@ func beside(file, path string) string {
 	}
 	return filepath.Join(filepath.Dir(file), path)
 }
-
-// Backtest runs a detector over history. Refusals are told by their places in
-// the detector's file.
-func (c *Client) Backtest(ctx context.Context, doc *declare.Located, in wire.BacktestRequest) (*wire.Backtest, error) {
-	in.Name, in.Detector = doc.Metadata.Name, wire.Spec(doc.Spec)
-	var out wire.Backtest
-	err := c.Call(ctx, http.MethodPost, "/v1/backtest", in, &out)
-	if p, ok := errors.AsType[*ProblemError](err); ok && len(p.Errors) > 0 {
-		var wrong declare.MistakesError
-		for _, e := range p.Errors {
-			path, ok := strings.CutPrefix(e.Location, "body.detector.")
-			if !ok {
-				return nil, err // not in the file: of the range
-			}
-			path = "spec." + path
-			wrong = append(wrong, doc.Locate([]fault.Field{{Path: path, Expected: strings.TrimPrefix(e.Message, "expected ")}})...)
-		}
-		return nil, wrong
-	}
-	return &out, err
-}

@@ -9,8 +9,12 @@ import (
 	"fettle.dev/fettle/internal/campaign"
 	"fettle.dev/fettle/internal/cohort"
 	"fettle.dev/fettle/internal/condition"
+	"fettle.dev/fettle/internal/condition/backtest"
+	"fettle.dev/fettle/internal/condition/prognosis"
+	"fettle.dev/fettle/internal/condition/prognosis/spec"
 	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/fleet/maintenance"
 	"fettle.dev/fettle/internal/notify"
 	"fettle.dev/fettle/internal/outcome"
 	"fettle.dev/fettle/internal/update"
@@ -58,6 +62,13 @@ type (
 	detectorTypeSchema   string
 	conditionStateSchema string
 	scopeSchema          string
+
+	maintenanceKindSchema   string
+	maintenanceReasonSchema string
+	riskStateSchema         string
+	modelStateSchema        string
+	lifeBySchema            string
+	jobStateSchema          string
 )
 
 func (durationSchema) Schema(r huma.Registry) *huma.Schema {
@@ -145,6 +156,10 @@ func (scopeSchema) Schema(r huma.Registry) *huma.Schema {
 	return named(r, "Scope", "What a token may do: read; write: also changes; admin: also tokens, claims, routes, credentials.", "read", "write", "admin")
 }
 
+func (jobStateSchema) Schema(r huma.Registry) *huma.Schema {
+	return named(r, "JobState", "How far a job in the background is.", "waiting", "running", "done", "failed", "cancelled")
+}
+
 // schemaNames gives clear names to types whose own says little outside their room.
 var schemaNames = map[reflect.Type]string{
 	reflect.TypeFor[condition.Ref]():      "DetectorRef",
@@ -161,8 +176,45 @@ var schemaNames = map[reflect.Type]string{
 	reflect.TypeFor[fleet.Band]():         "BandSpec",
 	reflect.TypeFor[consent.Choice]():     "Receipt",
 	reflect.TypeFor[notify.Route]():       "NotifyRoute",
+	reflect.TypeFor[backtest.Threshold](): "BacktestThreshold",
+	reflect.TypeFor[backtest.Result]():    "BacktestResult",
+	reflect.TypeFor[backtest.Match]():     "BacktestMatch",
+	reflect.TypeFor[backtest.Cost]():      "BacktestCost",
+	reflect.TypeFor[backtest.Sweep]():     "BacktestSweep",
 	reflect.TypeFor[huma.ErrorModel]():    "Problem",
+	reflect.TypeFor[maintenance.Record](): "MaintenanceRecord",
+	reflect.TypeFor[prognosis.Point]():    "SurvivalPoint",
+	reflect.TypeFor[prognosis.Group]():    "LifeGroup",
+	reflect.TypeFor[prognosis.Fit]():      "WeibullFit",
+	reflect.TypeFor[prognosis.Number]():   "ExpectedFailures",
+	reflect.TypeFor[prognosis.Figures]():  "ModelFigures",
+	reflect.TypeFor[prognosis.Reason]():   "RiskReason",
+	reflect.TypeFor[prognosis.Counts]():   "RiskCounts",
+	reflect.TypeFor[spec.Prognosis]():     "PrognosisSpec",
 	reflect.TypeFor[huma.ErrorDetail]():   "ProblemDetail",
+}
+
+func (maintenanceKindSchema) Schema(r huma.Registry) *huma.Schema {
+	return named(r, "MaintenanceKind", "What a record tells. Installation: a part was put in. Failure: it failed; nothing was put in yet. Replacement: it was taken out, for a reason, and another one put in. Maintenance: it was put right or serviced and stays in.",
+		"installation", "failure", "replacement", "maintenance")
+}
+
+func (maintenanceReasonSchema) Schema(r huma.Registry) *huma.Schema {
+	return named(r, "MaintenanceReason", "Why a part was replaced. Preventive: it still worked.", "failed", "preventive", "")
+}
+
+func (riskStateSchema) Schema(r huma.Registry) *huma.Schema {
+	return named(r, "RiskState", "Heading: towards failure, which is likelier than not within the horizon. Watch: there is a chance of one in ten that it fails within the horizon. Ok: it should last longer. Unknown: it cannot be told.",
+		"heading", "watch", "ok", "unknown")
+}
+
+func (modelStateSchema) Schema(r huma.Registry) *huma.Schema {
+	return named(r, "ModelState", "A champion predicts; a retired one did until a better one came; a rejected one did worse than the champion, or than age alone.",
+		"champion", "retired", "rejected")
+}
+
+func (lifeBySchema) Schema(r huma.Registry) *huma.Schema {
+	return named(r, "LifeBy", "What lives of parts are told apart by.", "batch", "version", "all")
 }
 
 // NewRegistry makes the registry that describes the types of this package and
@@ -197,6 +249,12 @@ func NewRegistry() huma.Registry {
 		reflect.TypeFor[update.ReleaseKind]():     reflect.TypeFor[releaseKindSchema](),
 		reflect.TypeFor[condition.Condition]():    reflect.TypeFor[conditionStateSchema](),
 		reflect.TypeFor[fleet.Scope]():            reflect.TypeFor[scopeSchema](),
+		reflect.TypeFor[backtest.State]():         reflect.TypeFor[jobStateSchema](),
+		reflect.TypeFor[maintenance.Kind]():       reflect.TypeFor[maintenanceKindSchema](),
+		reflect.TypeFor[maintenance.Reason]():     reflect.TypeFor[maintenanceReasonSchema](),
+		reflect.TypeFor[prognosis.State]():        reflect.TypeFor[riskStateSchema](),
+		reflect.TypeFor[prognosis.ModelState]():   reflect.TypeFor[modelStateSchema](),
+		reflect.TypeFor[prognosis.By]():           reflect.TypeFor[lifeBySchema](),
 	} {
 		r.RegisterTypeAlias(from, to)
 	}

@@ -309,25 +309,6 @@ type ReportWave struct {
 	Gate      string    `json:"gate" doc:"passed, open, failed or waiting; with the reason."`
 }
 
-// BacktestRequest runs a detector over history.
-type BacktestRequest struct {
-	Name     string    `json:"name,omitempty" doc:"Of the detector (default backtest); with the name of a kept one, its findings have the ids that live gave them."`
-	Detector Spec      `json:"detector" doc:"A DetectorSpec."`
-	From     time.Time `json:"from,omitzero" doc:"Event time, included; absent: from the beginning."`
-	To       time.Time `json:"to,omitzero" doc:"Event time, not included; absent: to the end."`
-	Limit    int       `json:"limit,omitempty" minimum:"1" maximum:"100000" doc:"Most findings to return (default 10,000)."`
-}
-
-// Backtest is what a detector would have found.
-type Backtest struct {
-	Detector condition.Ref `json:"detector" doc:"The version whose definition this is, or the one it would become."`
-	Findings []Finding     `json:"findings" doc:"At most limit."`
-	Total    int           `json:"total" doc:"Findings in all."`
-	Judged   int           `json:"judged" doc:"Units of which data could be judged."`
-	Withheld int           `json:"withheld" doc:"Units whose owners do not permit the detector's purpose: their data was not looked at."`
-	NoData   int           `json:"noData" doc:"Units that permit it, of which history holds nothing to judge."`
-}
-
 // Overview is the fleet at a glance.
 type Overview struct {
 	At       time.Time         `json:"at"`

@@ -5,6 +5,7 @@ import (
 	"math"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,9 +19,9 @@ import (
 // Sweep is which setting of a detector is moved, and where to. All its values
 // are tried in one pass over history.
 type Sweep struct {
-	Field  string    `json:"field,omitempty"`  // as it stands in the detector's file; empty: nothing is moved, or with Auto the kind's threshold
-	Values []float64 `json:"values,omitempty"` // s for durations; empty: about the value as declared
-	Auto   bool      `json:"auto,omitempty"`   // where the kind has a threshold, and something tells what is near
+	Field  string    `json:"field,omitempty" doc:"A setting that is a number or a duration, as it stands in the detector's file."`
+	Values []float64 `json:"values,omitempty" maxItems:"41" doc:"What to try, s for durations; absent: about the value as declared, which is always tried."`
+	Auto   bool      `json:"auto,omitempty" doc:"Where no setting is named: move the kind's threshold, if it has one."`
 }
 
 // MostThresholds bounds a sweep.
@@ -72,6 +73,21 @@ func setting(d *condition.Detector, name string) (reflect.Value, bool) {
 		}
 	}
 	return reflect.Value{}, false
+}
+
+// Parse reads a value of the setting as people write it: 10m, 2.5.
+func (s *Sweep) Parse(text string) (float64, error) {
+	v, ok := setting(&condition.Detector{}, s.Field)
+	text = strings.TrimSpace(text)
+	if ok && v.Type() == durationType && text != "0" {
+		d, err := fleet.ParseDuration(text)
+		return time.Duration(d).Seconds(), err
+	}
+	x, err := strconv.ParseFloat(text, 64)
+	if err != nil || math.IsNaN(x) || math.IsInf(x, 0) {
+		return 0, fmt.Errorf("%q is not a number", text)
+	}
+	return x, nil
 }
 
 func read(v reflect.Value) float64 {
