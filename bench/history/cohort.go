@@ -67,7 +67,7 @@ func judge(ctx context.Context, o *options, h *duckdb.History, out io.Writer) er
 	defer cancel()
 	go func() { _ = service.Run(ctx) }()
 	for _, exposure := range []time.Duration{0, 8 * time.Hour} {
-		began := time.Now()
+		began, spent := time.Now(), cpu()
 		snap, err := service.Create(ctx, cohort.Definition{Name: "hot-plugs", Product: product, Evidence: &cohort.Evidence{
 			Detector: condition.Ref{Name: "plug-overheat"}, From: begin, To: o.end(), MinExposure: fleet.Duration(exposure),
 		}}, "bench")
@@ -81,8 +81,8 @@ func judge(ctx context.Context, o *options, h *duckdb.History, out io.Writer) er
 		if snap.Error != "" {
 			return fmt.Errorf("cohort: %s", snap.Error)
 		}
-		fmt.Fprintf(out, "cohort by a condition over %d days and %d units, least exposure %s: %s (%d in, %d out, %d not judgeable)\n",
-			o.days, o.units, fleet.Duration(exposure), milli(time.Since(began)), snap.In, snap.Out, snap.NotJudgeable)
+		fmt.Fprintf(out, "cohort by a condition over %d days and %d units, least exposure %s: %s, %s of CPU (%d in, %d out, %d not judgeable)\n",
+			o.days, o.units, fleet.Duration(exposure), milli(time.Since(began)), milli(cpu()-spent), snap.In, snap.Out, snap.NotJudgeable)
 	}
 	return nil
 }

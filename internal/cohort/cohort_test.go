@@ -47,6 +47,7 @@ type bench struct {
 	clock      *clock.Manual
 	last       uint64
 	units      []fleet.Unit
+	siftFrom   int64
 }
 
 func setUp(t *testing.T, units int) *bench {
@@ -85,7 +86,7 @@ func setUp(t *testing.T, units int) *bench {
 func (b *bench) service() *cohort.Service {
 	return cohort.NewService(cohort.Config{
 		Store: b.db.Cohort(), Tx: b.db, Fleet: b.db.Fleet(), Conditions: b.conditions, History: b.history,
-		Last: func(context.Context) (uint64, error) { return b.last, nil }, Clock: b.clock, IDs: clock.Random{},
+		Last: func(context.Context) (uint64, error) { return b.last, nil }, Clock: b.clock, IDs: clock.Random{}, SiftFrom: b.siftFrom,
 	})
 }
 

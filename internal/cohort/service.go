@@ -30,6 +30,10 @@ type Config struct {
 	Clock clock.Clock
 	IDs   clock.IDs
 	Log   *slog.Logger
+	// SiftFrom is how many values there must be to judge before units whose
+	// values were all inside are looked at no longer than their exposure needs
+	// (default 200,000).
+	SiftFrom int64
 }
 
 // Service makes and shows cohorts.
@@ -42,6 +46,9 @@ type Service struct {
 func NewService(c Config) *Service {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.SiftFrom == 0 {
+		c.SiftFrom = 200_000
 	}
 	return &Service{c: c, wake: make(chan struct{}, 1)}
 }

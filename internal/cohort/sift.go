@@ -1,82 +1,161 @@
 package cohort
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"math"
+	"runtime"
 	"slices"
+	"strings"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/telemetry"
 )
 
-// mostRows is how many rows of each unit are looked at before units of which
-// more must be known are run through whole.
-const mostRows = 500
-
 // sift runs a trial, but not all rows of units that it is sure to find nothing
 // on: those whose values history's rollups know to be inside of every band. Of
 // such a unit it need only be known that it was judged, and had the least
 // exposure. Exposure grows with every row, so rows are looked at, in stream
-// order, until it is enough for nearly all; the exposure of those that atLeast
-// tells of is what had come together then.
+// order, until it is enough; the exposure of those that atLeast tells of is what
+// had come together then.
 func (s *Service) sift(ctx context.Context, t condition.Trial, least time.Duration) (out *condition.TrialResult, atLeast map[int64]bool, err error) {
-	sound, err := s.sound(ctx, &t)
+	sound, rows, err := s.sound(ctx, &t)
 	if err != nil {
 		return nil, nil, err
 	}
-	known := map[int64]condition.Verdict{}
+	if rows < s.c.SiftFrom {
+		clear(sound)
+	}
+	if t.Detector.Type != condition.TypeTolerance { // units may be judged by one another
+		out, err = t.Run(ctx)
+		return out, nil, err
+	}
+	out, atLeast = &condition.TrialResult{Units: map[int64]condition.Verdict{}}, map[int64]bool{}
+	enough := func(v condition.Verdict) bool { return v.Judged && v.Exposure >= least }
 	first := t
 	first.Units = slices.DeleteFunc(slices.Clone(t.Units), func(u fleet.Unit) bool { return !sound[u.Key] })
-	cut := false
-	if len(first.Units) > 0 {
-		enough := func(v condition.Verdict) bool { return v.Judged && v.Exposure >= least }
-		first.Enough, first.MostRows = enough, mostRows*len(first.Units)
-		r, err := first.Run(ctx)
-		if err != nil {
-			return nil, nil, err
+	var mu sync.Mutex
+	err = divide(ctx, first, func(ctx context.Context, t condition.Trial) error {
+		p := &prefix{History: t.History, known: map[int64]bool{}}
+		t.History, t.MostRows = p, math.MaxInt
+		t.Enough = func(v condition.Verdict) bool {
+			p.known[p.unit] = enough(v)
+			return p.known[p.unit]
 		}
-		cut = r.Cut
-		for key, v := range r.Units {
-			if v.Rows > 0 && (enough(v) || !cut) {
-				known[key] = v
-			}
+		r, err := t.Run(ctx)
+		if err != nil {
+			return err
 		}
 		for _, f := range r.Findings { // there can be none
-			delete(known, f.UnitKey)
+			delete(r.Units, f.UnitKey)
 		}
-	}
-	t.Units = slices.DeleteFunc(slices.Clone(t.Units), func(u fleet.Unit) bool { _, ok := known[u.Key]; return ok })
-	if out, err = t.Run(ctx); err != nil {
+		mu.Lock()
+		defer mu.Unlock()
+		for key, v := range r.Units {
+			if done := enough(v); v.Rows > 0 && (done || !r.Cut) {
+				out.Units[key], atLeast[key] = v, done
+			}
+		}
+		return nil
+	})
+	if err != nil {
 		return nil, nil, err
 	}
-	atLeast = make(map[int64]bool, len(known))
-	for key, v := range known {
-		out.Units[key], atLeast[key] = v, cut
+	t.Units = slices.DeleteFunc(slices.Clone(t.Units), func(u fleet.Unit) bool { _, ok := out.Units[u.Key]; return ok })
+	err = divide(ctx, t, func(ctx context.Context, t condition.Trial) error {
+		r, err := t.Run(ctx)
+		if err != nil {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		maps.Copy(out.Units, r.Units)
+		out.Findings = append(out.Findings, r.Findings...)
+		return nil
+	})
+	slices.SortFunc(out.Findings, func(a, b condition.Finding) int {
+		return cmp.Or(a.OpenedAt.Compare(b.OpenedAt), strings.Compare(a.ID, b.ID))
+	})
+	return out, atLeast, err
+}
+
+// divide shares a trial's units, of which each is judged by itself, among the
+// processors.
+func divide(ctx context.Context, t condition.Trial, run func(ctx context.Context, t condition.Trial) error) error {
+	units := slices.SortedFunc(slices.Values(t.Units), func(a, b fleet.Unit) int { return cmp.Compare(a.Key, b.Key) })
+	var mu sync.Mutex
+	total := map[int]int{} // rows by share
+	g, ctx := errgroup.WithContext(ctx)
+	parts := runtime.GOMAXPROCS(0)
+	for i := range parts {
+		part := t
+		part.Units = units[len(units)*i/parts : len(units)*(i+1)/parts]
+		if len(part.Units) == 0 {
+			continue
+		}
+		if t.Rows != nil {
+			part.Rows = func(n int) {
+				mu.Lock()
+				defer mu.Unlock()
+				total[i], n = n, 0
+				for _, rows := range total {
+					n += rows
+				}
+				t.Rows(n)
+			}
+		}
+		g.Go(func() error { return run(ctx, part) })
 	}
-	return out, atLeast, nil
+	return g.Wait()
+}
+
+// prefix is a history of which each unit's rows are told by themselves, until
+// enough is known of it.
+type prefix struct {
+	telemetry.History
+	unit  int64 // whose row is being told
+	known map[int64]bool
+}
+
+// Replay tells rows alone: no mark means anything to units that are sound.
+func (p *prefix) Replay(ctx context.Context, q telemetry.Query, fn func(row *telemetry.Stored, mark *telemetry.StoredMark) error) error {
+	q.NoMarks, q.Apart = true, true
+	q.Enough = func(unit int64) bool { return p.known[unit] }
+	return p.History.Replay(ctx, q, func(row *telemetry.Stored, mark *telemetry.StoredMark) error {
+		p.unit = row.Unit
+		return fn(row, mark)
+	})
 }
 
 // sound are the units that reported a value, and none outside of any of the
 // detector's bands. Those that began anew in the time, by a version, a choice
-// or an enrolment, are not among them: their exposure did, too.
-func (s *Service) sound(ctx context.Context, t *condition.Trial) (map[int64]bool, error) {
+// or an enrolment, are not among them: their exposure did, too. values is how many
+// there are to judge.
+func (s *Service) sound(ctx context.Context, t *condition.Trial) (_ map[int64]bool, values int64, err error) {
 	if t.Detector.Type != condition.TypeTolerance {
-		return nil, nil
+		return nil, 0, nil
 	}
 	basis := condition.BasisOf(&t.Product, &t.Detector)
 	if t.Detector.Basis != nil {
 		basis = *t.Detector.Basis
 	}
+	if tol := &basis.Tolerance; tol.Breach != "" || tol.Rate != 0 {
+		return nil, 0, nil // not known by how far a signal went
+	}
 	low, high := math.Inf(-1), math.Inf(1) // inside of every band
 	for _, b := range basis.Tolerance.Bands {
 		if b.Min != nil {
-			low = max(low, *b.Min)
+			low = max(low, *b.Min-t.Detector.Margin)
 		}
 		if b.Max != nil {
-			high = min(high, *b.Max)
+			high = min(high, *b.Max+t.Detector.Margin)
 		}
 	}
 	sound := map[int64]bool{}
@@ -84,15 +163,16 @@ func (s *Service) sound(ctx context.Context, t *condition.Trial) (map[int64]bool
 		Product: t.Product.Name, Signals: []string{basis.Tolerance.Signal}, From: t.From, To: t.To,
 		Measures: telemetry.MeasureCount | telemetry.MeasureMin | telemetry.MeasureMax,
 	}
-	err := s.c.History.Windows(ctx, q, func(w *telemetry.Window) error {
+	err = s.c.History.Windows(ctx, q, func(w *telemetry.Window) error {
 		v := &w.Stats[0]
+		values += v.Count
 		if v.Min >= low && v.Max <= high { // not so where a value is no number
 			sound[w.Unit] = true
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("units whose values are inside: %w", err)
+		return nil, 0, fmt.Errorf("units whose values are inside: %w", err)
 	}
 	// Marks alone: no product has no name.
 	marks := telemetry.Query{Units: make([]int64, 0, len(sound)), UpTo: t.UpTo}
@@ -110,5 +190,5 @@ func (s *Service) sound(ctx context.Context, t *condition.Trial) (map[int64]bool
 		}
 		return nil
 	})
-	return sound, err
+	return sound, values, err
 }

@@ -102,6 +102,12 @@ type Query struct {
 	From, To time.Time // event time, [From, To)
 	UpTo     uint64    // highest stream sequence; 0: all
 	NoMarks  bool      // rows alone
+
+	// Apart, with NoMarks, frees history from the order among units: each
+	// unit's rows come in stream order, but units in any, which costs less.
+	Apart bool
+	// Enough, with Apart, says of which units no more rows are wanted.
+	Enough func(unit int64) bool
 }
 
 // Point is a chart's bucket.

@@ -34,7 +34,7 @@ const (
 type Queryer = sqldriver.QueryerContext
 
 // Run calls fn for the rows of a product (nil: none) and the marks that q
-// picks, in stream order.
+// picks, in stream order, or apart where q allows it.
 func Run(ctx context.Context, conn Queryer, p *layout.Product, q telemetry.Query, fn func(*telemetry.Stored, *telemetry.StoredMark) error) error {
 	var units map[int64]struct{}
 	if q.Units != nil {
@@ -42,6 +42,9 @@ func Run(ctx context.Context, conn Queryer, p *layout.Product, q telemetry.Query
 		for _, u := range q.Units {
 			units[u] = struct{}{}
 		}
+	}
+	if q.Apart && q.NoMarks {
+		return apart(ctx, rowCursors(conn, p, q, units), q, fn)
 	}
 	rows := &chain{list: rowCursors(conn, p, q, units), cursor: &cursor{done: true}}
 	marks := markCursor(conn, q, units)
@@ -230,7 +233,7 @@ func (c *cursor) turn(ctx context.Context) error {
 		return err
 	}
 	where := slices.Clip(c.where)
-	query := "SELECT " + strings.Join(c.columns, ", ") + " FROM " + c.table
+	query := c.selection()
 	if c.part != nil {
 		if c.windows == nil {
 			windows, err := c.plan(ctx, window{int64(c.part.FirstSeq), int64(c.part.LastSeq)})
@@ -268,6 +271,10 @@ func (c *cursor) turn(ctx context.Context) error {
 		c.values = make([]sqldriver.Value, c.width)
 	}
 	return nil
+}
+
+func (c *cursor) selection() string {
+	return "SELECT " + strings.Join(c.columns, ", ") + " FROM " + c.table
 }
 
 func (w window) terms() []string {

@@ -25,6 +25,7 @@ func History(t *testing.T, open Open) {
 		"filters":     filters,
 		"many units":  manyUnits,
 		"pages":       pages,
+		"apart":       apart,
 		"positions":   positions,
 		"duplicates":  duplicates,
 		"odd names":   oddNames,

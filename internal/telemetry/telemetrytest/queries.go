@@ -3,6 +3,7 @@ package telemetrytest
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"sync"
 	"testing"
 	"time"
@@ -246,4 +247,64 @@ func replayStops(t *testing.T, open Open) {
 	cancel()
 	require.Error(t, s.Replay(ctx, telemetry.Query{Product: product}, func(*telemetry.Stored, *telemetry.StoredMark) error { return nil }))
 	s.append(batch(row(1, 3))) // it goes on
+}
+
+// Apart, each unit's rows come as they come otherwise, and no more than are
+// wanted.
+func apart(t *testing.T, open Open) {
+	t.Helper()
+	s := start(t, open)
+	r := rand.New(rand.NewPCG(1, 2))
+	const units = 40
+	for range 30 {
+		b := batch()
+		for range 50 {
+			one := row(1+r.Int64N(units), r.IntN(1000), num("current", r.Float64()))
+			if r.IntN(3) == 0 {
+				one.Values = append(one.Values, txt("state", "on"))
+			}
+			b.Rows = append(b.Rows, one)
+		}
+		s.append(b)
+	}
+	some := make([]int64, 0, units)
+	for u := range int64(units) {
+		if u%3 != 0 {
+			some = append(some, u, u)
+		}
+	}
+	for _, q := range []telemetry.Query{
+		{},
+		{Units: some, Signals: []string{"current"}},
+		{Units: []int64{}, From: time.UnixMilli(at(0))},
+		{Units: []int64{7}, From: time.UnixMilli(at(100)), To: time.UnixMilli(at(700)), UpTo: 20},
+		{Signals: []string{"state"}, UpTo: 25},
+	} {
+		q.Product, q.NoMarks = product, true
+		want, got := map[int64][]telemetry.Stored{}, map[int64][]telemetry.Stored{}
+		rows, _ := all(t, s, q)
+		for _, one := range rows {
+			want[one.Unit] = append(want[one.Unit], one)
+		}
+		q.Apart = true
+		require.NoError(t, s.Replay(t.Context(), q, func(one *telemetry.Stored, mark *telemetry.StoredMark) error {
+			require.Nil(t, mark)
+			kept := *one
+			kept.Values = append([]telemetry.Value(nil), one.Values...)
+			got[one.Unit] = append(got[one.Unit], kept)
+			return nil
+		}))
+		require.Equal(t, want, got, "%+v", q)
+
+		seen := map[int64]int{}
+		q.Enough = func(unit int64) bool { return seen[unit] >= int(unit%5) }
+		require.NoError(t, s.Replay(t.Context(), q, func(one *telemetry.Stored, _ *telemetry.StoredMark) error {
+			require.Equal(t, want[one.Unit][seen[one.Unit]].Position, one.Position)
+			seen[one.Unit]++
+			return nil
+		}))
+		for unit, rows := range want {
+			require.Equal(t, min(int(unit%5), len(rows)), seen[unit])
+		}
+	}
 }
