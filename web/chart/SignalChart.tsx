@@ -2,6 +2,7 @@ import { useEffect, useMemo, useRef } from "react";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { type Bounds, type Point, toColumns, valueRange } from "./columns";
+import { colourOf, timeFormats } from "./ink";
 import { measure, unitName } from "./measure";
 
 export type Band = Bounds & { from: string; to: string };
@@ -27,32 +28,6 @@ type Props = {
   scheme: string;
   onZoom: (range: Range) => void;
 };
-
-/** A token of the theme as a colour that a canvas knows. */
-function colourOf(host: HTMLElement, token: string): string {
-  const probe = document.createElement("span");
-  probe.style.color = `var(${token})`;
-  host.append(probe);
-  const colour = getComputedStyle(probe).color;
-  probe.remove();
-  return colour;
-}
-
-const minute = 60;
-const hour = 60 * minute;
-const day = 24 * hour;
-const date = "\n{D} {MMM}";
-const full = "\n{D} {MMM} {YYYY}";
-
-/** How times are written at a step, and again where a year, month, day or hour begins: in 24 hours, with the month as a word. */
-const timeFormats: uPlot.Axis.Values = [
-  [365 * day, "{YYYY}", null, null, null, null, null, null, 1],
-  [28 * day, "{MMM}", "\n{YYYY}", null, null, null, null, null, 1],
-  [day, "{D} {MMM}", "\n{YYYY}", null, null, null, null, null, 1],
-  [hour, "{HH}:{mm}", full, null, date, null, null, null, 1],
-  [minute, "{HH}:{mm}", full, null, date, null, null, null, 1],
-  [1, "{HH}:{mm}:{ss}", full, null, date, null, null, null, 1],
-];
 
 const seconds = (d: string | Date) => new Date(d).getTime() / 1000;
 

@@ -12,6 +12,8 @@ const sections = [
     { to: "/", label: "Overview" },
     { to: "/units", label: "Units" },
     { to: "/findings", label: "Findings" },
+    { to: "/risk", label: "Risk" },
+    { to: "/parts", label: "Part life" },
     { to: "/cohorts", label: "Cohorts" },
     { to: "/campaigns", label: "Campaigns" },
   ],

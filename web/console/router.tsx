@@ -74,6 +74,20 @@ const finding = createRoute({
   component: lazyRouteComponent(() => import("./pages/FindingPage"), "FindingPage"),
 });
 
+const risk = createRoute({
+  getParentRoute: () => shell,
+  path: "risk",
+  validateSearch: strings("product", "detector", "state", "sort"),
+  component: lazyRouteComponent(() => import("./pages/RiskPage"), "RiskPage"),
+});
+
+const parts = createRoute({
+  getParentRoute: () => shell,
+  path: "parts",
+  validateSearch: strings("product", "part", "by", "months"),
+  component: lazyRouteComponent(() => import("./pages/PartLifePage"), "PartLifePage"),
+});
+
 const cohorts = createRoute({
   getParentRoute: () => shell,
   path: "cohorts",
@@ -157,6 +171,8 @@ export const router = createRouter({
       unit,
       findings,
       finding,
+      risk,
+      parts,
       cohorts,
       newCohort,
       cohort,

@@ -92,6 +92,38 @@ const console_: Screen[] = [
   { name: "unit", path: "/console/units/WC-000010", wait: ".uplot" },
   { name: "findings", path: "/console/findings?state=open", wait: "text=WC-000010" },
   { name: "finding", path: "/console/findings/F-WC-000010", wait: ".uplot" },
+  {
+    name: "risk",
+    path: "/console/risk",
+    wait: "text=WC-000001",
+    act: async (p) => {
+      await p.getByRole("button", { name: "Models" }).click();
+      await p.getByText("model 1 stays").waitFor({ state: "attached" });
+    },
+  },
+  {
+    name: "risk-waiting",
+    path: "/console/risk",
+    wait: "text=It needs 12 failures of fan, and has 5",
+    prepare: (m) => (m.waiting = true),
+  },
+  { name: "risk-empty", path: "/console/risk", wait: "text=Nothing is foreseen", prepare: (m) => (m.empty = true) },
+  { name: "parts", path: "/console/parts?product=wall-charger&part=fan", wait: ".uplot" },
+  {
+    name: "parts-empty",
+    path: "/console/parts?product=wall-charger",
+    wait: "text=Nothing is on record",
+    prepare: (m) => (m.empty = true),
+  },
+  {
+    name: "record",
+    path: "/console/units/WC-000010",
+    wait: "text=bearing ran dry",
+    act: async (p) => {
+      await p.getByRole("button", { name: "Record" }).click();
+      await p.getByRole("dialog").waitFor();
+    },
+  },
   { name: "cohorts", path: "/console/cohorts", wait: "text=hot-adapters" },
   { name: "who-else", path: "/console/cohorts/new?finding=F-WC-000010", wait: "text=Compute and freeze" },
   { name: "cohort", path: "/console/cohorts/c-7f21?list=not-judgeable", wait: "text=no consent" },

@@ -6,6 +6,7 @@ import type { Wire } from "../client/client";
 import * as c from "./fixtures/campaign";
 import * as f from "./fixtures/fleet";
 import * as o from "./fixtures/owner";
+import * as w from "./fixtures/wear";
 
 // A server of the API that answers from fixtures, so that every screen can be
 // looked at in every state without a fleet. It serves the built pages under
@@ -39,6 +40,8 @@ export type Mock = {
   short?: { ready: boolean; engines: Record<string, string>; notes?: { name: string; note: string }[] };
   /** Lists that are empty. */
   empty: boolean;
+  /** Too little has failed for a prognosis. */
+  waiting?: boolean;
   close: () => Promise<void>;
 };
 
@@ -205,7 +208,17 @@ function operatorAnswer(mock: Mock, method: string, url: URL, body: Record<strin
       return declaredAnswer(id, part, list);
     case "claims":
       return id ? claims[0] : list(claims);
+    case "risks":
+      return list(mock.waiting ? [] : matching(w.risks, url, "product", "detector", "state"));
+    case "prognoses":
+      if (part === "models") return { items: mock.waiting ? [] : w.models };
+      return { items: mock.empty ? [] : mock.waiting ? w.waiting : w.prognoses };
+    case "maintenance":
+      if (method === "POST") return { added: 1, known: 0 };
+      return method === "DELETE" ? null : list(url.searchParams.get("unit") === "WC-000010" ? w.records : []);
     case "products":
+      if (part === "parts") return { items: mock.empty ? [] : w.parts };
+      if (part === "part-life") return w.life;
       return { id: "ct-1", product: id, token: "claim_7f3e2a", maxUses: 1000, expiresAt: f.ahead(7) };
     case "tokens":
       if (method === "POST") return { ...tokens[0], token: "fet_example" };
@@ -258,6 +271,8 @@ function unitAnswer(id: string, part: string | undefined, url: URL): unknown {
         })),
       };
     }
+    case "prognosis":
+      return { current: w.risks.filter((p) => p.unitId === id), history: w.history(id) };
     case "accounting":
       return {
         unitId: id,

@@ -97,7 +97,7 @@ function Tolerances({ product }: { product: ProductSpec }) {
             </h3>
             {t.description && <p>{t.description}</p>}
             <ul>
-              {t.bands.map((b) => (
+              {(t.bands ?? []).map((b) => (
                 <li key={`${b.when}${b.min}${b.max}`}>
                   {b.min !== undefined && `at least ${measure(b.min, unit)} `}
                   {b.max !== undefined && `at most ${measure(b.max, unit)} `}

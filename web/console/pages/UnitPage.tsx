@@ -18,11 +18,13 @@ import { Time, useClock } from "../clock";
 import { Confirm } from "../parts/Confirm";
 import { Dialog } from "../parts/Dialog";
 import { Events, hasEvents } from "../parts/Events";
+import { Maintenance } from "../parts/Maintenance";
 import { ConditionMark, FindingMark, SeverityMark } from "../parts/Mark";
 import { Facts, Page, PageTrouble, Sheet } from "../parts/Page";
 import { Secret } from "../parts/Secret";
 import { Empty, Loading, Trouble } from "../parts/States";
 import { presets, RangeBar, UnitCharts } from "../parts/UnitCharts";
+import { UnitPrognosis } from "../parts/UnitPrognosis";
 
 const route = getRouteApi("/shell/units/$id");
 const follow = 5_000;
@@ -43,6 +45,8 @@ export function UnitPage() {
         <About unit={unit.data} />
         <Collected unit={unit.data} />
         <Findings id={id} />
+        <UnitPrognosis unitId={id} product={unit.data.product} />
+        <Maintenance unitId={id} />
         <Accounting id={id} />
       </div>
     </Page>
