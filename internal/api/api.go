@@ -11,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"fettle.dev/fettle/internal/api/backtests"
+	"fettle.dev/fettle/internal/api/detectors"
 	"fettle.dev/fettle/internal/api/events"
 	"fettle.dev/fettle/internal/api/export"
 	"fettle.dev/fettle/internal/api/frame"
@@ -69,6 +70,7 @@ func newServer(d Deps, mux *http.ServeMux) *server {
 	s.findings()
 	s.cohorts()
 	s.campaigns()
+	detectors.Register(s.Server, d.Condition)
 	backtests.Register(s.Server, backtests.Deps{
 		Jobs: d.Backtests, Conditions: d.Condition, Members: s.members,
 		View: func(ctx context.Context, f []condition.Finding) ([]wire.Finding, error) {

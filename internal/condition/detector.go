@@ -84,6 +84,7 @@ type FindingFilter struct {
 	Version                   int // 0: any
 	State                     FindingState
 	Severity                  Severity
+	Assessment                Assessment // "": any, said or not
 	HideShelvedAt             time.Time // leave out those shelved beyond this time
 	From, To                  time.Time // overlapping [From, To): Onset < To and LastAt >= From
 	Before                    string    // page: the id of the last one seen

@@ -41,6 +41,7 @@ func findingWhere(f condition.FindingFilter) (string, []any) {
 	add(f.State == condition.Open, "state = 'open'")
 	add(f.State != "" && f.State != condition.Open, "state = ?", string(f.State))
 	add(f.Severity != "", "severity = ?", string(f.Severity))
+	add(f.Assessment != "", "assessment = ?", string(f.Assessment))
 	add(!f.HideShelvedAt.IsZero(), "shelved_until <= ?", millis(f.HideShelvedAt))
 	add(!f.To.IsZero(), "onset < ?", millis(f.To))
 	add(!f.From.IsZero(), "last_at >= ?", millis(f.From))

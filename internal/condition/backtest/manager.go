@@ -108,6 +108,9 @@ func (m *Manager) complete(ctx context.Context, q *Request) error {
 	} else if err != nil {
 		return err
 	}
+	if d.Type == condition.TypePrognosis {
+		return fault.Fields("detector "+d.Name, []fault.Field{{Path: "spec.type", Expected: "a kind that judges data as it comes: a prognosis is tried on units held out whenever it learns", Got: string(d.Type)}})
+	}
 	if d.Version == 0 {
 		if d.Version, err = m.c.Conditions.VersionOf(ctx, &p, &d); err != nil {
 			return err
@@ -439,25 +442,25 @@ func Recorded(records []maintenance.Record) []Failure {
 // assessed are the findings of a detector of which somebody has said what was found.
 func (m *Manager) assessed(ctx context.Context, detector string) (out []Failure, err error) {
 	const page = 1000
-	f := condition.FindingFilter{Detector: detector, Limit: page}
-	for {
-		all, err := m.c.Conditions.Findings(ctx, f)
-		if err != nil {
-			return nil, err
-		}
-		for _, v := range all {
-			if v.Assessment == "" {
-				continue
+	for _, said := range []condition.Assessment{condition.Confirmed, condition.NoFaultFound} {
+		f := condition.FindingFilter{Detector: detector, Assessment: said, Limit: page}
+		for {
+			all, err := m.c.Conditions.Findings(ctx, f)
+			if err != nil {
+				return nil, err
 			}
-			until := v.LastAt
-			if v.Cleared.After(until) {
-				until = v.Cleared
+			for _, v := range all {
+				until := v.LastAt
+				if v.Cleared.After(until) {
+					until = v.Cleared
+				}
+				out = append(out, Failure{Unit: v.UnitID, At: v.Onset, Until: until, Source: "assessment", Sound: said == condition.NoFaultFound})
 			}
-			out = append(out, Failure{Unit: v.UnitID, At: v.Onset, Until: until, Source: "assessment", Sound: v.Assessment == condition.NoFaultFound})
+			if len(all) < page {
+				break
+			}
+			f.Before = all[len(all)-1].ID
 		}
-		if len(all) < page {
-			return out, nil
-		}
-		f.Before = all[len(all)-1].ID
 	}
+	return out, nil
 }

@@ -120,6 +120,9 @@ func (s *Sweep) values(p *fleet.Product, d *condition.Detector) ([]float64, erro
 			return nil, nil
 		}
 		s.Field = ThresholdOf(d.Type)
+		if all, _, _ := bands(p, d); s.Field == "margin" && len(all) == 0 {
+			s.Field = "hold" // of a condition over signals
+		}
 	}
 	refuse := func(path, expected, got string) ([]float64, error) {
 		return nil, fault.Fields("backtest", []fault.Field{{Path: "sweep." + path, Expected: expected, Got: got}})
@@ -157,6 +160,11 @@ func (s *Sweep) values(p *fleet.Product, d *condition.Detector) ([]float64, erro
 		}
 	}
 	out = append(out, now)
+	if v.CanInt() && v.Type() != durationType {
+		for i := range out {
+			out[i] = math.Round(out[i])
+		}
+	}
 	slices.Sort(out)
 	out = slices.CompactFunc(out, func(a, b float64) bool { return math.Abs(a-b) <= 1e-9*math.Max(math.Abs(a), math.Abs(b)) })
 	if len(out) > MostThresholds {
@@ -216,8 +224,9 @@ func step(x float64) float64 {
 	return scale
 }
 
-// bands are the limits of the detector's tolerance.
-func bands(p *fleet.Product, d *condition.Detector) (out []detect.Limits, measure string) {
+// bands are the limits of the detector's tolerance, and within what time a
+// change is bounded, rather than a value.
+func bands(p *fleet.Product, d *condition.Detector) (out []detect.Limits, measure string, within fleet.Duration) {
 	t := condition.BasisOf(p, d).Tolerance
 	if d.Basis != nil {
 		t = d.Basis.Tolerance
@@ -233,13 +242,13 @@ func bands(p *fleet.Product, d *condition.Detector) (out []detect.Limits, measur
 		out = append(out, l)
 	}
 	s, _ := p.Signal(t.Signal)
-	return out, s.Unit
+	return out, s.Unit, t.Rate
 }
 
 // bandOf is the width of the narrowest band; of one that is open, twice its limit.
 func bandOf(p *fleet.Product, d *condition.Detector) float64 {
 	narrowest := math.Inf(1)
-	all, _ := bands(p, d)
+	all, _, _ := bands(p, d)
 	for _, l := range all {
 		width := l.Max - l.Min
 		if math.IsInf(width, 0) {
@@ -308,7 +317,7 @@ func (s *Sweep) unit(p *fleet.Product, d *condition.Detector) string {
 	case v.Type() == durationType:
 		return "s"
 	case s.Field == "margin" || s.Field == "hysteresis":
-		_, measure := bands(p, d)
+		_, measure, _ := bands(p, d)
 		return measure
 	default:
 		return ""
@@ -321,11 +330,15 @@ func (s *Sweep) text(p *fleet.Product, d *condition.Detector, x float64) string 
 	if !ok {
 		return ""
 	}
-	all, measure := bands(p, d)
+	all, measure, within := bands(p, d)
 	if s.Field == "margin" && len(all) == 1 {
 		l := all[0]
 		l.Min, l.Max = l.Min-x, l.Max+x
-		return words.Limits(l, measure)
+		text := words.Limits(l, measure)
+		if within > 0 {
+			text += " within " + words.Span(time.Duration(within))
+		}
+		return text
 	}
 	if s.Field == "margin" && x != 0 {
 		return fmt.Sprintf("limits %s further %s", words.Measured(math.Abs(x), measure), map[bool]string{true: "out", false: "in"}[x > 0])
