@@ -113,7 +113,7 @@ func (t *Trial) Run(ctx context.Context) (*TrialResult, error) {
 	units := make(map[int64]Identity, len(t.Units))
 	for _, u := range t.Units {
 		if u.Product == t.Product.Name {
-			units[u.Key] = Identity{ID: u.ID, Product: u.Product}
+			units[u.Key] = IdentityOf(&u)
 		}
 	}
 	directory := func(_ context.Context, key int64) (Identity, bool, error) {

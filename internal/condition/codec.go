@@ -2,7 +2,9 @@ package condition
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"time"
 
 	"fettle.dev/fettle/internal/condition/expression"
@@ -13,7 +15,8 @@ import (
 // The encoding of states, version 2: a version byte, then varints (signed
 // ones zigzag), floats as 8 bytes, texts with their length. A unit:
 //
-//	flags (1 chosen, 2 retired, 4 lag known), given, lag, judged,
+//	flags (1 chosen, 2 retired, 4 lag known, 8 versions known), given, lag, judged,
+//	[versions: count, then component, version]
 //	event times known: flags (1 forgotten), [floor], count, first, runs of (difference, length)
 //	readings: count, then signal, time, number, text
 //	watches: count, then detector, version, flags (1 finding, 2 exposed now, 4 exposure begun),
@@ -65,9 +68,15 @@ func (u *unit) state(data []byte) State {
 }
 
 func (u *unit) encode(b []byte) []byte {
-	b = append(b, stateVersion, kind.Bits(u.chosen, u.retired, u.lagKnown))
+	b = append(b, stateVersion, kind.Bits(u.chosen, u.retired, u.lagKnown, len(u.Versions) > 0))
 	b = kind.AppendString(b, u.given)
 	b = kind.AppendInt(b, u.Lag, u.judged)
+	if len(u.Versions) > 0 {
+		b = kind.AppendCount(b, len(u.Versions))
+		for _, component := range slices.Sorted(maps.Keys(u.Versions)) {
+			b = kind.AppendString(kind.AppendString(b, component), u.Versions[component])
+		}
+	}
 	b = encodeKnown(b, &u.known)
 	held := 0
 	for i := range u.Values {
@@ -154,6 +163,14 @@ func decodeUnit(data []byte) (*savedUnit, error) {
 	u.chosen, u.retired, u.lagKnown = flags&1 != 0, flags&2 != 0, flags&4 != 0
 	u.given = r.String()
 	u.Lag, u.judged = r.Int(), r.Int()
+	if flags&8 != 0 {
+		n := r.Count(2, math.MaxInt16)
+		u.Versions = make(map[string]string, n)
+		for range n {
+			component := r.String()
+			u.Versions[component] = r.String()
+		}
+	}
 	u.known = decodeKnown(r)
 	for range r.Count(11, math.MaxInt16) {
 		v := savedReading{signal: r.String()}

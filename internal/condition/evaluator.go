@@ -3,6 +3,7 @@ package condition
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 
@@ -21,6 +22,20 @@ type Identity struct {
 	ID         string
 	Product    string
 	Attributes map[string]string
+}
+
+// IdentityOf is what the records know of u.
+func IdentityOf(u *fleet.Unit) Identity {
+	id := Identity{ID: u.ID, Product: u.Product, Attributes: maps.Clone(u.Attributes)}
+	for name, v := range map[string]string{"hardware": u.Hardware, "batch": u.Batch, "region": u.Region} {
+		if v != "" {
+			if id.Attributes == nil {
+				id.Attributes = map[string]string{}
+			}
+			id.Attributes[name] = v
+		}
+	}
+	return id
 }
 
 // Directory tells units by their key. A key that it doesn't know is skipped:
@@ -274,6 +289,10 @@ func (e *Evaluator) Mark(ctx context.Context, m *telemetry.Mark) error {
 		e.contact(u, m.At)
 	case telemetry.MarkVersion:
 		component, version, _ := strings.Cut(m.Text, "=")
+		if u.Versions == nil {
+			u.Versions = map[string]string{}
+		}
+		u.Versions[e.intern(component)] = e.intern(version)
 		e.reset(u, m, false, component+" changed to "+version+"; watched anew")
 		e.contact(u, m.At)
 	case telemetry.MarkMaintained:

@@ -151,7 +151,7 @@ func (r *watching) start(ctx context.Context) error {
 	}
 	r.identity = make(map[int64]Identity, len(units))
 	for _, u := range units {
-		r.identity[u.Key] = Identity{ID: u.ID, Product: u.Product}
+		r.identity[u.Key] = IdentityOf(&u)
 	}
 	definitions, err := r.definitions(ctx)
 	if err != nil {
@@ -181,7 +181,7 @@ func (r *watching) lookUp(ctx context.Context, key int64) (Identity, bool, error
 	} else if err != nil {
 		return Identity{}, false, err
 	}
-	id := Identity{ID: u.ID, Product: u.Product}
+	id := IdentityOf(&u)
 	r.identity[key] = id
 	return id, true, nil
 }

@@ -81,6 +81,9 @@ type Rule interface {
 	Resets(m *telemetry.Mark) bool
 }
 
+// Away is a State that knows that its unit is silent.
+type Away interface{ SilentSince() int64 } // receive time; 0: it is not
+
 // State is what a rule keeps of one unit: data, and nothing that points to the
 // rule, which is made anew when the product changes.
 type State interface {
@@ -93,7 +96,8 @@ type State interface {
 // of them, and may find what concerns a place rather than a unit
 // (Desk.OpenPlace) or compares units (Desk.Open on any of its watches). What
 // it can gather anew from units' states by Join it need not encode: keep the
-// rest small, it is written with every commit.
+// rest small, it is written with every commit. Say with Desk.Gathered that it
+// has changed, other than by a Tick.
 type Gatherer interface {
 	Rule
 	// Tick is told that time has come to at, after all timers due by then.
@@ -137,6 +141,7 @@ type Unit struct {
 	ID         string
 	Product    string
 	Attributes map[string]string    // hardware, batch, region and the declared attributes
+	Versions   map[string]string    // software by component, as the stream told
 	Values     []expression.Reading // newest value by place, see Rule.Bind
 	Lag        int64                // least time between event and receipt: the difference of the clocks, and the way
 
@@ -146,6 +151,7 @@ type Unit struct {
 // Bound is a rule with the detector version that it is of.
 type Bound struct {
 	Detector *Detector
+	Product  string
 	Rule     Rule
 	Places   map[string]*Finding // open ones of places
 }
