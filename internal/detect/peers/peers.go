@@ -70,13 +70,16 @@ func (c Config) With() Config {
 	return c
 }
 
-// Unit is what is kept of a member. The zero value has seen nothing.
+// Unit is what is kept of a member of a cohort. The zero value has seen nothing.
 type Unit struct {
-	open  [2]mean // of this period and the one before or after, by parity
 	seen  int64   // periods judged from
 	level float64 // smoothed deviation
 	first float64 // mean of the deviations of the first Memory periods
 }
+
+// Means are a unit's of the period that is under way, and of the one before or
+// after it. The zero value has seen nothing.
+type Means struct{ open [2]mean } // by parity
 
 type mean struct {
 	period int64
@@ -86,7 +89,7 @@ type mean struct {
 
 // Add takes a sample of a period. Periods may overlap by one: samples of the
 // period before count until that is judged. NaN and infinities are skipped.
-func (u *Unit) Add(period int64, v float64) {
+func (u *Means) Add(period int64, v float64) {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return
 	}
@@ -101,7 +104,7 @@ func (u *Unit) Add(period int64, v float64) {
 }
 
 // Value is the unit's mean in a period.
-func (u *Unit) Value(period int64) (v float64, ok bool) {
+func (u *Means) Value(period int64) (v float64, ok bool) {
 	m := &u.open[period&1]
 	return m.v, m.n > 0 && m.period == period
 }
@@ -119,28 +122,25 @@ type Verdict struct {
 	Value   float64 // the unit's mean in the period
 	Middle  float64 // the cohort's median in the period
 	Off     float64 // how far it lies off: the smoothed deviation, or its change
+	Now     float64 // the same in this period alone
 	Spread  float64 // of the peers, in that figure: 1.4826 times the median absolute deviation
 	Peers   int     // members judged with it, itself included
 }
 
-// Judge takes the members of a cohort that have a value in a period, and says of
+// Judge takes the members of a cohort with their means in a period, and says of
 // each where it stands. Their order is of no importance. Fewer than the
 // minimum are not judged, and nothing is learned of them.
-func (c Config) Judge(period int64, members []*Unit) []Verdict {
+func (c Config) Judge(members []*Unit, means []float64) []Verdict {
 	c = c.With()
 	out := make([]Verdict, len(members))
 	if len(members) < c.Minimum {
 		return out
 	}
 	n := len(members)
-	figures := make([]float64, n)
-	for i, u := range members {
-		figures[i], _ = u.Value(period)
-	}
-	middle, spread := scale(figures)
+	middle, spread := scale(means)
 	var levels, changes []int
 	for i, u := range members {
-		d := figures[i] - middle
+		d := means[i] - middle
 		if spread > 0 {
 			d = math.Max(-clip*spread, math.Min(clip*spread, d))
 		}
@@ -149,7 +149,7 @@ func (c Config) Judge(period int64, members []*Unit) []Verdict {
 		if u.seen <= Memory {
 			u.first += (d - u.first) / float64(u.seen)
 		}
-		out[i] = Verdict{Value: figures[i], Middle: middle, Peers: n}
+		out[i] = Verdict{Value: means[i], Middle: middle, Now: means[i] - middle, Peers: n}
 		if u.seen >= warm {
 			levels = append(levels, i)
 		}
@@ -157,35 +157,45 @@ func (c Config) Judge(period int64, members []*Unit) []Verdict {
 			changes = append(changes, i)
 		}
 	}
-	c.compare(out, levels, false, func(i int) float64 { return members[i].level })
-	c.compare(out, changes, true, func(i int) float64 { return members[i].level - members[i].first })
+	c.compare(out, levels, false, func(i int) (figure, base float64) { return members[i].level, 0 })
+	c.compare(out, changes, true, func(i int) (figure, base float64) { return members[i].level - members[i].first, members[i].first })
 	return out
 }
 
-// compare scores one figure of those members that have it.
-func (c Config) compare(out []Verdict, of []int, changed bool, figure func(i int) float64) {
+// compare scores one figure of those members that have it; base is what it is
+// taken from.
+func (c Config) compare(out []Verdict, of []int, changed bool, figure func(i int) (figure, base float64)) {
 	if len(of) < c.Minimum {
 		return
 	}
 	figures := make([]float64, len(of))
 	for j, i := range of {
-		figures[j] = figure(i)
+		figures[j], _ = figure(i)
 	}
 	middle, spread := scale(figures)
 	if spread == 0 {
 		return
 	}
 	far := c.threshold(len(of))
-	for _, i := range of {
-		off := figure(i) - middle
+	for j, i := range of {
+		v := &out[i]
+		off := figures[j] - middle
 		score := math.Abs(off) / spread / far
 		if math.Abs(off) < c.Matters {
 			score = math.Min(score, 1)
 		}
-		if v := &out[i]; score > v.Score {
+		if score > v.Score {
+			_, base := figure(i)
 			v.Score, v.Changed, v.Off, v.Spread, v.Peers = score, changed, off, spread, len(of)
+			v.Now = v.Value - v.Middle - base - middle
 		}
 	}
+}
+
+// Outside reports whether the unit is outside the budget, and was in this period
+// too: one bad period counts on for some, but does not last.
+func (v *Verdict) Outside() bool {
+	return v.Score > 1 && v.Now*math.Copysign(1, v.Off) >= math.Abs(v.Off)/2
 }
 
 // scale is the median, and the spread around it that is the standard deviation

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -17,13 +18,14 @@ type fleet struct {
 	r       *rand.Rand
 	c       peers.Config
 	units   []*peers.Unit
+	means   []float64 // of the newest period
 	offsets []float64
 	common  float64
 	wander  float64 // of each unit's offset, a period
 }
 
 func newFleet(seed uint64, n int, c peers.Config) *fleet {
-	f := &fleet{r: rand.New(rand.NewPCG(seed, 2)), c: c}
+	f := &fleet{r: rand.New(rand.NewPCG(seed, 2)), c: c, means: make([]float64, n)}
 	for range n {
 		f.units = append(f.units, &peers.Unit{})
 		f.offsets = append(f.offsets, f.r.NormFloat64())
@@ -32,17 +34,17 @@ func newFleet(seed uint64, n int, c peers.Config) *fleet {
 }
 
 // period runs one: fault is added to unit 0.
-func (f *fleet) period(p int64, fault float64) []peers.Verdict {
+func (f *fleet) period(fault float64) []peers.Verdict {
 	f.common += 5 * f.r.NormFloat64()
-	for i, u := range f.units {
+	for i := range f.units {
 		f.offsets[i] += f.wander * f.r.NormFloat64()
 		v := f.common + f.offsets[i] + f.r.NormFloat64()
 		if i == 0 {
 			v += fault
 		}
-		u.Add(p, v)
+		f.means[i] = v
 	}
-	return f.c.Judge(p, f.units)
+	return f.c.Judge(f.units, f.means)
 }
 
 // Twenty chargers stand in the same street. What the weather does to them all
@@ -51,7 +53,7 @@ func (f *fleet) period(p int64, fault float64) []peers.Verdict {
 func Example() {
 	f := newFleet(3, 20, peers.Config{})
 	for day := range int64(60) {
-		v := f.period(day, 0.5*math.Max(0, float64(day-30)))[0]
+		v := f.period(0.5 * math.Max(0, float64(day-30)))[0]
 		if v.Score > 1 {
 			fmt.Printf("day %d: %.1f from %d peers, whose spread is %.1f; changed: %t\n", day, v.Off, v.Peers, v.Spread, v.Changed)
 			break
@@ -73,7 +75,7 @@ func TestFinds(t *testing.T) {
 				if day >= 40 {
 					fault = size
 				}
-				for i, v := range f.period(day, fault) {
+				for i, v := range f.period(fault) {
 					if v.Score <= 1 {
 						continue
 					}
@@ -104,7 +106,7 @@ func TestFindsChangeWithinTheRange(t *testing.T) {
 		if day >= 40 {
 			fault = 5
 		}
-		v := f.period(day, fault)[0]
+		v := f.period(fault)[0]
 		changed = changed || v.Score > 1 && v.Changed
 	}
 	require.True(t, changed)
@@ -119,13 +121,13 @@ func TestKeepsQuiet(t *testing.T) {
 		if day == 50 {
 			f.common += 100
 		}
-		for _, v := range f.period(day, 0) {
+		for _, v := range f.period(0) {
 			require.LessOrEqual(t, v.Score, 1.0)
 		}
 	}
 	few := newFleet(1, peers.DefaultMinimum-1, peers.Config{})
-	for day := range int64(100) {
-		for _, v := range few.period(day, 100) {
+	for range 100 {
+		for _, v := range few.period(100) {
 			require.Zero(t, v.Score)
 		}
 	}
@@ -143,8 +145,8 @@ func TestBudget(t *testing.T) {
 				f := newFleet(seed, n, peers.Config{Budget: budget})
 				f.wander = wander
 				was := make([]bool, n)
-				for day := range int64(365) {
-					for i, v := range f.period(day, 0) {
+				for range 365 {
+					for i, v := range f.period(0) {
 						if v.Score > 1 && !was[i] {
 							opened++
 						}
@@ -169,13 +171,11 @@ func TestOrder(t *testing.T) {
 		turned[len(turned)-1-i] = new(peers.Unit)
 		*turned[len(turned)-1-i] = *u
 	}
-	for day := range int64(40) {
-		want := f.period(day, 3)
-		for i, u := range f.units {
-			v, _ := u.Value(day)
-			turned[len(turned)-1-i].Add(day, v)
-		}
-		got := f.c.Judge(day, turned)
+	for range 40 {
+		want := f.period(3)
+		means := slices.Clone(f.means)
+		slices.Reverse(means)
+		got := f.c.Judge(turned, means)
 		for i := range want {
 			require.InDelta(t, want[i].Score, got[len(got)-1-i].Score, 1e-9)
 		}
@@ -185,7 +185,7 @@ func TestOrder(t *testing.T) {
 // Samples of the period before count while it is open; older ones do not.
 func TestAdd(t *testing.T) {
 	t.Parallel()
-	var u peers.Unit
+	var u peers.Means
 	u.Add(5, 1)
 	u.Add(6, 10)
 	u.Add(5, 3)
@@ -204,19 +204,29 @@ func TestAdd(t *testing.T) {
 }
 
 func FuzzUnmarshal(f *testing.F) {
-	var u peers.Unit
-	u.Add(3, 1.5)
-	raw, _ := u.MarshalBinary()
+	var m peers.Means
+	m.Add(3, 1.5)
+	raw, _ := m.MarshalBinary()
+	f.Add(raw)
+	fleet := newFleet(1, 8, peers.Config{})
+	fleet.period(1)
+	raw, _ = fleet.units[0].MarshalBinary()
 	f.Add(raw)
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		var u, other peers.Unit
-		if u.UnmarshalBinary(raw) != nil {
-			return
+		var m, again peers.Means
+		if m.UnmarshalBinary(raw) == nil {
+			data, err := m.MarshalBinary()
+			require.NoError(t, err)
+			require.NoError(t, again.UnmarshalBinary(data))
+			require.Equal(t, m, again)
 		}
-		again, err := u.MarshalBinary()
-		require.NoError(t, err)
-		require.NoError(t, other.UnmarshalBinary(again))
-		require.Equal(t, u, other)
+		var u, other peers.Unit
+		if u.UnmarshalBinary(raw) == nil {
+			data, err := u.MarshalBinary()
+			require.NoError(t, err)
+			require.NoError(t, other.UnmarshalBinary(data))
+			require.Equal(t, u, other)
+		}
 	})
 }
 
@@ -224,19 +234,17 @@ func FuzzUnmarshal(f *testing.F) {
 func FuzzJudge(f *testing.F) {
 	f.Add(1.0, 2.0, 1e300, uint8(9))
 	f.Fuzz(func(t *testing.T, a, b, c float64, n uint8) {
-		units := make([]*peers.Unit, n)
+		units, means := make([]*peers.Unit, n), make([]float64, n)
 		for i := range units {
 			units[i] = &peers.Unit{}
 		}
-		for p := range int64(30) {
-			var have []*peers.Unit
-			for i, u := range units {
-				u.Add(p, []float64{a, b, c}[(i+int(p))%3])
-				if _, ok := u.Value(p); ok {
-					have = append(have, u)
-				}
+		for p := range 30 {
+			for i := range means {
+				var m peers.Means
+				m.Add(0, []float64{a, b, c}[(i+p)%3])
+				means[i], _ = m.Value(0)
 			}
-			for _, v := range (peers.Config{}).Judge(p, have) {
+			for _, v := range (peers.Config{}).Judge(units, means) {
 				require.False(t, math.IsNaN(v.Score) || v.Score < 0)
 			}
 		}
@@ -244,7 +252,7 @@ func FuzzJudge(f *testing.F) {
 }
 
 func BenchmarkAdd(b *testing.B) {
-	var u peers.Unit
+	var u peers.Means
 	for i := 0; b.Loop(); i++ {
 		u.Add(int64(i/1000), float64(i&255))
 	}
@@ -254,8 +262,8 @@ func BenchmarkJudge(b *testing.B) {
 	for _, n := range []int{20, 1000, 10_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			f := newFleet(1, n, peers.Config{})
-			for p := int64(0); b.Loop(); p++ {
-				f.period(p, 0)
+			for b.Loop() {
+				f.period(0)
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/unit")
 		})
