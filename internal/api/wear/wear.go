@@ -76,7 +76,7 @@ func Register(f *frame.Server, d Deps) {
 		Method: http.MethodPost, Path: "/v1/maintenance", ID: "addMaintenance", Summary: "Record what was done to units, and what failed",
 		Doc: "All or none; every mistake is told at once, with the place of its record. What is on record already (same unit, part, kind and time) is not added again, so that an import may be repeated. " +
 			"Detectors start anew on a unit that was put right; records older than 30 days are history and start nothing anew.",
-		Tag: "maintenance", Access: frame.Write, Status: http.StatusCreated, MaxBody: maxBody, Slow: true,
+		Tag: "maintenance", Access: frame.Write, Status: http.StatusCreated, MaxBody: maxBody, Raw: true, Slow: true,
 	}, s.add)
 	frame.Do(f, frame.Route{
 		Method: http.MethodDelete, Path: "/v1/maintenance/{id}", ID: "deleteMaintenance", Summary: "Take back a record that was entered by mistake", Tag: "maintenance", Access: frame.Write,

@@ -242,7 +242,11 @@ func (s Shared) lifeTable(w io.Writer, l *prognosis.PartLife) {
 	fmt.Fprintln(w)
 	fmt.Fprintln(w, l.Comparison)
 	if l.Unknown > 0 {
-		fmt.Fprintf(w, "%d lives have no known beginning and are left out: record when those parts were put in (kind installation).\n", l.Unknown)
+		lives := "lives"
+		if l.Unknown == 1 {
+			lives = "life"
+		}
+		fmt.Fprintf(w, "of %d %s the beginning is not known: left out until it is recorded when those parts were put in (kind installation).\n", l.Unknown, lives)
 	}
 	if l.Left > 0 {
 		fmt.Fprintf(w, "%d smaller groups are left out.\n", l.Left)
