@@ -13,109 +13,121 @@ const kept = 512
 type history struct {
 	means []float64
 	width int     // values in a mean
-	sum   float64 // of the values that are no mean yet
-	part  int     // how many those are
-	count int     // values in all
-	same  bool    // all values were alike
+	next  float64 // the mean that is not full yet, so far
+	part  int     // of how many values
+	count int     // values in all, up to the warm-up
 	first float64
+	alike bool // all values were like the first
 }
 
-func (h *history) add(v float64) {
+// add takes a value. Once all values of a warm-up were alike, it waits for one
+// that is not, says so, and begins anew with it.
+func (h *history) add(v float64, warmup int) (jump bool) {
+	if h.count == warmup {
+		if v == h.first {
+			return false
+		}
+		*h, jump = history{}, true
+	}
 	if h.count == 0 {
-		h.width, h.same, h.first = 1, true, v
+		*h = history{width: 1, first: v, alike: true}
 	}
-	h.same = h.same && v == h.first
 	h.count++
-	h.sum += v
+	h.alike = h.alike && v == h.first
+	if h.alike && h.count == warmup {
+		*h = history{width: 1, count: warmup, first: v, alike: true}
+		return jump
+	}
+	h.next += v / float64(h.width)
 	if h.part++; h.part < h.width {
-		return
+		return jump
 	}
-	h.means = append(h.means, h.sum/float64(h.part))
-	h.sum, h.part = 0, 0
-	if len(h.means) < kept {
-		return
+	h.means = append(h.means, h.next)
+	h.next, h.part = 0, 0
+	if len(h.means) == kept {
+		for i := range kept / 2 {
+			h.means[i] = h.means[2*i]/2 + h.means[2*i+1]/2
+		}
+		h.means, h.width = h.means[:kept/2], 2*h.width
 	}
-	for i := range kept / 2 {
-		h.means[i] = (h.means[2*i] + h.means[2*i+1]) / 2
-	}
-	h.means, h.width = h.means[:kept/2], 2*h.width
+	return jump
 }
 
 // median orders v.
 func median(v []float64) float64 {
 	slices.Sort(v)
-	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
+	return v[(len(v)-1)/2]/2 + v[len(v)/2]/2
 }
 
-// learn finds what is usual from the history, and lets go of it. Of a channel
-// that never moved nothing can be learned: it begins anew.
+// learn finds what is usual from the history, and lets go of it.
 func (c *track) learn(t *tuning, warmup float64) {
 	v := c.past.means
-	c.past = history{}
+	*c = track{}
 	n := len(v)
 	if n < 2 {
 		return
 	}
-	dev := slices.Clone(v)
-	mid := median(dev)
-	dist, jump := 0.0, 0.0
-	for i, x := range v {
-		dev[i] = math.Abs(x - mid)
-		dist += dev[i] / float64(n)
-		if i > 0 {
-			jump += math.Abs(x-v[i-1]) / float64(n-1)
-		}
+	sorted := slices.Clone(v)
+	c.mid = median(sorted)
+	furthest, total := 0.0, 0.0
+	for i := range v {
+		v[i] -= c.mid
+		sorted[i] = math.Abs(v[i])
+		furthest = max(furthest, sorted[i])
+		total += sorted[i] / float64(n)
 	}
-	c.spread = slices.Max(dev)
-	robust := max(1.4826*median(dev), 0.6267*dist) // normal noise: its deviation; half that by the mean
-	c.clip = t.Clip * robust
-	// Sums of the clipped values, so that any stretch's mean is a difference.
+	// What is the standard deviation of normal noise by the median; where most
+	// values are alike, half of what it is by the mean.
+	c.unit = max(1.4826*median(sorted), 0.6267*total)
+	if !(c.unit > roundOff*math.Abs(c.mid)) || math.IsInf(furthest, 0) {
+		*c = track{} // nothing but rounding, or beyond counting
+		return
+	}
+	// Sums, so that any stretch's mean is a difference.
 	sums := make([]float64, n+1)
 	for i, x := range v {
-		sums[i+1] = sums[i] + min(max(x-mid, -c.clip), c.clip)
+		sums[i+1] = sums[i] + min(max(x/c.unit, -t.Clip), t.Clip)
 	}
-	stretch := func(from, length int) float64 { return (sums[from+length] - sums[from]) / float64(length) }
-	mean := stretch(0, n)
-	var whole float64
-	for i := range n {
-		x := stretch(i, 1) - mean
-		whole += x * x / float64(n)
-	}
-	before, length0 := 0.0, 0
+	mean := func(from, length int) float64 { return (sums[from+length] - sums[from]) / float64(length) }
+	c.ref = mean(0, n)
+	whole, _ := variances(mean, n, 1, c.ref)
+	shorter := 0.0 // noise of a row by the shorter average
 	for k, share := range t.Lengths {
 		length := max(1, int(math.Round(share*float64(n))))
-		near, far, stretches := 0.0, 0.0, float64(n)/float64(length)
-		for i := 0; i+length <= n; i++ {
-			x := stretch(i, length) - mean
-			far += x * x / float64(n-length+1)
-			if i+2*length <= n {
-				x = stretch(i+length, length) - stretch(i, length)
-				near += x * x / 2 / float64(n-2*length+1)
-			}
-		}
-		wander := max(0, far-near)
+		far, near := variances(mean, n, length, c.ref)
+		wander, stretches := max(0, far-near), float64(n)/float64(length)
 		if k > 0 {
-			near = (stretches*near + t.Prior*before*float64(length0)/float64(length)) / (stretches + t.Prior)
+			near = (stretches*near + t.Prior*shorter/float64(length)) / (stretches + t.Prior)
 		}
-		before, length0 = near, length
+		shorter = near * float64(length)
 		near = max(near, 0.01*whole/float64(length))
 		c.s2[k] = near*(1+1/stretches) + wander
 		c.nu[k] = t.Freedom * whole / c.s2[k]
-		c.gain[k] = 2 / (max(1, share*warmup) + 1)
-		c.mean[k] = mid + stretch(n-length, length)
+		c.mean[k] = mean(n-length, length)
 		if k == 1 {
 			c.noise = near * max(1, share*warmup)
 		}
+		c.roam = max(0, wander-near*math.Sqrt(2/stretches)) / warmup // no more than chance is none
 	}
 	c.unsure = c.noise / warmup
-	c.ref = mid + mean
-	c.spread = max(c.spread/4, robust)
-	ok := c.noise > 0 && !math.IsInf(c.ref, 0)
-	for k := range c.s2 {
-		ok = ok && c.s2[k] > 0 && !math.IsInf(c.s2[k], 0) && !math.IsNaN(c.nu[k]) && !math.IsInf(c.mean[k], 0)
+	c.anchor, c.bound = c.ref, c.s2[scales-1]+t.Anchor*t.Anchor*whole
+	c.spike = max(furthest/c.unit/4, 1)
+	c.known = true
+}
+
+// roundOff is the share of a value that is an error of rounding.
+const roundOff = 1e-12
+
+// variances are those of all stretches of a length: about the middle, and half
+// the mean square by which each differs from the next.
+func variances(mean func(from, length int) float64, n, length int, middle float64) (far, near float64) {
+	for i := 0; i+length <= n; i++ {
+		x := mean(i, length) - middle
+		far += x * x / float64(n-length+1)
+		if i+2*length <= n {
+			x = mean(i+length, length) - mean(i, length)
+			near += x * x / 2 / float64(n-2*length+1)
+		}
 	}
-	c.known = ok
-	if !ok {
-		*c = track{}
-	}
+	return far, near
 }

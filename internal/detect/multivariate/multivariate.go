@@ -34,6 +34,9 @@ import "math"
 // DefaultWarmup is how many rows are learned from unless it is said.
 const DefaultWarmup = 400
 
+// Fewer rows teach too little; of more, the first are enough.
+const leastWarmup, mostWarmup = 40, 2000
+
 // A Result is what one row brought.
 type Result struct {
 	// Level is how far out the row is: 1 is at the budget, 0 is usual.
@@ -58,7 +61,8 @@ type Detector struct {
 }
 
 // New returns a detector of so many signals, at least one, that learns from
-// the first warmup readings of each; 0 is DefaultWarmup.
+// the first warmup readings of each, from 40 at least and 2,000 at most; 0 is
+// DefaultWarmup.
 func New(signals, warmup int) *Detector {
 	if signals < 1 {
 		panic("multivariate: a detector needs a signal")
@@ -66,6 +70,7 @@ func New(signals, warmup int) *Detector {
 	if warmup <= 0 {
 		warmup = DefaultWarmup
 	}
+	warmup = min(max(warmup, leastWarmup), mostWarmup)
 	return &Detector{t: standard, warmup: warmup, signals: make([]signal, signals), shares: make([]float64, signals)}
 }
 
@@ -75,7 +80,7 @@ func (d *Detector) Signals() int { return len(d.signals) }
 // Step takes a row: a value for each signal, NaN or an infinity where there is
 // a gap, and how many false episodes a row the budget allows.
 func (d *Detector) Step(values []float64, rate float64) Result {
-	w := float64(d.warmup)
+	res := Result{Top: -1, Contributions: d.shares, Alarm: d.state.open}
 	sum, known, seen := 0.0, 0, false
 	for i := range d.signals {
 		s := &d.signals[i]
@@ -87,34 +92,45 @@ func (d *Detector) Step(values []float64, rate float64) Result {
 		}
 		d.shares[i] = s.excess(&d.t, d.state.open)
 		sum += d.shares[i]
+		if d.shares[i] > 0 && (res.Top < 0 || d.shares[i] > d.shares[res.Top]) {
+			res.Top = i
+		}
 		if s.level.known {
 			known++
 		}
 	}
-	res := Result{Top: -1, Contributions: d.shares, Alarm: d.state.open}
-	if known == 0 || !seen {
+	if !seen {
+		res.Top = -1
 		clear(d.shares)
 		return res
 	}
-	res.Level = sum / d.t.bar(rate, w, known)
+	res.Level = sum / d.t.bar(rate, d.warmup, max(known, 1))
 	if sum > 0 {
 		for i := range d.shares {
 			d.shares[i] /= sum
-			if res.Top < 0 || d.shares[i] > d.shares[res.Top] {
-				res.Top = i
-			}
 		}
 	}
-	switch d.state.step(&d.t, w, res.Level) {
+	switch d.state.step(&d.t, d.warmup, res.Level) {
 	case calm:
-		d.each(func(s *track) { s.follow(&d.t, w) })
-	case recovered:
-		d.each(func(s *track) { s.doubt(d.t.Back) })
+		d.each(func(c *track) { c.follow(&d.t, d.warmup) })
+	case back:
+		d.each(func(c *track) { c.returned(&d.t) })
 	case accepted:
-		d.each(func(s *track) { s.accept(&d.t, w) })
+		d.each(func(c *track) { c.accept() })
+		for i := range d.signals {
+			d.signals[i].longest = max(d.signals[i].longest, d.signals[i].alike)
+		}
 	case waiting:
 	}
+	began := d.state.open && !res.Alarm
 	res.Alarm = d.state.open
+	for i := range d.signals {
+		s := &d.signals[i]
+		s.blame = max(0, s.blame-rate/float64(max(known, 1)))
+		if began {
+			s.blame += d.shares[i]
+		}
+	}
 	return res
 }
 
@@ -123,9 +139,9 @@ func (d *Detector) Step(values []float64, rate float64) Result {
 // learned of the signals' noise stays.
 func (d *Detector) Relevel() {
 	d.state = state{}
+	d.each(func(c *track) { c.relevel() })
 	for i := range d.signals {
-		d.signals[i].level.forget()
-		d.signals[i].motion.forget()
+		d.signals[i].fresh = false
 	}
 }
 

@@ -4,10 +4,10 @@ package multivariate
 type phase uint8
 
 const (
-	calm      phase = iota // follow
-	waiting                // stand still
-	recovered              // an episode is over: what moved is back
-	accepted               // an episode has lasted: this is how it is now
+	calm     phase = iota // follow
+	waiting               // stand still
+	back                  // an episode is over: what moved is back
+	accepted              // an episode has lasted: this is how it is now
 )
 
 // state is the alarm's.
@@ -18,7 +18,8 @@ type state struct {
 }
 
 // step takes a row's level.
-func (s *state) step(t *tuning, warmup, level float64) phase {
+func (s *state) step(t *tuning, warmup int, level float64) phase {
+	w := float64(warmup)
 	if !s.open && level < t.Still {
 		s.stood = max(0, s.stood-1)
 		return calm
@@ -33,12 +34,12 @@ func (s *state) step(t *tuning, warmup, level float64) phase {
 		s.quiet++
 	}
 	switch {
-	case float64(s.stood) > t.Accept*warmup:
+	case float64(s.stood) > t.Accept*w:
 		*s = state{}
 		return accepted
-	case s.open && float64(s.quiet) >= t.Calm*warmup:
+	case s.open && float64(s.quiet) >= t.Calm*w:
 		*s = state{}
-		return recovered
+		return back
 	}
 	return waiting
 }

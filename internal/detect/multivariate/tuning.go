@@ -37,6 +37,16 @@ type tuning struct {
 	Motion float64
 	// Wary raises what counts as nothing for a channel that has alarmed.
 	Wary float64
+	// Anchor is how far a level may go for good without a word, in standard
+	// deviations of a row.
+	Anchor float64
+	// Learn is what the warm-up is worth, in warm-ups, beside the rows that
+	// follow it.
+	Learn float64
+	// Jump is the deviation, on the normal scale, of the first value that is not
+	// like all before, and of a signal that is stuck: Stuck times as long at one
+	// value as it ever was while learning.
+	Jump, Stuck float64
 	// Spike is the degrees of freedom of a single row.
 	Spike float64
 }
@@ -44,15 +54,15 @@ type tuning struct {
 // standard is the one configuration.
 var standard = tuning{
 	Lengths: [scales]float64{0.0125, 0.05, 0.1},
-	Clip:    6, Prior: 10, Freedom: 2,
-	Soft: 2.5, Still: 0.7, Clear: 0.5, Calm: 0.025, Back: 0.25,
-	Accept: 2, Memory: 1.5, Motion: 1, Wary: 0, Spike: 3,
+	Clip:    6, Prior: 10, Freedom: 2.5,
+	Soft: 2.75, Still: 0.7, Clear: 0.5, Calm: 0.025, Back: 0.25,
+	Accept: 2, Memory: 1.5, Motion: 0.5, Wary: 0.3, Anchor: 0.3, Learn: 4, Spike: 3, Jump: 8, Stuck: 5,
 }
 
 // bar is the excess that is as rare as the budget allows: of so many episodes a
 // row, each of which spans about the middle length, on any of the channels.
-func (t *tuning) bar(rate, warmup float64, signals int) float64 {
-	p := rate * max(1, t.Lengths[1]*warmup) / float64(2*signals)
+func (t *tuning) bar(rate float64, warmup, signals int) float64 {
+	p := rate * max(1, t.Lengths[1]*float64(warmup)) / float64(2*signals)
 	z := math.Sqrt2 * math.Erfcinv(min(max(p, 1e-15), 0.01))
 	return max(z-t.Soft, 0.25)
 }

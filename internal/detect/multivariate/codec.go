@@ -1,0 +1,200 @@
+package multivariate
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+)
+
+// version of the encoding; it stands for the tuning, too.
+const version = 1
+
+// ErrState is what a state that cannot be read is refused with.
+var ErrState = errors.New("multivariate: not a state")
+
+// MarshalBinary encodes the whole state; equal detectors give equal bytes. A
+// signal takes some 500 bytes, up to 8 KiB more while it is learned.
+func (d *Detector) MarshalBinary() ([]byte, error) {
+	w := writer{version}
+	w.count(len(d.signals))
+	w.count(d.warmup)
+	w.flag(d.state.open)
+	w.count(d.state.quiet)
+	w.count(d.state.stood)
+	for i := range d.signals {
+		s := &d.signals[i]
+		w.floats(s.last, s.blame)
+		w.flag(s.fresh)
+		w.count(s.alike)
+		w.count(s.longest)
+		w.track(&s.level)
+		w.track(&s.motion)
+	}
+	return w, nil
+}
+
+// UnmarshalBinary restores what MarshalBinary wrote, or refuses with ErrState
+// and leaves the detector as it was.
+func (d *Detector) UnmarshalBinary(raw []byte) error {
+	if len(raw) == 0 || raw[0] != version {
+		return fmt.Errorf("%w of version %d", ErrState, version)
+	}
+	r := reader{rest: raw[1:]}
+	signals, warmup := r.count(), r.count()
+	st := state{open: r.flag(), quiet: r.count(), stood: r.count()}
+	if r.bad || signals < 1 || warmup < leastWarmup || warmup > mostWarmup || signals > len(raw) {
+		return ErrState
+	}
+	n := New(signals, warmup)
+	n.state = st
+	for i := range n.signals {
+		s := &n.signals[i]
+		r.floats(&s.last, &s.blame)
+		s.fresh, s.alike, s.longest = r.flag(), r.count(), r.count()
+		r.track(&s.level, warmup)
+		r.track(&s.motion, warmup)
+		r.bad = r.bad || s.blame < 0
+	}
+	if r.bad || len(r.rest) > 0 {
+		return ErrState
+	}
+	*d = *n
+	return nil
+}
+
+type writer []byte
+
+func (w *writer) count(n int) { *w = binary.AppendUvarint(*w, uint64(max(n, 0))) }
+
+func (w *writer) flag(b bool) {
+	if b {
+		*w = append(*w, 1)
+	} else {
+		*w = append(*w, 0)
+	}
+}
+
+func (w *writer) floats(vs ...float64) {
+	for _, v := range vs {
+		*w = binary.LittleEndian.AppendUint64(*w, math.Float64bits(v))
+	}
+}
+
+func (w *writer) track(c *track) {
+	w.flag(c.known)
+	w.count(c.missed)
+	w.floats(c.out)
+	if !c.known {
+		w.history(&c.past)
+		return
+	}
+	w.floats(c.mid, c.unit, c.spike, c.noise)
+	w.floats(c.s2[:]...)
+	w.floats(c.nu[:]...)
+	w.floats(c.mean[:]...)
+	w.floats(c.ref, c.unsure, c.peak, c.anchor, c.bound, c.roam)
+	w.count(c.lived)
+	w.count(c.age)
+	w.flag(c.adrift)
+	w.flag(c.anew)
+}
+
+func (w *writer) history(h *history) {
+	w.count(h.width)
+	w.count(h.part)
+	w.count(h.count)
+	w.flag(h.alike)
+	w.floats(h.next, h.first)
+	w.count(len(h.means))
+	w.floats(h.means...)
+}
+
+// reader reads what a writer wrote; bad once something was amiss.
+type reader struct {
+	rest []byte
+	bad  bool
+}
+
+// most is the largest count: rows that a unit sends in some thousand years.
+const most = 1 << 40
+
+func (r *reader) count() int {
+	v, n := binary.Uvarint(r.rest)
+	if n <= 0 || v > most {
+		r.bad, r.rest = true, nil
+		return 0
+	}
+	r.rest = r.rest[n:]
+	return int(v)
+}
+
+func (r *reader) flag() bool {
+	if len(r.rest) == 0 || r.rest[0] > 1 {
+		r.bad, r.rest = true, nil
+		return false
+	}
+	b := r.rest[0] == 1
+	r.rest = r.rest[1:]
+	return b
+}
+
+// floats reads finite numbers.
+func (r *reader) floats(to ...*float64) {
+	for _, p := range to {
+		if len(r.rest) < 8 {
+			r.bad, r.rest = true, nil
+			return
+		}
+		v := math.Float64frombits(binary.LittleEndian.Uint64(r.rest))
+		r.rest = r.rest[8:]
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			r.bad = true
+			return
+		}
+		*p = v
+	}
+}
+
+func (r *reader) track(c *track, warmup int) {
+	c.known = r.flag()
+	c.missed = r.count()
+	r.floats(&c.out)
+	if !c.known {
+		r.history(&c.past, warmup)
+		return
+	}
+	r.floats(&c.mid, &c.unit, &c.spike, &c.noise)
+	for _, a := range []*[scales]float64{&c.s2, &c.nu, &c.mean} {
+		r.floats(&a[0], &a[1], &a[2])
+	}
+	r.floats(&c.ref, &c.unsure, &c.peak, &c.anchor, &c.bound, &c.roam)
+	c.lived = r.count()
+	c.age = r.count()
+	c.adrift = r.flag()
+	c.anew = r.flag()
+	for _, v := range []float64{c.unit, c.spike, c.noise, c.bound, min(c.s2[0], c.s2[1], c.s2[2]), min(c.nu[0], c.nu[1], c.nu[2])} {
+		r.bad = r.bad || !(v > 0)
+	}
+	r.bad = r.bad || min(c.unsure, c.peak, c.roam, c.out) < 0
+}
+
+func (r *reader) history(h *history, warmup int) {
+	h.width, h.part, h.count = r.count(), r.count(), r.count()
+	h.alike = r.flag()
+	r.floats(&h.next, &h.first)
+	n := r.count()
+	if n >= kept || 8*n > len(r.rest) {
+		r.bad = true
+		return
+	}
+	if n > 0 {
+		h.means = make([]float64, n)
+		for i := range h.means {
+			r.floats(&h.means[i])
+		}
+	}
+	waiting := h.count == warmup && h.alike
+	r.bad = r.bad || h.count > warmup || h.count == warmup && !waiting ||
+		!waiting && (h.part >= h.width && h.count > 0 || n*h.width+h.part != h.count)
+}
