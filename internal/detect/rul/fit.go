@@ -1,0 +1,246 @@
+package rul
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"sync"
+
+	"fettle.dev/fettle/internal/detect/boost"
+	"fettle.dev/fettle/internal/detect/life"
+)
+
+const (
+	folds  = 8    // models; each has seen all units but those of its fold
+	rowsOf = 200  // rows of a unit that are learned from, at most, evenly spread: neighbours are alike
+	rowsAt = 3000 // rows that a tree sees: many trees, each of few rows, for a unit's rows are much alike
+)
+
+// trees is how each fold's model is fitted.
+var trees = boost.Config{Trees: 400, Rate: 0.03, Leaves: 16, MinLeaf: 40, Ridge: 5, Columns: 0.3}
+
+// Model predicts remaining lives. It is safe for concurrent use.
+type Model struct {
+	columns  []string
+	limit    float64 // cap on the target; 0: none
+	level    float64
+	life     float64 // median life of the units that failed
+	units    int     // learned from
+	failed   int     // of them ran to failure
+	rmse     float64 // of units that the predicting trees had not seen
+	regimes  regimes
+	signals  []signal
+	mixtures [][]float64
+	point    *boost.Model
+	errors   interval
+}
+
+// training is what Fit works with.
+type training struct {
+	units    []*Unit
+	fold     []int // of each unit
+	features [][]float64
+	unit     []int32   // of each row; so are the following
+	left     []float64 // until the unit failed or was last seen
+	target   []float64 // the same, capped
+	censored []bool    // the target is a lower bound
+	unseen   []float64 // prediction by the trees that have not seen the unit
+}
+
+// Fit learns from units of which five or more have run to failure. Units that
+// had not failed at their end are used as what they are: a life of at least so
+// long. In equal order, equal units and seeds give equal models.
+func Fit(units []Unit, cfg Config) (*Model, error) {
+	m, _, err := fit(units, cfg)
+	return m, err
+}
+
+func fit(all []Unit, cfg Config) (*Model, *training, error) {
+	m := &Model{columns: slices.Clone(cfg.Columns), limit: cfg.Cap, level: cfg.Level, units: len(all)}
+	if m.level == 0 {
+		m.level = 0.8
+	}
+	if !(m.limit >= 0) || math.IsInf(m.limit, 0) || !(m.level > 0 && m.level < 1) {
+		return nil, nil, fmt.Errorf("rul: cap %g, level %g: want a cap of 0 or more, a level between 0 and 1", m.limit, m.level)
+	}
+	tr := &training{}
+	var lives []float64
+	for i := range all {
+		u := &all[i]
+		if err := check(u, len(m.columns)); err != nil {
+			return nil, nil, err
+		}
+		tr.units = append(tr.units, u)
+		if u.Failed {
+			lives = append(lives, u.end()-u.start())
+		}
+	}
+	m.failed = len(lives)
+	if len(lives) < minFailures {
+		return nil, nil, fmt.Errorf("%w: %d of %d; %d are needed", ErrFewFailures, len(lives), len(all), minFailures)
+	}
+	slices.Sort(lives)
+	if m.life = lives[len(lives)/2]; !(m.life > 0) {
+		return nil, nil, fmt.Errorf("%w: half of the lives last no time", ErrFewFailures)
+	}
+	m.regimes = findRegimes(tr.units, len(m.columns))
+	labels := m.regimes.label(tr.units)
+	if err := m.prepare(tr.units, labels); err != nil {
+		return nil, nil, err
+	}
+	z := make([][][]float64, len(tr.units))
+	for k, u := range tr.units {
+		z[k] = m.normalised(u, labels[k])
+	}
+	m.mixtures = slow(z)
+	rng := rand.New(rand.NewPCG(cfg.Seed, 0xf01d))
+	tr.deal(rng)
+	tr.rows(m, rng)
+	if err := m.learn(tr, cfg); err != nil {
+		return nil, nil, err
+	}
+	m.calibrate(tr)
+	return m, tr, nil
+}
+
+// deal puts units into folds, so that each has long and short lives, failed
+// units and others.
+func (tr *training) deal(rng *rand.Rand) {
+	order := rng.Perm(len(tr.units))
+	slices.SortStableFunc(order, func(a, b int) int {
+		x, y := tr.units[a], tr.units[b]
+		d := (x.end() - x.start()) - (y.end() - y.start())
+		switch {
+		case x.Failed != y.Failed && x.Failed, x.Failed == y.Failed && d < 0:
+			return -1
+		case x.Failed != y.Failed, d > 0:
+			return 1
+		}
+		return 0
+	})
+	tr.fold = make([]int, len(order))
+	var deck []int
+	for _, i := range order {
+		if len(deck) == 0 {
+			deck = rng.Perm(folds)
+		}
+		tr.fold[i], deck = deck[0], deck[1:]
+	}
+}
+
+// rows makes the rows to learn from.
+func (tr *training) rows(m *Model, rng *rand.Rand) {
+	for k, u := range tr.units {
+		var at []int
+		n := float64(len(u.Time))
+		step := max(1, n/rowsOf)
+		for x := step * rng.Float64(); x < n; x += step {
+			at = append(at, int(x))
+		}
+		cols := m.features(u, at)
+		if tr.features == nil {
+			tr.features = make([][]float64, len(cols))
+		}
+		for f, col := range cols {
+			tr.features[f] = append(tr.features[f], col...)
+		}
+		for _, i := range at {
+			left, censored := u.end()-u.Time[i], !u.Failed
+			tr.unit, tr.left = append(tr.unit, int32(k)), append(tr.left, left)
+			if m.limit > 0 && left >= m.limit {
+				left, censored = m.limit, false // it is known to reach the cap
+			}
+			tr.target, tr.censored = append(tr.target, left), append(tr.censored, censored)
+		}
+	}
+}
+
+// learn fits a model a fold, and predicts the fold's units with it.
+func (m *Model) learn(tr *training, cfg Config) error {
+	table, err := boost.NewTable(tr.features)
+	if err != nil {
+		return err
+	}
+	models, errs := make([]*boost.Model, folds), make([]error, folds)
+	tr.unseen = make([]float64, len(tr.unit))
+	var wg sync.WaitGroup
+	for k := range folds {
+		wg.Go(func() {
+			var in, out []int32
+			failed := false
+			for r, u := range tr.unit {
+				if tr.fold[u] == k {
+					out = append(out, int32(r))
+				} else {
+					in = append(in, int32(r))
+					failed = failed || tr.units[u].Failed
+				}
+			}
+			if len(in) == 0 || !failed {
+				return
+			}
+			c := trees
+			c.Seed = cfg.Seed*folds + uint64(k)
+			c.Rows = min(1, rowsAt/float64(len(in)))
+			c.MinLeaf = min(c.MinLeaf*max(1, 1/(c.Rows*10)), float64(len(in))*c.Rows/20)
+			if cfg.Trees > 0 {
+				c.Trees = cfg.Trees
+				c.Rate = min(0.3, trees.Rate*float64(trees.Trees)/float64(cfg.Trees))
+			}
+			models[k], _, errs[k] = table.Fit(boost.Sample{Rows: in, Target: tr.target, Censored: tr.censored}, c)
+			if errs[k] != nil {
+				return
+			}
+			for i, p := range models[k].PredictTable(table, out) {
+				tr.unseen[out[i]] = m.clamp(p)
+			}
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	m.point = boost.Average(slices.DeleteFunc(models, func(b *boost.Model) bool { return b == nil })...)
+	return nil
+}
+
+// clamp keeps a prediction between 0 and the cap.
+func (m *Model) clamp(v float64) float64 {
+	v = max(v, 0)
+	if m.limit > 0 {
+		v = min(v, m.limit)
+	}
+	return v
+}
+
+// calibrate learns the interval from the errors on unseen units. A failed
+// unit stands for those of equal life whose end was not seen, too: its weight
+// is 1 / the chance that watching lasted so long (Robins and Rotnitzky 1992),
+// by Kaplan and Meier's curve of the ends of watching.
+func (m *Model) calibrate(tr *training) {
+	watched := make([]life.Observation, len(tr.units))
+	for k, u := range tr.units {
+		watched[k] = life.Observation{Age: u.end() - u.start(), Failed: !u.Failed}
+	}
+	curve, err := life.KaplanMeier(watched)
+	var errs []miss
+	var ss, n float64
+	for r, k := range tr.unit {
+		u := tr.units[k]
+		if !u.Failed {
+			continue
+		}
+		w := 1.0
+		if s := curve.At(u.end() - u.start()); err == nil && s > 0 {
+			w = min(1/s, 10)
+		}
+		errs = append(errs, miss{tr.unseen[r], tr.target[r], w})
+		d := tr.unseen[r] - tr.target[r]
+		ss, n = ss+w*d*d, n+w
+	}
+	m.rmse = math.Sqrt(ss / n)
+	m.errors = newInterval(errs, m.level, m.limit)
+}
