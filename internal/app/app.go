@@ -125,6 +125,7 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 	h.cohorts = cohort.NewService(cohort.Config{
 		Store: e.records.Cohort(), Tx: e.records, Fleet: h.fleet, Conditions: h.conditions, History: e.history,
 		Last: e.stream.Last, Clock: clk, IDs: h.ids, Log: log,
+		Foreseen: h.foreseen,
 	})
 	h.backtests = backtest.NewManager(backtest.Config{
 		Store: trial.New(e.records), History: e.history, Fleet: h.fleet, Conditions: h.conditions, Maintenance: wear.Maintenance(e.records),

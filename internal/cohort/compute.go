@@ -174,6 +174,9 @@ func (s *Service) evidence(ctx context.Context, snap *Snapshot, units []fleet.Un
 	for _, u := range permitted {
 		may[u.Key] = true
 	}
+	if detector.Type == condition.TypePrognosis {
+		return s.foreseen(ctx, &detector, e, may, members)
+	}
 	progress := func(rows int) {
 		snap.Done = float64(rows) / float64(rows+5*progressScale)
 		if snap.State == Computing {

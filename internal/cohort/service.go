@@ -34,6 +34,7 @@ type Config struct {
 	// values were all inside are looked at no longer than their exposure needs
 	// (default 200,000).
 	SiftFrom int64
+	Foreseen Foreseen // what detectors of type prognosis predict; may be nil
 }
 
 // Service makes and shows cohorts.

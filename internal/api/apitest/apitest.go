@@ -159,6 +159,7 @@ func on(tb testing.TB, db *sqldb.DB, change ...func(*Env)) *Env {
 	cohorts := cohort.NewService(cohort.Config{
 		Store: e.DB.Cohort(), Tx: e.DB, Fleet: units, Conditions: conditions, History: e.History,
 		Last: func(context.Context) (uint64, error) { return e.seq, nil }, Clock: e.Clock, IDs: ids, Log: log,
+		Foreseen: foreseen,
 	})
 	campaigns := campaign.NewManager(campaign.Config{
 		Store: e.DB.Campaign(), Fleet: units, Cohorts: e.DB.Cohort(), Detectors: e.DB.Condition(), Updates: updates,

@@ -10,6 +10,8 @@ import (
 
 	"fettle.dev/fettle/internal/api/apitest"
 	"fettle.dev/fettle/internal/api/wire"
+	"fettle.dev/fettle/internal/cohort"
+	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/condition/prognosis"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/fleet/maintenance"
@@ -138,7 +140,31 @@ func TestRisks(t *testing.T) {
 	require.Equal(t, all[:1], u.Current)
 	require.Equal(t, all[:1], u.History)
 
-	_, err := e.Deps.Consents.Withdraw(t.Context(), "WC-1", "care", "owner:1", "")
+	// Who else is heading there: those it has found; the others by what is foreseen.
+	d, err := e.DB.Condition().Detector(t.Context(), "fan-life", 0)
+	require.NoError(t, err)
+	u1, err := e.DB.Fleet().Unit(t.Context(), "WC-1")
+	require.NoError(t, err)
+	require.NoError(t, e.DB.Condition().PutFindings(t.Context(), []condition.Finding{{
+		ID: "f-1", Detector: d.Ref(), Severity: condition.Major, UnitID: u1.ID, UnitKey: u1.Key, Product: "wall-charger", State: condition.Open,
+		Onset: apitest.Start, OpenedAt: apitest.Start, SeenAt: apitest.Start, LastAt: apitest.Start, Peak: 10, Why: "failure of fan expected",
+	}}))
+	e.Clock.Advance(time.Hour)
+	suggested := apitest.Call[cohort.Suggestion](e, 200, "GET", "/v1/findings/f-1/who-else", nil)
+	snap := apitest.Call[cohort.Snapshot](e, 201, "POST", "/v1/cohorts", map[string]any{"definition": suggested.Definition})
+	require.Eventually(t, func() bool {
+		return apitest.Call[cohort.Snapshot](e, 200, "GET", "/v1/cohorts/"+snap.ID, nil).State == cohort.Ready
+	}, 10*time.Second, 20*time.Millisecond)
+	reasons := map[string]string{}
+	for _, l := range []string{"in", "out", "not%20judgeable"} {
+		for _, m := range apitest.Call[wire.Page[wire.Member]](e, 200, "GET", "/v1/cohorts/"+snap.ID+"/members?list="+l, nil).Items {
+			reasons[m.UnitID] = l + ": " + m.Reason
+		}
+	}
+	require.Contains(t, reasons["WC-1"], "in: failure of fan expected, from 2014-03-01")
+	require.Equal(t, "out: expected to last 20 days (80 %: 2 to 80)", reasons["WC-2"])
+
+	_, err = e.Deps.Consents.Withdraw(t.Context(), "WC-1", "care", "owner:1", "")
 	require.NoError(t, err)
 	e.Deps.Prognosis.Wake()
 	require.NoError(t, e.Deps.Prognosis.Step(t.Context()))
