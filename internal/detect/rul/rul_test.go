@@ -54,8 +54,8 @@ func cut(u rul.Unit, n int) rul.Unit {
 	return out
 }
 
-func fit(t testing.TB, units []rul.Unit, cfg rul.Config) *rul.Model {
-	t.Helper()
+func fit(tb testing.TB, units []rul.Unit, cfg rul.Config) *rul.Model {
+	tb.Helper()
 	if cfg.Columns == nil {
 		cfg.Columns = columns
 	}
@@ -63,7 +63,7 @@ func fit(t testing.TB, units []rul.Unit, cfg rul.Config) *rul.Model {
 		cfg.Trees = 40
 	}
 	m, err := rul.Fit(units, cfg)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return m
 }
 
