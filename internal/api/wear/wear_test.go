@@ -3,6 +3,7 @@ package wear_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -123,7 +124,13 @@ func TestRisks(t *testing.T) {
 		})
 	}
 	kept := store.Prognosis(e.DB)
-	require.NoError(t, kept.PutPredictions(t.Context(), "fan-life", all, time.Time{}))
+	keyed := slices.Clone(all)
+	for i := range keyed {
+		u, err := e.DB.Fleet().Unit(t.Context(), keyed[i].UnitID)
+		require.NoError(t, err)
+		keyed[i].UnitKey = u.Key
+	}
+	require.NoError(t, kept.PutPredictions(t.Context(), "fan-life", keyed, time.Time{}))
 	require.NoError(t, kept.PutModel(t.Context(), prognosis.Model{
 		Detector: "fan-life", Number: 1, State: prognosis.Champion, TrainedAt: apitest.Start, Verdict: "good", Data: []byte{1},
 		Training: []prognosis.Member{{Unit: 1, Failed: true}, {Unit: 2}}, Test: []prognosis.Member{{Unit: 3, Failed: true}}, Figures: prognosis.Figures{Lives: 1, MAE: 2},
