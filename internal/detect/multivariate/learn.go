@@ -90,8 +90,7 @@ func (c *track) learn(t *tuning, warmup float64) {
 	}
 	mean := func(from, length int) float64 { return (sums[from+length] - sums[from]) / float64(length) }
 	c.ref = mean(0, n)
-	whole, _ := variances(mean, n, 1, c.ref)
-	shorter := 0.0 // noise of a row by the shorter average
+	row, shorter := 0.0, 0.0 // noise of a reading by the shortest and by the shorter average
 	for k, share := range t.Lengths {
 		length := max(1, int(math.Round(share*float64(n))))
 		far, near := variances(mean, n, length, c.ref)
@@ -100,9 +99,12 @@ func (c *track) learn(t *tuning, warmup float64) {
 			near = (stretches*near + t.Prior*shorter/float64(length)) / (stretches + t.Prior)
 		}
 		shorter = near * float64(length)
-		near = max(near, 0.01*whole/float64(length))
+		if k == 0 {
+			row = near * t.Short
+		}
+		near = max(near, 0.01*row/t.Short*t.Lengths[0]/share)
 		c.s2[k] = near*(1+1/stretches) + wander
-		c.nu[k] = t.Freedom * whole / c.s2[k]
+		c.nu[k] = t.Freedom * (1 + row/c.s2[k])
 		c.mean[k] = mean(n-length, length)
 		if k == 1 {
 			c.noise = near * max(1, share*warmup)
@@ -110,7 +112,7 @@ func (c *track) learn(t *tuning, warmup float64) {
 		c.roam = max(0, wander-near*math.Sqrt(2/stretches)) / warmup // no more than chance is none
 	}
 	c.unsure = c.noise / warmup
-	c.anchor, c.bound = c.ref, c.s2[scales-1]+t.Anchor*t.Anchor*whole
+	c.anchor, c.bound = c.ref, c.s2[scales-1]+t.Anchor*t.Anchor*row
 	c.spike = max(furthest/c.unit/4, 1)
 	c.known = true
 }

@@ -169,7 +169,7 @@ func (c *track) follow(t *tuning, warmup int) {
 		e, was := c.mean[k]-c.ref, c.s2[k]
 		now := was + slow*(min(e*e, 9*was)-was)
 		c.s2[k] = max(now, c.noise*gain(share, warmup)/8)
-		c.nu[k] *= was / c.s2[k]
+		c.nu[k] = t.Freedom + (c.nu[k]-t.Freedom)*was/c.s2[k]
 	}
 	k := max(c.unsure/(c.unsure+c.noise), 1/(t.Memory*w))
 	c.unsure += k * (k*c.noise - c.unsure)

@@ -16,9 +16,11 @@ type tuning struct {
 	// Prior is how many stretches' worth of trust the variance of a longer
 	// average puts in what the shorter one would make of it.
 	Prior float64
-	// Freedom is the degrees of freedom of a signal that only wanders; one of
-	// uncorrelated noise has as many times that as its average has rows.
+	// Freedom is the degrees of freedom of a signal that only wanders; one
+	// of noise has that many more for each independent reading in the average.
 	Freedom float64
+	// Short is how many independent readings the shortest average is taken for.
+	Short float64
 	// Soft is how many standard deviations count as nothing.
 	Soft float64
 	// Still is the level above which references stand still.
@@ -54,7 +56,7 @@ type tuning struct {
 // standard is the one configuration.
 var standard = tuning{
 	Lengths: [scales]float64{0.0125, 0.05, 0.1},
-	Clip:    6, Prior: 10, Freedom: 2.5,
+	Clip:    6, Prior: 10, Freedom: 2.5, Short: 5,
 	Soft: 2.75, Still: 0.7, Clear: 0.5, Calm: 0.025, Back: 0.25,
 	Accept: 2, Memory: 1.5, Motion: 0.5, Wary: 0.3, Anchor: 0.3, Learn: 4, Spike: 3, Jump: 8, Stuck: 5,
 }
