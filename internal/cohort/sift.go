@@ -26,60 +26,73 @@ import (
 // order, until it is enough; the exposure of those that atLeast tells of is what
 // had come together then.
 func (s *Service) sift(ctx context.Context, t condition.Trial, least time.Duration) (out *condition.TrialResult, atLeast map[int64]bool, err error) {
-	sound, rows, err := s.sound(ctx, &t)
-	if err != nil {
-		return nil, nil, err
-	}
-	if rows < s.c.SiftFrom {
-		clear(sound)
-	}
-	if t.Detector.Type != condition.TypeTolerance { // units may be judged by one another
+	if t.Detector.Type != condition.TypeTolerance { // units may be judged by one another, or by what was not sent
 		out, err = t.Run(ctx)
 		return out, nil, err
 	}
+	marked, err := s.marked(ctx, &t)
+	if err != nil {
+		return nil, nil, err
+	}
+	sound, values, err := s.sound(ctx, &t)
+	if err != nil {
+		return nil, nil, err
+	}
+	if values < s.c.SiftFrom {
+		clear(sound)
+	}
 	out, atLeast = &condition.TrialResult{Units: map[int64]condition.Verdict{}}, map[int64]bool{}
-	enough := func(v condition.Verdict) bool { return v.Judged && v.Exposure >= least }
-	first := t
-	first.Units = slices.DeleteFunc(slices.Clone(t.Units), func(u fleet.Unit) bool { return !sound[u.Key] })
 	var mu sync.Mutex
-	err = divide(ctx, first, func(ctx context.Context, t condition.Trial) error {
-		p := &prefix{History: t.History, known: map[int64]bool{}}
+	run := func(pick func(u *fleet.Unit) bool, share func(ctx context.Context, t condition.Trial) (*condition.TrialResult, error)) {
+		some := t
+		some.Units = slices.DeleteFunc(slices.Clone(t.Units), func(u fleet.Unit) bool {
+			_, done := out.Units[u.Key]
+			return done || !pick(&u)
+		})
+		if err != nil {
+			return
+		}
+		err = divide(ctx, some, func(ctx context.Context, t condition.Trial) error {
+			r, err := share(ctx, t)
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			maps.Copy(out.Units, r.Units)
+			out.Findings = append(out.Findings, r.Findings...)
+			return nil
+		})
+	}
+	run(func(u *fleet.Unit) bool { return sound[u.Key] && !marked[u.Key] }, func(ctx context.Context, t condition.Trial) (*condition.TrialResult, error) {
+		enough := func(v condition.Verdict) bool { return v.Judged && v.Exposure >= least }
+		p := &apart{History: t.History, enough: map[int64]bool{}}
 		t.History, t.MostRows = p, math.MaxInt
 		t.Enough = func(v condition.Verdict) bool {
-			p.known[p.unit] = enough(v)
-			return p.known[p.unit]
+			p.enough[p.unit] = enough(v)
+			return p.enough[p.unit]
 		}
 		r, err := t.Run(ctx)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, f := range r.Findings { // there can be none
 			delete(r.Units, f.UnitKey)
 		}
+		r.Findings = nil
+		maps.DeleteFunc(r.Units, func(_ int64, v condition.Verdict) bool { return v.Rows == 0 || r.Cut && !enough(v) })
 		mu.Lock()
 		defer mu.Unlock()
 		for key, v := range r.Units {
-			if done := enough(v); v.Rows > 0 && (done || !r.Cut) {
-				out.Units[key], atLeast[key] = v, done
-			}
+			atLeast[key] = enough(v)
 		}
-		return nil
+		return r, nil
 	})
-	if err != nil {
-		return nil, nil, err
-	}
-	t.Units = slices.DeleteFunc(slices.Clone(t.Units), func(u fleet.Unit) bool { _, ok := out.Units[u.Key]; return ok })
-	err = divide(ctx, t, func(ctx context.Context, t condition.Trial) error {
-		r, err := t.Run(ctx)
-		if err != nil {
-			return err
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		maps.Copy(out.Units, r.Units)
-		out.Findings = append(out.Findings, r.Findings...)
-		return nil
+	run(func(u *fleet.Unit) bool { return !marked[u.Key] }, func(ctx context.Context, t condition.Trial) (*condition.TrialResult, error) {
+		t.History = &apart{History: t.History}
+		return t.Run(ctx)
 	})
+	run(func(u *fleet.Unit) bool { return marked[u.Key] }, func(ctx context.Context, t condition.Trial) (*condition.TrialResult, error) { return t.Run(ctx) })
 	slices.SortFunc(out.Findings, func(a, b condition.Finding) int {
 		return cmp.Or(a.OpenedAt.Compare(b.OpenedAt), strings.Compare(a.ID, b.ID))
 	})
@@ -116,32 +129,48 @@ func divide(ctx context.Context, t condition.Trial, run func(ctx context.Context
 	return g.Wait()
 }
 
-// prefix is a history of which each unit's rows are told by themselves, until
-// enough is known of it.
-type prefix struct {
+// apart is a history of which each unit's rows are told by themselves, and none
+// once enough is known of it.
+type apart struct {
 	telemetry.History
-	unit  int64 // whose row is being told
-	known map[int64]bool
+	unit   int64 // whose row is being told
+	enough map[int64]bool
 }
 
-// Replay tells rows alone: no mark means anything to units that are sound.
-func (p *prefix) Replay(ctx context.Context, q telemetry.Query, fn func(row *telemetry.Stored, mark *telemetry.StoredMark) error) error {
+// Replay tells rows alone: no mark that the units have means anything to a
+// detector that judges values.
+func (h *apart) Replay(ctx context.Context, q telemetry.Query, fn func(row *telemetry.Stored, mark *telemetry.StoredMark) error) error {
 	q.NoMarks, q.Apart = true, true
-	q.Enough = func(unit int64) bool { return p.known[unit] }
-	return p.History.Replay(ctx, q, func(row *telemetry.Stored, mark *telemetry.StoredMark) error {
-		p.unit = row.Unit
+	if h.enough != nil {
+		q.Enough = func(unit int64) bool { return h.enough[unit] }
+	}
+	return h.History.Replay(ctx, q, func(row *telemetry.Stored, mark *telemetry.StoredMark) error {
+		h.unit = row.Unit
 		return fn(row, mark)
 	})
 }
 
-// sound are the units that reported a value, and none outside of any of the
-// detector's bands. Those that began anew in the time, by a version, a choice
-// or an enrolment, are not among them: their exposure did, too. values is how many
-// there are to judge.
-func (s *Service) sound(ctx context.Context, t *condition.Trial) (_ map[int64]bool, values int64, err error) {
-	if t.Detector.Type != condition.TypeTolerance {
-		return nil, 0, nil
+// marked are the units that began anew in the time, as by a version, a choice
+// or an enrolment: their exposure did, too.
+func (s *Service) marked(ctx context.Context, t *condition.Trial) (map[int64]bool, error) {
+	q := telemetry.Query{UpTo: t.UpTo} // marks alone: no product has no name
+	for _, u := range t.Units {
+		q.Units = append(q.Units, u.Key)
 	}
+	marked := map[int64]bool{}
+	begun := t.From.Add(-24 * time.Hour).UnixMilli()
+	err := s.c.History.Replay(ctx, q, func(_ *telemetry.Stored, m *telemetry.StoredMark) error {
+		if m.Kind != telemetry.MarkContact && m.Kind != telemetry.MarkTick && m.At >= begun {
+			marked[m.Unit] = true
+		}
+		return nil
+	})
+	return marked, err
+}
+
+// sound are the units that reported a value, and none outside of any of the
+// detector's bands. values is how many there are to judge of all units.
+func (s *Service) sound(ctx context.Context, t *condition.Trial) (_ map[int64]bool, values int64, err error) {
 	basis := condition.BasisOf(&t.Product, &t.Detector)
 	if t.Detector.Basis != nil {
 		basis = *t.Detector.Basis
@@ -174,21 +203,5 @@ func (s *Service) sound(ctx context.Context, t *condition.Trial) (_ map[int64]bo
 	if err != nil {
 		return nil, 0, fmt.Errorf("units whose values are inside: %w", err)
 	}
-	// Marks alone: no product has no name.
-	marks := telemetry.Query{Units: make([]int64, 0, len(sound)), UpTo: t.UpTo}
-	for key := range sound {
-		marks.Units = append(marks.Units, key)
-	}
-	begun := t.From.Add(-24 * time.Hour).UnixMilli()
-	err = s.c.History.Replay(ctx, marks, func(_ *telemetry.Stored, m *telemetry.StoredMark) error {
-		switch m.Kind {
-		case telemetry.MarkVersion, telemetry.MarkConsent, telemetry.MarkRetired, telemetry.MarkEnrolled, telemetry.MarkMaintained:
-			if m.At >= begun {
-				delete(sound, m.Unit)
-			}
-		default:
-		}
-		return nil
-	})
-	return sound, values, err
+	return sound, values, nil
 }

@@ -47,7 +47,8 @@ type MarkKind uint8
 // new software, so what was learned and what was open starts anew. Consent:
 // the owner's choices changed. Retired: the unit is no longer watched.
 // Enrolled: the unit is watched from here. Maintained: a part was replaced or
-// put right, so what was learned from before must not judge what comes after.
+// put right, so what was learned from before must not judge what comes after. Owner: the
+// unit has a new owner, whose use and choices are others.
 const (
 	MarkContact MarkKind = iota + 1
 	MarkTick
@@ -56,6 +57,7 @@ const (
 	MarkRetired
 	MarkEnrolled
 	MarkMaintained
+	MarkOwner
 )
 
 // Mark is a notice in the stream that is not a sample.
@@ -103,8 +105,9 @@ type Query struct {
 	UpTo     uint64    // highest stream sequence; 0: all
 	NoMarks  bool      // rows alone
 
-	// Apart, with NoMarks, frees history from the order among units: each
-	// unit's rows come in stream order, but units in any, which costs less.
+	// Apart, with NoMarks, asks for rows of which each unit's come in stream
+	// order, but units in any; they tell unit, times and values, and neither
+	// position nor sequence number nor counts. That costs less.
 	Apart bool
 	// Enough, with Apart, says of which units no more rows are wanted.
 	Enough func(unit int64) bool

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
+	"strings"
 
 	"fettle.dev/fettle/internal/duckdb/layout"
 	"fettle.dev/fettle/internal/telemetry"
@@ -33,8 +35,10 @@ func apart(ctx context.Context, cursors []*cursor, q telemetry.Query, fn func(*t
 		enough = func(int64) bool { return false }
 	}
 	for _, c := range cursors {
-		if q.Units != nil && !slices.ContainsFunc(q.Units, func(u int64) bool { return !enough(u) }) {
-			return nil
+		if q.Units != nil {
+			if q.Units = slices.DeleteFunc(q.Units, enough); len(q.Units) == 0 {
+				return nil
+			}
 		}
 		if c.part != nil {
 			if err := c.byUnit(ctx, q, enough, fn); err != nil {
@@ -52,6 +56,8 @@ func apart(ctx context.Context, cursors []*cursor, q telemetry.Query, fn func(*t
 			if enough(c.row.Unit) {
 				continue
 			}
+			c.row.Row = telemetry.Row{Unit: c.row.Unit, Event: c.row.Event, Received: c.row.Received, Values: c.row.Values}
+			c.row.Position = telemetry.Position{}
 			if err := fn(&c.row, nil); err != nil {
 				return err
 			}
@@ -60,86 +66,120 @@ func apart(ctx context.Context, cursors []*cursor, q telemetry.Query, fn func(*t
 	return nil
 }
 
-// chunk is neighbouring units of a part, above one and up to another, and how
-// many rows they have.
+// chunk is neighbouring units of a part, and about how many rows they have.
 type chunk struct {
+	units []int64 // nil: all between
 	terms []string
-	last  int64 // unit
 	rows  int64
 }
 
-// chunks divides the part.
-func (c *cursor) chunks(ctx context.Context) (out []chunk, err error) {
-	query := fmt.Sprintf("SELECT max(unit), count(*) FROM %s%s GROUP BY rowid // %d ORDER BY max(unit)", c.table, layout.Where(c.where), chunkRows)
+// chunks divides the units of the part, few units by themselves.
+func (c *cursor) chunks(ctx context.Context, units []int64) ([]chunk, error) {
+	if units != nil && len(units) <= fewUnits {
+		terms := []string{"unit IN (" + layout.List(units) + ")"}
+		rows, err := c.whole(ctx, "SELECT count(*) FROM "+c.table+layout.Where(append(terms, c.where...)))
+		if err != nil || rows[0] == 0 {
+			return nil, err
+		}
+		return []chunk{{units, terms, rows[0]}}, nil
+	}
+	// Where one ends: rows are numbered as they lie.
+	var at []string
+	for n := int64(chunkRows); n < c.part.Rows; n += chunkRows {
+		at = append(at, fmt.Sprint(n))
+	}
+	var ends []int64
+	if len(at) > 0 {
+		var err error
+		ends, err = c.whole(ctx, "SELECT DISTINCT unit FROM "+c.table+" WHERE rowid IN ("+strings.Join(at, ", ")+") ORDER BY unit")
+		if err != nil {
+			return nil, err
+		}
+	}
+	ends = append(ends, math.MaxInt64)
+	out := make([]chunk, 0, len(ends))
+	first := int64(math.MinInt64)
+	for _, last := range ends {
+		k := chunk{rows: min(chunkRows, c.part.Rows)}
+		low, high := first, last
+		if units != nil {
+			from, _ := slices.BinarySearch(units, first)
+			to, found := slices.BinarySearch(units, last)
+			if found {
+				to++
+			}
+			if k.units = slices.Clone(units[from:to]); len(k.units) > 0 {
+				low, high = k.units[0], k.units[len(k.units)-1]
+			}
+		}
+		if units == nil || len(k.units) > 0 {
+			k.terms = []string{"unit >= " + layout.Bigint(low), "unit <= " + layout.Bigint(high)}
+			out = append(out, k)
+		}
+		first = last + 1
+	}
+	return out, nil
+}
+
+// whole is the one column of a query.
+func (c *cursor) whole(ctx context.Context, query string) (out []int64, err error) {
 	rows, err := c.conn.QueryContext(ctx, query, nil)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
-	values := make([]sqldriver.Value, 2)
+	values := make([]sqldriver.Value, 1)
 	for {
 		if err := rows.Next(values); errors.Is(err, io.EOF) {
 			return out, nil
 		} else if err != nil {
 			return nil, err
 		}
-		last, n := values[0].(int64), values[1].(int64)
-		if i := len(out) - 1; i >= 0 && (out[i].last == last || out[i].rows+n <= chunkRows) {
-			out[i].last, out[i].rows = last, out[i].rows+n
-		} else {
-			out = append(out, chunk{last: last, rows: n})
-		}
-		i := len(out) - 1
-		out[i].terms = []string{"unit <= " + layout.Bigint(last)}
-		if i > 0 {
-			out[i].terms = append(out[i].terms, "unit > "+layout.Bigint(out[i-1].last))
-		}
+		out = append(out, values[0].(int64))
 	}
 }
 
 // byUnit goes through a part.
 func (c *cursor) byUnit(ctx context.Context, q telemetry.Query, enough func(unit int64) bool, fn func(*telemetry.Stored, *telemetry.StoredMark) error) error {
-	chunks, err := c.chunks(ctx)
+	chunks, err := c.chunks(ctx, q.Units)
 	if err != nil {
 		return err
 	}
-	c.values = make([]sqldriver.Value, c.width)
+	c.columns[0] = "unit, event, received"
+	c.values = make([]sqldriver.Value, 3+len(c.signals))
 	begin, end := int64(c.part.FirstSeq), int64(c.part.LastSeq)
-	left := q.Units
+	if q.UpTo > 0 {
+		end = min(end, int64(q.UpTo))
+	}
 	for i := range chunks {
 		k := &chunks[i]
-		var here []int64 // units of this chunk
-		if q.Units != nil {
-			n, found := slices.BinarySearch(left, k.last)
-			if found {
-				n++
-			}
-			here, left = slices.Clone(left[:n]), left[n:]
-		}
-		all := len(here)
+		all, rows := len(k.units), k.rows
 		// As many sequences as hold so many rows, were they spread evenly.
-		share := func(rows int64) int64 {
-			return max(int64(float64(end-begin+1)*min(1, float64(rows)/float64(k.rows))), 1)
+		share := func(n int64) int64 {
+			return max(int64(float64(end-begin+1)*min(1, float64(n)/float64(rows))), 1)
 		}
 		next := share(firstLook)
 		if q.Enough == nil {
 			next = share(windowRows)
 		}
 		for at := begin; at <= end; {
-			here = slices.DeleteFunc(here, enough)
-			if q.Units != nil && len(here) == 0 {
-				break
-			}
 			terms := append(slices.Clone(c.where), k.terms...)
-			terms = append(terms, window{at, at + next - 1}.terms()...)
-			if q.Units != nil && len(here) <= someUnits && 2*len(here) <= all {
-				terms = append(terms, "unit IN ("+layout.List(here)+")")
+			if k.units != nil {
+				if k.units = slices.DeleteFunc(k.units, enough); len(k.units) == 0 {
+					break
+				}
+				if few := len(k.units) <= fewUnits && 2*len(k.units) <= all; few {
+					terms = append(terms, "unit IN ("+layout.List(k.units)+")")
+					rows = max(k.rows*int64(len(k.units))/int64(all), 1)
+					next = min(max(at-begin, share(firstLook)), share(windowRows))
+				}
 			}
+			terms = append(terms, window{at, at + next - 1}.terms()...)
 			if err := c.look(ctx, terms, enough, fn); err != nil {
 				return err
 			}
 			at += next
-			next = max(min(at-begin, share(windowRows)), next)
+			next = min(max(at-begin, next), share(windowRows))
 		}
 	}
 	return nil
@@ -161,13 +201,18 @@ func (c *cursor) look(ctx context.Context, terms []string, enough func(unit int6
 		} else if err != nil {
 			return err
 		}
-		if enough(c.values[2].(int64)) {
+		r := &c.row
+		r.Unit = c.values[0].(int64)
+		if enough(r.Unit) {
 			continue
 		}
-		c.at = telemetry.Position{Seq: uint64(c.values[0].(int64)), Index: int(c.values[1].(int32))}
-		if !c.take(c, c.values) {
-			continue
+		if c.units != nil {
+			if _, ok := c.units[r.Unit]; !ok {
+				continue
+			}
 		}
+		r.Event, r.Received = c.values[1].(int64), c.values[2].(int64)
+		c.takeValues(c.values[3:])
 		if err := fn(&c.row, nil); err != nil {
 			return err
 		}

@@ -170,6 +170,8 @@ func (c *cursor) bound(q telemetry.Query, units map[int64]struct{}, also string)
 	}
 	switch {
 	case units == nil:
+	case q.Apart && c.part != nil: // it picks them as it goes
+		c.units = units
 	case len(units) <= fewUnits, c.part != nil && len(units) <= someUnits:
 		list := make([]string, 0, len(units)+1)
 		for u := range units {
@@ -329,16 +331,21 @@ func takeRow(c *cursor, v []sqldriver.Value) bool {
 	}
 	r.Event, r.Received, r.Sequence = v[3].(int64), v[4].(int64), v[5].(int64)
 	r.NotConsented, r.Undeclared, r.Invalid = int(v[6].(int32)), int(v[7].(int32)), int(v[8].(int32))
+	c.takeValues(v[layout.FixedColumns:])
+	return true
+}
+
+func (c *cursor) takeValues(v []sqldriver.Value) {
+	r := &c.row
 	r.Values = r.Values[:0]
 	for i := range c.signals {
-		switch value := v[layout.FixedColumns+i].(type) {
+		switch value := v[i].(type) {
 		case float64:
 			r.Values = append(r.Values, telemetry.Value{Signal: c.signals[i].Signal, Number: value})
 		case string:
 			r.Values = append(r.Values, telemetry.Value{Signal: c.signals[i].Signal, Text: value, IsText: true})
 		}
 	}
-	return true
 }
 
 func takeMark(c *cursor, v []sqldriver.Value) bool {
