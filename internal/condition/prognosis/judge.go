@@ -14,11 +14,11 @@ type Interval struct{ Low, Median, High float64 }
 type Foresight interface {
 	// Predict tells the remaining life after the first n readings of s. What
 	// stands behind them, End and Failed make no difference.
-	Predict(s *Series, n int) Interval
+	Predict(s *Series, n int) (Interval, error)
 	// Drift tells, for each column, how far the newest of the first n readings
-	// are from the life's own first ones, in standard deviations of healthy
-	// readings.
-	Drift(s *Series, n int) []float64
+	// are from the life's own first ones, in standard deviations of such drift
+	// on units that are well; NaN where it cannot be told.
+	Drift(s *Series, n int) ([]float64, error)
 	MarshalBinary() ([]byte, error)
 }
 
@@ -39,7 +39,7 @@ const (
 // judge holds predictions against lives whose end is known. Every life weighs
 // the same, however long it was. predict is given a life and how many of its
 // readings may be looked at. Lengths come out in days.
-func judge(lives []LifeSeries, stepDays float64, predict func(s *Series, n int) Interval) Figures {
+func judge(lives []LifeSeries, stepDays float64, predict func(s *Series, n int) (Interval, error)) (Figures, error) {
 	var f Figures
 	for i := range lives {
 		s := &lives[i].Series
@@ -52,7 +52,10 @@ func judge(lives []LifeSeries, stepDays float64, predict func(s *Series, n int) 
 			}
 			last = at
 			truth := s.End - s.Ages[at-1]
-			p := predict(s, at)
+			p, err := predict(s, at)
+			if err != nil {
+				return f, err
+			}
 			n++
 			square += (p.Median - truth) * (p.Median - truth)
 			abs += math.Abs(p.Median - truth)
@@ -73,12 +76,12 @@ func judge(lives []LifeSeries, stepDays float64, predict func(s *Series, n int) 
 		f.Loss += loss / n
 	}
 	if f.Lives == 0 {
-		return f
+		return f, nil
 	}
 	n := float64(f.Lives)
 	f.RMSE = math.Sqrt(f.RMSE/n) * stepDays
 	f.MAE, f.Width, f.Loss, f.Coverage = f.MAE/n*stepDays, f.Width/n*stepDays, f.Loss/n*stepDays, f.Coverage/n
-	return f
+	return f, nil
 }
 
 // pinball is the loss of a quantile (Koenker and Bassett 1978, Econometrica
@@ -87,16 +90,16 @@ func pinball(q, beyond float64) float64 { return max(q*beyond, (q-1)*beyond) }
 
 // byAge foresees from age alone: the lives that were longer than this one is
 // now, by Kaplan and Meier's curve. What signals tell must be better than this.
-func byAge(lives []Series) func(s *Series, n int) Interval {
+func byAge(lives []Series) func(s *Series, n int) (Interval, error) {
 	obs := make([]life.Observation, len(lives))
 	for i := range lives {
 		obs[i] = life.Observation{Age: lives[i].End, Failed: lives[i].Failed}
 	}
 	curve, err := life.KaplanMeier(obs)
 	if err != nil {
-		return func(*Series, int) Interval { return Interval{} }
+		return func(*Series, int) (Interval, error) { return Interval{}, err }
 	}
-	return func(s *Series, n int) Interval {
+	return func(s *Series, n int) (Interval, error) {
 		age := s.Ages[n-1]
 		alive := 1.0
 		if i, found := slices.BinarySearchFunc(curve.Steps, age, func(st life.Step, a float64) int {
@@ -119,6 +122,6 @@ func byAge(lives []Series) func(s *Series, n int) Interval {
 			}
 			return max(0, curve.End-age)
 		}
-		return Interval{quantile(.1), quantile(.5), quantile(.9)}
+		return Interval{quantile(.1), quantile(.5), quantile(.9)}, nil
 	}
 }

@@ -254,13 +254,20 @@ func (m *Manager) predict(ctx context.Context, d *condition.Detector, champion *
 		case n < atLeast:
 			p.Why = fmt.Sprintf("%d steps with data; %d are needed", n, atLeast)
 		default:
-			r := foresight.Predict(&l.Series, n)
+			r, err := foresight.Predict(&l.Series, n)
+			if err != nil {
+				return err
+			}
+			drift, err := foresight.Drift(&l.Series, n)
+			if err != nil {
+				return err
+			}
 			// What was foreseen at the last reading, seen from now.
 			gone := float64(at.Sub(l.Last)) / float64(step)
 			unit := days(step)
 			p.Low, p.Median, p.High = max(0, r.Low-gone)*unit, max(0, r.Median-gone)*unit, max(0, r.High-gone)*unit
 			p.State = stateOf(p.Low, p.Median, horizon)
-			p.Reasons = reasons(names, foresight.Drift(&l.Series, n))
+			p.Reasons = reasons(names, drift)
 		}
 		out = append(out, p)
 		return nil

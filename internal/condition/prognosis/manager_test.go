@@ -106,14 +106,14 @@ func (l *learner) Open(data []byte) (prognosis.Foresight, error) {
 	return f, json.Unmarshal(data, f)
 }
 
-func (f *foresight) Predict(s *prognosis.Series, n int) prognosis.Interval {
+func (f *foresight) Predict(s *prognosis.Series, n int) (prognosis.Interval, error) {
 	worn := s.Values[0][n-1]
 	rest := (s.Ages[n-1]-.5)/worn - s.Ages[n-1] + f.Wrong // a reading is of the middle of its step
-	return prognosis.Interval{Low: .8 * rest, Median: rest, High: 1.2 * rest}
+	return prognosis.Interval{Low: .8 * rest, Median: rest, High: 1.2 * rest}, nil
 }
 
-func (f *foresight) Drift(s *prognosis.Series, n int) []float64 {
-	return []float64{10 * s.Values[0][n-1], math.NaN()}
+func (f *foresight) Drift(s *prognosis.Series, n int) ([]float64, error) {
+	return []float64{10 * s.Values[0][n-1], math.NaN()}, nil
 }
 
 func (f *foresight) MarshalBinary() ([]byte, error) { return json.Marshal(f) }

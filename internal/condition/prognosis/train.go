@@ -189,7 +189,12 @@ func (m *Manager) learn(ctx context.Context, d *condition.Detector, champion *Mo
 	model := &Model{
 		Detector: d.Name, Learns: d.Prognosis.Learns(), TrainedAt: at, State: Champion,
 		Training: members(training), Test: members(test),
-		Figures: judge(test, unit, foresight.Predict), Age: judge(test, unit, byAge(series)),
+	}
+	if model.Figures, err = judge(test, unit, foresight.Predict); err != nil {
+		return nil, err
+	}
+	if model.Age, err = judge(test, unit, byAge(series)); err != nil {
+		return nil, err
 	}
 	if champion != nil {
 		data, err := m.c.Store.ModelData(ctx, d.Name, champion.Number)
@@ -199,7 +204,10 @@ func (m *Manager) learn(ctx context.Context, d *condition.Detector, champion *Mo
 		if before, err := m.c.Learner.Open(data); err != nil {
 			m.c.Log.WarnContext(ctx, "a model cannot be read any more, so that there is none to beat", "detector", d.Name, "model", champion.Number, "error", err)
 		} else {
-			f := judge(test, unit, before.Predict)
+			f, err := judge(test, unit, before.Predict)
+			if err != nil {
+				return nil, err
+			}
 			model.Before, model.Than = &f, champion.Number
 		}
 	}
