@@ -1,0 +1,77 @@
+package anomaly_test
+
+import (
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"fettle.dev/fettle/internal/detect/anomaly"
+	"fettle.dev/fettle/internal/detect/detecttest"
+	"fettle.dev/fettle/internal/peer/recording"
+)
+
+// The same for one signal: NAB, at the best threshold under the standard
+// profile.
+func TestNABInvariance(t *testing.T) {
+	t.Parallel()
+	recs, err := detecttest.ReadNAB(recording.Path(t, "nab-dev"))
+	require.NoError(t, err)
+	score := func(recs []*detecttest.Recording) float64 {
+		var all [][]float64
+		for _, r := range recs {
+			d, out := anomaly.New(1, anomaly.Config{}), make([]float64, len(r.Values))
+			for i, v := range r.Values {
+				out[i] = d.Step(r.Times[i], []float64{v}).Score
+			}
+			all = append(all, out)
+		}
+		return detecttest.ScoreNAB(recs, all, detecttest.Profiles[0], math.NaN()).Score
+	}
+	each := func(change func(v float64) float64) func(*detecttest.Recording) *detecttest.Recording {
+		return func(r *detecttest.Recording) *detecttest.Recording {
+			q := *r
+			q.Values = nil
+			for _, v := range r.Values {
+				q.Values = append(q.Values, change(v))
+			}
+			return &q
+		}
+	}
+	plain := score(recs)
+	// In points; 3 is the aim for all.
+	tolerance := map[string]float64{"scaled up": .1, "scaled down": .1, "shifted": .1, "negated": .1, "every row twice": 6, "half-way rows": 6}
+	for name, change := range map[string]func(*detecttest.Recording) *detecttest.Recording{
+		"scaled up":       each(func(v float64) float64 { return 1e6 * v }),
+		"scaled down":     each(func(v float64) float64 { return 3e-5 * v }),
+		"shifted":         each(func(v float64) float64 { return v + 12345.678 }),
+		"negated":         each(func(v float64) float64 { return -v }),
+		"every row twice": func(r *detecttest.Recording) *detecttest.Recording { return twiceOne(r, 0) },
+		"half-way rows":   func(r *detecttest.Recording) *detecttest.Recording { return twiceOne(r, .5) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var changed []*detecttest.Recording
+			for _, r := range recs {
+				changed = append(changed, change(r))
+			}
+			got := score(changed)
+			t.Logf("%.1f, plain %.1f", got, plain)
+			require.InDelta(t, plain, got, tolerance[name])
+		})
+	}
+}
+
+// twiceOne puts a row between any two: so much of the way to the next.
+func twiceOne(r *detecttest.Recording, way float64) *detecttest.Recording {
+	q := &detecttest.Recording{Name: r.Name}
+	for i, v := range r.Values {
+		next := min(i+1, len(r.Values)-1)
+		q.Times = append(q.Times, r.Times[i], r.Times[i]+(r.Times[next]-r.Times[i])/2)
+		q.Values = append(q.Values, v, v+way*(r.Values[next]-v))
+	}
+	for _, w := range r.Windows {
+		q.Windows = append(q.Windows, [2]int{2 * w[0], 2*w[1] + 1})
+	}
+	return q
+}
