@@ -86,8 +86,8 @@ bench-deps: # the peers that benchmarks compare with
 bench-ingest: build bench-deps .tools/telegraf ## the same messages through Fettle and through Mosquitto -> Telegraf -> InfluxDB (about 10 minutes; ARGS="-connections 100 -burst 300000" for less)
 	ulimit -n 20000; go run ./bench/ingest -fettle $(BIN) -telegraf .tools/telegraf $(ARGS)
 
-bench-growth: build ## a message's cost with 1,000 units and with 10,000, at the same rate
-	ulimit -n 20000; go run ./bench/ingest -fettle $(BIN) -systems fettle -connections 1000,10000 -burst 0 $(ARGS)
+bench-growth: build ## a message's cost with ten times the units, and with ten times the history, at the same rate (about 6 minutes)
+	ulimit -n 20000; go run ./bench/ingest -fettle $(BIN) -growth 10 -paced 10s $(ARGS)
 
 bench-connections: build ## memory of idle connections, and 10,000 units back at once after an outage
 	ulimit -n 20000; go run ./bench/connections -fettle $(BIN) $(ARGS)

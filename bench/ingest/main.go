@@ -30,6 +30,8 @@ type options struct {
 	detectors        int
 	profile          string
 	dir              string
+
+	growth, fill, repeats int
 }
 
 func main() {
@@ -45,6 +47,9 @@ func main() {
 	flag.IntVar(&o.detectors, "detectors", 20, "detectors that watch the units, at most 20")
 	flag.StringVar(&o.profile, "profile", "", "file for a processor profile of Fettle under load, 12 s")
 	flag.StringVar(&o.dir, "dir", "", "directory for data (default: a temporary one, removed at the end)")
+	flag.IntVar(&o.growth, "growth", 0, "how many times units and history are multiplied, to compare what a paced message costs Fettle then (bench-growth); 0: not at all")
+	flag.IntVar(&o.fill, "fill", 0, "messages that are stored before anything is measured (growth: of the smaller history)")
+	flag.IntVar(&o.repeats, "repeats", 3, "growth: how often each is measured, in turns")
 	flag.Parse()
 	if err := run(&o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench-ingest:", err)
@@ -73,6 +78,9 @@ func run(o *options) (err error) {
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(o.dir)) }()
 	}
+	if o.growth > 0 {
+		return o.compareGrowth()
+	}
 	var rows []row
 	for text := range strings.SplitSeq(o.connections, ",") {
 		n, err := strconv.Atoi(text)
@@ -84,27 +92,33 @@ func run(o *options) (err error) {
 			if err != nil {
 				return err
 			}
-			dir := fmt.Sprintf("%s/%s-%d", o.dir, name, n)
-			if err := os.MkdirAll(dir, 0o700); err != nil {
-				return err
-			}
-			more, err := o.measure(s, dir, n)
-			for _, p := range s.processes() {
-				p.Stop()
-				if err != nil {
-					fmt.Fprintf(os.Stderr, "%s said:\n%s\n", p.Name, p.Tail())
-				}
-			}
+			more, err := o.one(s, n)
 			if err != nil {
-				return fmt.Errorf("%s with %d connections: %w", s.name(), n, err)
+				return err
 			}
 			rows = append(rows, more...)
-			if err := os.RemoveAll(dir); err != nil {
-				return err
-			}
 		}
 	}
 	return report(rows)
+}
+
+// one measures a system with so many units.
+func (o *options) one(s system, units int) ([]row, error) {
+	dir := fmt.Sprintf("%s/%s-%d", o.dir, s.name(), units)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	rows, err := o.measure(s, dir, units)
+	for _, p := range s.processes() {
+		p.Stop()
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "%s said:\n%s\n", p.Name, p.Tail())
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s with %d connections: %w", s.name(), units, err)
+	}
+	return rows, os.RemoveAll(dir)
 }
 
 func (o *options) system(name string) (system, error) {

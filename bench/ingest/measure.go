@@ -27,7 +27,7 @@ func (o *options) measure(s system, dir string, connections int) ([]row, error) 
 		return nil, err
 	}
 	defer fleet.Close()
-	if _, err := fleet.Burst(20*connections, 4); err != nil { // what is new costs once
+	if _, err := fleet.Burst(max(20*connections, o.fill), 4); err != nil { // what is new costs once
 		return nil, err
 	}
 	if err := quiet(s); err != nil {
