@@ -54,6 +54,14 @@ func (u *unit) state(data []byte) State {
 	if u.judged > 0 {
 		s.JudgedAt = moment(u.judged)
 	}
+	for _, w := range u.watches {
+		if w == nil {
+			continue
+		}
+		if a, ok := w.State.(kind.Away); ok && a.SilentSince() > 0 {
+			s.SilentAt = moment(a.SilentSince())
+		}
+	}
 	for i, w := range u.watches {
 		if !u.tells || w == nil || !u.product.rules[i].Rows {
 			continue

@@ -6,8 +6,10 @@ import (
 
 	"fettle.dev/fettle/internal/condition/expression"
 	"fettle.dev/fettle/internal/condition/kind"
+	"fettle.dev/fettle/internal/condition/kind/peers"
 	"fettle.dev/fettle/internal/condition/kind/silence"
 	"fettle.dev/fettle/internal/condition/kind/tolerance"
+	"fettle.dev/fettle/internal/condition/kind/trend"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 )
@@ -16,6 +18,8 @@ import (
 var kinds = map[kind.Type]kind.Kind{
 	kind.TypeTolerance: tolerance.Kind,
 	kind.TypeSilence:   silence.Kind,
+	kind.TypeTrend:     trend.Kind,
+	kind.TypePeers:     peers.Kind,
 	kind.TypePrognosis: {Compile: prognosis},
 }
 
@@ -42,7 +46,7 @@ type rule struct {
 func compile(p *fleet.Product, d *Detector) (*rule, []fault.Field) {
 	c := &kind.Checks{}
 	r := &rule{Detector: *d, Kind: kinds[d.Type]}
-	r.Bound.Detector = &r.Detector
+	r.Bound.Detector, r.Bound.Product = &r.Detector, p.Name
 	if d.Product != p.Name {
 		c.Add("spec.product", "the product's name, "+p.Name, d.Product)
 	}

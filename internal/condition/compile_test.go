@@ -42,8 +42,8 @@ func TestValidateDetector(t *testing.T) {
 		}, []string{"spec.product | ", "spec.severity | warning, minor, major or critical, got grave", "spec.factor | only detectors of type silence", "spec.tolerance | a tolerance of product wall-charger (plug, hot-idle, heating), got plg", "spec.hysteresis | 0 or more"}},
 		"silence": {func(d *condition.Detector) {
 			*d = silent()
-			d.Hold, d.Tolerance, d.Factor, d.Maximum = 1, "plug", 0.5, fleet.Duration(time.Minute)
-		}, []string{"spec.tolerance | only detectors of type tolerance", "spec.hold | ", "spec.factor | from 1 to 1000", "spec.maximum | no less than the minimum, 10m, got 1m"}},
+			d.Clear, d.Tolerance, d.Factor, d.Maximum, d.GroupBy = 1, "plug", 0.5, fleet.Duration(time.Minute), []string{"site", "a=b"}
+		}, []string{"spec.tolerance | only detectors of type tolerance", "spec.clear | ", "spec.factor | from 1 to 1000", "spec.maximum | no less than the minimum, 10m, got 1m", "spec.groupBy[1] | the name of an attribute of units, as site, each once, got \"a=b\""}},
 		"share":           {func(d *condition.Detector) { d.Window, d.Share = fleet.Duration(time.Hour), 20 }, nil},
 		"count":           {func(d *condition.Detector) { d.Window, d.Count = fleet.Duration(time.Hour), 3 }, nil},
 		"share and count": {func(d *condition.Detector) { d.Window, d.Share, d.Count = fleet.Duration(time.Hour), 20, 3 }, []string{"spec.window | either share or count beside it, got share 20 and count 3"}},
@@ -53,7 +53,7 @@ func TestValidateDetector(t *testing.T) {
 		"margin of a condition": {func(d *condition.Detector) { d.Tolerance, d.Margin = "hot-idle", 3 }, []string{
 			"spec.hysteresis | tolerance hot-idle is a condition, not a band", "spec.margin | tolerance hot-idle is a condition, not a band",
 		}},
-		"no type": {func(d *condition.Detector) { d.Type = "magic" }, []string{"spec.type | tolerance, silence or prognosis, got magic"}},
+		"no type": {func(d *condition.Detector) { d.Type = "magic" }, []string{"spec.type | prognosis, got magic"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

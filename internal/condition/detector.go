@@ -28,6 +28,8 @@ type (
 const (
 	TypeTolerance = kind.TypeTolerance
 	TypeSilence   = kind.TypeSilence
+	TypeTrend     = kind.TypeTrend
+	TypePeers     = kind.TypePeers
 	TypePrognosis = kind.TypePrognosis
 
 	Warning  = kind.Warning
@@ -85,9 +87,9 @@ type FindingFilter struct {
 	State                     FindingState
 	Severity                  Severity
 	Assessment                Assessment // "": any, said or not
-	HideShelvedAt             time.Time // leave out those shelved beyond this time
-	From, To                  time.Time // overlapping [From, To): Onset < To and LastAt >= From
-	Before                    string    // page: the id of the last one seen
+	HideShelvedAt             time.Time  // leave out those shelved beyond this time
+	From, To                  time.Time  // overlapping [From, To): Onset < To and LastAt >= From
+	Before                    string     // page: the id of the last one seen
 	Limit                     int
 }
 
@@ -98,6 +100,7 @@ type State struct {
 	UnitKey   int64
 	Product   string
 	JudgedAt  time.Time  // receive time of the newest row judged by a tolerance detector; zero: none since the last reset of consent
+	SilentAt  time.Time  // since when it is silent under some detector; zero: it is not
 	Exposures []Exposure // nil: as told before
 	Data      []byte
 }
@@ -133,6 +136,8 @@ type Store interface {
 	// JudgedAt is the newest State.JudgedAt of each unit (nil: all of the
 	// product) by unit key; units never judged are absent.
 	JudgedAt(ctx context.Context, product string, units []int64) (map[int64]time.Time, error)
+	// SilentAt is State.SilentAt of units in the same way; those that are not silent are absent.
+	SilentAt(ctx context.Context, product string, units []int64) (map[int64]time.Time, error)
 	// CountConditions counts the active units of a product by condition.
 	// A unit last judged before stale is unknown.
 	CountConditions(ctx context.Context, product string, stale time.Time) (map[Condition]int, error)

@@ -297,6 +297,8 @@ func (e *Evaluator) Mark(ctx context.Context, m *telemetry.Mark) error {
 		e.contact(u, m.At)
 	case telemetry.MarkMaintained:
 		e.reset(u, m, false, maintained(m.Text)+"; watched anew")
+	case telemetry.MarkOwner:
+		e.reset(u, m, false, "the unit has a new owner; watched anew")
 	case telemetry.MarkConsent:
 		e.consent(u, m)
 	case telemetry.MarkRetired:

@@ -34,7 +34,11 @@ func (s *Service) ConditionOf(ctx context.Context, u fleet.Unit) (Health, error)
 	if err != nil {
 		return Health{}, err
 	}
-	return s.health(u, open, judged[u.Key], types), nil
+	silent, err := s.c.Store.SilentAt(ctx, u.Product, []int64{u.Key})
+	if err != nil {
+		return Health{}, err
+	}
+	return s.health(u, open, judged[u.Key], silent[u.Key], types), nil
 }
 
 // Conditions is the condition of units of one product, by unit id: what a list
@@ -52,6 +56,10 @@ func (s *Service) Conditions(ctx context.Context, product string, units []fleet.
 	if err != nil {
 		return nil, err
 	}
+	silent, err := s.c.Store.SilentAt(ctx, product, keys)
+	if err != nil {
+		return nil, err
+	}
 	types, err := s.types(ctx, product)
 	if err != nil {
 		return nil, err
@@ -62,7 +70,7 @@ func (s *Service) Conditions(ctx context.Context, product string, units []fleet.
 	}
 	out := make(map[string]Condition, len(units))
 	for _, u := range units {
-		out[u.ID] = s.health(u, byUnit[u.ID], judged[u.Key], types).Condition
+		out[u.ID] = s.health(u, byUnit[u.ID], judged[u.Key], silent[u.Key], types).Condition
 	}
 	return out, nil
 }
@@ -84,7 +92,7 @@ func (s *Service) types(ctx context.Context, product string) (map[string]Detecto
 	return out, nil
 }
 
-func (s *Service) health(u fleet.Unit, open []Finding, judged time.Time, types map[string]DetectorType) Health {
+func (s *Service) health(u fleet.Unit, open []Finding, judged, silent time.Time, types map[string]DetectorType) Health {
 	h := Health{Open: open, JudgedAt: judged}
 	if u.State != fleet.UnitActive {
 		h.Condition, h.Why = Unknown, fmt.Sprintf("the unit is %s", u.State)
@@ -102,6 +110,8 @@ func (s *Service) health(u fleet.Unit, open []Finding, judged time.Time, types m
 		}
 	}
 	switch {
+	case !silent.IsZero():
+		h.Condition, h.Why = Silent, "nothing heard of it, as of others: it is part of an outage since "+words.Instant(silent)
 	case worst != nil && worst.Severity == Critical:
 		h.Condition, h.Why = Failed, worst.Why
 	case worst != nil:

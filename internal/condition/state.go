@@ -27,7 +27,7 @@ func (e *Evaluator) Urgent() bool { return len(e.desk.Opened) > 0 || len(e.desk.
 
 // Changed reports whether Take has anything to give.
 func (e *Evaluator) Changed() bool {
-	return len(e.desk.Findings) > 0 || len(e.desk.Dirty) > 0 || len(e.behind) > 0 || e.ticked
+	return len(e.desk.Findings) > 0 || len(e.desk.Dirty) > 0 || len(e.behind) > 0 || e.ticked || e.desk.Gathered
 }
 
 // maxExposures is about how many exposures one Take gives: there is one for
@@ -74,7 +74,7 @@ func (e *Evaluator) Take() Changes {
 	e.tell()
 	slices.SortFunc(e.desk.Dirty, func(a, b *kind.Unit) int { return cmp.Compare(a.Key, b.Key) })
 	c.States = make([]State, 0, len(e.desk.Dirty)+1)
-	if e.ticked {
+	if e.ticked || e.desk.Gathered {
 		c.States = append(c.States, State{Data: e.encode(nil)})
 	}
 	size := 0
@@ -160,6 +160,7 @@ func (e *Evaluator) refit(u *unit) {
 // restore gives a unit what was saved of it, under the present rules.
 func (e *Evaluator) restore(u *unit, saved *savedUnit) error {
 	u.chosen, u.given, u.retired, u.lagKnown = saved.chosen, e.intern(saved.given), saved.retired, saved.lagKnown
+	u.Versions = saved.Versions
 	u.Lag, u.judged, u.known = saved.Lag, saved.judged, saved.known
 	u.product, u.Values, u.watches = nil, nil, nil
 	e.fit(u, e.desk.Clock.Now)

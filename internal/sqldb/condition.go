@@ -119,13 +119,13 @@ func (s conditionStore) PutFindings(ctx context.Context, findings []condition.Fi
 	for i, f := range findings {
 		rows[i] = []any{
 			f.ID, f.Detector.Name, f.Detector.Version, string(f.Severity), f.UnitID, f.UnitKey, f.Product, string(f.State),
-			millis(f.Onset), millis(f.OpenedAt), millis(f.SeenAt), millis(f.LastAt), millis(f.Cleared), f.Why, f.ClearWhy, f.Peak, f.Late,
+			millis(f.Onset), millis(f.OpenedAt), millis(f.SeenAt), millis(f.LastAt), millis(f.Cleared), f.Why, f.ClearWhy, f.Peak, f.Late, f.Place, f.Units,
 		}
 	}
 	return s.db.insertRows(ctx, `INSERT INTO condition_finding
-		(id, detector, version, severity, unit_id, unit_key, product, state, onset, opened_at, seen_at, last_at, cleared, why, clear_why, peak, late)`,
+		(id, detector, version, severity, unit_id, unit_key, product, state, onset, opened_at, seen_at, last_at, cleared, why, clear_why, peak, late, place, units)`,
 		` ON CONFLICT (id) DO UPDATE SET state = excluded.state, last_at = excluded.last_at, cleared = excluded.cleared,
-		clear_why = excluded.clear_why, peak = excluded.peak`, rows)
+		clear_why = excluded.clear_why, peak = excluded.peak, units = excluded.units`, rows)
 }
 
 func (s conditionStore) putStates(ctx context.Context, partition string, states []condition.State) error {
@@ -137,13 +137,13 @@ func (s conditionStore) putStates(ctx context.Context, partition string, states 
 			gone = append(gone, st.UnitKey)
 			continue
 		}
-		kept = append(kept, []any{partition, st.UnitKey, st.Product, millis(st.JudgedAt), st.Data})
+		kept = append(kept, []any{partition, st.UnitKey, st.Product, millis(st.JudgedAt), millis(st.SilentAt), st.Data})
 		for _, x := range st.Exposures {
 			exposures = append(exposures, exposureRow(x.Detector, x))
 		}
 	}
-	err := s.db.insertRows(ctx, `INSERT INTO condition_state (part, unit_key, product, judged_at, data)`,
-		` ON CONFLICT (part, unit_key) DO UPDATE SET product = excluded.product, judged_at = excluded.judged_at, data = excluded.data`, kept)
+	err := s.db.insertRows(ctx, `INSERT INTO condition_state (part, unit_key, product, judged_at, silent_at, data)`,
+		` ON CONFLICT (part, unit_key) DO UPDATE SET product = excluded.product, judged_at = excluded.judged_at, silent_at = excluded.silent_at, data = excluded.data`, kept)
 	if err != nil {
 		return err
 	}
@@ -175,12 +175,12 @@ func (s conditionStore) Load(ctx context.Context, partition string) (uint64, []c
 		} else if err != nil {
 			return err
 		}
-		rows, err := s.db.query(ctx, `SELECT unit_key, product, judged_at, data FROM condition_state WHERE part = ? ORDER BY unit_key`, partition)
+		rows, err := s.db.query(ctx, `SELECT unit_key, product, judged_at, silent_at, data FROM condition_state WHERE part = ? ORDER BY unit_key`, partition)
 		states, err = collect(rows, err, func(r *sql.Rows) (condition.State, error) {
 			var st condition.State
-			var judged int64
-			err := r.Scan(&st.UnitKey, &st.Product, &judged, &st.Data)
-			st.JudgedAt = fromMillis(judged)
+			var judged, silent int64
+			err := r.Scan(&st.UnitKey, &st.Product, &judged, &silent, &st.Data)
+			st.JudgedAt, st.SilentAt = fromMillis(judged), fromMillis(silent)
 			return st, err
 		})
 		return err
@@ -228,9 +228,18 @@ func (s conditionStore) PutExposures(ctx context.Context, d condition.Ref, expos
 }
 
 func (s conditionStore) JudgedAt(ctx context.Context, product string, units []int64) (map[int64]time.Time, error) {
+	return s.newest(ctx, "judged_at", product, units)
+}
+
+func (s conditionStore) SilentAt(ctx context.Context, product string, units []int64) (map[int64]time.Time, error) {
+	return s.newest(ctx, "silent_at", product, units)
+}
+
+// newest is a time of each unit's states, where it has one.
+func (s conditionStore) newest(ctx context.Context, column, product string, units []int64) (map[int64]time.Time, error) {
 	out := map[int64]time.Time{}
 	read := func(where string, args ...any) error {
-		rows, err := s.db.query(ctx, `SELECT unit_key, MAX(judged_at) FROM condition_state WHERE product = ? AND judged_at > 0`+where+` GROUP BY unit_key`,
+		rows, err := s.db.query(ctx, `SELECT unit_key, MAX(`+column+`) FROM condition_state WHERE product = ? AND `+column+` > 0`+where+` GROUP BY unit_key`,
 			append([]any{product}, args...)...)
 		_, err = collect(rows, err, func(r *sql.Rows) (struct{}, error) {
 			var key, at int64
@@ -255,13 +264,13 @@ func (s conditionStore) JudgedAt(ctx context.Context, product string, units []in
 func (s conditionStore) CountConditions(ctx context.Context, product string, stale time.Time) (map[condition.Condition]int, error) {
 	rows, err := s.db.query(ctx, strings.Join([]string{
 		`SELECT state, COUNT(*) FROM (SELECT CASE`,
-		`WHEN f.silent = 1 THEN 'silent' WHEN f.failed = 1 THEN 'failed' WHEN f.failed = 0 THEN 'degraded'`,
+		`WHEN f.silent = 1 OR j.silent_at > 0 THEN 'silent' WHEN f.failed = 1 THEN 'failed' WHEN f.failed = 0 THEN 'degraded'`,
 		`WHEN j.judged_at >= ? THEN 'normal' ELSE 'unknown' END AS state`,
 		`FROM fleet_unit u`,
 		`LEFT JOIN (SELECT o.unit_key, MAX(CASE WHEN d.type = 'silence' THEN 1 ELSE 0 END) AS silent, MAX(CASE WHEN o.severity = 'critical' THEN 1 ELSE 0 END) AS failed`,
 		`FROM condition_finding o JOIN condition_detector d ON d.name = o.detector AND d.version = o.version`,
 		`WHERE o.state = 'open' AND o.product = ? GROUP BY o.unit_key) f ON f.unit_key = u.unit_key`,
-		`LEFT JOIN (SELECT unit_key, MAX(judged_at) AS judged_at FROM condition_state WHERE product = ? AND judged_at > 0 GROUP BY unit_key) j ON j.unit_key = u.unit_key`,
+		`LEFT JOIN (SELECT unit_key, MAX(judged_at) AS judged_at, MAX(silent_at) AS silent_at FROM condition_state WHERE product = ? AND judged_at + silent_at > 0 GROUP BY unit_key) j ON j.unit_key = u.unit_key`,
 		`WHERE u.product = ? AND u.state = 'active') t GROUP BY state`,
 	}, " "), millis(stale), product, product, product)
 	out := map[condition.Condition]int{}

@@ -10,13 +10,13 @@ import (
 )
 
 const findingColumns = `id, detector, version, severity, unit_id, unit_key, product, state, onset, opened_at, seen_at, last_at, cleared,
-	why, clear_why, peak, late, ack_by, ack_at, shelved_until, assessment, assessed_by`
+	why, clear_why, peak, late, place, units, ack_by, ack_at, shelved_until, assessment, assessed_by`
 
 func scanFinding(scan func(...any) error) (condition.Finding, error) {
 	var f condition.Finding
 	var onset, opened, seen, last, cleared, ack, shelved int64
 	err := scan(&f.ID, &f.Detector.Name, &f.Detector.Version, &f.Severity, &f.UnitID, &f.UnitKey, &f.Product, &f.State,
-		&onset, &opened, &seen, &last, &cleared, &f.Why, &f.ClearWhy, &f.Peak, &f.Late, &f.AckBy, &ack, &shelved, &f.Assessment, &f.AssessedBy)
+		&onset, &opened, &seen, &last, &cleared, &f.Why, &f.ClearWhy, &f.Peak, &f.Late, &f.Place, &f.Units, &f.AckBy, &ack, &shelved, &f.Assessment, &f.AssessedBy)
 	f.Onset, f.OpenedAt, f.SeenAt, f.LastAt, f.Cleared = fromMillis(onset), fromMillis(opened), fromMillis(seen), fromMillis(last), fromMillis(cleared)
 	f.AckAt, f.ShelvedUntil = fromMillis(ack), fromMillis(shelved)
 	return f, err

@@ -37,6 +37,11 @@ func AppendFloat(b []byte, v float64) []byte {
 	return binary.LittleEndian.AppendUint64(b, math.Float64bits(v))
 }
 
+// AppendFloat32 appends a float in 4 bytes.
+func AppendFloat32(b []byte, v float32) []byte {
+	return binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
+}
+
 // AppendInt appends signed varints.
 func AppendInt(b []byte, values ...int64) []byte {
 	for _, v := range values {
@@ -131,6 +136,17 @@ func (r *Reader) Float() float64 {
 	}
 	v := math.Float64frombits(binary.LittleEndian.Uint64(r.b))
 	r.b = r.b[8:]
+	return v
+}
+
+// Float32 reads a float of 4 bytes.
+func (r *Reader) Float32() float32 {
+	if len(r.b) < 4 {
+		r.Fail()
+		return 0
+	}
+	v := math.Float32frombits(binary.LittleEndian.Uint32(r.b))
+	r.b = r.b[4:]
 	return v
 }
 

@@ -21,6 +21,7 @@ type Desk struct {
 	Findings       map[string]*Finding
 	Opened, Closed []string // ids
 	Dirty          []*Unit
+	Gathered       bool // something of a Gatherer
 
 	timers timers
 }
@@ -40,7 +41,7 @@ func (d *Desk) Take() {
 		u.dirty = false
 	}
 	clear(d.Findings)
-	d.Opened, d.Closed, d.Dirty = nil, nil, d.Dirty[:0]
+	d.Opened, d.Closed, d.Dirty, d.Gathered = nil, nil, d.Dirty[:0], false
 }
 
 // Moment is a time of the stream as people read it.
@@ -86,10 +87,10 @@ func (d *Desk) Close(w *Watch, at int64, why string) {
 // OpenPlace says that something concerns a place rather than a unit: "" is all
 // units of the product, else as "site=Oslo". Units is how many it is of. One
 // can be open a place.
-func (d *Desk) OpenPlace(b *Bound, product, place string, units int, onset, opened, seen int64) *Finding {
+func (d *Desk) OpenPlace(b *Bound, place string, units int, onset, opened, seen int64) *Finding {
 	f := &Finding{
 		ID: PlaceID(b.Detector.Ref(), place, onset), Detector: b.Detector.Ref(), Severity: b.Detector.Severity,
-		Product: product, State: Open, Place: place, Units: units,
+		Product: b.Product, State: Open, Place: place, Units: units,
 		Onset: Moment(onset), OpenedAt: Moment(opened), SeenAt: Moment(seen), LastAt: Moment(opened),
 	}
 	if b.Places == nil {
@@ -97,16 +98,21 @@ func (d *Desk) OpenPlace(b *Bound, product, place string, units int, onset, open
 	}
 	b.Places[place] = f
 	d.raise(f)
+	d.Gathered = true
 	return f
 }
 
 // Change says that an open finding of a place has changed: its Units, Peak or LastAt.
-func (d *Desk) Change(f *Finding) { d.Findings[f.ID] = f }
+func (d *Desk) Change(f *Finding) {
+	d.Findings[f.ID] = f
+	d.Gathered = true
+}
 
 // ClosePlace says that it is over.
 func (d *Desk) ClosePlace(b *Bound, place string, at int64, why string) {
 	d.close(b.Places[place], at, why)
 	delete(b.Places, place)
+	d.Gathered = true
 }
 
 func (d *Desk) make(w *Watch, onset, opened, seen int64) *Finding {

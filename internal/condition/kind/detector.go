@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	single "fettle.dev/fettle/internal/condition/kind/spec"
 	"fettle.dev/fettle/internal/condition/prognosis/spec"
 	"fettle.dev/fettle/internal/fleet"
 )
@@ -12,12 +13,15 @@ import (
 type Type string
 
 // Tolerance judges a signal against a band by operating context; Silence finds
-// units that stop reporting; Prognosis foresees failures and is not run by the
+// units that stop reporting; Trend foresees when a signal reaches a limit; Peers
+// compares units with their like; Prognosis foresees failures and is not run by the
 // Evaluator but by package prognosis, on history and maintenance records.
 const (
 	TypeTolerance Type = "tolerance"
 	TypeSilence   Type = "silence"
 	TypePrognosis Type = "prognosis"
+	TypeTrend     Type = "trend"
+	TypePeers     Type = "peers"
 )
 
 // Severity orders findings (X.733 perceived severity, without indeterminate).
@@ -43,13 +47,13 @@ type Detector struct {
 	Product     string   `json:"product"`
 	Title       string   `json:"title,omitempty"`
 	Description string   `json:"description,omitempty"`
-	Type        Type     `json:"type" enum:"tolerance,silence,prognosis"`
+	Type        Type     `json:"type" enum:"tolerance,silence,trend,peers,prognosis"`
 	Severity    Severity `json:"severity" enum:"warning,minor,major,critical"`
 	Purpose     string   `json:"purpose" doc:"The purpose it reads data for; a unit that does not permit it is withheld."`
 
 	// Tolerance detectors.
 	Tolerance  string         `json:"tolerance,omitempty" doc:"Name of a tolerance of the product."`
-	Hold       fleet.Duration `json:"hold,omitempty" doc:"How long the signal must stay outside before a finding opens, in event time (default 0: at once)."`
+	Hold       fleet.Duration `json:"hold,omitempty" doc:"How long the signal must stay outside before a finding opens, in event time (default 0: at once). Of a silence detector: added to the learned interval (default 10m)."`
 	Margin     float64        `json:"margin,omitempty" doc:"How far beyond the tolerance's limits counts as outside, in the signal's unit: moves every limit outwards, or inwards if negative (default 0)."`
 	Hysteresis float64        `json:"hysteresis,omitempty" doc:"How far inside the band the signal must return to count as inside again, in the signal's unit."`
 	Clear      fleet.Duration `json:"clear,omitempty" doc:"How long it must stay inside, in judged time, before the finding clears (default 0: at once)."`
@@ -59,10 +63,13 @@ type Detector struct {
 	Exposure   string         `json:"exposure,omitempty" doc:"CEL over signals: the use that could show the fault. Its hours are counted for verification. Declared apart from the tolerance's context, so that a remedy cannot empty it. Default: always."`
 
 	// Silence detectors.
-	Factor  float64        `json:"factor,omitempty" doc:"Silent after this many times the unit's learned interval (default 4)."`
-	Minimum fleet.Duration `json:"minimum,omitempty" doc:"Never sooner than this (default 10m)."`
+	Factor  float64        `json:"factor,omitempty" doc:"Silent after this many times the unit's learned interval, and hold (default 2)."`
+	GroupBy []string       `json:"groupBy,omitempty" doc:"Attributes whose units may fall silent together, as [site, gateway]: that is one finding. All units of the product always may."`
+	Minimum fleet.Duration `json:"minimum,omitempty" doc:"Never sooner than this."`
 	Maximum fleet.Duration `json:"maximum,omitempty" doc:"Never later than this, also before an interval is learned (default 7d)."`
 
+	Trend     *single.Trend   `json:"trend,omitempty" doc:"Of a trend detector: what it foresees."`
+	Peers     *single.Peers   `json:"peers,omitempty" doc:"Of a peers detector: what it compares, and with whom."`
 	Prognosis *spec.Prognosis `json:"prognosis,omitempty" doc:"Of a prognosis detector: what it foresees, and from what."`
 }
 
@@ -90,17 +97,20 @@ var owned = []struct {
 	set   func(d *Detector) bool
 }{
 	{"spec.tolerance", []Type{TypeTolerance}, func(d *Detector) bool { return d.Tolerance != "" }},
-	{"spec.hold", []Type{TypeTolerance}, func(d *Detector) bool { return d.Hold != 0 }},
+	{"spec.hold", []Type{TypeTolerance, TypeSilence}, func(d *Detector) bool { return d.Hold != 0 }},
 	{"spec.margin", []Type{TypeTolerance}, func(d *Detector) bool { return d.Margin != 0 }},
 	{"spec.hysteresis", []Type{TypeTolerance}, func(d *Detector) bool { return d.Hysteresis != 0 }},
 	{"spec.window", []Type{TypeTolerance}, func(d *Detector) bool { return d.Window != 0 }},
 	{"spec.share", []Type{TypeTolerance}, func(d *Detector) bool { return d.Share != 0 }},
 	{"spec.count", []Type{TypeTolerance}, func(d *Detector) bool { return d.Count != 0 }},
 	{"spec.clear", []Type{TypeTolerance}, func(d *Detector) bool { return d.Clear != 0 }},
-	{"spec.exposure", []Type{TypeTolerance}, func(d *Detector) bool { return d.Exposure != "" }},
+	{"spec.exposure", []Type{TypeTolerance, TypeTrend, TypePeers}, func(d *Detector) bool { return d.Exposure != "" }},
 	{"spec.factor", []Type{TypeSilence}, func(d *Detector) bool { return d.Factor != 0 }},
+	{"spec.groupBy", []Type{TypeSilence}, func(d *Detector) bool { return len(d.GroupBy) > 0 }},
 	{"spec.minimum", []Type{TypeSilence}, func(d *Detector) bool { return d.Minimum != 0 }},
 	{"spec.maximum", []Type{TypeSilence}, func(d *Detector) bool { return d.Maximum != 0 }},
+	{"spec.trend", []Type{TypeTrend}, func(d *Detector) bool { return d.Trend != nil }},
+	{"spec.peers", []Type{TypePeers}, func(d *Detector) bool { return d.Peers != nil }},
 	{"spec.prognosis", []Type{TypePrognosis}, func(d *Detector) bool { return d.Prognosis != nil }},
 }
 
@@ -115,7 +125,7 @@ func (c *Checks) Absent(d *Detector) {
 }
 
 // Types names the types for people.
-func Types() string { return "tolerance, silence or prognosis" }
+func Types() string { return "tolerance, silence, trend, peers or prognosis" }
 
 var severities = map[Severity]int{Warning: 1, Minor: 2, Major: 3, Critical: 4}
 

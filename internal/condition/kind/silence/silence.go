@@ -1,7 +1,14 @@
 // Package silence is the kind of detector that finds units that stop
-// reporting: by the interval that each is used to, with timers that run when
-// nothing arrives. It runs on contact, in receive time. Time in which the
-// server was down is not silence.
+// reporting: by the interval that each is learned to be heard of within, with
+// timers that run when nothing arrives. It runs on contact, in receive time.
+// Time in which the server was down is not silence.
+//
+// Many that fall silent at once are one finding: of a site, a gateway, or of
+// all units of the product (see outage.go).
+//
+// Enrolment and withdrawn consent begin it anew; so does a change of owner,
+// whose habits are others. A version report or maintenance does not: what is
+// learned of a unit's interval outlives them.
 package silence
 
 import (
@@ -13,6 +20,7 @@ import (
 	"fettle.dev/fettle/internal/condition/words"
 	"fettle.dev/fettle/internal/detect"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/telemetry"
 )
 
 // Kind is this kind's entry in the table of kinds.
@@ -21,28 +29,34 @@ var Kind = kind.Kind{Compile: compile, Contacts: true}
 // rule is a detector version ready to run.
 type rule struct {
 	kind.Base
-	patience detect.Patience
+	factor                 float64
+	hold, minimum, maximum int64
+	outages
 }
 
 // state is one unit's under the rule.
 type state struct {
-	contact  int64 // receive time of the newest contact
-	interval detect.Interval
+	contact int64 // receive time of the newest contact
+	grace   int64 // it is waited for anew from here, since an outage that it was part of is over
+	silent  int64 // since when it is silent; 0: it is not
+	out     bool  // its silence is part of the outage of place
+	place   string
+	pauses  detect.Pauses
 }
 
 const (
-	defaultFactor  = 4
-	defaultMinimum = 10 * time.Minute
+	defaultFactor  = 2
+	defaultHold    = 10 * time.Minute
 	defaultMaximum = 7 * 24 * time.Hour
 )
 
-func compile(c *kind.Checks, _ *fleet.Product, d *kind.Detector, _ kind.Basis) kind.Rule {
-	factor, minimum, maximum := d.Factor, time.Duration(d.Minimum), time.Duration(d.Maximum)
+func compile(c *kind.Checks, p *fleet.Product, d *kind.Detector, _ kind.Basis) kind.Rule {
+	factor, hold, minimum, maximum := d.Factor, time.Duration(d.Hold), time.Duration(d.Minimum), time.Duration(d.Maximum)
 	if factor == 0 {
 		factor = defaultFactor
 	}
-	if minimum == 0 {
-		minimum = defaultMinimum
+	if hold == 0 {
+		hold = defaultHold
 	}
 	if maximum == 0 {
 		maximum = max(defaultMaximum, minimum)
@@ -53,16 +67,49 @@ func compile(c *kind.Checks, _ *fleet.Product, d *kind.Detector, _ kind.Basis) k
 	if maximum < minimum {
 		c.Add("spec.maximum", "no less than the minimum, "+fleet.Duration(minimum).String(), d.Maximum.String())
 	}
-	return &rule{patience: detect.Patience{Factor: factor, Minimum: minimum.Milliseconds(), Maximum: maximum.Milliseconds()}}
+	r := &rule{factor: factor, hold: hold.Milliseconds(), minimum: minimum.Milliseconds(), maximum: maximum.Milliseconds()}
+	r.outages.compile(c, d)
+	return r
 }
 
 // New is a unit that was not heard of yet.
 func (r *rule) New() kind.State { return &state{} }
 
+// Resets on a change of owner alone.
+func (r *rule) Resets(m *telemetry.Mark) bool {
+	return m.Kind != telemetry.MarkVersion && m.Kind != telemetry.MarkMaintained
+}
+
+// SilentSince tells since when the unit is silent.
+func (s *state) SilentSince() int64 { return s.silent }
+
+// allowed is for how long the unit may stay away.
+func (r *rule) allowed(s *state) int64 {
+	if !s.pauses.Known() {
+		return r.maximum
+	}
+	return min(max(s.pauses.Allowed(r.factor, r.hold), r.minimum), r.maximum)
+}
+
+// due is when its time is over.
+func (r *rule) due(d *kind.Desk, s *state) int64 {
+	return d.Clock.After(max(s.contact, s.grace), r.allowed(s))
+}
+
 // Join sets the timer.
 func (r *rule) Join(d *kind.Desk, w *kind.Watch) {
-	if s := w.State.(*state); s.contact > 0 && w.Finding == nil {
-		d.Wake(w, s.contact+s.interval.Allowed(r.patience))
+	r.join(w)
+	if s := w.State.(*state); s.contact > 0 && w.Finding == nil && !s.out {
+		d.Wake(w, max(s.contact, s.grace)+r.allowed(s))
+	}
+}
+
+// Leave forgets it.
+func (r *rule) Leave(d *kind.Desk, w *kind.Watch) {
+	s := w.State.(*state)
+	r.leave(w)
+	if s.out {
+		r.back(d, w, s, d.Clock.Now)
 	}
 }
 
@@ -74,60 +121,118 @@ func (r *rule) Contact(d *kind.Desk, w *kind.Watch, at int64) {
 	}
 	if s.contact > 0 {
 		gap := d.Clock.Heard(s.contact, at)
-		s.interval.Learn(gap, r.patience)
+		expected := int64(0)
+		if s.pauses.Known() {
+			expected = r.allowed(s)
+		}
+		if !s.out && s.grace == 0 { // an outage of others says nothing of the unit's habits
+			s.pauses.Learn(gap, expected)
+		}
 		if w.Finding != nil {
 			d.Continue(w, at, float64(gap)/1000)
 			d.Close(w, at, "heard of again after "+span(gap))
 		}
 	}
-	s.contact, w.Newest = at, at
+	s.contact, s.grace, s.silent, w.Newest = at, 0, 0, at
+	if s.out {
+		r.back(d, w, s, at)
+	}
 	d.Touch(w.Unit)
-	d.Wake(w, at+s.interval.Allowed(r.patience))
+	d.Wake(w, at+r.allowed(s))
 }
 
-// Due looks whether it was heard of since.
+// Due looks whether it was heard of since. That it was not is said at the end
+// of the tick, when it is known of how many.
 func (r *rule) Due(d *kind.Desk, w *kind.Watch, at int64) {
 	s := w.State.(*state)
-	if w.Finding != nil {
+	if w.Finding != nil || s.out || s.contact == 0 {
 		return
 	}
-	allowed := s.interval.Allowed(r.patience)
-	due := d.Clock.After(s.contact, allowed)
+	due := r.due(d, s)
 	if due > at {
 		d.Wake(w, due)
 		return
 	}
-	f := d.Open(w, s.contact, due, at)
-	f.Peak = float64(allowed) / 1000
-	f.Why = fmt.Sprintf("nothing heard for %s since %s", span(allowed), words.Instant(f.Onset))
-	if s.interval.Learned {
-		f.Why += fmt.Sprintf("; it is usually heard of within %s", span(int64(s.interval.Estimate)))
+	s.silent = due
+	d.Touch(w.Unit)
+	r.fired = append(r.fired, w)
+}
+
+// open says that a unit is silent by itself.
+func (r *rule) open(d *kind.Desk, w *kind.Watch, at int64) {
+	s := w.State.(*state)
+	f := d.Open(w, max(s.contact, s.grace), s.silent, at)
+	away := d.Clock.Heard(s.contact, s.silent)
+	f.Peak = float64(away) / 1000
+	f.Why = fmt.Sprintf("nothing heard for %s since %s", span(away), words.Instant(kind.Moment(s.contact)))
+	if s.pauses.Known() {
+		f.Why += fmt.Sprintf("; it is usually heard of within %s", span(s.pauses.Interval(r.hold)))
+	}
+	if s.grace > 0 {
+		f.Why += "; others were heard of again at " + words.Instant(kind.Moment(s.grace))
 	}
 }
 
 func span(ms int64) string { return words.Span(time.Duration(ms) * time.Millisecond) }
 
-// The encoding of a state, version 1: flags (1 learned), contact, estimate, count, span.
-const version = 1
+// The encoding of a state, version 2: flags (1 out, 2 clean), contact, grace,
+// silent, place, pending, count, usual, tail, octaves: count, then bits, count,
+// time. Version 1: flags (1 learned), contact, estimate of the longest pauses,
+// count, span.
+const version = 2
 
 // Encode appends the state.
 func (s *state) Encode(b []byte) []byte {
-	b = append(b, version, kind.Bits(s.interval.Learned))
-	b = kind.AppendInt(b, s.contact)
-	b = kind.AppendFloat(b, s.interval.Estimate)
-	b = kind.AppendCount(b, s.interval.Count)
-	return kind.AppendInt(b, s.interval.Span)
+	p := &s.pauses
+	b = append(b, version, kind.Bits(s.out, p.Clean))
+	b = kind.AppendInt(b, s.contact, s.grace, s.silent)
+	b = kind.AppendString(b, s.place)
+	b = kind.AppendInt(b, p.Pending, int64(p.Count), p.Usual, p.Tail)
+	b = kind.AppendCount(b, len(p.Held))
+	for _, o := range p.Held {
+		b = append(b, o.Bits)
+		b = kind.AppendFloat32(kind.AppendFloat32(b, o.Count), o.Time)
+	}
+	return b
 }
 
 // Decode reads a state.
 func (r *rule) Decode(data []byte) (kind.State, error) {
-	in, _, err := kind.ReadState(data, version)
+	in, v, err := kind.ReadState(data, version)
 	if err != nil {
 		return nil, err
 	}
 	s := &state{}
-	s.interval.Learned = in.Byte()&1 != 0
+	flags := in.Byte()
 	s.contact = in.Int()
-	s.interval.Estimate, s.interval.Count, s.interval.Span = in.Float(), in.Count(0, math.MaxInt32), in.Int()
+	if v == 1 {
+		r.decodeEstimate(in, s)
+		return s, in.End()
+	}
+	p := &s.pauses
+	s.out, p.Clean = flags&1 != 0, flags&2 != 0
+	s.grace, s.silent, s.place = in.Int(), in.Int(), in.String()
+	p.Pending, p.Count, p.Usual, p.Tail = in.Int(), int(in.Int()), in.Int(), in.Int()
+	for range in.Count(9, 64) {
+		o := detect.Octave{Bits: in.Byte(), Count: in.Float32(), Time: in.Float32()}
+		if !(o.Count > 0 && o.Time >= 0) || math.IsInf(float64(o.Count), 0) || math.IsInf(float64(o.Time), 0) ||
+			len(p.Held) > 0 && p.Held[len(p.Held)-1].Bits >= o.Bits || o.Bits > 63 {
+			in.Fail()
+		}
+		p.Held = append(p.Held, o)
+	}
+	if p.Usual < 0 || p.Tail < p.Usual {
+		in.Fail()
+	}
 	return s, in.End()
+}
+
+// decodeEstimate begins with what Fettle 0.1 had learned: about how long the
+// longest pauses were.
+func (r *rule) decodeEstimate(in *kind.Reader, s *state) {
+	estimate, count := in.Finite(), in.Count(0, math.MaxInt32)
+	in.Int()
+	for range min(count, 20) {
+		s.pauses.Learn(int64(min(estimate, float64(r.maximum))), 0)
+	}
 }
