@@ -17,6 +17,8 @@ type Props = {
   points: Point[];
   bands: Band[];
   breaches: Breach[];
+  /** Times of known failures. */
+  failures?: string[];
   range: Range;
   /** Whether the time is written below it: only below the last of a stack. */
   last: boolean;
@@ -36,7 +38,8 @@ function drawBehind(
   u: uPlot,
   bands: Band[],
   breaches: Breach[],
-  colours: { band: string; edge: string; breach: string; onset: string },
+  failures: string[],
+  colours: { band: string; edge: string; breach: string; onset: string; ink: string },
 ) {
   const { ctx, bbox } = u;
   const clamp = (v: number, low: number, high: number) => Math.min(Math.max(v, low), high);
@@ -62,29 +65,37 @@ function drawBehind(
     ctx.fillStyle = colours.onset;
     ctx.fillRect(left, bbox.top, 2 * uPlot.pxRatio, bbox.height);
   }
+  ctx.fillStyle = colours.ink;
+  for (const at of failures) {
+    const t = seconds(at);
+    if (t < (u.scales.x?.min ?? 0) || t > (u.scales.x?.max ?? 0)) continue;
+    ctx.fillRect(x(t) - uPlot.pxRatio, bbox.top, 3 * uPlot.pxRatio, bbox.height);
+  }
   ctx.restore();
 }
 
 /** One signal over time, in words for those who cannot see the canvas. */
-function inWords({ title, unit, boolean, points, breaches }: Props): string {
+function inWords({ title, unit, boolean, points, breaches, failures }: Props): string {
   if (points.length === 0) return `${title}: nothing stored in this range`;
   const low = Math.min(...points.map((p) => p.min));
   const high = Math.max(...points.map((p) => p.max));
-  const findings = breaches.length === 0 ? "" : `, ${breaches.length} finding${breaches.length > 1 ? "s" : ""} marked`;
+  const what = failures ? "alarm" : "finding";
+  const findings = breaches.length === 0 ? "" : `, ${breaches.length} ${what}${breaches.length > 1 ? "s" : ""} marked`;
   return boolean
     ? `${title}, on or off${findings}`
     : `${title}, ${measure(low, unit)} to ${measure(high, unit)}${findings}`;
 }
 
 export function SignalChart(props: Props) {
-  const { title, unit, boolean, points, bands, breaches, range, axis, last, utc, colour, scheme, onZoom } = props;
+  const { title, unit, boolean, points, bands, breaches, failures, range, axis, last, utc, colour, scheme, onZoom } =
+    props;
   const host = useRef<HTMLDivElement>(null);
   const value = useRef<HTMLSpanElement>(null);
   const plot = useRef<uPlot | null>(null);
   const data = useMemo(() => toColumns(points), [points]);
   // The hooks of a chart that stands read what is newest from here.
-  const now = useRef({ bands, breaches, points, onZoom, data });
-  now.current = { bands, breaches, points, onZoom, data };
+  const now = useRef({ bands, breaches, failures, points, onZoom, data });
+  now.current = { bands, breaches, failures, points, onZoom, data };
 
   useEffect(() => {
     const box = host.current;
@@ -98,6 +109,7 @@ export function SignalChart(props: Props) {
       edge: ink("--normal"),
       breach: ink("--plot-finding"),
       onset: ink("--failed"),
+      ink: ink("--ink"),
     };
     const grid = { stroke: ink("--line"), width: 1 };
     const font = `12px ${getComputedStyle(box).fontFamily}`;
@@ -145,7 +157,9 @@ export function SignalChart(props: Props) {
         ],
         bands: boolean ? [] : [{ series: [1, 2], fill: `color-mix(in srgb, ${line} 22%, transparent)` }],
         hooks: {
-          drawClear: [(u) => drawBehind(u, now.current.bands, now.current.breaches, colours)],
+          drawClear: [
+            (u) => drawBehind(u, now.current.bands, now.current.breaches, now.current.failures ?? [], colours),
+          ],
           setCursor: [
             (u) => {
               if (!value.current) return;
@@ -195,7 +209,7 @@ export function SignalChart(props: Props) {
       chart.setScale("x", { min: from / 1000, max: to / 1000 });
     });
     chart.redraw();
-  }, [data, from, to, bands, breaches, axis, boolean, colour, last, unit, utc, scheme]);
+  }, [data, from, to, bands, breaches, failures, axis, boolean, colour, last, unit, utc, scheme]);
 
   return (
     <figure className="chart">

@@ -18,7 +18,8 @@ const sections = [
     { to: "/campaigns", label: "Campaigns" },
   ],
   [
-    { to: "/products", label: "Products & detectors" },
+    { to: "/products", label: "Products" },
+    { to: "/detectors", label: "Detectors" },
     { to: "/claims", label: "Claims" },
     { to: "/notifications", label: "Notifications" },
     { to: "/tokens", label: "API tokens" },

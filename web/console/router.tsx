@@ -129,6 +129,26 @@ const report = createRoute({
   component: lazyRouteComponent(() => import("./pages/ReportPage"), "ReportPage"),
 });
 
+const detectors = createRoute({
+  getParentRoute: () => shell,
+  path: "detectors",
+  validateSearch: strings("product", "sort"),
+  component: lazyRouteComponent(() => import("./pages/DetectorsPage"), "DetectorsPage"),
+});
+
+const detector = createRoute({
+  getParentRoute: () => shell,
+  path: "detectors/$name",
+  component: lazyRouteComponent(() => import("./pages/DetectorPage"), "DetectorPage"),
+});
+
+const backtest = createRoute({
+  getParentRoute: () => shell,
+  path: "detectors/$name/backtest",
+  validateSearch: strings("id", "at"),
+  component: lazyRouteComponent(() => import("./pages/BacktestPage"), "BacktestPage"),
+});
+
 const products = createRoute({
   getParentRoute: () => shell,
   path: "products",
@@ -179,6 +199,9 @@ export const router = createRouter({
       campaigns,
       campaign,
       report,
+      detectors,
+      detector,
+      backtest,
       products,
       product,
       claims,

@@ -194,3 +194,67 @@ test.concurrent("a claim is approved only after its fingerprint is shown", async
   await page.getByRole("dialog").getByRole("button", { name: "Approve" }).click();
   await expect.poll(() => mock.operator.posts.map((p) => p.path)).toEqual(["claims/cl-0/approve"]);
 });
+
+test.concurrent("the threshold is moved by slider, number, chart and table, and the alarms move", async ({
+  expect,
+}) => {
+  const { mock, page, errors } = await visit("/console/detectors/plug-overheat/backtest");
+  await page.locator(".uplot").nth(2).waitFor();
+  const slider = page.getByRole("slider", { name: "margin" });
+  expect(await slider.getAttribute("aria-valuetext")).toContain("2 °C");
+  const alarms = page.getByRole("region", { name: "Unit WC-000010" });
+  await alarms.getByText("3 alarms").waitFor();
+  await slider.focus();
+  await page.keyboard.press("Home");
+  await alarms.getByText("4 alarms").waitFor();
+  await page.getByText("60 false", { exact: false }).first().waitFor();
+  await expect.poll(() => page.url()).toContain("at=0");
+  await page.keyboard.press("End");
+  await alarms.getByText("0 alarms").waitFor();
+  // A number is taken to the nearest that was tried.
+  await page.getByRole("textbox", { name: "margin" }).fill("4.2");
+  await page.keyboard.press("Enter");
+  await expect.poll(() => slider.getAttribute("aria-valuetext")).toContain("4 °C");
+  await page.getByRole("button", { name: "Least cost" }).click();
+  await expect.poll(() => slider.inputValue()).toBe("11");
+  await page.getByRole("button", { name: "-5 °C" }).click();
+  await expect.poll(() => slider.inputValue()).toBe("3");
+  const cost = page.getByRole("img", { name: /^Cost by threshold/ });
+  const box = await cost.boundingBox();
+  if (!box) throw new Error("no curve");
+  await cost.click({ position: { x: box.width * 0.95, y: box.height / 2 } });
+  await expect.poll(async () => Number(await slider.inputValue())).toBeGreaterThan(17);
+  await expect.poll(() => cost.getAttribute("aria-label")).toMatch(/cost \d+/);
+
+  // It is applied after a question, and not the one that stands.
+  await page.getByRole("button", { name: "Least cost" }).click();
+  await page.getByRole("button", { name: "Apply as new version" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByText("becomes").waitFor();
+  expect(mock.operator.posts).toEqual([]);
+  await dialog.getByRole("button", { name: "Apply as new version" }).click();
+  await page.getByText("It watches from now on").waitFor();
+  const sent = mock.operator.posts[0] as { path: string; body: { documents: { kind: string; spec: object }[] } };
+  expect(sent.path).toBe("apply");
+  expect(sent.body.documents[0]?.spec).toMatchObject({ margin: 3, tolerance: "plug-heat", hold: "10m" });
+  await page.getByRole("button", { name: "As declared" }).click();
+  await page.getByText("This is the threshold as declared").waitFor();
+  expect(errors).toEqual([]);
+});
+
+test.concurrent("a backtest is begun, looked at and cancelled", async ({ expect }) => {
+  const { mock, page, errors } = await visit("/console/detectors/plug-overheat");
+  await page.getByText("from 1m to 10m").waitFor();
+  await page.getByRole("link", { name: "Backtest" }).click();
+  await page.getByRole("button", { name: "New backtest" }).click();
+  await page.getByLabel("A missed failure costs").fill("50");
+  await page.getByRole("button", { name: "Begin" }).click();
+  await page.getByText("1,812,000 messages read").waitFor();
+  expect(mock.operator.posts[0]).toMatchObject({
+    path: "backtests",
+    body: { name: "plug-overheat", sweep: { field: "margin" }, horizon: "30d", costFalse: 1, costMissed: 50 },
+  });
+  await page.getByRole("button", { name: "Cancel" }).click();
+  await expect.poll(() => mock.running).toBe(false);
+  expect(errors).toEqual([]);
+});

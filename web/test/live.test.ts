@@ -30,7 +30,17 @@ describe.runIf(url && operatorLink)("the console", () => {
     await page.getByRole("button", { name: "Sign in" }).click();
     await page.getByRole("heading", { name: "Overview" }).waitFor();
     await inOrder(page, "overview");
-    for (const list of ["units", "findings", "cohorts", "campaigns", "products", "claims", "notifications", "tokens"]) {
+    for (const list of [
+      "units",
+      "findings",
+      "cohorts",
+      "campaigns",
+      "products",
+      "detectors",
+      "claims",
+      "notifications",
+      "tokens",
+    ]) {
       await page.goto(`${url}/console/${list}`);
       await page.getByRole("heading", { level: 1 }).waitFor();
       await inOrder(page, list);

@@ -148,7 +148,48 @@ const console_: Screen[] = [
     },
   },
   { name: "report", path: "/console/campaigns/adapter-overheat/report", wait: "text=Completion" },
-  { name: "products", path: "/console/products", wait: "text=Plug overheats" },
+  { name: "detectors", path: "/console/detectors", wait: "text=Plug overheats" },
+  {
+    name: "detectors-empty",
+    path: "/console/detectors",
+    wait: "text=No detector yet",
+    prepare: (m) => (m.empty = true),
+  },
+  { name: "detector", path: "/console/detectors/plug-overheat", wait: "text=over budget" },
+  { name: "backtest", path: "/console/detectors/plug-overheat/backtest?at=4", wait: ".uplot" },
+  {
+    name: "backtest-empty",
+    path: "/console/detectors/plug-overheat/backtest",
+    wait: "text=has not been tried",
+    prepare: (m) => (m.empty = true),
+  },
+  {
+    name: "backtest-running",
+    path: "/console/detectors/plug-overheat/backtest",
+    wait: "text=it was begun again",
+    prepare: (m) => (m.running = true),
+  },
+  {
+    name: "backtest-failed",
+    path: "/console/detectors/plug-overheat/backtest?id=b-70",
+    wait: "text=give a shorter period",
+  },
+  {
+    name: "backtest-form",
+    path: "/console/detectors/plug-overheat/backtest",
+    wait: ".uplot",
+    act: async (p) => {
+      await p.getByRole("button", { name: "New backtest" }).click();
+      await p.getByRole("dialog").waitFor();
+    },
+  },
+  {
+    name: "backtest-trouble",
+    path: "/console/detectors/plug-overheat/backtest",
+    wait: "text=Try again",
+    prepare: (m) => m.failing.set("/v1/backtests", 503),
+  },
+  { name: "products", path: "/console/products", wait: "text=Wall charger" },
   { name: "product", path: "/console/products/wall-charger", wait: "text=Plug temperature" },
   { name: "claims", path: "/console/claims", wait: "text=Approve" },
   { name: "tokens", path: "/console/tokens", wait: "text=deployment pipeline" },

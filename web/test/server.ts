@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net";
 import { extname, join } from "node:path";
 import type { Wire } from "../client/client";
 import * as c from "./fixtures/campaign";
+import * as d from "./fixtures/detectors";
 import * as f from "./fixtures/fleet";
 import * as o from "./fixtures/owner";
 import * as w from "./fixtures/wear";
@@ -38,6 +39,8 @@ export type Mock = {
   failing: Map<string, number>;
   /** What the service says of itself when it is not well. */
   short?: { ready: boolean; engines: Record<string, string>; notes?: { name: string; note: string }[] };
+  /** A backtest runs. */
+  running: boolean;
   /** Lists that are empty. */
   empty: boolean;
   /** Too little has failed for a prognosis. */
@@ -51,6 +54,7 @@ export async function startMock(): Promise<Mock> {
     owner: { signedIn: true, updates: [o.offered], given: { care: true, improvement: false }, choices: [] },
     operator: { signedIn: true, posts: [] },
     failing: new Map(),
+    running: false,
     empty: false,
     close: () => new Promise((done) => server.close(() => done())),
   };
@@ -204,6 +208,26 @@ function operatorAnswer(mock: Mock, method: string, url: URL, body: Record<strin
       if (part === "report") return c.report;
       return campaign;
     }
+    case "detectors":
+      return id ? d.detail(id) : list(matching(d.list, url, "product"));
+    case "backtests": {
+      const jobs = mock.running ? [d.running, ...d.jobs] : d.jobs;
+      if (method === "POST") {
+        mock.running = true;
+        return d.running;
+      }
+      if (method === "DELETE") {
+        mock.running = false;
+        return null;
+      }
+      if (!id)
+        return { items: mock.empty ? [] : jobs.filter((j) => j.detector.name === url.searchParams.get("detector")) };
+      if (part === "units") return { items: d.units };
+      const job = jobs.find((j) => j.id === id);
+      return job?.state === "done" ? { ...job, result: d.result } : job;
+    }
+    case "apply":
+      return { changes: [] };
     case "declared":
       return declaredAnswer(id, part, list);
     case "claims":

@@ -16,7 +16,7 @@ export function ProductPage() {
   return (
     <Page
       title={p.title || name}
-      above={<Link to="/products">Products & detectors</Link>}
+      above={<Link to="/products">Products</Link>}
       actions={
         <Link to="/units" search={{ product: name }} className="act quiet">
           Its units
