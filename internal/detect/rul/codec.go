@@ -14,7 +14,7 @@ const (
 	magic      = "fettle-rul"
 	version    = 1
 	maxColumns = 4096
-	maxName    = 4096
+	maxText    = 1 << 16
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -28,6 +28,8 @@ func (m *Model) MarshalBinary() ([]byte, error) {
 		b = binary.AppendUvarint(b, uint64(len(name)))
 		b = append(b, name...)
 	}
+	b = binary.AppendUvarint(b, uint64(len(m.about)))
+	b = append(b, m.about...)
 	b = floats(b, m.limit, m.level, m.life, m.rmse)
 	b = binary.AppendUvarint(b, uint64(m.units))
 	b = binary.AppendUvarint(b, uint64(m.failed))
@@ -105,14 +107,12 @@ func (m *Model) UnmarshalBinary(b []byte) error {
 
 func (d *decoder) model(out *Model) {
 	for range d.count(maxColumns) {
-		n := d.count(maxName)
-		if d.bad || n > len(d.b) {
-			d.bad = true
+		if d.bad {
 			return
 		}
-		out.columns = append(out.columns, string(d.b[:n]))
-		d.b = d.b[n:]
+		out.columns = append(out.columns, d.text())
 	}
+	out.about = d.text()
 	out.limit, out.level, out.life, out.rmse = d.float(), d.float(), d.float(), d.float()
 	out.units, out.failed = d.count(math.MaxInt32), d.count(math.MaxInt32)
 	for range d.count(len(out.columns)) {
@@ -180,6 +180,17 @@ func (d *decoder) ascending(limit int) []float64 {
 		d.bad = d.bad || out[i] <= out[i-1]
 	}
 	return out
+}
+
+func (d *decoder) text() string {
+	n := d.count(maxText)
+	if d.bad || n > len(d.b) {
+		d.bad = true
+		return ""
+	}
+	s := string(d.b[:n])
+	d.b = d.b[n:]
+	return s
 }
 
 // count reads a number of things, at most limit.

@@ -23,6 +23,7 @@ var trees = boost.Config{Trees: 400, Rate: 0.03, Leaves: 16, MinLeaf: 40, Ridge:
 // Model predicts remaining lives. It is safe for concurrent use.
 type Model struct {
 	columns  []string
+	about    string
 	limit    float64 // cap on the target; 0: none
 	level    float64
 	life     float64 // median life of the units that failed
@@ -57,7 +58,7 @@ func Fit(units []Unit, cfg Config) (*Model, error) {
 }
 
 func fit(all []Unit, cfg Config) (*Model, *training, error) {
-	m := &Model{columns: slices.Clone(cfg.Columns), limit: cfg.Cap, level: cfg.Level, units: len(all)}
+	m := &Model{columns: slices.Clone(cfg.Columns), about: cfg.About, limit: cfg.Cap, level: cfg.Level, units: len(all)}
 	if m.level == 0 {
 		m.level = 0.8
 	}

@@ -42,11 +42,15 @@ func (m *Model) predict(u *Unit, at []int) ([]Estimate, error) {
 // Columns are the columns that units to predict must have, in this order.
 func (m *Model) Columns() []string { return slices.Clone(m.columns) }
 
+// About is what Config.About said.
+func (m *Model) About() string { return m.about }
+
 // Facts say what a model has learned from, and how well.
 type Facts struct {
 	Units, Failed int
 	Cap           float64  // 0: none
 	Level         float64  // of the intervals
+	Life          float64  // median of the failed units
 	RMSE          float64  // over all rows of failed units, each predicted by trees that had not seen it
 	Settings      []string // columns that were found to tell the operating regime
 	Regimes       int
@@ -55,7 +59,7 @@ type Facts struct {
 
 // Facts about the model.
 func (m *Model) Facts() Facts {
-	f := Facts{Units: m.units, Failed: m.failed, Cap: m.limit, Level: m.level, RMSE: m.rmse, Regimes: m.regimes.count()}
+	f := Facts{Units: m.units, Failed: m.failed, Cap: m.limit, Level: m.level, Life: m.life, RMSE: m.rmse, Regimes: m.regimes.count()}
 	for _, c := range m.regimes.cuts {
 		f.Settings = append(f.Settings, m.columns[c.column])
 	}

@@ -56,6 +56,8 @@ type Config struct {
 	// Level is the share of true lives that intervals hold; 0 is 0.8.
 	Level float64
 	Seed  uint64
+	// About is the caller's own note, kept with the model.
+	About string
 	// Trees of each fold's model; 0 is the default. Fewer are for tests.
 	Trees int
 }
