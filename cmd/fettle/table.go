@@ -68,12 +68,8 @@ func newTable(r io.Reader) (*table, error) {
 		_, _ = in.Discard(3)
 	}
 	t := &table{in: in, comma: ','}
-	first, err := in.Peek(in.Size())
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, bufio.ErrBufferFull) {
-		return nil, err
-	}
-	first, _, _ = bytes.Cut(bytes.TrimLeft(first, "\r\n"), []byte("\n"))
-	if bytes.IndexByte(first, 0) >= 0 {
+	first, err := t.line1()
+	if err == nil && bytes.IndexByte(first, 0) >= 0 {
 		return nil, fault.New(fault.Invalid, "this is not text: a CSV file with a header is expected")
 	}
 	if !bytes.Contains(first, []byte(",")) {
@@ -81,7 +77,10 @@ func newTable(r io.Reader) (*table, error) {
 			t.comma = first[i]
 		}
 	}
-	header, err := t.Next()
+	var header []string
+	if err == nil {
+		header, err = t.split(first)
+	}
 	if errors.Is(err, io.EOF) {
 		return nil, fault.New(fault.Invalid, "empty: a CSV file with a header is expected")
 	}
@@ -107,24 +106,34 @@ func (t *table) Buffered() bool { return t.in.Buffered() > 0 }
 // Next returns the next row's fields, valid until the following call; io.EOF
 // when there is none.
 func (t *table) Next() ([]string, error) {
+	line, err := t.line1()
+	if err != nil {
+		return nil, err
+	}
+	return t.split(line)
+}
+
+// line1 returns the next row's first line.
+func (t *table) line1() ([]byte, error) {
 	for {
 		line, err := t.readLine()
-		if err != nil {
-			return nil, err
+		if err != nil || len(line) > 0 {
+			t.begun = t.line
+			return line, err
 		}
-		t.begun = t.line
-		if len(line) == 0 {
-			continue
-		}
-		t.row = t.row[:0]
-		if bytes.IndexByte(line, '"') < 0 {
-			for f := range bytes.SplitSeq(line, []byte{t.comma}) {
-				t.row = append(t.row, string(f))
-			}
-			return t.row, nil
-		}
+	}
+}
+
+// split returns the fields of the row that begins with a line.
+func (t *table) split(line []byte) ([]string, error) {
+	t.row = t.row[:0]
+	if bytes.IndexByte(line, '"') >= 0 {
 		return t.quoted(line)
 	}
+	for f := range bytes.SplitSeq(line, []byte{t.comma}) {
+		t.row = append(t.row, string(f))
+	}
+	return t.row, nil
 }
 
 // quoted reads a row that has a quote in it.

@@ -130,13 +130,17 @@ func (d *Detector) Step(at int64, values []float64) Result {
 		if d.learning() {
 			res.Level = 0
 		}
-		res.Score, res.Onset = d.hold.mark(res.Level, &d.clock), res.Alarm && !d.hold.Open
+		res.Onset = res.Alarm && !d.hold.Open
 		d.hold.Open = res.Alarm
+		if res.Onset {
+			d.hold.Floor = 0 // an onset is marked, whatever was before
+		}
+		res.Score = d.hold.mark(res.Level, &d.clock)
 		return res
 	}
 	d.alone[0] = 0
 	res = Result{Top: -1, Contributions: d.alone[:]}
-	if v := values[0]; !math.IsNaN(v) && !math.IsInf(v, 0) {
+	if v := values[0]; v-v == 0 {
 		res.Level = d.one.step(at, v, d.clock.perHour()) / -math.Log(perRow)
 		if d.learning() {
 			res.Level = 0
@@ -145,7 +149,7 @@ func (d *Detector) Step(at int64, values []float64) Result {
 			res.Top, d.alone[0] = 0, 1
 		}
 		res.Score = d.hold.mark(res.Level, &d.clock)
-		res.Onset = d.hold.judge(res.Level)
+		res.Onset = d.hold.judge(res.Score, res.Level)
 	}
 	res.Alarm = d.hold.Open
 	return res

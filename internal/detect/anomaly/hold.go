@@ -30,10 +30,11 @@ func (h *hold) mark(level float64, c *clock) float64 {
 	return 0
 }
 
-// judge follows the state, and says whether an episode begins.
-func (h *hold) judge(level float64) (onset bool) {
+// judge follows the state, and says whether an episode begins: at a mark that
+// reaches the budget.
+func (h *hold) judge(mark, level float64) (onset bool) {
 	switch {
-	case level >= 1:
+	case mark >= 1:
 		onset, h.Open, h.Calm = !h.Open, true, 0
 	case level >= clearBelow:
 		h.Calm = 0

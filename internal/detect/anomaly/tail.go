@@ -16,15 +16,16 @@ type tail struct {
 const (
 	bins      = 48
 	binWidth  = 0.25
-	tailShare = 0.2  // of the past is modelled by the exponential
-	tailPrior = 0.05 // mean excess before anything is known, and at least,
-	priorSize = 80.  // worth so many readings
-	memory    = 4000 // readings that are remembered
+	tailShare = 0.2    // of the past is modelled by the exponential
+	tailRoot  = 1000.0 // x
+	tailPrior = 0.05   // mean excess before anything is known, and at least,
+	priorSize = 80.    // worth so many readings
+	memory    = 4000   // readings that are remembered
 )
 
 // surprise is -ln of the probability that the statistic reaches y again.
 func (t *tail) surprise(y float64) float64 {
-	target, above, weighed := tailShare*t.N, float32(0), float32(0)
+	target, above, weighed := min(tailShare*t.N, tailRoot*float32(math.Sqrt(float64(t.N*max(t.Unit, 1))))), float32(0), float32(0)
 	b := bins - 1
 	for ; b > 0; b-- {
 		c := t.Count[b]
@@ -91,7 +92,7 @@ const (
 func (v *view) step(x float64) float64 {
 	y, size := 0.0, math.Abs(x)
 	if s := v.Scale.M; s > 0 {
-		y = size / s
+		y = min(size/s, 1e12)
 		if v.Scale.N > scaleAfter {
 			size = min(size, scaleClip*s)
 		}

@@ -41,10 +41,12 @@ const (
 	still         = 0.01  // a movement of so many usual ones is none
 	settleRows    = 50    // rows in which a new level is found
 	roundOff      = 1e-12 // share of a reading that is an error of rounding
+	limit         = 1e150 // readings beyond are taken for this, so that differences are numbers
 )
 
 // step learns v and says how surprising it is: -ln of its probability.
 func (u *univariate) step(at int64, v, perHour float64) float64 {
+	v = max(-limit, min(limit, v))
 	if u.N == 0 {
 		u.Last, u.Recent = v, v
 	}
@@ -58,7 +60,7 @@ func (u *univariate) step(at int64, v, perHour float64) float64 {
 	}
 	rows := min(max(blockRows, blockHours*perHour), blockMost, u.N)
 
-	outside, res := u.Season.step(at, v-u.Offset)
+	outside, res := u.Season.step(at, v-u.Offset, perHour)
 	outside, res = zero(outside), zero(res)
 	u.Block += (res - u.Block) / rows
 	inn := zero(v - u.Recent)
@@ -100,28 +102,29 @@ func (u *univariate) settle(res float64) float64 {
 // again, by the hour of the week. Hours are those of UTC: any zone's, moved.
 type season struct {
 	Day   [24]float64 // means
-	DayN  [24]uint8   // of so many readings
+	DayN  [24]uint16  // of so many readings
 	Week  [7 * 24]float64
-	WeekN [7 * 24]uint8
+	WeekN [7 * 24]uint16
 }
 
 const (
-	seasonRows = 100 // readings of an hour that are remembered
-	weekPrior  = 12  // readings that an hour of the week must outweigh
+	seasonDays = 8.0 // visits to an hour that are remembered, with
+	seasonRows = 100 // readings at least
+	weekPrior  = 1.0 // visits that an hour of the week must outweigh
 	envelope   = 0.5 // of the way to the neighbouring hours is within expectation
 )
 
 // expect is the expectation for an hour; known: it has been seen.
-func (s *season) expect(wd, h int) (want float64, known bool) {
+func (s *season) expect(wd, h int, perHour float64) (want float64, known bool) {
 	w := wd*24 + h
 	n := float64(s.WeekN[w])
-	return s.Day[h] + s.Week[w]*n/(n+weekPrior), s.DayN[h] > 0
+	return s.Day[h] + s.Week[w]*n/(n+weekPrior*perHour), s.DayN[h] > 0
 }
 
 // step returns how far v lies outside what the hour and its neighbours let
 // expect, and its residual from the hour's own expectation, and learns it.
 // Without a time there is one hour.
-func (s *season) step(at int64, v float64) (outside, res float64) {
+func (s *season) step(at int64, v, perHour float64) (outside, res float64) {
 	wd, h := 0, 0
 	if at != NoTime {
 		h = int(((at/hour)%24 + 24) % 24)
@@ -130,20 +133,21 @@ func (s *season) step(at int64, v float64) (outside, res float64) {
 	if s.DayN[h] == 0 {
 		s.Day[h] = v
 	}
-	want, _ := s.expect(wd, h)
+	want, _ := s.expect(wd, h, perHour)
 	low, high := want, want
 	for _, n := range [...]int{(h + 23) % 24, (h + 1) % 24} {
-		if m, known := s.expect(wd, n); known {
+		if m, known := s.expect(wd, n, perHour); known {
 			m = want + (m-want)*envelope
 			low, high = min(low, m), max(high, m)
 		}
 	}
-	learn(&s.Week[wd*24+h], &s.WeekN[wd*24+h], v-s.Day[h])
-	learn(&s.Day[h], &s.DayN[h], v)
+	rows := uint16(min(max(seasonRows, seasonDays*perHour), 60_000))
+	learn(&s.Week[wd*24+h], &s.WeekN[wd*24+h], v-s.Day[h], rows)
+	learn(&s.Day[h], &s.DayN[h], v, rows)
 	return v - max(low, min(high, v)), v - want
 }
 
-func learn(m *float64, n *uint8, x float64) {
-	*n = min(*n+1, seasonRows)
+func learn(m *float64, n *uint16, x float64, rows uint16) {
+	*n = min(*n+1, rows)
 	*m += (x - *m) / float64(*n)
 }
