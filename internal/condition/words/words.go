@@ -22,6 +22,20 @@ func Number(v float64) string {
 	return strings.TrimSuffix(strings.TrimRight(s, "0"), ".")
 }
 
+// Round drops the digits of v that mean little where it is known to spread: those
+// below a tenth of it.
+func Round(v, spread float64) float64 {
+	if !(spread > 0) || math.IsInf(spread, 0) {
+		return v
+	}
+	step := math.Pow(10, math.Floor(math.Log10(spread))-1)
+	if step >= 1 {
+		return math.Round(v/step) * step
+	}
+	per := math.Round(1 / step) // a whole number: no tail of digits
+	return math.Round(v*per) / per
+}
+
 // Measured is a value with its unit of measure, a UCUM code.
 func Measured(v float64, code string) string {
 	if unit := Unit(code); unit != "" {

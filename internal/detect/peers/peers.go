@@ -194,9 +194,11 @@ func (c Config) compare(out []Verdict, of []int, changed bool, figure func(i int
 
 // Outside reports whether the unit is outside the budget, and was in this period
 // too: one bad period counts on for some, but does not last.
-func (v *Verdict) Outside() bool {
-	return v.Score > 1 && v.Now*math.Copysign(1, v.Off) >= math.Abs(v.Off)/2
-}
+func (v *Verdict) Outside() bool { return v.Score > 1 && !v.Back() }
+
+// Back reports whether the unit was back in this period, whatever it was before:
+// less than half as far off.
+func (v *Verdict) Back() bool { return v.Now*math.Copysign(1, v.Off) < math.Abs(v.Off)/2 }
 
 // scale is the median, and the spread around it that is the standard deviation
 // of normally distributed figures. It reorders a copy.

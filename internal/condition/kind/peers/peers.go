@@ -1,7 +1,7 @@
 // Package peers is the kind of detector that compares a unit with units like
 // it, once a period: a finding opens on a unit that lies, or has moved, further
 // off than the budget of false alarms allows, in two periods in a row; it clears
-// after three periods well within. What moves all of them is nobody's finding.
+// after three back among its peers. What moves all of them is nobody's finding.
 //
 // Periods are of receive time by the unit's own clock set right (event time plus
 // the least time that its rows took), and are judged when a 24th of the next one
@@ -238,7 +238,7 @@ func (r *rule) found(d *kind.Desk, m *member, v *peers.Verdict, width int, perio
 			s.first = begin
 		}
 		s.outside, s.inside = min(s.outside+1, toOpen), 0
-	case v.Score > 0 && v.Score < well:
+	case v.Score > 0 && (v.Score < well || v.Back()):
 		s.outside, s.inside = 0, min(s.inside+1, toClear)
 	default:
 		s.outside, s.inside = 0, 0
@@ -254,8 +254,7 @@ func (r *rule) found(d *kind.Desk, m *member, v *peers.Verdict, width int, perio
 		}
 		d.Continue(w, end, peak)
 	case w.Finding != nil && s.inside >= toClear:
-		d.Close(w, end, fmt.Sprintf("among its peers again for %s: %s off, their spread is %s", words.Span(toClear*time.Duration(r.config.Period)*time.Millisecond),
-			r.figure(math.Abs(v.Off), v.Spread), r.figure(v.Spread, v.Spread)))
+		d.Close(w, end, "among its peers again for "+words.Span(toClear*time.Duration(r.config.Period)*time.Millisecond))
 	}
 }
 
