@@ -125,10 +125,10 @@ func (d *Detector) Step(at int64, values []float64) Result {
 	perRow := min(d.cfg.Budget*d.clock.interval()/year, 0.1) // episodes
 	var res Result
 	if d.signals > 1 {
-		r := d.several.Step(values, perRow)
+		r := d.several.StepAt(at, values, perRow)
 		res = Result{Level: r.Level, Alarm: r.Alarm, Top: r.Top, Contributions: r.Contributions}
 		if d.learning() {
-			res.Level = 0
+			res.Level, res.Alarm = 0, false
 		}
 		res.Onset = res.Alarm && !d.hold.Open
 		d.hold.Open = res.Alarm

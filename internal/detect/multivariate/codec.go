@@ -14,7 +14,8 @@ const version = 1
 var ErrState = errors.New("multivariate: not a state")
 
 // MarshalBinary encodes the whole state; equal detectors give equal bytes. A
-// signal takes some 500 bytes, up to 8 KiB more while it is learned.
+// signal takes some 500 bytes, 1.2 KiB more with times, and up to 8 KiB more
+// while it is learned.
 func (d *Detector) MarshalBinary() ([]byte, error) {
 	w := writer{version}
 	w.count(len(d.signals))
@@ -28,6 +29,10 @@ func (d *Detector) MarshalBinary() ([]byte, error) {
 		w.flag(s.fresh)
 		w.count(s.alike)
 		w.count(s.longest)
+		w.flag(s.season != nil)
+		if s.season != nil {
+			w.season(s.season)
+		}
 		w.track(&s.level)
 		w.track(&s.motion)
 	}
@@ -43,7 +48,7 @@ func (d *Detector) UnmarshalBinary(raw []byte) error {
 	r := reader{rest: raw[1:]}
 	signals, warmup := r.count(), r.count()
 	st := state{open: r.flag(), quiet: r.count(), stood: r.count()}
-	if r.bad || signals < 1 || warmup < leastWarmup || warmup > mostWarmup || signals > len(raw) {
+	if r.bad || signals < 1 || warmup < leastWarmup || warmup > mostWarmup || signals > len(raw)/40 {
 		return ErrState
 	}
 	n := New(signals, warmup)
@@ -52,6 +57,10 @@ func (d *Detector) UnmarshalBinary(raw []byte) error {
 		s := &n.signals[i]
 		r.floats(&s.last, &s.blame)
 		s.fresh, s.alike, s.longest = r.flag(), r.count(), r.count()
+		if r.flag() {
+			s.season = new(season)
+			r.season(s.season)
+		}
 		r.track(&s.level, warmup)
 		r.track(&s.motion, warmup)
 		r.bad = r.bad || s.blame < 0
@@ -108,6 +117,22 @@ func (w *writer) history(h *history) {
 	w.floats(h.next, h.first)
 	w.count(len(h.means))
 	w.floats(h.means...)
+}
+
+func (w *writer) season(s *season) {
+	*w = binary.AppendVarint(*w, s.hour)
+	w.count(s.n)
+	w.count(s.judged)
+	w.flag(s.explains)
+	w.floats(s.sum, s.with, s.without)
+	w.floats(s.newest[:]...)
+	w.floats(s.profile[:]...)
+	for h := range s.deviated {
+		w.count(s.seen[h])
+		for _, v := range s.deviated[h] {
+			*w = binary.LittleEndian.AppendUint32(*w, math.Float32bits(v))
+		}
+	}
 }
 
 // reader reads what a writer wrote; bad once something was amiss.
@@ -197,4 +222,35 @@ func (r *reader) history(h *history, warmup int) {
 	waiting := h.count == warmup && h.alike
 	r.bad = r.bad || h.count > warmup || h.count == warmup && !waiting ||
 		!waiting && (h.part >= h.width && h.count > 0 || n*h.width+h.part != h.count)
+}
+
+func (r *reader) season(s *season) {
+	var n int
+	if s.hour, n = binary.Varint(r.rest); n <= 0 {
+		r.bad, r.rest = true, nil
+		return
+	}
+	r.rest = r.rest[n:]
+	s.n, s.judged, s.explains = r.count(), r.count(), r.flag()
+	r.floats(&s.sum, &s.with, &s.without)
+	for h := range s.newest {
+		r.floats(&s.newest[h])
+	}
+	for h := range s.profile {
+		r.floats(&s.profile[h])
+	}
+	for h := range s.deviated {
+		s.seen[h] = r.count()
+		for i := range s.deviated[h] {
+			if len(r.rest) < 4 {
+				r.bad, r.rest = true, nil
+				return
+			}
+			s.deviated[h][i] = math.Float32frombits(binary.LittleEndian.Uint32(r.rest))
+			r.rest = r.rest[4:]
+			r.bad = r.bad || !(math.Abs(float64(s.deviated[h][i])) <= beyond)
+		}
+		r.bad = r.bad || math.Abs(s.profile[h]) > beyond
+	}
+	r.bad = r.bad || s.with < 0 || s.without < 0 || max(s.with, s.without) > beyond*beyond
 }

@@ -24,6 +24,9 @@
 // and Siegmund 2013, "Sequential multi-sensor change-point detection", section
 // 3.2, uses the same idea).
 //
+// What the hour of the day explains of a signal is taken out first, as soon as
+// some days have shown it to explain something.
+//
 // All lengths are shares of the warm-up, so that a recording sampled twice as
 // often, learned from for as long a time, is judged alike. Nothing depends on
 // a signal's unit of measure, sign, zero, name or place.
@@ -77,9 +80,15 @@ func New(signals, warmup int) *Detector {
 // Signals is how many values a row has.
 func (d *Detector) Signals() int { return len(d.signals) }
 
-// Step takes a row: a value for each signal, NaN or an infinity where there is
-// a gap, and how many false episodes a row the budget allows.
+// Step is StepAt for a row without a time.
 func (d *Detector) Step(values []float64, rate float64) Result {
+	return d.StepAt(NoTime, values, rate)
+}
+
+// StepAt takes a row: its time in Unix milliseconds, a value for each signal,
+// NaN or an infinity where there is a gap, and how many false episodes a row the
+// budget allows.
+func (d *Detector) StepAt(at int64, values []float64, rate float64) Result {
 	res := Result{Top: -1, Contributions: d.shares, Alarm: d.state.open}
 	sum, known, seen := 0.0, 0, false
 	for i := range d.signals {
@@ -87,7 +96,7 @@ func (d *Detector) Step(values []float64, rate float64) Result {
 		if v := values[i]; math.IsNaN(v) || math.IsInf(v, 0) {
 			s.miss(&d.t, d.warmup)
 		} else {
-			s.take(&d.t, d.warmup, v)
+			s.take(&d.t, d.warmup, at, v)
 			seen = true
 		}
 		d.shares[i] = s.excess(&d.t, d.state.open)
@@ -142,6 +151,9 @@ func (d *Detector) Relevel() {
 	d.each(func(c *track) { c.relevel() })
 	for i := range d.signals {
 		d.signals[i].fresh = false
+		if c := d.signals[i].season; c != nil {
+			c.sum, c.n = 0, 0 // the hour is of two levels
+		}
 	}
 }
 

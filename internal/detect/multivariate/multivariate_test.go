@@ -97,6 +97,15 @@ func run(d *multivariate.Detector, rows [][]float64) (levels []float64, alarms [
 	return levels, alarms
 }
 
+// timed is run with a row every so many minutes, the first as the from-th.
+func timed(d *multivariate.Detector, rows [][]float64, from, minutes int) (levels []float64, alarms []bool) {
+	for i, row := range rows {
+		r := d.StepAt(int64(from+i)*int64(minutes)*60_000, row, seldom)
+		levels, alarms = append(levels, r.Level), append(alarms, r.Alarm)
+	}
+	return levels, alarms
+}
+
 // on are the rows in alarm.
 func on(alarms []bool) (rows []int) {
 	for i, a := range alarms {
@@ -271,10 +280,11 @@ func TestFutureChangesNothing(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		rows := drawRows(t)
+		minutes := rapid.SampledFrom([]int{1, 25, 60, 700}).Draw(t, "minutes")
 		cut := rapid.IntRange(0, len(rows)).Draw(t, "cut")
 		whole, part := multivariate.New(2, 40), multivariate.New(2, 40)
-		levels, alarms := run(whole, rows)
-		l, a := run(part, rows[:cut])
+		levels, alarms := timed(whole, rows, 0, minutes)
+		l, a := timed(part, rows[:cut], 0, minutes)
 		require.Equal(t, levels[:cut], append([]float64{}, l...))
 		require.Equal(t, alarms[:cut], append([]bool{}, a...))
 	})
@@ -285,14 +295,15 @@ func TestStateSurvives(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		rows := drawRows(t)
+		minutes := rapid.SampledFrom([]int{1, 25, 60, 700}).Draw(t, "minutes")
 		cut := rapid.IntRange(0, len(rows)).Draw(t, "cut")
 		whole, part, second := multivariate.New(2, 40), multivariate.New(2, 40), new(multivariate.Detector)
-		run(part, rows[:cut])
+		timed(part, rows[:cut], 0, minutes)
 		raw, err := part.MarshalBinary()
 		require.NoError(t, err)
 		require.NoError(t, second.UnmarshalBinary(raw))
-		levels, alarms := run(whole, rows)
-		l, a := run(second, rows[cut:])
+		levels, alarms := timed(whole, rows, 0, minutes)
+		l, a := timed(second, rows[cut:], cut, minutes)
 		require.Equal(t, levels[cut:], append([]float64{}, l...))
 		require.Equal(t, alarms[cut:], append([]bool{}, a...))
 		one, err := whole.MarshalBinary()
@@ -332,7 +343,7 @@ func drawRows(t *rapid.T) [][]float64 {
 func FuzzUnmarshal(f *testing.F) {
 	for _, n := range []int{0, 10, 500, 1300} {
 		d := multivariate.New(2, 40)
-		run(d, shift(noise(16, n, 2), 0, n/2, n, 5))
+		timed(d, shift(noise(16, n, 2), 0, n/2, n, 5), 0, 30)
 		raw, err := d.MarshalBinary()
 		require.NoError(f, err)
 		f.Add(raw)

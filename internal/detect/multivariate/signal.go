@@ -5,6 +5,7 @@ import "math"
 // signal is one signal's two channels.
 type signal struct {
 	level, motion track
+	season        *season // nil without times
 	last          float64 // newest reading
 	fresh         bool    // it is of the previous row
 	blame         float64 // episodes that began with it, beyond the budget
@@ -13,9 +14,19 @@ type signal struct {
 }
 
 // take learns from a reading or judges it.
-func (s *signal) take(t *tuning, warmup int, v float64) {
+func (s *signal) take(t *tuning, warmup int, at int64, v float64) {
 	wary := 1 + t.Wary*s.blame*s.blame
-	s.level.take(t, warmup, v, wary)
+	rest := v
+	if at != NoTime {
+		if s.season == nil {
+			s.season = new(season)
+		}
+		var anew bool
+		if rest, anew = s.season.residual(at, v); anew {
+			s.level = track{}
+		}
+	}
+	s.level.take(t, warmup, rest, wary)
 	if s.fresh {
 		move := math.Abs(v - s.last)
 		if !math.IsInf(move, 0) {

@@ -62,9 +62,10 @@ var standard = tuning{
 }
 
 // bar is the excess that is as rare as the budget allows: of so many episodes a
-// row, each of which spans about the middle length, on any of the channels.
+// row, each of which spans about the middle length, on any of
+// the channels' averages.
 func (t *tuning) bar(rate float64, warmup, signals int) float64 {
-	p := rate * max(1, t.Lengths[1]*float64(warmup)) / float64(2*signals)
+	p := rate * max(1, t.Lengths[1]*float64(warmup)) / float64(4*signals)
 	z := math.Sqrt2 * math.Erfcinv(min(max(p, 1e-15), 0.01))
 	return max(z-t.Soft, 0.25)
 }
