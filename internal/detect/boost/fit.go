@@ -51,6 +51,7 @@ type fitter struct {
 	pred   []float64
 	grad   []float64 // descent: what the row would like its prediction to grow by, times its weight
 	gain   Importance
+	spread float64 // deviation of the targets that are known from their own mean
 
 	places   []int32 // shuffled; the first are the tree's
 	rows     []int32 // of the tree: rows of the table, leaf by leaf
@@ -98,7 +99,24 @@ func newFitter(t *Table, s Sample, cfg Config) *fitter {
 	for i := range f.pred {
 		f.pred[i] = f.base
 	}
+	if s.Censored != nil {
+		f.spread = f.known()
+	}
 	return f
+}
+
+// known is the standard deviation of the targets that are known.
+func (f *fitter) known() float64 {
+	var n, mean, m2 float64
+	for i, r := range f.s.Rows {
+		if w := f.weight[i]; !f.s.Censored[r] && w > 0 {
+			n += w
+			d := f.s.Target[r] - mean
+			mean += d * w / n
+			m2 += w * d * (f.s.Target[r] - mean)
+		}
+	}
+	return math.Sqrt(m2 / max(n, 1e-12))
 }
 
 // descend sets each row's descent.
@@ -114,7 +132,10 @@ func (f *fitter) descend() {
 			}
 		}
 		if n > 0 {
-			sigma = math.Sqrt(ss / n)
+			// No more than a constant would err by: where most targets are
+			// bounds, they would drive predictions up, these the deviation, and
+			// that the bounds further still, without end.
+			sigma = min(math.Sqrt(ss/n), f.spread)
 		}
 	}
 	for i, r := range f.s.Rows {
