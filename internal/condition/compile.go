@@ -2,10 +2,13 @@ package condition
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"fettle.dev/fettle/internal/condition/expression"
 	"fettle.dev/fettle/internal/condition/kind"
+	"fettle.dev/fettle/internal/condition/kind/anomaly"
 	"fettle.dev/fettle/internal/condition/kind/peers"
 	"fettle.dev/fettle/internal/condition/kind/silence"
 	"fettle.dev/fettle/internal/condition/kind/tolerance"
@@ -18,10 +21,14 @@ import (
 var kinds = map[kind.Type]kind.Kind{
 	kind.TypeTolerance: tolerance.Kind,
 	kind.TypeSilence:   silence.Kind,
+	kind.TypeAnomaly:   anomaly.Kind,
 	kind.TypeTrend:     trend.Kind,
 	kind.TypePeers:     peers.Kind,
 	kind.TypePrognosis: {Compile: prognosis},
 }
+
+// Types are those of the kinds that there are.
+func Types() []DetectorType { return slices.Sorted(maps.Keys(kinds)) }
 
 // BasisOf is what d takes from p as p now stands.
 func BasisOf(p *fleet.Product, d *Detector) Basis {

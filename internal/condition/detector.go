@@ -31,6 +31,7 @@ const (
 	TypeTrend     = kind.TypeTrend
 	TypePeers     = kind.TypePeers
 	TypePrognosis = kind.TypePrognosis
+	TypeAnomaly   = kind.TypeAnomaly
 
 	Warning  = kind.Warning
 	Minor    = kind.Minor

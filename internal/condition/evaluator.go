@@ -238,10 +238,13 @@ func (e *Evaluator) join(u *unit) {
 	}
 }
 
-// begin starts to watch a unit under a rule.
-func (e *Evaluator) begin(u *unit, i int, at int64) {
+// begin starts to watch a unit under a rule, with a state of its own or a new one.
+func (e *Evaluator) begin(u *unit, i int, at int64, state kind.State) {
 	r := u.product.rules[i]
-	w := &kind.Watch{Unit: &u.Unit, Bound: &r.Bound, State: r.Rule.New(), Since: at}
+	if state == nil {
+		state = r.Rule.New()
+	}
+	w := &kind.Watch{Unit: &u.Unit, Bound: &r.Bound, State: state, Since: at}
 	u.watches[i] = w
 	r.Rule.Join(&e.desk, w)
 }
@@ -367,11 +370,15 @@ func (e *Evaluator) reset(u *unit, m *telemetry.Mark, all bool, why string) {
 		return
 	}
 	for i, r := range u.product.rules {
+		var state kind.State
 		if w := u.watches[i]; w != nil && (all || r.Rule.Resets(m)) {
 			e.end(u, i, m.At, why)
+			if heir, ok := r.Rule.(kind.Heir); ok && !all {
+				state = heir.Inherit(w.State, m)
+			}
 		}
 		if u.watches[i] == nil && e.watched(u, r) {
-			e.begin(u, i, m.At)
+			e.begin(u, i, m.At, state)
 		}
 	}
 	e.desk.Touch(&u.Unit)
@@ -396,7 +403,7 @@ func (e *Evaluator) consent(u *unit, m *telemetry.Mark) {
 				u.Values[j] = expression.Reading{At: expression.Never} // none of it may be used when the purpose is given again
 			}
 		case w == nil && may:
-			e.begin(u, i, m.At)
+			e.begin(u, i, m.At, nil)
 		}
 		judging = judging || (u.watches[i] != nil && r.Rows)
 	}

@@ -13,7 +13,7 @@ import (
 type Type string
 
 // Tolerance judges a signal against a band by operating context; Silence finds
-// units that stop reporting; Trend foresees when a signal reaches a limit; Peers
+// units that stop reporting; Anomaly finds what a unit never did before; Trend foresees when a signal reaches a limit; Peers
 // compares units with their like; Prognosis foresees failures and is not run by the
 // Evaluator but by package prognosis, on history and maintenance records.
 const (
@@ -22,6 +22,7 @@ const (
 	TypePrognosis Type = "prognosis"
 	TypeTrend     Type = "trend"
 	TypePeers     Type = "peers"
+	TypeAnomaly   Type = "anomaly"
 )
 
 // Severity orders findings (X.733 perceived severity, without indeterminate).
@@ -47,7 +48,7 @@ type Detector struct {
 	Product     string   `json:"product"`
 	Title       string   `json:"title,omitempty"`
 	Description string   `json:"description,omitempty"`
-	Type        Type     `json:"type" enum:"tolerance,silence,trend,peers,prognosis"`
+	Type        Type     `json:"type" enum:"tolerance,silence,anomaly,trend,peers,prognosis"`
 	Severity    Severity `json:"severity" enum:"warning,minor,major,critical"`
 	Purpose     string   `json:"purpose" doc:"The purpose it reads data for; a unit that does not permit it is withheld."`
 
@@ -69,6 +70,7 @@ type Detector struct {
 	Maximum fleet.Duration `json:"maximum,omitempty" doc:"Never later than this, also before an interval is learned (default 7d)."`
 
 	Trend     *single.Trend   `json:"trend,omitempty" doc:"Of a trend detector: what it foresees."`
+	Anomaly   *single.Anomaly `json:"anomaly,omitempty" doc:"Of an anomaly detector: what it watches. May be left out."`
 	Peers     *single.Peers   `json:"peers,omitempty" doc:"Of a peers detector: what it compares, and with whom."`
 	Prognosis *spec.Prognosis `json:"prognosis,omitempty" doc:"Of a prognosis detector: what it foresees, and from what."`
 }
@@ -88,6 +90,7 @@ func (d *Detector) Ref() Ref { return Ref{d.Name, d.Version} }
 type Basis struct {
 	Tolerance fleet.Tolerance `json:"tolerance,omitzero"`
 	Gap       fleet.Duration  `json:"gap"`
+	Signals   []string        `json:"signals,omitempty"` // of an anomaly detector that names none
 }
 
 // owned are the fields that only detectors of some types have.
@@ -104,12 +107,13 @@ var owned = []struct {
 	{"spec.share", []Type{TypeTolerance}, func(d *Detector) bool { return d.Share != 0 }},
 	{"spec.count", []Type{TypeTolerance}, func(d *Detector) bool { return d.Count != 0 }},
 	{"spec.clear", []Type{TypeTolerance}, func(d *Detector) bool { return d.Clear != 0 }},
-	{"spec.exposure", []Type{TypeTolerance, TypeTrend, TypePeers}, func(d *Detector) bool { return d.Exposure != "" }},
+	{"spec.exposure", []Type{TypeTolerance, TypeAnomaly, TypeTrend, TypePeers}, func(d *Detector) bool { return d.Exposure != "" }},
 	{"spec.factor", []Type{TypeSilence}, func(d *Detector) bool { return d.Factor != 0 }},
 	{"spec.groupBy", []Type{TypeSilence}, func(d *Detector) bool { return len(d.GroupBy) > 0 }},
 	{"spec.minimum", []Type{TypeSilence}, func(d *Detector) bool { return d.Minimum != 0 }},
 	{"spec.maximum", []Type{TypeSilence}, func(d *Detector) bool { return d.Maximum != 0 }},
 	{"spec.trend", []Type{TypeTrend}, func(d *Detector) bool { return d.Trend != nil }},
+	{"spec.anomaly", []Type{TypeAnomaly}, func(d *Detector) bool { return d.Anomaly != nil }},
 	{"spec.peers", []Type{TypePeers}, func(d *Detector) bool { return d.Peers != nil }},
 	{"spec.prognosis", []Type{TypePrognosis}, func(d *Detector) bool { return d.Prognosis != nil }},
 }
@@ -125,7 +129,7 @@ func (c *Checks) Absent(d *Detector) {
 }
 
 // Types names the types for people.
-func Types() string { return "tolerance, silence, trend, peers or prognosis" }
+func Types() string { return "tolerance, silence, anomaly, trend, peers or prognosis" }
 
 var severities = map[Severity]int{Warning: 1, Minor: 2, Major: 3, Critical: 4}
 

@@ -108,6 +108,12 @@ type Gatherer interface {
 	DecodeGroup(data []byte) error
 }
 
+// Heir is a Rule whose states outlive a reset in part: Inherit gives what the
+// watch begins anew with. Old is not used again.
+type Heir interface {
+	Inherit(old State, m *telemetry.Mark) State
+}
+
 // Base is a Rule that does nothing of what a kind may leave out.
 type Base struct{}
 

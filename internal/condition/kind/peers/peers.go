@@ -65,10 +65,10 @@ const (
 	toClear = 3
 	well    = 0.75 // of what is outside
 	mostBy  = 4
-
-	// version stands for the version of a unit's software in By.
-	version = "version"
 )
+
+// Version stands for the version of a unit's software in spec.Peers.By.
+const Version = "version"
 
 func compile(c *kind.Checks, p *fleet.Product, d *kind.Detector, b kind.Basis) kind.Rule {
 	r := &rule{gap: time.Duration(b.Gap).Milliseconds(), members: map[*kind.Watch]struct{}{}}
@@ -208,21 +208,26 @@ func (r *rule) judge(d *kind.Desk, period, at int64) {
 	}
 }
 
-// cohorts are the keys of a unit's cohorts: all attributes, then one less each
-// time, down to none.
+// cohorts are the keys of a unit's cohorts, as Cohorts has them.
 func (r *rule) cohorts(u *kind.Unit) []string {
-	keys := make([]string, len(r.by)+1)
+	return Cohorts(r.by, func(name string) string { return common(u, name) })
+}
+
+// Cohorts are the keys of a unit's cohorts: by all attributes, then by one less
+// each time, down to none.
+func Cohorts(by []string, value func(name string) string) []string {
+	keys := make([]string, len(by)+1)
 	var b strings.Builder
-	for i, name := range r.by {
-		fmt.Fprintf(&b, "%q,", common(u, name))
-		keys[len(r.by)-1-i] = b.String()
+	for i, name := range by {
+		fmt.Fprintf(&b, "%q,", value(name))
+		keys[len(by)-1-i] = b.String()
 	}
 	return keys
 }
 
 // common is what a unit has in common with its peers by an attribute.
 func common(u *kind.Unit, name string) string {
-	if name == version {
+	if name == Version {
 		return u.Versions[fleet.MainComponent]
 	}
 	return u.Attributes[name]

@@ -60,21 +60,23 @@ const (
 	LeastMinimum  = 5
 )
 
-// Budget is how many findings may open on a sound unit: "1/year", "0.5/month"; a
-// number alone is a year's.
+// Budget is how many findings may open on a sound unit: "1/year", "0.5/month",
+// "2 per unit-week"; a number alone is a year's.
 type Budget string
+
+var plain = strings.NewReplacer("at most ", "", "one ", "1 ", " per unit-", "/", " per unit and ", "/", " a unit-", "/", " per ", "/", " a ", "/")
 
 // Rate is the budget a year; 0 for an empty one.
 func (b Budget) Rate() (float64, error) {
 	if b == "" {
 		return 0, nil
 	}
-	count, per, _ := strings.Cut(string(b), "/")
-	years := map[string]float64{"": 1, "year": 1, "month": 12, "week": 365.25 / 7, "day": 365.25}
+	count, per, _ := strings.Cut(plain.Replace(strings.ToLower(string(b))), "/")
+	years := map[string]float64{"hour": 8766, "": 1, "year": 1, "month": 12, "week": 365.25 / 7, "day": 365.25}
 	n, err := strconv.ParseFloat(strings.TrimSpace(count), 64)
 	times := years[strings.TrimSpace(per)]
 	if err != nil || !(n > 0 && n <= 1e6) || times == 0 {
-		return 0, fmt.Errorf("a number of findings by year, month, week or day, as 1/year")
+		return 0, fmt.Errorf("a number of findings by year, month, week or day, as 1/year or 1 per unit-year")
 	}
 	return n * times, nil
 }

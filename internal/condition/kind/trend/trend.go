@@ -316,3 +316,13 @@ func (r *Rule) cleared(o *Outlook, counts time.Duration) string {
 	}
 	return r.Signal + ": " + o.Support.String()
 }
+
+// Look is what the rule foresees of a watch now, without changing it; ok is
+// false before the first reading.
+func (r *Rule) Look(w *kind.Watch) (o Outlook, ok bool) {
+	s := w.State.(*state)
+	if s.newest == 0 {
+		return Outlook{}, false
+	}
+	return outlook(s.tracker, s.limits), true
+}
