@@ -15,7 +15,7 @@ ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j3
 endif
 
-.PHONY: bench-history bench-query demo build web deps test check lint soak fuzz bench bench-deps bench-ingest bench-growth bench-connections clean generate
+.PHONY: bench-detect bench-history bench-query demo build web deps test check lint soak fuzz bench bench-deps bench-ingest bench-growth bench-connections clean generate
 
 demo: build ## run the 2014 story: 1,000 simulated wall chargers, from telemetry to verified remedy
 	@if [ -t 1 ]; then $(BIN) demo --units $(UNITS); else $(BIN) demo --units $(UNITS) --exit; fi
@@ -76,6 +76,9 @@ bench-history: ## one unit's month and a cohort out of a billion values; ARGS="-
 
 bench-query: bench-deps ## what trucks report, asked of Fettle and of InfluxDB (Debian package influxdb); ARGS="-units 100 -hours 2" for a short look
 	go run ./bench/query $(ARGS)
+
+bench-detect: build ## public benchmarks of detection and prognosis that are present (FETTLE_DATA, default ../shared/data), beside published figures; ARGS="-only nab,skab" for some
+	go run ./bench/detect -fettle $(BIN) $(ARGS)
 
 bench: ## Go benchmarks; compare two runs with benchstat
 	go test -run '^$$' -bench . -benchmem ./...
