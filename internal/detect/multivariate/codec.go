@@ -35,7 +35,24 @@ func (d *Detector) MarshalBinary() ([]byte, error) {
 		}
 		w.track(&s.level)
 		w.track(&s.motion)
+		w.track(&s.rest)
 	}
+	w.count(d.waited)
+	r := &d.mutual
+	w.count(len(r.members))
+	if len(r.members) == 0 {
+		return w, nil
+	}
+	for _, i := range r.members {
+		w.count(i)
+	}
+	w.count(r.rows)
+	w.flag(r.own != nil)
+	for _, own := range r.own {
+		w.flag(own)
+	}
+	w.floats(r.weights...)
+	w.floats(r.sums...)
 	return w, nil
 }
 
@@ -63,8 +80,11 @@ func (d *Detector) UnmarshalBinary(raw []byte) error {
 		}
 		r.track(&s.level, warmup)
 		r.track(&s.motion, warmup)
+		r.track(&s.rest, warmup)
 		r.bad = r.bad || s.blame < 0
 	}
+	n.waited = r.count()
+	r.relations(&n.mutual, signals, warmup)
 	if r.bad || len(r.rest) > 0 {
 		return ErrState
 	}
@@ -253,4 +273,37 @@ func (r *reader) season(s *season) {
 		r.bad = r.bad || math.Abs(s.profile[h]) > beyond
 	}
 	r.bad = r.bad || s.with < 0 || s.without < 0 || max(s.with, s.without) > beyond*beyond
+}
+
+func (r *reader) relations(m *relations, signals, warmup int) {
+	n := r.count()
+	if n == 0 || n > min(signals, mostRelated) || n == 1 {
+		r.bad = r.bad || n != 0
+		return
+	}
+	last := -1
+	for range n {
+		i := r.count()
+		r.bad = r.bad || i <= last || i >= signals
+		m.members, last = append(m.members, i), i
+	}
+	m.rows = r.count()
+	learned := r.flag()
+	if r.bad || 8*n*n > len(r.rest) || learned != (m.rows >= warmup) {
+		r.bad = true
+		return
+	}
+	m.moved = make([]float64, n)
+	into := make([]float64, n*n)
+	if learned {
+		m.own, m.weights = make([]bool, n), into
+		for k := range m.own {
+			m.own[k] = r.flag()
+		}
+	} else {
+		m.sums = into
+	}
+	for k := range into {
+		r.floats(&into[k])
+	}
 }

@@ -1,8 +1,9 @@
 // Package multivariate watches several signals of one unit together, row by
 // row, and says when they leave what the unit has shown to be usual.
 //
-// Each signal is followed on two channels: its level, and how much it moves
-// from one row to the next. On each channel means over a short, a middle and a
+// Each signal is followed on up to three channels: its level, how much it moves
+// from one row to the next, and, where others explain most of its movements,
+// what they don't explain. On each channel means over a short, a middle and a
 // longer time (EWMA charts: Roberts 1959, "Control Chart Tests Based on
 // Geometric Moving Averages"; Lucas and Saccucci 1990) are compared with a
 // reference. What a mean is measured by is learned from the unit's first rows:
@@ -32,7 +33,10 @@
 // a signal's unit of measure, sign, zero, name or place.
 package multivariate
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // DefaultWarmup is how many rows are learned from unless it is said.
 const DefaultWarmup = 400
@@ -61,6 +65,8 @@ type Detector struct {
 	signals []signal
 	shares  []float64
 	state   state
+	mutual  relations
+	waited  int // rows since the first signal was known, until mutual begins
 }
 
 // New returns a detector of so many signals, at least one, that learns from
@@ -92,13 +98,16 @@ func (d *Detector) StepAt(at int64, values []float64, rate float64) Result {
 	res := Result{Top: -1, Contributions: d.shares, Alarm: d.state.open}
 	sum, known, seen := 0.0, 0, false
 	for i := range d.signals {
-		s := &d.signals[i]
 		if v := values[i]; math.IsNaN(v) || math.IsInf(v, 0) {
-			s.miss(&d.t, d.warmup)
+			d.signals[i].miss(&d.t, d.warmup)
 		} else {
-			s.take(&d.t, d.warmup, at, v)
+			d.signals[i].take(&d.t, d.warmup, at, v)
 			seen = true
 		}
+	}
+	whole := d.relate(values)
+	for i := range d.signals {
+		s := &d.signals[i]
 		d.shares[i] = s.excess(&d.t, d.state.open)
 		sum += d.shares[i]
 		if d.shares[i] > 0 && (res.Top < 0 || d.shares[i] > d.shares[res.Top]) {
@@ -122,6 +131,9 @@ func (d *Detector) StepAt(at int64, values []float64, rate float64) Result {
 	switch d.state.step(&d.t, d.warmup, res.Level) {
 	case calm:
 		d.each(func(c *track) { c.follow(&d.t, d.warmup) })
+		if whole && d.mutual.sums != nil {
+			d.mutual.learn(d.warmup)
+		}
 	case back:
 		d.each(func(c *track) { c.returned(&d.t) })
 	case accepted:
@@ -157,10 +169,40 @@ func (d *Detector) Relevel() {
 	}
 }
 
+// relate judges how the signals moved together, if the row is whole.
+func (d *Detector) relate(values []float64) (whole bool) {
+	r := &d.mutual
+	if d.waited <= d.warmup/4 { // for those that have missed some rows
+		if d.waited > 0 || slices.ContainsFunc(d.signals, func(s signal) bool { return s.level.known }) {
+			d.waited++
+		}
+		if d.waited > d.warmup/4 {
+			r.begin(d.signals)
+		}
+		return false
+	}
+	if r.members == nil {
+		return false
+	}
+	for k, i := range r.members {
+		if v := values[i]; math.IsNaN(v) || math.IsInf(v, 0) {
+			return false
+		}
+		r.moved[k] = d.signals[i].moved
+	}
+	for k, i := range r.members {
+		if r.own != nil && r.own[k] {
+			s := &d.signals[i]
+			s.rest.take(&d.t, d.warmup, math.Abs(r.residual(k)), 1+d.t.Wary*s.blame*s.blame)
+		}
+	}
+	return true
+}
+
 // each calls f for the channels that have learned.
 func (d *Detector) each(f func(*track)) {
 	for i := range d.signals {
-		for _, c := range []*track{&d.signals[i].level, &d.signals[i].motion} {
+		for _, c := range [...]*track{&d.signals[i].level, &d.signals[i].motion, &d.signals[i].rest} {
 			if c.known {
 				f(c)
 			}

@@ -366,3 +366,46 @@ func FuzzUnmarshal(f *testing.F) {
 		}
 	})
 }
+
+// Torque and current are one load seen twice. From row 2000 they are as loud as
+// before, each by itself, but no longer move together.
+func TestBrokenRelation(t *testing.T) {
+	t.Parallel()
+	rows, other := noise(21, 3000, 4), noise(22, 3000, 1)
+	load := 0.
+	for i, row := range rows {
+		load = 0.7*load + other[i][0] - 10
+		row[0], row[1] = 100+5*load, 20+load+0.2*(row[1]-20)
+	}
+	second := 0.
+	for i := 2000; i < 3000; i++ {
+		second = 0.7*second + rows[i][3] - 40
+		rows[i][1] = 20 + second
+	}
+	levels, alarms := run(multivariate.New(4, 0), rows)
+	require.Empty(t, on(alarms[:2000]))
+	require.True(t, alarms[2060], "%v", levels[2000:2100])
+	d := multivariate.New(4, 0)
+	run(d, rows[:2060])
+	r := d.Step(rows[2060], seldom)
+	require.Contains(t, []int{0, 1}, r.Top)
+	require.Greater(t, r.Contributions[0]+r.Contributions[1], 0.9)
+}
+
+// A signal's state, written, stays small: 16 KiB is the limit.
+func TestStateIsSmall(t *testing.T) {
+	t.Parallel()
+	const signals = 20
+	d := multivariate.New(signals, 0)
+	rows := noise(23, 3000, signals)
+	for _, until := range []int{399, 3000} {
+		timed(d, rows[:until], 0, 1)
+		raw, err := d.MarshalBinary()
+		require.NoError(t, err)
+		require.Less(t, len(raw)/signals, 8<<10)
+		if until == 3000 {
+			require.Less(t, len(raw)/signals, 4<<10)
+		}
+		t.Logf("%d bytes a signal after %d rows", len(raw)/signals, until)
+	}
+}

@@ -2,9 +2,11 @@ package multivariate
 
 import "math"
 
-// signal is one signal's two channels.
+// signal is one signal's channels.
 type signal struct {
 	level, motion track
+	rest          track   // what the others don't explain of its movements
+	moved         float64 // newest movement
 	season        *season // nil without times
 	last          float64 // newest reading
 	fresh         bool    // it is of the previous row
@@ -16,17 +18,18 @@ type signal struct {
 // take learns from a reading or judges it.
 func (s *signal) take(t *tuning, warmup int, at int64, v float64) {
 	wary := 1 + t.Wary*s.blame*s.blame
-	rest := v
+	left := v
 	if at != NoTime {
 		if s.season == nil {
 			s.season = new(season)
 		}
 		var anew bool
-		if rest, anew = s.season.residual(at, v); anew {
+		if left, anew = s.season.residual(at, v); anew {
 			s.level = track{}
 		}
 	}
-	s.level.take(t, warmup, rest, wary)
+	s.moved = s.level.distance(left, t.Clip)
+	s.level.take(t, warmup, left, wary)
 	if s.fresh {
 		move := math.Abs(v - s.last)
 		if !math.IsInf(move, 0) {
@@ -54,11 +57,12 @@ func (s *signal) miss(t *tuning, warmup int) {
 	s.fresh = false
 	s.level.miss(t, warmup)
 	s.motion.miss(t, warmup)
+	s.rest.miss(t, warmup)
 }
 
 // excess is by how much the signal is out, beyond what counts as nothing.
 func (s *signal) excess(t *tuning, open bool) float64 {
-	return max(s.level.excess(t, open, 0), s.motion.excess(t, open, t.Motion))
+	return max(s.level.excess(t, open, 0), s.motion.excess(t, open, t.Motion), s.rest.excess(t, open, t.Motion))
 }
 
 // A track follows one channel of one signal, in units of its own: zero is the
@@ -123,6 +127,15 @@ func (c *track) take(t *tuning, warmup int, v, wary float64) {
 		e, s2 := c.mean[scales-1]-c.anchor, c.bound+c.roam*float64(c.age)
 		c.notice(t, e*e/(s2*wary), c.nu[scales-1])
 	}
+}
+
+// distance is how far v is from the middle average, by the channel's unit; 0
+// while that is not known.
+func (c *track) distance(v, most float64) float64 {
+	if !c.known || c.anew {
+		return 0
+	}
+	return min(max((v-c.mid)/c.unit-c.mean[1], -most), most)
 }
 
 // gain is that of the exponentially weighted average whose variance is that of
