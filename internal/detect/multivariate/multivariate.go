@@ -21,9 +21,9 @@
 // Kalman Filter", section 2.3): it stands still in an alarm and while one is
 // in doubt, and is unsure of itself after one, so that a repaired unit need not
 // come back to the very level it left. What exceeds a soft threshold on any
-// channel is summed over the signals, as few signals move in most faults (Xie
-// and Siegmund 2013, "Sequential multi-sensor change-point detection", section
-// 3.2, uses the same idea).
+// channel is squared and summed over the signals, as few signals move in most
+// faults (Xie and Siegmund 2013, "Sequential multi-sensor change-point
+// detection", has the idea).
 //
 // What the hour of the day explains of a signal is taken out first, as soon as
 // some days have shown it to explain something.
@@ -108,7 +108,8 @@ func (d *Detector) StepAt(at int64, values []float64, rate float64) Result {
 	whole := d.relate(values)
 	for i := range d.signals {
 		s := &d.signals[i]
-		d.shares[i] = s.excess(&d.t, d.state.open)
+		excess := s.excess(&d.t, d.state.open)
+		d.shares[i] = excess * excess
 		sum += d.shares[i]
 		if d.shares[i] > 0 && (res.Top < 0 || d.shares[i] > d.shares[res.Top]) {
 			res.Top = i
@@ -122,7 +123,7 @@ func (d *Detector) StepAt(at int64, values []float64, rate float64) Result {
 		clear(d.shares)
 		return res
 	}
-	res.Level = sum / d.t.bar(rate, d.warmup, max(known, 1))
+	res.Level = math.Sqrt(sum) / d.t.bar(rate, d.warmup, max(known, 1))
 	if sum > 0 {
 		for i := range d.shares {
 			d.shares[i] /= sum

@@ -57,7 +57,7 @@ type tuning struct {
 var standard = tuning{
 	Lengths: [scales]float64{0.0125, 0.05, 0.1},
 	Clip:    5, Prior: 10, Freedom: 2.5, Short: 5,
-	Soft: 2.75, Still: 0.7, Clear: 0.5, Calm: 0.025, Back: 0.25,
+	Soft: 2.25, Still: 0.7, Clear: 0.5, Calm: 0.025, Back: 0.25,
 	Accept: 2, Memory: 1.5, Motion: 0.5, Wary: 0.3, Anchor: 0.3, Learn: 4, Spike: 3, Jump: 8, Stuck: 5,
 }
 
