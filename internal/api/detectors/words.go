@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"fettle.dev/fettle/internal/condition"
+	"fettle.dev/fettle/internal/condition/kind/spec"
 	"fettle.dev/fettle/internal/condition/words"
 	"fettle.dev/fettle/internal/detect"
 	"fettle.dev/fettle/internal/fleet"
@@ -23,6 +24,12 @@ func inWords(p *fleet.Product, d *condition.Detector) []string {
 		out = tolerance(p, d)
 	case condition.TypeSilence:
 		out = silence(d)
+	case condition.TypeTrend:
+		out = trend(p, d)
+	case condition.TypePeers:
+		out = peers(p, d)
+	case condition.TypeAnomaly:
+		out = anomaly(d)
 	default:
 		out = others(d)
 	}
@@ -93,21 +100,111 @@ func tolerance(p *fleet.Product, d *condition.Detector) []string {
 }
 
 func silence(d *condition.Detector) []string {
-	factor, least, most := d.Factor, d.Minimum, d.Maximum
+	factor, hold, most := d.Factor, d.Hold, d.Maximum
 	if factor == 0 {
-		factor = 4
+		factor = 2
 	}
-	if least == 0 {
-		least = fleet.Duration(10 * time.Minute)
+	if hold == 0 {
+		hold = fleet.Duration(10 * time.Minute)
 	}
 	if most == 0 {
 		most = fleet.Duration(7 * 24 * time.Hour)
 	}
+	text := fmt.Sprintf("A finding (%s) opens when nothing has been heard of a unit for %s times the interval that it usually keeps and %s more, no later than after %s",
+		d.Severity, words.Number(factor), span(hold), span(most))
+	if d.Minimum > 0 {
+		text += " and no sooner than after " + span(d.Minimum)
+	}
+	together := "Many units of the product that fall silent together are one finding"
+	if len(d.GroupBy) > 0 {
+		together += ", and so are those of one " + strings.Join(d.GroupBy, " or ")
+	}
 	return []string{
-		fmt.Sprintf("A finding (%s) opens when nothing has been heard of a unit for %s times the interval that it usually keeps, no sooner than after %s and no later than after %s.",
-			d.Severity, words.Number(factor), span(least), span(most)),
+		text + ".", together + ".",
 		"It clears when the unit is heard of again. Time in which the service itself was down does not count.",
 	}
+}
+
+func trend(p *fleet.Product, d *condition.Detector) []string {
+	t := d.Trend
+	limit := "the limits of tolerance " + t.Tolerance
+	if t.Tolerance == "" {
+		s, _ := p.Signal(t.Signal)
+		var limits []string
+		if t.Min != nil {
+			limits = append(limits, words.Measured(*t.Min, s.Unit))
+		}
+		if t.Max != nil {
+			limits = append(limits, words.Measured(*t.Max, s.Unit))
+		}
+		limit = t.Signal + " reaches " + strings.Join(limits, " or ")
+	} else {
+		limit = "the signal leaves " + limit
+	}
+	by := "as likely before as after"
+	if t.By == spec.ByEarliest {
+		by = "by the low end of the 80 % interval"
+	}
+	out := []string{fmt.Sprintf("A finding (%s) opens when the trend says that %s within %s, %s.", d.Severity, limit, span(t.Horizon), by)}
+	if t.When != "" {
+		out = append(out, "Readings count while "+t.When+".")
+	}
+	return append(out, "It is silent where the data does not support a trend.")
+}
+
+func anomaly(d *condition.Detector) []string {
+	t := d.Anomaly
+	what, budget, warmup := "all signals that it may read, together,", t.Budget, t.Warmup
+	if len(t.Signals) > 0 {
+		what = strings.Join(t.Signals, ", ")
+	}
+	if budget == "" {
+		budget = "1/year"
+	}
+	if warmup == 0 {
+		warmup = fleet.Duration(7 * 24 * time.Hour)
+	}
+	out := []string{
+		fmt.Sprintf("A finding (%s) opens when %s show what the unit itself has not shown to be usual, so far out that a sound unit would do so %s.",
+			d.Severity, what, strings.Replace(string(budget), "/", " times a ", 1)),
+		fmt.Sprintf("Each unit is learned from for at least %s before anything is found, and again after what makes it begin anew.", span(warmup)),
+	}
+	if t.Mode != "" {
+		out = append(out, "Each value of "+t.Mode+" is an operating mode, learned by itself.")
+	}
+	if t.When != "" {
+		out = append(out, "Rows count while "+t.When+".")
+	}
+	return out
+}
+
+func peers(p *fleet.Product, d *condition.Detector) []string {
+	t := d.Peers
+	budget, period, least := t.Budget, t.Period, t.Minimum
+	if budget == "" {
+		budget = "0.1/year"
+	}
+	if period == 0 {
+		period = fleet.Duration(spec.DefaultPeriod)
+	}
+	if least == 0 {
+		least = 8
+	}
+	of := "the product"
+	if len(t.By) > 0 {
+		of = "the same " + strings.Join(t.By, " and ")
+	}
+	out := []string{fmt.Sprintf("A finding (%s) opens when the mean of %s over %s lies further from that of units of %s than a sound unit's would %s.",
+		d.Severity, t.Signal, span(period), of, strings.Replace(string(budget), "/", " times a ", 1))}
+	out = append(out, fmt.Sprintf("Fewer than %d units with data are not compared.", least))
+	if t.When != "" {
+		out = append(out, "Readings count while "+t.When+".")
+	}
+	if t.Matters > 0 {
+		s, _ := p.Signal(t.Signal)
+		out = append(out, "A deviation below "+words.Measured(t.Matters, s.Unit)+" is no finding.")
+	}
+	return out
 }
 
 // others says the settings of a kind by their names.
@@ -133,4 +230,16 @@ func others(d *condition.Detector) []string {
 }
 
 // stated is the budget of alarms a unit-year that a detector states, 0 without.
-func stated(*condition.Detector) float64 { return 0 }
+func stated(d *condition.Detector) float64 {
+	budget, otherwise := spec.Budget(""), 0.0
+	switch {
+	case d.Peers != nil:
+		budget, otherwise = d.Peers.Budget, 0.1
+	case d.Anomaly != nil:
+		budget, otherwise = d.Anomaly.Budget, 1
+	}
+	if rate, err := budget.Rate(); err == nil && rate > 0 {
+		return rate
+	}
+	return otherwise
+}

@@ -49,7 +49,7 @@ type Plan struct {
 type Limits struct {
 	Judgements int64 // rows times thresholds (default 2,000,000,000)
 	Episodes   int   // alarms kept over all thresholds (default 1,000,000)
-	Watches    int   // units times thresholds held in memory at once (default 20,000)
+	Watches    int   // units times thresholds held in memory at once (default 10,000)
 }
 
 func (l *Limits) fill() {
@@ -60,7 +60,7 @@ func (l *Limits) fill() {
 		l.Episodes = 1_000_000
 	}
 	if l.Watches <= 0 {
-		l.Watches = 20_000
+		l.Watches = 10_000
 	}
 }
 
@@ -96,7 +96,9 @@ const month = 43_830 * time.Minute
 
 // independent says which kinds judge each unit by itself alone, so that a
 // fleet may be run in parts.
-func independent(t condition.DetectorType) bool { return t == condition.TypeTolerance }
+func independent(t condition.DetectorType) bool {
+	return t != condition.TypeSilence && t != condition.TypePeers
+}
 
 // run is one run in progress.
 type run struct {
@@ -116,7 +118,7 @@ type run struct {
 // watched is what a run keeps of a unit.
 type watched struct {
 	at          int32 // among run.keys
-	id          string
+	identity    condition.Identity
 	first, last int64 // event times of its rows in the period
 	begun       bool
 	judged      bool
@@ -152,7 +154,7 @@ func Run(ctx context.Context, src Source, p Plan) (*Result, error) {
 	slices.SortFunc(p.Units, func(a, b fleet.Unit) int { return int(max(-1, min(1, a.Key-b.Key))) })
 	for _, u := range p.Units {
 		if u.Product == p.Product.Name && r.units[u.Key] == nil {
-			r.units[u.Key] = &watched{at: int32(len(r.keys)), id: u.ID} //nolint:gosec // far fewer units
+			r.units[u.Key] = &watched{at: int32(len(r.keys)), identity: condition.IdentityOf(&u)} //nolint:gosec // far fewer units
 			r.keys = append(r.keys, u.Key)
 		}
 	}
@@ -186,7 +188,7 @@ func (r *run) part(ctx context.Context, src Source, from, to int) error {
 		if w == nil || int(w.at) < from || int(w.at) >= to {
 			return condition.Identity{}, false, nil
 		}
-		return condition.Identity{ID: w.id, Product: r.Product.Name}, true, nil
+		return w.identity, true, nil
 	}
 	e, err := condition.NewReplay(directory, []condition.Definition{{Product: r.Product, Detectors: r.variants}}, r.Fresh)
 	if err != nil {
@@ -350,7 +352,7 @@ func (r *run) result(values []float64) *Result {
 	out.UnitMonths = float64(spent) / float64(month.Milliseconds())
 	byUnit := make(map[string]int32, len(r.units))
 	for _, w := range r.units {
-		byUnit[w.id] = w.at
+		byUnit[w.identity.ID] = w.at
 	}
 	known := place(r.Failures, byUnit, spans, r.Match)
 	out.Failures, out.Outside = known.seen, known.outside

@@ -3,6 +3,7 @@ package backtest_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -13,6 +14,7 @@ import (
 
 	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/condition/backtest"
+	"fettle.dev/fettle/internal/condition/kind/spec"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/telemetry"
@@ -87,7 +89,7 @@ func (l *list) add(unit int64, at time.Time, celsius float64) {
 
 func units(n int) (out []fleet.Unit) {
 	for i := range n {
-		out = append(out, fleet.Unit{ID: "P-" + string(rune('1'+i)), Key: int64(i + 1), Product: "pump"})
+		out = append(out, fleet.Unit{ID: fmt.Sprintf("P-%d", i+1), Key: int64(i + 1), Product: "pump"})
 	}
 	return out
 }
@@ -235,7 +237,7 @@ func noise(seed uint64, n, hours int) *list {
 	level := make([]float64, n)
 	for h := range hours {
 		for u := range n {
-			if r.IntN(10) == 0 {
+			if r.IntN(10) == 0 || (h+40*u)%200 > 120 && h > 100 { // lost, or away for days
 				continue
 			}
 			level[u] = 0.9*level[u] + 3*r.NormFloat64()
@@ -256,6 +258,18 @@ func noise(seed uint64, n, hours int) *list {
 	return src
 }
 
+// rise is a fleet whose units heat up, some faster than others.
+func rise(n, hours int) *list {
+	r := rand.New(rand.NewPCG(5, 1))
+	src := &list{marks: map[int][]telemetry.Mark{}}
+	for h := range hours {
+		for u := range n {
+			src.add(int64(u+1), hour(float64(h)), 50+float64(h*u)/40+r.NormFloat64())
+		}
+	}
+	return src
+}
+
 // What is found for the threshold as declared is what live found, field by
 // field, whatever else is tried in the same pass and however the fleet is cut.
 func TestEqualsLive(t *testing.T) {
@@ -263,11 +277,26 @@ func TestEqualsLive(t *testing.T) {
 	silent := condition.Detector{Name: "quiet", Version: 2, Product: "pump", Type: condition.TypeSilence, Severity: condition.Minor, Purpose: "care", Factor: 2, Minimum: fleet.Duration(time.Hour), Maximum: fleet.Duration(20 * time.Hour)}
 	held := hot()
 	held.Hold, held.Clear, held.Hysteresis = fleet.Duration(2*time.Hour), fleet.Duration(time.Hour), 1
-	for _, d := range []condition.Detector{hot(), held, silent} {
-		src := noise(7, 6, 400)
+	trend := condition.Detector{Name: "rising", Version: 1, Product: "pump", Type: condition.TypeTrend, Severity: condition.Minor, Purpose: "care",
+		Trend: &spec.Trend{Signal: "temperature", Max: ptr(90), Horizon: fleet.Duration(48 * time.Hour), Cycle: spec.CycleNone}}
+	peers := condition.Detector{Name: "unlike", Version: 1, Product: "pump", Type: condition.TypePeers, Severity: condition.Minor, Purpose: "care",
+		Peers: &spec.Peers{Signal: "temperature", Minimum: 5, Budget: "300/year", Period: fleet.Duration(6 * time.Hour)}}
+	anomaly := condition.Detector{Name: "odd", Version: 1, Product: "pump", Type: condition.TypeAnomaly, Severity: condition.Minor, Purpose: "care",
+		Anomaly: &spec.Anomaly{Signals: []string{"temperature"}, Warmup: fleet.Duration(24 * time.Hour), Budget: "100/year"}}
+	for _, d := range []condition.Detector{hot(), held, silent, trend, peers, anomaly} {
+		const n = 10
+		src := noise(7, n, 260)
+		for i := range src.rows { // one heats up, and stays hot
+			if r := &src.rows[i]; r.Unit == 2 && i > len(src.rows)/2 {
+				r.Values[0].Number += min(60, float64(i-len(src.rows)/2)/20)
+			}
+		}
+		if d.Type == condition.TypeTrend {
+			src = rise(n, 260)
+		}
 		live := map[string]condition.Finding{}
 		ids := map[int64]string{}
-		for _, u := range units(6) {
+		for _, u := range units(n) {
 			ids[u.Key] = u.ID
 		}
 		e, err := condition.NewEvaluator(func(_ context.Context, key int64) (condition.Identity, bool, error) {
@@ -277,7 +306,7 @@ func TestEqualsLive(t *testing.T) {
 		for u := range ids {
 			src.marks[0] = append(src.marks[0], telemetry.Mark{Kind: telemetry.MarkConsent, Unit: u, At: start.UnixMilli(), Text: "care"})
 		}
-		require.NoError(t, src.Replay(t.Context(), telemetry.Query{Units: []int64{1, 2, 3, 4, 5, 6}}, func(row *telemetry.Stored, mark *telemetry.StoredMark) error {
+		require.NoError(t, src.Replay(t.Context(), telemetry.Query{Units: []int64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}}, func(row *telemetry.Stored, mark *telemetry.StoredMark) error {
 			if mark != nil {
 				return e.Mark(t.Context(), &mark.Mark)
 			}
@@ -286,13 +315,17 @@ func TestEqualsLive(t *testing.T) {
 		for _, f := range e.Take().Findings {
 			live[f.ID] = f
 		}
-		require.NotEmpty(t, live)
+		require.NotEmpty(t, live, d.Name)
+		sweep := backtest.Sweep{Auto: true}
+		if d.Type == condition.TypeTrend { // costs more than the others
+			sweep = backtest.Sweep{Field: "trend.horizon", Values: []float64{24 * 3600, 96 * 3600}}
+		}
 		for _, limits := range []backtest.Limits{{}, {Watches: 30}} {
 			got, err := backtest.Run(t.Context(), src, backtest.Plan{
-				Product: pump(), Detector: d, Units: units(6), Sweep: backtest.Sweep{Auto: true}, MostFindings: 1 << 20, Limits: limits,
+				Product: pump(), Detector: d, Units: units(n), Sweep: sweep, MostFindings: 1 << 20, Limits: limits,
 			})
 			require.NoError(t, err)
-			require.Greater(t, len(got.Thresholds), 5)
+			require.Greater(t, len(got.Thresholds), 2)
 			have := map[string]condition.Finding{}
 			for _, f := range got.Findings {
 				have[f.ID] = f

@@ -1,6 +1,7 @@
 package backtest
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"reflect"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"fettle.dev/fettle/internal/condition"
+	"fettle.dev/fettle/internal/condition/kind/spec"
 	"fettle.dev/fettle/internal/condition/words"
 	"fettle.dev/fettle/internal/detect"
 	"fettle.dev/fettle/internal/fault"
@@ -31,57 +33,99 @@ const MostThresholds = 41
 var thresholdOf = map[condition.DetectorType]string{
 	condition.TypeTolerance: "margin",
 	condition.TypeSilence:   "factor",
+	condition.TypeTrend:     "trend.horizon",
+	condition.TypePeers:     "peers.budget",
+	condition.TypeAnomaly:   "anomaly.budget",
 }
 
-// ThresholdOf is the setting that a sweep of a kind moves unless it is told another.
-func ThresholdOf(t condition.DetectorType) string {
-	if f, ok := thresholdOf[t]; ok {
-		return f
-	}
-	return "threshold"
+// ThresholdOf is the setting that a sweep of a kind moves unless it is told
+// another; "" if it has none.
+func ThresholdOf(t condition.DetectorType) string { return thresholdOf[t] }
+
+// defaultOf are settings whose zero stands for another value, by kind and name.
+var defaultOf = map[condition.DetectorType]map[string]float64{
+	condition.TypeSilence: {"factor": 2, "hold": 600, "maximum": 7 * 86400},
+	condition.TypeAnomaly: {"anomaly.budget": 1, "anomaly.warmup": 7 * 86400},
+	condition.TypePeers:   {"peers.budget": 0.1, "peers.minimum": 8, "peers.period": 86400},
 }
 
-var durationType = reflect.TypeFor[fleet.Duration]()
+var (
+	durationType = reflect.TypeFor[fleet.Duration]()
+	budgetType   = reflect.TypeFor[spec.Budget]()
+	numberType   = reflect.TypeFor[*float64]()
+)
 
-// Fields are the settings of a detector that can be moved: numbers and durations.
-func Fields() []string {
-	var out []string
-	t := reflect.TypeFor[condition.Detector]()
+func movable(t reflect.Type) bool {
+	return t == durationType || t == budgetType || t == numberType || t.Kind() == reflect.Float64 || t.Kind() == reflect.Int
+}
+
+// Fields are the settings of detectors that can be moved: numbers, durations
+// and budgets, as margin or trend.horizon.
+func Fields() []string { return fields(reflect.TypeFor[condition.Detector](), "") }
+
+func fields(t reflect.Type, prefix string) (out []string) {
 	for i := range t.NumField() {
 		f := t.Field(i)
-		if name := jsonName(f); name != "" && (f.Type == durationType || f.Type.Kind() == reflect.Float64 || f.Type.Kind() == reflect.Int) {
-			out = append(out, name)
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		switch {
+		case name == "-" || name == "":
+		case movable(f.Type):
+			out = append(out, prefix+name)
+		case f.Type.Kind() == reflect.Pointer && f.Type.Elem().Kind() == reflect.Struct && prefix == "":
+			out = append(out, fields(f.Type.Elem(), name+".")...)
 		}
 	}
 	return out
 }
 
-func jsonName(f reflect.StructField) string {
-	name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-	if name == "-" {
-		return ""
-	}
-	return name
-}
-
-// setting finds a setting of d by its name in files.
+// setting finds a setting of d by its name in files; one of a block that d has
+// not is not found.
 func setting(d *condition.Detector, name string) (reflect.Value, bool) {
 	v := reflect.ValueOf(d).Elem()
-	for i := range v.NumField() {
-		if f := v.Type().Field(i); jsonName(f) == name && name != "" && slices.Contains(Fields(), name) {
-			return v.Field(i), true
+	for part := range strings.SplitSeq(name, ".") {
+		if v.Kind() == reflect.Pointer {
+			if v.IsNil() {
+				return v, false
+			}
+			v = v.Elem()
 		}
+		at := -1
+		for i := 0; v.Kind() == reflect.Struct && i < v.NumField(); i++ {
+			if n, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ","); n == part && n != "-" && n != "" {
+				at = i
+			}
+		}
+		if at < 0 {
+			return v, false
+		}
+		v = v.Field(at)
 	}
-	return reflect.Value{}, false
+	return v, movable(v.Type())
 }
 
-// Parse reads a value of the setting as people write it: 10m, 2.5.
+// copied is d with blocks of its own.
+func copied(d *condition.Detector) condition.Detector {
+	out := *d
+	if raw, err := json.Marshal(d); err == nil { // a detector always encodes
+		out = condition.Detector{Name: d.Name, Version: d.Version, Basis: d.Basis}
+		_ = json.Unmarshal(raw, &out) // and reads itself back
+	}
+	return out
+}
+
+// timed says that the values of a setting are durations.
+func timed(t reflect.Type) bool { return t == durationType }
+
+// Parse reads a value of the setting as people write it: 10m, 2.5, 1/year.
 func (s *Sweep) Parse(text string) (float64, error) {
-	v, ok := setting(&condition.Detector{}, s.Field)
 	text = strings.TrimSpace(text)
-	if ok && v.Type() == durationType && text != "0" {
+	t := typeOf(s.Field)
+	switch {
+	case t != nil && timed(t) && text != "0":
 		d, err := fleet.ParseDuration(text)
 		return time.Duration(d).Seconds(), err
+	case t == budgetType:
+		return spec.Budget(text).Rate()
 	}
 	x, err := strconv.ParseFloat(text, 64)
 	if err != nil || math.IsNaN(x) || math.IsInf(x, 0) {
@@ -90,10 +134,41 @@ func (s *Sweep) Parse(text string) (float64, error) {
 	return x, nil
 }
 
+// typeOf is the type of a setting, nil of none.
+func typeOf(name string) reflect.Type {
+	t := reflect.TypeFor[condition.Detector]()
+	for part := range strings.SplitSeq(name, ".") {
+		if t.Kind() == reflect.Pointer {
+			t = t.Elem()
+		}
+		if t.Kind() != reflect.Struct {
+			return nil
+		}
+		var next reflect.Type
+		for i := range t.NumField() {
+			if n, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ","); n == part && n != "-" && n != "" {
+				next = t.Field(i).Type
+			}
+		}
+		if next == nil {
+			return nil
+		}
+		t = next
+	}
+	return t
+}
+
 func read(v reflect.Value) float64 {
 	switch {
 	case v.Type() == durationType:
 		return time.Duration(v.Int()).Seconds()
+	case v.Type() == budgetType:
+		rate, _ := spec.Budget(v.String()).Rate() // a budget that is wrong is refused elsewhere
+		return rate
+	case v.Type() == numberType && v.IsNil():
+		return 0
+	case v.Type() == numberType:
+		return v.Elem().Float()
 	case v.CanInt():
 		return float64(v.Int())
 	default:
@@ -105,11 +180,24 @@ func write(v reflect.Value, x float64) {
 	switch {
 	case v.Type() == durationType:
 		v.SetInt(int64(math.Round(x * float64(time.Second))))
+	case v.Type() == budgetType:
+		v.SetString(strconv.FormatFloat(x, 'g', -1, 64) + "/year")
+	case v.Type() == numberType:
+		v.Set(reflect.ValueOf(&x))
 	case v.CanInt():
 		v.SetInt(int64(math.Round(x)))
 	default:
 		v.SetFloat(x)
 	}
+}
+
+// now is the value that d has.
+func (s *Sweep) now(d *condition.Detector, v reflect.Value) float64 {
+	x := read(v)
+	if x == 0 {
+		x = defaultOf[d.Type][s.Field]
+	}
+	return x
 }
 
 // values are the thresholds to try, ascending, with the one declared among
@@ -127,19 +215,15 @@ func (s *Sweep) values(p *fleet.Product, d *condition.Detector) ([]float64, erro
 	refuse := func(path, expected, got string) ([]float64, error) {
 		return nil, fault.Fields("backtest", []fault.Field{{Path: "sweep." + path, Expected: expected, Got: got}})
 	}
-	copied := *d
-	v, ok := setting(&copied, s.Field)
+	v, ok := setting(d, s.Field)
 	if !ok && s.Auto {
 		s.Field = ""
 		return nil, nil
 	}
 	if !ok {
-		return refuse("field", "a setting that is a number or a duration: "+strings.Join(Fields(), ", "), s.Field)
+		return refuse("field", "a setting of the detector that is a number, a duration or a budget: "+strings.Join(Fields(), ", "), s.Field)
 	}
-	now := read(v)
-	if now == 0 {
-		now = defaultOf[s.Field]
-	}
+	now := s.now(d, v)
 	out := slices.Clone(s.Values)
 	if len(out) == 0 {
 		out = s.about(p, d, now)
@@ -160,7 +244,7 @@ func (s *Sweep) values(p *fleet.Product, d *condition.Detector) ([]float64, erro
 		}
 	}
 	out = append(out, now)
-	if v.CanInt() && v.Type() != durationType {
+	if v.CanInt() && !timed(v.Type()) {
 		for i := range out {
 			out[i] = math.Round(out[i])
 		}
@@ -172,9 +256,6 @@ func (s *Sweep) values(p *fleet.Product, d *condition.Detector) ([]float64, erro
 	}
 	return out, nil
 }
-
-// defaultOf are the settings whose zero means another value.
-var defaultOf = map[string]float64{"factor": 4, "minimum": 600, "maximum": 7 * 86400}
 
 // about are values near the one declared. A margin moves by a share of the
 // narrowest band; a setting that is 0 or more is taken in even ratios.
@@ -190,8 +271,7 @@ func (s *Sweep) about(p *fleet.Product, d *condition.Detector, now float64) []fl
 		return out
 	}
 	if now == 0 {
-		copied := *d
-		if v, _ := setting(&copied, s.Field); v.Type() == durationType {
+		if timed(typeOf(s.Field)) {
 			return []float64{0, 60, 300, 900, 1800, 3600, 2 * 3600, 4 * 3600, 8 * 3600, 24 * 3600}
 		}
 		return nil
@@ -273,17 +353,11 @@ func (s *Sweep) variants(p *fleet.Product, d *condition.Detector, values []float
 	if len(values) == 0 {
 		return []condition.Detector{*d}, 0, nil
 	}
-	v, _ := setting(&condition.Detector{}, s.Field)
-	kind := v.Type()
-	copied := *d
-	v, _ = setting(&copied, s.Field)
-	now := read(v)
-	if now == 0 {
-		now = defaultOf[s.Field]
-	}
+	v, _ := setting(d, s.Field)
+	kind, now := v.Type(), s.now(d, v)
 	declared = -1
 	for i, x := range values {
-		one := *d
+		one := copied(d)
 		v, _ := setting(&one, s.Field)
 		if math.Abs(x-now) <= 1e-9*math.Max(math.Abs(x), math.Abs(now)) {
 			declared = i
@@ -303,6 +377,9 @@ func (s *Sweep) variants(p *fleet.Product, d *condition.Detector, values []float
 }
 
 func display(x float64, kind reflect.Type) string {
+	if kind == budgetType {
+		return words.Number(x) + "/year"
+	}
 	if kind == durationType {
 		return fleet.Duration(math.Round(x * float64(time.Second))).String()
 	}
@@ -316,6 +393,8 @@ func (s *Sweep) unit(p *fleet.Product, d *condition.Detector) string {
 		return ""
 	case v.Type() == durationType:
 		return "s"
+	case v.Type() == budgetType:
+		return "{alarms}/a"
 	case s.Field == "margin" || s.Field == "hysteresis":
 		_, measure, _ := bands(p, d)
 		return measure

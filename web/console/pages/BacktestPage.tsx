@@ -257,7 +257,15 @@ function Said({ result: r, chosen }: { result: BacktestResult; chosen: number })
 
 /** A value of a setting as it stands in a file. */
 function written(r: BacktestResult, value: number): unknown {
+  if (r.unit === "{alarms}/a") return `${value}/year`;
   return r.unit === "s" ? `${Math.round(value)}s` : value;
+}
+
+/** A definition with one setting changed, as margin or trend.horizon. */
+function changed(spec: DetectorSpec, field: string, value: unknown): DetectorSpec {
+  const [block, inner] = field.split(".");
+  if (!block || !inner) return { ...spec, [field]: value };
+  return { ...spec, [block]: { ...(spec as unknown as Record<string, object>)[block], [inner]: value } };
 }
 
 function Adopt({ detector: d, job, result: r, chosen }: OutcomeProps & { chosen: number }) {
@@ -277,7 +285,7 @@ function Adopt({ detector: d, job, result: r, chosen }: OutcomeProps & { chosen:
   if (chosen === r.declared)
     return <p className="soft">This is the threshold as declared. Move it to apply another.</p>;
   const field = r.field;
-  const spec = { ...job.spec, [field]: written(r, t.value) } as DetectorSpec;
+  const spec = changed(job.spec, field, written(r, t.value));
   return (
     <Confirm
       label="Apply as new version"

@@ -10,8 +10,8 @@ import { Empty, Loading, Trouble } from "./States";
 
 /** The signal that a detector reads: of its tolerance, or the first number that it may read. */
 function signalOf(p: ProductSpec, spec: NonNullable<Backtest["spec"]>): ProductSpec["signals"][number] | undefined {
-  const tolerance = p.tolerances?.find((t) => t.name === spec.tolerance);
-  const named = (spec as { signals?: string[] }).signals ?? [];
+  const tolerance = p.tolerances?.find((t) => t.name === (spec.tolerance ?? spec.trend?.tolerance));
+  const named = [spec.trend?.signal, spec.peers?.signal, ...((spec as { signals?: string[] }).signals ?? [])];
   return (
     p.signals.find((s) => s.name === tolerance?.signal) ??
     p.signals.find((s) => named.includes(s.name)) ??

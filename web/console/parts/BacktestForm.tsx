@@ -8,12 +8,19 @@ import { reasonOf } from "./States";
 
 const days = (n: number) => `${n}d`;
 
-/** Settings of a definition that are numbers or durations, and so can be moved. */
+const isMovable = (v: unknown) =>
+  typeof v === "number" ||
+  (typeof v === "string" && /^((\d+(\.\d+)?(ms|[smhdw]))+|[\d.]+\/(year|month|week|day))$/.test(v));
+
+/** Settings of a definition that are numbers, durations or budgets, and so can be moved. */
 function movable(d: DetectorDetail): string[] {
-  const spec = d.spec as DetectorSpec & Record<string, unknown>;
-  const set = Object.entries(spec)
-    .filter(([, v]) => typeof v === "number" || (typeof v === "string" && /^(\d+(\.\d+)?(ms|[smhdw]))+$/.test(v)))
-    .map(([k]) => k);
+  const set = Object.entries(d.spec as DetectorSpec).flatMap(([k, v]) =>
+    v !== null && typeof v === "object" && !Array.isArray(v)
+      ? Object.entries(v).flatMap(([inner, w]) => (isMovable(w) ? [`${k}.${inner}`] : []))
+      : isMovable(v)
+        ? [k]
+        : [],
+  );
   return [...new Set([d.threshold, ...set])].filter((s) => s !== "");
 }
 
