@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fettle.dev/fettle/internal/condition/kind/spec"
 	"fettle.dev/fettle/internal/detect/anomaly"
 	"fettle.dev/fettle/internal/fault"
 )
@@ -71,8 +72,8 @@ a time are taken to be a minute apart.`,
 	cmd.Flags().IntVar(&o.warmup, "warmup", 0, "rows to learn from and score 0 (default: until enough was seen)")
 	cmd.Flags().StringVar(&o.time, "time", "", "time column (default: the first)")
 	cmd.Flags().StringSliceVar(&o.ignore, "ignore", nil, "columns that are no signals, as labels")
-	cmd.Flags().StringVar(&o.budget, "budget", "", `episodes that may be raised on a unit that behaves as ever: a number a year, or
-as 1/month (year, month, week, day, hour) (default `+strconv.Itoa(anomaly.DefaultBudget)+`/year)`)
+	cmd.Flags().StringVar(&o.budget, "budget", "", `episodes that may be raised on a unit that behaves as ever: "1 per unit-year",
+2/week; a number alone is a year's (default `+strconv.Itoa(anomaly.DefaultBudget)+`/year)`)
 	return cmd
 }
 
@@ -87,16 +88,13 @@ func (o *scoreOptions) config() (cfg anomaly.Config, err error) {
 	return cfg, err
 }
 
-// parseBudget reads episodes a year: "12", "12/year", "1/month", "0.5/week".
+// parseBudget reads episodes a year, as detectors' declarations have them.
 func parseBudget(s string) (float64, error) {
-	count, per, _ := strings.Cut(s, "/")
-	years := map[string]float64{"": 1, "year": 1, "month": 12, "week": 365.25 / 7, "day": 365.25, "hour": 365.25 * 24}
-	n, ok := number(count)
-	times := years[strings.TrimSpace(per)]
-	if !ok || n <= 0 || times == 0 {
-		return 0, fault.New(fault.Invalid, "--budget %s: expected episodes a year, as 12, or a rate as 1/month (year, month, week, day, hour)", s)
+	rate, err := spec.Budget(s).Rate()
+	if err != nil {
+		return 0, fault.New(fault.Invalid, "--budget %s: expected %v", s, err)
 	}
-	return n * times, nil
+	return rate, nil
 }
 
 // scorer writes a row for each row read.
