@@ -69,7 +69,7 @@ soak: deps build .tools/telegraf ## the long versions: random seeds, full counts
 
 fuzz: ## each fuzz test for 30 s
 	@for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
-	  echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime 30s $$p || exit 1; done; done
+	  echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime 30s -fuzzminimizetime 5s $$p || exit 1; done; done
 
 bench-history: ## one unit's month and a cohort out of a billion values; ARGS="-values 10000000" for a short look
 	go run ./bench/history $(ARGS)

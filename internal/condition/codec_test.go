@@ -3,14 +3,18 @@ package condition
 import (
 	"context"
 	"encoding/hex"
+	"strconv"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"fettle.dev/fettle/internal/condition/expression"
 	"fettle.dev/fettle/internal/condition/kind"
+	"fettle.dev/fettle/internal/condition/kind/spec"
 	"fettle.dev/fettle/internal/detect"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/telemetry"
 )
 
 // example is an evaluator that knows unit 1 under a tolerance and a silence detector.
@@ -126,5 +130,65 @@ func FuzzDecodeState(f *testing.F) {
 			require.NoError(t, again.Load(t.Context(), []State{{UnitKey: 1, Data: once}}))
 			require.Equal(t, once, again.units[1].encode(nil))
 		}
+	})
+}
+
+// FuzzDecodeKinds: what no kind has written is refused, and what is read is
+// written in the same way again.
+func FuzzDecodeKinds(f *testing.F) {
+	p := fleet.Product{
+		Name: "p", Purposes: []fleet.Purpose{{Name: "care", Basis: fleet.BasisNecessary}},
+		Signals:    []fleet.Signal{{Name: "a", Type: fleet.Number, Purposes: []string{"care"}}, {Name: "b", Type: fleet.Text, Purposes: []string{"care"}}},
+		Tolerances: []fleet.Tolerance{{Name: "t", Signal: "a", Rate: fleet.Duration(time.Minute), Bands: []fleet.Band{{Max: new(1.0)}}}},
+	}
+	definitions := []Definition{{Product: p, Detectors: []Detector{
+		{Name: "rate", Type: TypeTolerance, Tolerance: "t", Window: fleet.Duration(time.Hour), Count: 2},
+		{Name: "silence", Type: TypeSilence},
+		{Name: "anomaly", Type: TypeAnomaly, Anomaly: &spec.Anomaly{Mode: "b"}},
+		{Name: "trend", Type: kind.TypeTrend, Trend: &spec.Trend{Signal: "a", Max: new(9.0), Horizon: fleet.Duration(time.Hour)}},
+		{Name: "peers", Type: kind.TypePeers, Peers: &spec.Peers{Signal: "a"}},
+	}}}
+	for i := range definitions[0].Detectors {
+		d := &definitions[0].Detectors[i]
+		d.Product, d.Severity, d.Purpose, d.Version = "p", Major, "care", 1
+	}
+	directory := func(_ context.Context, key int64) (Identity, bool, error) {
+		return Identity{ID: strconv.FormatInt(key, 10), Product: "p"}, true, nil
+	}
+	e, err := NewEvaluator(directory, definitions)
+	require.NoError(f, err)
+	for i := range int64(400) {
+		for unit := range int64(3) {
+			row := telemetry.Row{Unit: unit + 1, Event: i * 60_000, Received: i * 60_000, Values: []telemetry.Value{{Signal: "a", Number: float64(i % 7)}, {Signal: "b", Text: []string{"x", "y"}[i/100%2], IsText: true}}}
+			require.NoError(f, e.Row(context.Background(), &row))
+		}
+	}
+	rules := e.products["p"].rules
+	for i := range rules {
+		f.Add(uint8(i), e.units[1].watches[i].State.Encode(nil))
+		f.Add(uint8(i), []byte{1})
+		if g, ok := rules[i].Rule.(kind.Gatherer); ok {
+			f.Add(uint8(i+len(rules)), g.EncodeGroup(nil))
+		}
+	}
+	f.Fuzz(func(t *testing.T, which uint8, data []byte) {
+		e, err := NewEvaluator(directory, definitions)
+		require.NoError(t, err)
+		rules := e.products["p"].rules
+		r := rules[int(which)%len(rules)].Rule
+		if int(which) >= len(rules) {
+			if g, ok := r.(kind.Gatherer); ok {
+				_ = g.DecodeGroup(data)
+			}
+			return
+		}
+		s, err := r.Decode(data)
+		if err != nil {
+			return
+		}
+		once := s.Encode(nil)
+		again, err := r.Decode(once)
+		require.NoError(t, err)
+		require.Equal(t, once, again.Encode(nil))
 	})
 }
