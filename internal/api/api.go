@@ -15,8 +15,10 @@ import (
 	"fettle.dev/fettle/internal/api/events"
 	"fettle.dev/fettle/internal/api/export"
 	"fettle.dev/fettle/internal/api/frame"
+	"fettle.dev/fettle/internal/api/outlook"
 	"fettle.dev/fettle/internal/api/wear"
 	"fettle.dev/fettle/internal/api/wire"
+	foresight "fettle.dev/fettle/internal/condition/outlook"
 	"fettle.dev/fettle/internal/condition"
 )
 
@@ -77,6 +79,7 @@ func newServer(d Deps, mux *http.ServeMux) *server {
 			return s.newTitles().views(ctx, f)
 		},
 	})
+	outlook.Register(s.Server, &foresight.Service{Detectors: d.Condition, Fleet: d.Fleet, Consents: d.Choices, History: d.History})
 	wear.Register(s.Server, wear.Deps{Clock: d.Clock, Maintenance: d.Maintenance, Prognosis: d.Prognosis, Conditions: d.Condition})
 	s.overview()
 	s.routes()

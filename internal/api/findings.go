@@ -130,6 +130,15 @@ func (t *titles) rule(ctx context.Context, ref condition.Ref, product string) (d
 	} else {
 		tol, _ = p.Tolerance(d.Tolerance)
 	}
+	switch {
+	case d.Trend != nil && tol.Name == "":
+		tol = fleet.Tolerance{Signal: d.Trend.Signal, Bands: []fleet.Band{{Min: d.Trend.Min, Max: d.Trend.Max}}}
+		if named, ok := p.Tolerance(d.Trend.Tolerance); ok {
+			tol = named
+		}
+	case d.Peers != nil:
+		tol = fleet.Tolerance{Signal: d.Peers.Signal}
+	}
 	return d, tol, p, nil
 }
 
@@ -149,7 +158,9 @@ func (t *titles) view(ctx context.Context, f condition.Finding) (wire.Finding, e
 		out.Unit = "s"
 	} else if d.Type == condition.TypePrognosis {
 		out.Unit = "d" // remaining life
-	} else if sig, ok := p.Signal(tol.Signal); ok {
+	} else if d.Share > 0 {
+		out.Unit = "%"
+	} else if sig, ok := p.Signal(tol.Signal); ok && d.Count == 0 {
 		out.Unit = sig.Unit
 	}
 	return out, nil

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"fettle.dev/fettle/internal/condition/kind"
 	"fettle.dev/fettle/internal/condition/words"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
@@ -281,4 +282,19 @@ func (s *Service) VersionOf(ctx context.Context, p *fleet.Product, d *Detector) 
 		return kept.Version, err
 	}
 	return kept.Version + 1, nil
+}
+
+// Watch is a unit under a detector version; nil where it is not watched. It must
+// not be changed.
+func (e *Evaluator) Watch(unit int64, of Ref) *kind.Watch {
+	u := e.units[unit]
+	if u == nil || u.product == nil {
+		return nil
+	}
+	for i, r := range u.product.rules {
+		if r.Ref() == of {
+			return u.watches[i]
+		}
+	}
+	return nil
 }

@@ -144,7 +144,11 @@ func (basisSchema) Schema(r huma.Registry) *huma.Schema {
 }
 
 func (detectorTypeSchema) Schema(r huma.Registry) *huma.Schema {
-	return named(r, "DetectorType", "The kind of rule.", "tolerance", "silence", "prognosis")
+	var types []string
+	for _, t := range condition.Types() {
+		types = append(types, string(t))
+	}
+	return named(r, "DetectorType", "The kind of rule.", types...)
 }
 
 func (conditionStateSchema) Schema(r huma.Registry) *huma.Schema {
