@@ -32,3 +32,23 @@ func TestMostlyBounds(t *testing.T) {
 		require.Less(t, p, 400.)
 	}
 }
+
+// Bounds far beyond what the known targets spread over are numbers still.
+func TestBoundsFarAway(t *testing.T) {
+	t.Parallel()
+	column, target, censored, rows := make([]float64, 400), make([]float64, 400), make([]bool, 400), make([]int32, 400)
+	for i := range rows {
+		column[i], target[i], rows[i] = float64(i), 10+float64(i%3), int32(i)
+		if i%4 == 0 {
+			censored[i], target[i] = true, 25
+		}
+	}
+	table, err := boost.NewTable([][]float64{column})
+	require.NoError(t, err)
+	m, _, err := table.Fit(boost.Sample{Rows: rows, Target: target, Censored: censored},
+		boost.Config{Trees: 50, Rate: .1, Leaves: 4, MinLeaf: 20, Rows: 1, Columns: 1, Seed: 1})
+	require.NoError(t, err)
+	p := m.Predict([]float64{7})
+	require.Greater(t, p, 9.)
+	require.Less(t, p, 30.)
+}

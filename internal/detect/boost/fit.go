@@ -169,7 +169,8 @@ func beyond(d, sigma float64) float64 {
 	if z > 30 {
 		return d
 	}
-	return sigma * distuv.UnitNormal.Prob(z) / distuv.UnitNormal.Survival(z)
+	// The tail by Erfc: distuv's Survival, 1 less the distribution, is 0 beyond z of 8.
+	return sigma * distuv.UnitNormal.Prob(z) / (math.Erfc(z/math.Sqrt2) / 2)
 }
 
 // leaf is a leaf while its tree grows: a stretch of the tree's rows.
