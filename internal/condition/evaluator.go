@@ -300,8 +300,6 @@ func (e *Evaluator) Mark(ctx context.Context, m *telemetry.Mark) error {
 		e.contact(u, m.At)
 	case telemetry.MarkMaintained:
 		e.reset(u, m, false, maintained(m.Text)+"; watched anew")
-	case telemetry.MarkOwner:
-		e.reset(u, m, false, "the unit has a new owner; watched anew")
 	case telemetry.MarkConsent:
 		e.consent(u, m)
 	case telemetry.MarkRetired:
@@ -309,8 +307,15 @@ func (e *Evaluator) Mark(ctx context.Context, m *telemetry.Mark) error {
 		e.reset(u, m, true, "the unit was retired")
 		u.judged = 0
 	case telemetry.MarkEnrolled:
+		id, ok, err := e.directory(ctx, m.Unit)
+		if err != nil {
+			return fmt.Errorf("look up unit: %w", err)
+		}
+		if ok {
+			u.Attributes = id.Attributes // it may have been declared otherwise
+		}
 		u.retired = false
-		e.reset(u, m, true, "the unit was enrolled anew")
+		e.reset(u, m, true, "the unit was enrolled or declared anew")
 	default:
 	}
 	return nil

@@ -172,7 +172,7 @@ func TestWhatResets(t *testing.T) {
 		"version":          {telemetry.MarkVersion, "software=2.0.0", "software changed to 2.0.0; watched anew", false},
 		"part replacement": {telemetry.MarkMaintained, "plug=replacement", "replacement of plug; watched anew", false},
 		"maintenance":      {telemetry.MarkMaintained, "", "maintenance of the unit; watched anew", false},
-		"owner":            {telemetry.MarkOwner, "", "the unit has a new owner; watched anew", true},
+		"change of owner":  {telemetry.MarkEnrolled, "", "the unit was enrolled or declared anew", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -147,7 +147,7 @@ func stream(t *rapid.T, steps int) []*telemetry.Batch {
 		case what < 85:
 			mark(telemetry.MarkVersion, unit, "software=2.0."+strconv.Itoa(what))
 		case what < 86:
-			mark(rapid.SampledFrom([]telemetry.MarkKind{telemetry.MarkMaintained, telemetry.MarkOwner}).Draw(t, "done"), unit, "plug=replacement")
+			mark(rapid.SampledFrom([]telemetry.MarkKind{telemetry.MarkMaintained, telemetry.MarkVersion}).Draw(t, "done"), unit, "plug=replacement")
 		case what < 88:
 			mark(telemetry.MarkConsent, unit, rapid.SampledFrom([]string{"", "care", "care", "care,operation"}).Draw(t, "given"))
 		case what < 89:

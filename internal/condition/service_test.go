@@ -93,7 +93,7 @@ func TestBacktestWithholdsWhatIsNotPermitted(t *testing.T) {
 	require.Equal(t, condition.Ref{Name: "plug-overheat", Version: 1}, b.Detector, "the version that is kept: ids are those of live")
 	require.Len(t, b.Findings, 1)
 	require.Equal(t, "WC-1", b.Findings[0].UnitID)
-	require.Equal(t, []int{1, 1, 1}, []int{b.Judged, b.Withheld, b.NoData})
+	require.Equal(t, []int{1, 4, 1}, []int{b.Judged, b.Withheld, b.NoData})
 
 	changed := overheat()
 	changed.Hysteresis = 1

@@ -292,6 +292,9 @@ func (r *watching) take(ctx context.Context, b telemetry.Sequenced) error {
 		}
 	}
 	for i := range b.Batch.Marks {
+		if m := &b.Batch.Marks[i]; m.Kind == telemetry.MarkEnrolled {
+			delete(r.identity, m.Unit) // it may have been declared otherwise
+		}
 		if err := r.e.Mark(ctx, &b.Batch.Marks[i]); err != nil {
 			return err
 		}

@@ -68,7 +68,7 @@ func (d *Digest) Findings(ctx context.Context, opened []condition.Finding) error
 			if r.matches(f) {
 				news = append(news, News{
 					Route: r.Name, FindingID: f.ID, Product: f.Product, Detector: f.Detector.Name, Severity: string(f.Severity),
-					UnitID: f.UnitID, Why: f.Why, OpenedAt: f.OpenedAt, AddedAt: now,
+					UnitID: f.Of(), Why: f.Why, OpenedAt: f.OpenedAt, AddedAt: now,
 				})
 			}
 		}

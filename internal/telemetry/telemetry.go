@@ -46,9 +46,9 @@ type MarkKind uint8
 // is an outage of ours, never silence of a unit. Version: the unit reported
 // new software, so what was learned and what was open starts anew. Consent:
 // the owner's choices changed. Retired: the unit is no longer watched.
-// Enrolled: the unit is watched from here. Maintained: a part was replaced or
-// put right, so what was learned from before must not judge what comes after. Owner: the
-// unit has a new owner, whose use and choices are others.
+// Enrolled: the unit is watched from here: it is new, active again, or
+// declared otherwise, as when it changes hands. Maintained: a part was replaced or
+// put right, so what was learned from before must not judge what comes after.
 const (
 	MarkContact MarkKind = iota + 1
 	MarkTick
@@ -57,7 +57,6 @@ const (
 	MarkRetired
 	MarkEnrolled
 	MarkMaintained
-	MarkOwner
 )
 
 // Mark is a notice in the stream that is not a sample.

@@ -90,7 +90,7 @@ func (c *cli) names(ctx context.Context, kind, start string) []string {
 		var p wire.Page[wire.Finding]
 		if c.Call(ctx, http.MethodGet, "/v1/findings?limit=50&state=open", nil, &p) == nil {
 			for _, f := range p.Items {
-				out = append(out, f.ID+"\t"+f.UnitID+": "+f.Title)
+				out = append(out, f.ID+"\t"+f.Of()+": "+f.Title)
 			}
 		}
 	case "cohort":

@@ -150,7 +150,7 @@ func (c *cli) listFindings(cmd *cobra.Command, q url.Values) error {
 func findingRows(w io.Writer, list []wire.Finding) {
 	row(w, "ID", "UNIT", "DETECTOR", "SEVERITY", "STATE", "ONSET", "OPENED", "ASSESSMENT", "WHY")
 	for _, f := range list {
-		row(w, f.ID, f.UnitID, fmt.Sprintf("%s@%d", f.Detector.Name, f.Detector.Version), f.Severity, stateOf(f), f.Onset, f.OpenedAt, f.Assessment, f.Why)
+		row(w, f.ID, f.Of(), fmt.Sprintf("%s@%d", f.Detector.Name, f.Detector.Version), f.Severity, stateOf(f), f.Onset, f.OpenedAt, f.Assessment, f.Why)
 	}
 }
 
@@ -173,7 +173,7 @@ func (c *cli) showFinding(cmd *cobra.Command, id string) error {
 	return c.print(cmd, f, func(w io.Writer) {
 		row(w, "Finding:", f.ID)
 		row(w, "What:", f.Title)
-		row(w, "Unit:", f.UnitID)
+		row(w, "Unit:", f.Of())
 		row(w, "Detector:", fmt.Sprintf("%s@%d", f.Detector.Name, f.Detector.Version))
 		row(w, "Severity, state:", fmt.Sprintf("%s, %s", f.Severity, stateOf(f.Finding)))
 		row(w, "Why:", f.Why)

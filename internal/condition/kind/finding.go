@@ -1,6 +1,9 @@
 package kind
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // FindingState is open, cleared, or shelved (open, but out of sight until a time).
 type FindingState string
@@ -49,4 +52,16 @@ type Finding struct {
 	ShelvedUntil time.Time  `json:"shelvedUntil,omitzero"`
 	Assessment   Assessment `json:"assessment,omitempty"`
 	AssessedBy   string     `json:"assessedBy,omitempty"`
+}
+
+// Of names what the finding is of: its unit, or the units of its place.
+func (f *Finding) Of() string {
+	switch {
+	case f.UnitID != "":
+		return f.UnitID
+	case f.Place == "":
+		return fmt.Sprintf("%d units", f.Units)
+	default:
+		return fmt.Sprintf("%d units of %s", f.Units, f.Place)
+	}
 }

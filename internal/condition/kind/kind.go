@@ -76,8 +76,8 @@ type Rule interface {
 	Due(d *Desk, w *Watch, at int64)
 	// Resets says whether a mark makes the watch begin anew: what is open is
 	// closed, the state is dropped and exposure counts from zero. It is asked
-	// for version reports, maintenance, change of owner. Enrolment, retirement
-	// and consent always do.
+	// for version reports and maintenance. Enrolment, which a change of owner is,
+	// retirement and consent always do.
 	Resets(m *telemetry.Mark) bool
 }
 

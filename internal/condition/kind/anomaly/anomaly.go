@@ -3,7 +3,7 @@
 // budget of false alarms (package detect/anomaly).
 //
 // A version report or maintenance lets its levels move and keeps its habits; the
-// replacement of a part or a new owner begins it anew. Rows out of order are not
+// replacement of a part begins it anew, as a change of owner does. Rows out of order are not
 // judged: what is learned rests on order.
 package anomaly
 
@@ -151,19 +151,12 @@ func (r *Rule) New() kind.State { return &state{} }
 
 // Inherit keeps the habits of a unit that was updated or serviced.
 func (r *Rule) Inherit(old kind.State, m *telemetry.Mark) kind.State {
-	change := anomaly.Ownership
-	switch m.Kind {
-	case telemetry.MarkVersion:
-		change = anomaly.Update
-	case telemetry.MarkMaintained:
+	change := anomaly.Update
+	if m.Kind == telemetry.MarkMaintained {
 		change = anomaly.Maintenance
-		if _, done, _ := strings.Cut(m.Text, "="); strings.HasPrefix(done, "replace") {
-			change = anomaly.Replacement
+		if _, done, _ := strings.Cut(m.Text, "="); done == "replacement" || done == "installation" {
+			return r.New()
 		}
-	default:
-	}
-	if change == anomaly.Ownership || change == anomaly.Replacement {
-		return r.New()
 	}
 	s := old.(*state)
 	s.first = 0 // it is learned from for a while before anything is found

@@ -6,9 +6,9 @@
 // Many that fall silent at once are one finding: of a site, a gateway, or of
 // all units of the product (see outage.go).
 //
-// Enrolment and withdrawn consent begin it anew; so does a change of owner,
-// whose habits are others. A version report or maintenance does not: what is
-// learned of a unit's interval outlives them.
+// Enrolment, which a change of owner is, and withdrawn consent begin it anew. A
+// version report or maintenance does not: what is learned of a unit's interval
+// outlives them.
 package silence
 
 import (
@@ -75,10 +75,8 @@ func compile(c *kind.Checks, p *fleet.Product, d *kind.Detector, _ kind.Basis) k
 // New is a unit that was not heard of yet.
 func (r *rule) New() kind.State { return &state{} }
 
-// Resets on a change of owner alone.
-func (r *rule) Resets(m *telemetry.Mark) bool {
-	return m.Kind != telemetry.MarkVersion && m.Kind != telemetry.MarkMaintained
-}
+// Resets on nothing that is done to a unit.
+func (r *rule) Resets(*telemetry.Mark) bool { return false }
 
 // SilentSince tells since when the unit is silent.
 func (s *state) SilentSince() int64 { return s.silent }

@@ -3,8 +3,8 @@
 // context: what lies outside long enough, often enough or for enough of a
 // window is found, until it lies inside long enough.
 //
-// A version report, maintenance and a change of owner begin it anew: what was
-// measured before says nothing of what is there now.
+// A version report and maintenance begin it anew: what was measured before says
+// nothing of what is there now.
 package tolerance
 
 import (
