@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -206,7 +207,14 @@ func (b *Backtested) thresholds(w io.Writer) {
 	if b.Field != "" {
 		head = strings.ToUpper(b.Field)
 	}
-	row(w, head, "MEANS", "UNITS", "ALARMS", "A UNIT-MONTH", "IN ALARM", "PRECISION", "RECALL", "LEAD TIME", "COST", " ")
+	means := slices.ContainsFunc(b.Thresholds, func(t backtest.Threshold) bool { return t.Text != "" && !strings.HasPrefix(t.Text, b.Field+" ") })
+	line := func(value, text string, rest ...any) {
+		if means {
+			value += "\t" + text
+		}
+		row(w, append([]any{value}, rest...)...)
+	}
+	line(head, "MEANS", "UNITS", "ALARMS", "A UNIT-MONTH", "IN ALARM", "PRECISION", "RECALL", "LEAD TIME", "COST", " ")
 	share := func(v *float64) string {
 		if v == nil {
 			return ""
@@ -220,6 +228,9 @@ func (b *Backtested) thresholds(w io.Writer) {
 		}
 		if b.Field == "" {
 			value = "as declared"
+		}
+		if rest, ok := strings.CutPrefix(t.Text, b.Field+" "); ok && b.Field != "" {
+			value = rest // it means what it says
 		}
 		if t.LeadP50 != nil {
 			if lead = words.Span(time.Duration(math.Abs(*t.LeadP50) * float64(time.Second))); *t.LeadP50 < 0 {
@@ -235,7 +246,7 @@ func (b *Backtested) thresholds(w io.Writer) {
 		if i == b.Best && b.Field != "" {
 			note = strings.TrimPrefix(strings.TrimSpace(note)+", least cost", ", ")
 		}
-		row(w, value, t.Text, t.Units, t.Alarms, fmt.Sprintf("%.3g", t.Rate), fmt.Sprintf("%.2g %%", 100*t.InAlarm), share(t.Prec), share(t.Recall), lead, cost, note)
+		line(value, cmp.Or(t.Text, "-"), t.Units, t.Alarms, fmt.Sprintf("%.3g", t.Rate), fmt.Sprintf("%.2g %%", 100*t.InAlarm), share(t.Prec), share(t.Recall), lead, cost, note)
 	}
 	fmt.Fprintln(w)
 }

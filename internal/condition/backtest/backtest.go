@@ -7,6 +7,7 @@
 package backtest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -288,6 +289,7 @@ func (r *run) drain(e *condition.Evaluator, ctx context.Context) error { //nolin
 	if r.rows*int64(len(r.variants)) > r.Limits.Judgements {
 		return errLimit("more than %d rows times thresholds: give a shorter period, fewer units or fewer thresholds", r.Limits.Judgements)
 	}
+	var told []condition.Finding // of the detector as declared
 	e.Drain(func(f *condition.Finding) {
 		i := r.place[f.Detector.Version]
 		unit := int32(-1) // of no unit alone
@@ -311,11 +313,15 @@ func (r *run) drain(e *condition.Evaluator, ctx context.Context) error { //nolin
 			ep.Until = f.Cleared.UnixMilli()
 		}
 		if i == r.declared && r.MostFindings > 0 {
-			if _, ok := r.findings[f.ID]; ok || len(r.findings) < r.MostFindings {
-				r.findings[f.ID] = *f
-			}
+			told = append(told, *f)
 		}
 	})
+	slices.SortFunc(told, byOpening)
+	for _, f := range told {
+		if _, ok := r.findings[f.ID]; ok || len(r.findings) < r.MostFindings {
+			r.findings[f.ID] = f
+		}
+	}
 	if r.kept > r.Limits.Episodes {
 		return errLimit("more than %d alarms over all thresholds: give a shorter period, fewer units, or thresholds further out", r.Limits.Episodes)
 	}
@@ -371,11 +377,10 @@ func (r *run) result(values []float64) *Result {
 	for _, f := range r.findings {
 		out.Findings = append(out.Findings, f)
 	}
-	slices.SortFunc(out.Findings, func(a, b condition.Finding) int {
-		if c := a.OpenedAt.Compare(b.OpenedAt); c != 0 {
-			return c
-		}
-		return strings.Compare(a.ID, b.ID)
-	})
+	slices.SortFunc(out.Findings, byOpening)
 	return out
+}
+
+func byOpening(a, b condition.Finding) int {
+	return cmp.Or(a.OpenedAt.Compare(b.OpenedAt), strings.Compare(a.ID, b.ID))
 }

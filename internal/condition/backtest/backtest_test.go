@@ -184,6 +184,15 @@ func TestByHand(t *testing.T) {
 	require.Equal(t, "above 70 °C", got.Thresholds[1].Text)
 	require.Len(t, got.Findings, 4)
 	require.Equal(t, 3, got.Findings[0].Detector.Version)
+	first := got.Findings[:2]
+	p := smallPlan()
+	p.MostFindings = 2
+	for range 5 {
+		got, err = backtest.Run(t.Context(), small(), p)
+		require.NoError(t, err)
+		require.Equal(t, first, got.Findings, "the first that opened")
+		require.Equal(t, 4, got.Total)
+	}
 }
 
 // What was looked at decides the alarms that are near it; of the rest nobody

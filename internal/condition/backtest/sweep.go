@@ -378,7 +378,14 @@ func (s *Sweep) variants(p *fleet.Product, d *condition.Detector, values []float
 
 func display(x float64, kind reflect.Type) string {
 	if kind == budgetType {
-		return words.Number(x) + "/year"
+		switch {
+		case x >= 50:
+			return words.Number(x/365.25) + "/day"
+		case x >= 6:
+			return words.Number(x/12) + "/month"
+		default:
+			return words.Number(x) + "/year"
+		}
 	}
 	if kind == durationType {
 		return fleet.Duration(math.Round(x * float64(time.Second))).String()
