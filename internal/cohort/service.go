@@ -204,6 +204,9 @@ func (s *Service) SuggestFrom(ctx context.Context, findingID string) (Suggestion
 	if err != nil {
 		return Suggestion{}, err
 	}
+	if f.UnitID == "" {
+		return Suggestion{}, fault.New(fault.Conflict, "finding %s is of %s, not of a unit: ask who else of a unit's finding, or define a cohort by attributes", f.ID, f.Of())
+	}
 	now := s.c.Clock.Now()
 	from := now.Add(-DefaultRange)
 	if f.Onset.Before(from) {
@@ -233,7 +236,9 @@ func (s *Service) shared(ctx context.Context, f condition.Finding, from, to time
 	}
 	affected := map[string]bool{f.UnitID: true}
 	for _, g := range findings {
-		affected[g.UnitID] = true
+		if g.UnitID != "" {
+			affected[g.UnitID] = true
+		}
 	}
 	units, err := s.c.Fleet.Units(ctx, fleet.Filter{Product: f.Product})
 	if err != nil {

@@ -4,6 +4,7 @@ import { type Finding, type FindingFilter, severities, useFindings } from "../ap
 import { useDetectors } from "../api/fleet";
 import { Time, useClock } from "../clock";
 import { ChoiceFilter, ProductFilter, TextFilter } from "../parts/Filters";
+import { FindingOf, ofWhat } from "../parts/FindingOf";
 import { FindingMark, SeverityMark } from "../parts/Mark";
 import { Page } from "../parts/Page";
 import { Empty } from "../parts/States";
@@ -42,12 +43,8 @@ export function FindingsPage() {
     {
       key: "unit",
       title: "Unit",
-      cell: (f) => (
-        <Link to="/units/$id" params={{ id: f.unitId }}>
-          {f.unitId}
-        </Link>
-      ),
-      sort: (f) => f.unitId,
+      cell: (f) => <FindingOf finding={f} />,
+      sort: ofWhat,
     },
     { key: "state", title: "State", cell: (f) => <FindingMark finding={f} now={at} />, sort: (f) => f.state },
     { key: "why", title: "Evidence", cell: (f) => <span className="clip">{f.why}</span>, wide: true },

@@ -93,9 +93,20 @@ function Tolerances({ product }: { product: ProductSpec }) {
         return (
           <div key={t.name}>
             <h3>
-              {t.name} <span className="soft">of {t.signal}</span>
+              {t.name}{" "}
+              {t.signal && (
+                <span className="soft">
+                  of {t.rate ? `the change within ${t.rate} of ` : ""}
+                  {t.signal}
+                </span>
+              )}
             </h3>
             {t.description && <p>{t.description}</p>}
+            {t.breach && (
+              <p>
+                outside while <code>{t.breach}</code>
+              </p>
+            )}
             <ul>
               {(t.bands ?? []).map((b) => (
                 <li key={`${b.when}${b.min}${b.max}`}>
