@@ -2,6 +2,7 @@ import { useEffect, useMemo, useRef } from "react";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { type Bounds, type Point, toColumns, valueRange } from "./columns";
+import { drawFan, type Fan } from "./fan";
 import { colourOf, timeFormats } from "./ink";
 import { measure, unitName } from "./measure";
 
@@ -19,6 +20,8 @@ type Props = {
   breaches: Breach[];
   /** Times of known failures. */
   failures?: string[];
+  /** Where it was foreseen to go. */
+  fan?: Fan;
   range: Range;
   /** Whether the time is written below it: only below the last of a stack. */
   last: boolean;
@@ -30,6 +33,9 @@ type Props = {
   scheme: string;
   onZoom: (range: Range) => void;
 };
+
+const boundsOf = ({ bands, fan }: { bands: Band[]; fan?: Fan }): Bounds[] =>
+  fan ? [...bands, { min: fan.level, max: fan.limit }] : bands;
 
 const seconds = (d: string | Date) => new Date(d).getTime() / 1000;
 
@@ -75,27 +81,43 @@ function drawBehind(
 }
 
 /** One signal over time, in words for those who cannot see the canvas. */
-function inWords({ title, unit, boolean, points, breaches, failures }: Props): string {
+function inWords({ title, unit, boolean, points, breaches, failures, fan }: Props): string {
   if (points.length === 0) return `${title}: nothing stored in this range`;
   const low = Math.min(...points.map((p) => p.min));
   const high = Math.max(...points.map((p) => p.max));
   const what = failures ? "alarm" : "finding";
   const findings = breaches.length === 0 ? "" : `, ${breaches.length} ${what}${breaches.length > 1 ? "s" : ""} marked`;
+  const ahead = fan ? `, ${measure(fan.limit, unit)} foreseen between ${fan.low} and ${fan.high}` : "";
   return boolean
     ? `${title}, on or off${findings}`
-    : `${title}, ${measure(low, unit)} to ${measure(high, unit)}${findings}`;
+    : `${title}, ${measure(low, unit)} to ${measure(high, unit)}${findings}${ahead}`;
 }
 
 export function SignalChart(props: Props) {
-  const { title, unit, boolean, points, bands, breaches, failures, range, axis, last, utc, colour, scheme, onZoom } =
-    props;
+  const {
+    title,
+    unit,
+    boolean,
+    points,
+    bands,
+    breaches,
+    failures,
+    fan,
+    range,
+    axis,
+    last,
+    utc,
+    colour,
+    scheme,
+    onZoom,
+  } = props;
   const host = useRef<HTMLDivElement>(null);
   const value = useRef<HTMLSpanElement>(null);
   const plot = useRef<uPlot | null>(null);
   const data = useMemo(() => toColumns(points), [points]);
   // The hooks of a chart that stands read what is newest from here.
-  const now = useRef({ bands, breaches, failures, points, onZoom, data });
-  now.current = { bands, breaches, failures, points, onZoom, data };
+  const now = useRef({ bands, breaches, failures, fan, points, onZoom, data });
+  now.current = { bands, breaches, failures, fan, points, onZoom, data };
 
   useEffect(() => {
     const box = host.current;
@@ -105,6 +127,9 @@ export function SignalChart(props: Props) {
     const ink = (token: string) => colourOf(box, token);
     const line = ink(`--plot-${colour}`);
     const colours = {
+      fan: `color-mix(in srgb, ${ink("--plot-2")} 26%, transparent)`,
+      way: ink("--plot-2"),
+      limit: ink("--failed"),
       band: ink("--plot-band"),
       edge: ink("--normal"),
       breach: ink("--plot-finding"),
@@ -127,7 +152,7 @@ export function SignalChart(props: Props) {
         },
         scales: {
           x: { time: true },
-          y: { range: () => (boolean ? [-0.15, 1.15] : valueRange(now.current.points, now.current.bands)) },
+          y: { range: () => (boolean ? [-0.15, 1.15] : valueRange(now.current.points, boundsOf(now.current))) },
         },
         axes: [
           {
@@ -158,7 +183,10 @@ export function SignalChart(props: Props) {
         bands: boolean ? [] : [{ series: [1, 2], fill: `color-mix(in srgb, ${line} 22%, transparent)` }],
         hooks: {
           drawClear: [
-            (u) => drawBehind(u, now.current.bands, now.current.breaches, now.current.failures ?? [], colours),
+            (u) => {
+              drawBehind(u, now.current.bands, now.current.breaches, now.current.failures ?? [], colours);
+              if (now.current.fan) drawFan(u, now.current.fan, colours);
+            },
           ],
           setCursor: [
             (u) => {
@@ -209,7 +237,7 @@ export function SignalChart(props: Props) {
       chart.setScale("x", { min: from / 1000, max: to / 1000 });
     });
     chart.redraw();
-  }, [data, from, to, bands, breaches, failures, axis, boolean, colour, last, unit, utc, scheme]);
+  }, [data, from, to, bands, breaches, failures, fan, axis, boolean, colour, last, unit, utc, scheme]);
 
   return (
     <figure className="chart">

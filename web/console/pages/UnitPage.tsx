@@ -18,6 +18,7 @@ import { Time, useClock } from "../clock";
 import { Confirm } from "../parts/Confirm";
 import { Dialog } from "../parts/Dialog";
 import { Events, hasEvents } from "../parts/Events";
+import { UnitForecasts } from "../parts/Foresight";
 import { Maintenance } from "../parts/Maintenance";
 import { ConditionMark, FindingMark, SeverityMark } from "../parts/Mark";
 import { Facts, Page, PageTrouble, Sheet } from "../parts/Page";
@@ -45,6 +46,7 @@ export function UnitPage() {
         <About unit={unit.data} />
         <Collected unit={unit.data} />
         <Findings id={id} />
+        <UnitForecasts unitId={id} />
         <UnitPrognosis unitId={id} product={unit.data.product} />
         <Maintenance unitId={id} />
         <Accounting id={id} />
