@@ -14,7 +14,7 @@ const version = 1
 var ErrState = errors.New("multivariate: not a state")
 
 // MarshalBinary encodes the whole state; equal detectors give equal bytes. A
-// signal takes some 500 bytes, 1.2 KiB more with times, and up to 8 KiB more
+// signal takes some 500 bytes, 4.4 KiB more with times, and up to 8 KiB more
 // while it is learned.
 func (d *Detector) MarshalBinary() ([]byte, error) {
 	w := writer{version}
@@ -75,7 +75,7 @@ func (d *Detector) UnmarshalBinary(raw []byte) error {
 		r.floats(&s.last, &s.blame)
 		s.fresh, s.alike, s.longest = r.flag(), r.count(), r.count()
 		if r.flag() {
-			s.season = new(season)
+			s.season = newSeason()
 			r.season(s.season)
 		}
 		r.track(&s.level, warmup)
@@ -142,14 +142,19 @@ func (w *writer) history(h *history) {
 func (w *writer) season(s *season) {
 	*w = binary.AppendVarint(*w, s.hour)
 	w.count(s.n)
-	w.count(s.judged)
-	w.flag(s.explains)
-	w.floats(s.sum, s.with, s.without)
-	w.floats(s.newest[:]...)
-	w.floats(s.profile[:]...)
-	for h := range s.deviated {
-		w.count(s.seen[h])
-		for _, v := range s.deviated[h] {
+	w.flag(s.based)
+	w.floats(s.sum, s.base)
+	w.count(int(s.use))
+	w.cycle(&s.daily)
+	w.cycle(&s.weeks)
+}
+
+func (w *writer) cycle(c *cycle) {
+	w.count(c.judged)
+	w.floats(c.with, c.without)
+	*w = append(*w, c.seen...)
+	for _, part := range [...][]float32{c.newest, c.profile, c.deviated} {
+		for _, v := range part {
 			*w = binary.LittleEndian.AppendUint32(*w, math.Float32bits(v))
 		}
 	}
@@ -251,28 +256,38 @@ func (r *reader) season(s *season) {
 		return
 	}
 	r.rest = r.rest[n:]
-	s.n, s.judged, s.explains = r.count(), r.count(), r.flag()
-	r.floats(&s.sum, &s.with, &s.without)
-	for h := range s.newest {
-		r.floats(&s.newest[h])
+	s.n, s.based = r.count(), r.flag()
+	r.floats(&s.sum, &s.base)
+	use := r.count()
+	if use > int(byWeek) {
+		r.bad = true
+		return
 	}
-	for h := range s.profile {
-		r.floats(&s.profile[h])
+	s.use = uint8(use)
+	r.cycle(&s.daily, dailyRound)
+	r.cycle(&s.weeks, weeklyRound)
+}
+
+func (r *reader) cycle(c *cycle, shape round) {
+	c.judged = r.count()
+	r.floats(&c.with, &c.without)
+	if r.bad || len(r.rest) < len(c.seen)+4*(len(c.newest)+len(c.profile)+len(c.deviated)) {
+		r.bad, r.rest = true, nil
+		return
 	}
-	for h := range s.deviated {
-		s.seen[h] = r.count()
-		for i := range s.deviated[h] {
-			if len(r.rest) < 4 {
-				r.bad, r.rest = true, nil
-				return
-			}
-			s.deviated[h][i] = math.Float32frombits(binary.LittleEndian.Uint32(r.rest))
+	copy(c.seen, r.rest)
+	r.rest = r.rest[len(c.seen):]
+	for _, n := range c.seen {
+		r.bad = r.bad || int(n) >= 2*shape.keep
+	}
+	for _, part := range [...][]float32{c.newest, c.profile, c.deviated} {
+		for i := range part {
+			part[i] = math.Float32frombits(binary.LittleEndian.Uint32(r.rest))
 			r.rest = r.rest[4:]
-			r.bad = r.bad || !(math.Abs(float64(s.deviated[h][i])) <= beyond)
+			r.bad = r.bad || !(math.Abs(float64(part[i])) <= 4*beyond)
 		}
-		r.bad = r.bad || math.Abs(s.profile[h]) > beyond
 	}
-	r.bad = r.bad || s.with < 0 || s.without < 0 || max(s.with, s.without) > beyond*beyond
+	r.bad = r.bad || c.judged > verdicts || min(c.with, c.without) < 0 || max(c.with, c.without) > 100*beyond*beyond
 }
 
 func (r *reader) relations(m *relations, signals, warmup int) {

@@ -25,8 +25,8 @@
 // faults (Xie and Siegmund 2013, "Sequential multi-sensor change-point
 // detection", has the idea).
 //
-// What the hour of the day explains of a signal is taken out first, as soon as
-// some days have shown it to explain something.
+// What the hour of the day or of the week explains of a signal is taken out
+// first, as soon as some days or weeks have shown it to explain something.
 //
 // All lengths are shares of the warm-up, so that a recording sampled twice as
 // often, learned from for as long a time, is judged alike. Nothing depends on

@@ -402,9 +402,9 @@ func TestStateIsSmall(t *testing.T) {
 		timed(d, rows[:until], 0, 1)
 		raw, err := d.MarshalBinary()
 		require.NoError(t, err)
-		require.Less(t, len(raw)/signals, 8<<10)
+		require.Less(t, len(raw)/signals, 16<<10)
 		if until == 3000 {
-			require.Less(t, len(raw)/signals, 4<<10)
+			require.Less(t, len(raw)/signals, 8<<10)
 		}
 		t.Logf("%d bytes a signal after %d rows", len(raw)/signals, until)
 	}

@@ -46,3 +46,32 @@ func TestHoursOfTheDayAreLearned(t *testing.T) {
 	require.Less(t, false_, 60, "%v", on)
 	require.NotContains(t, run(false), fault+60, "without times it doesn't")
 }
+
+// Signals that rest at weekends are expected to, after three weeks.
+func TestWeekendsAreLearned(t *testing.T) {
+	t.Parallel()
+	const week = 7 * 24 * 12 // rows each five minutes
+	rows := noise(24, 8*week, 3)
+	for i, row := range rows {
+		if day := i * 5 / 1440 % 7; day < 5 {
+			for j := range row {
+				row[j] += 10 * math.Sin(2*math.Pi*(float64(i*5)/1440+float64(j)/3))
+			}
+		}
+	}
+	fault := 7*week + 2*288 + 120
+	shift(rows, 1, fault, fault+60, 4)
+	d, on := multivariate.New(3, 0), make([]int, 8)
+	for i, row := range rows {
+		alarm := d.StepAt(int64(i)*300_000, row, 5*weekly).Alarm
+		if i == fault+30 {
+			require.True(t, alarm)
+		}
+		if alarm && (i < fault || i > fault+120) {
+			on[i/week]++
+		}
+	}
+	for w := 4; w < 8; w++ {
+		require.Less(t, on[w], week/50, "alarmed in week %d: %v", w, on)
+	}
+}

@@ -21,7 +21,7 @@ func (s *signal) take(t *tuning, warmup int, at int64, v float64) {
 	left := v
 	if at != NoTime {
 		if s.season == nil {
-			s.season = new(season)
+			s.season = newSeason()
 		}
 		var anew bool
 		if left, anew = s.season.residual(at, v); anew {
