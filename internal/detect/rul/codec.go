@@ -57,9 +57,13 @@ func (m *Model) MarshalBinary() ([]byte, error) {
 	b = list(b, m.errors.at)
 	b = floats(b, m.errors.low...)
 	b = floats(b, m.errors.high...)
-	b, err := m.point.AppendBinary(b)
-	if err != nil {
-		return nil, err
+	for _, trees := range []*boost.Model{m.course, m.point} {
+		part, err := trees.MarshalBinary()
+		if err != nil {
+			return nil, err
+		}
+		b = binary.AppendUvarint(b, uint64(len(part)))
+		b = append(b, part...)
 	}
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli)), nil
 }
@@ -91,15 +95,9 @@ func (m *Model) UnmarshalBinary(b []byte) error {
 	d := decoder{b: body[len(magic)+1:]}
 	var out Model
 	d.model(&out)
-	if d.bad {
+	out.course, out.point = d.trees(1+len(lags)), d.trees(1+(len(out.signals)+len(out.mixtures))*perSignal)
+	if d.bad || len(d.b) > 0 {
 		return ErrDamaged
-	}
-	out.point = new(boost.Model)
-	if err := out.point.UnmarshalBinary(d.b); err != nil {
-		return fmt.Errorf("%w: %w", ErrDamaged, err)
-	}
-	if out.point.Features() != 1+(len(out.signals)+len(out.mixtures))*perSignal {
-		return fmt.Errorf("%w: its trees are for other signals", ErrDamaged)
 	}
 	*m = out
 	return nil
@@ -139,6 +137,18 @@ func (d *decoder) model(out *Model) {
 	out.errors.low = d.floats(len(out.errors.at))
 	out.errors.high = d.floats(len(out.errors.at))
 	d.bad = d.bad || len(out.signals) == 0 || len(out.errors.at) == 0 || !(out.life > 0) || !(out.limit >= 0)
+}
+
+// trees reads a model of so many features.
+func (d *decoder) trees(features int) *boost.Model {
+	m := new(boost.Model)
+	n := d.count(len(d.b))
+	if d.bad || n > len(d.b) || m.UnmarshalBinary(d.b[:n]) != nil || m.Features() != features {
+		d.bad = true
+		return nil
+	}
+	d.b = d.b[n:]
+	return m
 }
 
 // decoder reads from b until it ends or makes no sense; then it is bad and

@@ -1,6 +1,7 @@
 package rul
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -12,13 +13,17 @@ import (
 )
 
 const (
-	folds  = 8    // models; each has seen all units but those of its fold
-	rowsOf = 200  // rows of a unit that are learned from, at most, evenly spread: neighbours are alike
-	rowsAt = 3000 // rows that a tree sees: many trees, each of few rows, for a unit's rows are much alike
+	folds   = 5    // each model has seen all units but those of its fold
+	repeats = 2    // ways to deal units into folds: the average errs less, and about as it will
+	rowsOf  = 120  // rows of a unit that are learned from, at most, evenly spread: neighbours are alike
+	rowsAt  = 3000 // rows that a tree sees: many trees, each of few rows, for a unit's rows are much alike
 )
 
-// trees is how each fold's model is fitted.
-var trees = boost.Config{Trees: 400, Rate: 0.03, Leaves: 16, MinLeaf: 40, Ridge: 5, Columns: 0.3}
+// How each fold's models are fitted. MinLeaf is in rows that a tree sees.
+var (
+	pointTrees  = boost.Config{Trees: 300, Rate: 0.035, Leaves: 32, MinLeaf: 6, Ridge: 5, Columns: 0.3}
+	courseTrees = boost.Config{Trees: 150, Rate: 0.04, Leaves: 8, MinLeaf: 40, Ridge: 5, Columns: 0.6}
+)
 
 // Model predicts remaining lives. It is safe for concurrent use.
 type Model struct {
@@ -33,17 +38,20 @@ type Model struct {
 	regimes  regimes
 	signals  []signal
 	mixtures [][]float64
-	point    *boost.Model
+	point    *boost.Model // from features
+	course   *boost.Model // from point's predictions so far
 	errors   interval
 }
 
 // training is what Fit works with.
 type training struct {
 	units    []*Unit
-	fold     []int // of each unit
+	fold     [repeats][]int // of each unit
 	features [][]float64
 	unit     []int32   // of each row; so are the following
 	left     []float64 // until the unit failed or was last seen
+	time     []float64
+	weight   []float64 // each unit's rows weigh as much together
 	target   []float64 // the same, capped
 	censored []bool    // the target is a lower bound
 	unseen   []float64 // prediction by the trees that have not seen the unit
@@ -120,13 +128,15 @@ func (tr *training) deal(rng *rand.Rand) {
 		}
 		return 0
 	})
-	tr.fold = make([]int, len(order))
-	var deck []int
-	for _, i := range order {
-		if len(deck) == 0 {
-			deck = rng.Perm(folds)
+	for i := range tr.fold {
+		tr.fold[i] = make([]int, len(order))
+		var deck []int
+		for _, k := range order {
+			if len(deck) == 0 {
+				deck = rng.Perm(folds)
+			}
+			tr.fold[i][k], deck = deck[0], deck[1:]
 		}
-		tr.fold[i], deck = deck[0], deck[1:]
 	}
 }
 
@@ -148,7 +158,8 @@ func (tr *training) rows(m *Model, rng *rand.Rand) {
 		}
 		for _, i := range at {
 			left, censored := u.end()-u.Time[i], !u.Failed
-			tr.unit, tr.left = append(tr.unit, int32(k)), append(tr.left, left)
+			tr.weight = append(tr.weight, 1/float64(len(at)))
+			tr.unit, tr.left, tr.time = append(tr.unit, int32(k)), append(tr.left, left), append(tr.time, u.Time[i])
 			if m.limit > 0 && left >= m.limit {
 				left, censored = m.limit, false // it is known to reach the cap
 			}
@@ -157,55 +168,86 @@ func (tr *training) rows(m *Model, rng *rand.Rand) {
 	}
 }
 
-// learn fits a model a fold, and predicts the fold's units with it.
-func (m *Model) learn(tr *training, cfg Config) error {
-	table, err := boost.NewTable(tr.features)
-	if err != nil {
+// learn fits the trees: first from the features, then from the course of
+// those first predictions over the unit's life so far, which steadies them
+// (stacking, Wolpert 1992: the second learn from what the first say of units
+// that they had not seen).
+func (m *Model) learn(tr *training, cfg Config) (err error) {
+	first, second := pointTrees, courseTrees
+	if cfg.Trees > 0 {
+		share := float64(cfg.Trees) / float64(first.Trees)
+		second.Trees = max(1, int(share*float64(second.Trees)))
+		first.Trees = cfg.Trees
+		first.Rate, second.Rate = min(0.3, first.Rate/share), min(0.3, second.Rate/share)
+	}
+	if m.point, err = m.cross(tr, tr.features, first, cfg.Seed); err != nil {
 		return err
 	}
-	models, errs := make([]*boost.Model, folds), make([]error, folds)
-	tr.unseen = make([]float64, len(tr.unit))
+	columns := make([][]float64, 1+len(lags))
+	for from := 0; from < len(tr.unit); {
+		to := from
+		for to < len(tr.unit) && tr.unit[to] == tr.unit[from] {
+			to++
+		}
+		c := course(tr.units[tr.unit[from]].start(), m.life, tr.time[from:to], tr.unseen[from:to])
+		for f := range c {
+			columns[f] = append(columns[f], c[f]...)
+		}
+		from = to
+	}
+	m.course, err = m.cross(tr, columns, second, cfg.Seed)
+	return err
+}
+
+// cross fits a model a fold, which predicts the fold's units, and returns
+// their average.
+func (m *Model) cross(tr *training, columns [][]float64, c boost.Config, seed uint64) (*boost.Model, error) {
+	table, err := boost.NewTable(columns)
+	if err != nil {
+		return nil, err
+	}
+	models, errs := make([]*boost.Model, repeats*folds), make([]error, repeats*folds)
+	said := make([][]float64, repeats*folds)
 	var wg sync.WaitGroup
-	for k := range folds {
+	for k := range models {
 		wg.Go(func() {
-			var in, out []int32
-			failed := false
-			for r, u := range tr.unit {
-				if tr.fold[u] == k {
-					out = append(out, int32(r))
-				} else {
-					in = append(in, int32(r))
-					failed = failed || tr.units[u].Failed
-				}
-			}
-			if len(in) == 0 || !failed {
+			in, out := tr.part(k)
+			if !slices.ContainsFunc(in, func(r int32) bool { return tr.units[tr.unit[r]].Failed }) {
 				return
 			}
-			c := trees
-			c.Seed = cfg.Seed*folds + uint64(k)
+			c := c
+			c.Seed = seed*repeats*folds + uint64(k)
 			c.Rows = min(1, rowsAt/float64(len(in)))
-			c.MinLeaf = min(c.MinLeaf*max(1, 1/(c.Rows*10)), float64(len(in))*c.Rows/20)
-			if cfg.Trees > 0 {
-				c.Trees = cfg.Trees
-				c.Rate = min(0.3, trees.Rate*float64(trees.Trees)/float64(cfg.Trees))
-			}
-			models[k], _, errs[k] = table.Fit(boost.Sample{Rows: in, Target: tr.target, Censored: tr.censored}, c)
-			if errs[k] != nil {
-				return
-			}
-			for i, p := range models[k].PredictTable(table, out) {
-				tr.unseen[out[i]] = m.clamp(p)
+			c.MinLeaf /= c.Rows
+			if models[k], _, errs[k] = table.Fit(boost.Sample{Rows: in, Target: tr.target, Weight: tr.weight, Censored: tr.censored}, c); errs[k] == nil {
+				said[k] = models[k].PredictTable(table, out)
 			}
 		})
 	}
 	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return err
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	tr.unseen = make([]float64, len(tr.unit))
+	for k := range models {
+		_, out := tr.part(k)
+		for i, p := range said[k] {
+			tr.unseen[out[i]] += m.clamp(p) / repeats
 		}
 	}
-	m.point = boost.Average(slices.DeleteFunc(models, func(b *boost.Model) bool { return b == nil })...)
-	return nil
+	return boost.Average(slices.DeleteFunc(models, func(b *boost.Model) bool { return b == nil })...), nil
+}
+
+// part gives the rows that a model learns from, and those that it predicts.
+func (tr *training) part(k int) (in, out []int32) {
+	for r, u := range tr.unit {
+		if tr.fold[k/folds][u] == k%folds {
+			out = append(out, int32(r))
+		} else {
+			in = append(in, int32(r))
+		}
+	}
+	return in, out
 }
 
 // clamp keeps a prediction between 0 and the cap.
@@ -234,14 +276,14 @@ func (m *Model) calibrate(tr *training) {
 		if !u.Failed {
 			continue
 		}
-		w := 1.0
+		w := tr.weight[r]
 		if s := curve.At(u.end() - u.start()); err == nil && s > 0 {
-			w = min(1/s, 10)
+			w *= min(1/s, 10)
 		}
 		errs = append(errs, miss{tr.unseen[r], tr.target[r], w})
 		d := tr.unseen[r] - tr.target[r]
 		ss, n = ss+w*d*d, n+w
 	}
 	m.rmse = math.Sqrt(ss / n)
-	m.errors = newInterval(errs, m.level, m.limit)
+	m.errors = newInterval(errs, m.level, m.limit, m.failed)
 }

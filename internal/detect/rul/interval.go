@@ -26,7 +26,9 @@ const (
 // newInterval takes the misses' quantiles. The same share is left out on
 // either side. Where the truth is often the cap, nothing is left out above it,
 // and all below.
-func newInterval(all []miss, level, limit float64) interval {
+func newInterval(all []miss, level, limit float64, units int) interval {
+	level = min(0.999, level*(1+1/float64(units))) // what n units promise of the next one
+
 	slices.SortStableFunc(all, func(a, b miss) int {
 		switch {
 		case a.predicted < b.predicted:

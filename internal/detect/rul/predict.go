@@ -25,16 +25,40 @@ func (m *Model) predict(u *Unit, at []int) ([]Estimate, error) {
 	if err := check(u, len(m.columns)); err != nil {
 		return nil, err
 	}
-	cols := m.features(u, at)
-	out := make([]Estimate, len(at))
-	row, bins := make([]float64, len(cols)), make([]uint8, 0, len(cols))
-	for i := range out {
-		for f := range cols {
-			row[f] = cols[f][i]
+	// The first predictions of the rows asked for, and of those lags before.
+	wanted := make([]bool, len(u.Time))
+	for _, i := range at {
+		for _, lag := range lags {
+			wanted[before(u.Time[:i+1], u.Time[i]-lag*m.life)] = true
 		}
-		p := m.clamp(m.point.PredictBins(m.point.Bins(bins[:0], row)))
+	}
+	var rows []int
+	place := make([]int, len(u.Time)) // of a row among rows
+	for i, w := range wanted {
+		if w {
+			place[i] = len(rows)
+			rows = append(rows, i)
+		}
+	}
+	cols := m.features(u, rows)
+	predicted := make([]float64, len(rows))
+	row, bins := make([]float64, len(cols)), make([]uint8, 0, len(cols))
+	for k := range rows {
+		for f := range cols {
+			row[f] = cols[f][k]
+		}
+		predicted[k] = m.clamp(m.point.PredictBins(m.point.Bins(bins[:0], row)))
+	}
+	out := make([]Estimate, len(at))
+	row = row[:1+len(lags)]
+	for k, i := range at {
+		row[0] = (u.Time[i] - u.start()) / m.life
+		for j, lag := range lags {
+			row[j+1] = predicted[place[before(u.Time[:i+1], u.Time[i]-lag*m.life)]]
+		}
+		p := m.clamp(m.course.Predict(row))
 		low, high := m.errors.around(p)
-		out[i] = Estimate{p, min(p, m.clamp(low)), max(p, m.clamp(high))}
+		out[k] = Estimate{p, min(p, m.clamp(low)), max(p, m.clamp(high))}
 	}
 	return out, nil
 }

@@ -4,11 +4,13 @@
 // The way of a reading: operating regimes are found among the columns
 // (regime.go) and each signal is normalised within its regime; windows over
 // the unit's recent readings, and their drift against the unit's own first
-// ones, become features (features.go); gradient-boosted trees learn the
-// remaining life from them, each unit predicted by trees that have not seen it
-// (fit.go); the errors of those predictions, by their level, give the interval
-// (interval.go): cross-conformal prediction, Romano et al. 2019 and Barber et
-// al. 2021, with folds by unit.
+// ones, become features (features.go), also of the mixtures of signals that
+// change slowest (slow.go); gradient-boosted trees learn the remaining life from
+// them, each unit predicted by trees that have not seen it (fit.go), and second
+// trees learn from the course of those predictions (course.go); the errors of
+// these on units not seen, by the predicted level, give the interval
+// (interval.go): cross-conformal prediction, Barber et al. 2021, with folds by
+// unit, never by row.
 //
 // Times are in any unit of the caller's choosing; lives and intervals are in
 // the same. A prediction depends on the unit's readings up to its row alone.
