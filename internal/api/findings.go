@@ -155,7 +155,9 @@ func (t *titles) view(ctx context.Context, f condition.Finding) (wire.Finding, e
 		out.Title = f.Detector.Name
 	}
 	if d.Type == condition.TypeSilence {
-		out.Unit = "s"
+		if f.UnitID != "" {
+			out.Unit = "s" // of a place: units
+		}
 	} else if d.Type == condition.TypePrognosis {
 		out.Unit = "d" // remaining life
 	} else if d.Share > 0 {

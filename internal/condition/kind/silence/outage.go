@@ -219,7 +219,7 @@ func (r *rule) look(d *kind.Desk, place string, at int64) *quiet {
 			q.silent = append(q.silent, w)
 		case s.silent > 0:
 			q.before++
-		case away > r.allowed(s)/2:
+		case away > r.soon(s):
 			q.late++
 		case s.contact > q.last:
 			q.alive++
@@ -228,6 +228,14 @@ func (r *rule) look(d *kind.Desk, place string, at int64) *quiet {
 	}
 	slices.SortFunc(q.silent, func(x, y *kind.Watch) int { return cmp.Compare(x.Unit.Key, y.Unit.Key) })
 	return q
+}
+
+// soon is for how long a unit was not heard of that will be found silent within
+// about one of its usual pauses, unless it is heard of: where all are gone, those
+// that have the same habit follow one another so.
+func (r *rule) soon(s *state) int64 {
+	usual := s.pauses.Usual
+	return max(r.allowed(s)-usual*5/4, usual*11/10)
 }
 
 // begin opens an outage.

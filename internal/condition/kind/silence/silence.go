@@ -41,6 +41,7 @@ type state struct {
 	silent  int64 // since when it is silent; 0: it is not
 	out     bool  // its silence is part of the outage of place
 	place   string
+	outage  int64 // when it was last heard of again after an outage
 	pauses  detect.Pauses
 }
 
@@ -123,7 +124,10 @@ func (r *rule) Contact(d *kind.Desk, w *kind.Watch, at int64) {
 		if s.pauses.Known() {
 			expected = r.allowed(s)
 		}
-		if !s.out && s.grace == 0 { // an outage of others says nothing of the unit's habits
+		if s.out || s.grace > 0 { // an outage says nothing of a habit, unless it comes again: a night does
+			expected, s.outage = r.again(s, at, expected), at
+		}
+		if expected >= 0 {
 			s.pauses.Learn(gap, expected)
 		}
 		if w.Finding != nil {
@@ -137,6 +141,18 @@ func (r *rule) Contact(d *kind.Desk, w *kind.Watch, at int64) {
 	}
 	d.Touch(w.Unit)
 	d.Wake(w, at+r.allowed(s))
+}
+
+// comesAgain is within what time an outage that comes again is a habit.
+const comesAgain = 8 * 24 * time.Hour
+
+// again is what was expected of a pause that was part of an outage; -1: nothing
+// is learned of it.
+func (r *rule) again(s *state, at, expected int64) int64 {
+	if s.outage == 0 || at-s.outage > comesAgain.Milliseconds() {
+		return -1
+	}
+	return expected
 }
 
 // Due looks whether it was heard of since. That it was not is said at the end
@@ -174,7 +190,7 @@ func (r *rule) open(d *kind.Desk, w *kind.Watch, at int64) {
 func span(ms int64) string { return words.Span(time.Duration(ms) * time.Millisecond) }
 
 // The encoding of a state, version 2: flags (1 out, 2 clean), contact, grace,
-// silent, place, pending, count, usual, tail, octaves: count, then bits, count,
+// silent, outage, place, pending, count, usual, tail, octaves: count, then bits, count,
 // time. Version 1: flags (1 learned), contact, estimate of the longest pauses,
 // count, span.
 const version = 2
@@ -183,7 +199,7 @@ const version = 2
 func (s *state) Encode(b []byte) []byte {
 	p := &s.pauses
 	b = append(b, version, kind.Bits(s.out, p.Clean))
-	b = kind.AppendInt(b, s.contact, s.grace, s.silent)
+	b = kind.AppendInt(b, s.contact, s.grace, s.silent, s.outage)
 	b = kind.AppendString(b, s.place)
 	b = kind.AppendInt(b, p.Pending, int64(p.Count), p.Usual, p.Tail)
 	b = kind.AppendCount(b, len(p.Held))
@@ -209,7 +225,7 @@ func (r *rule) Decode(data []byte) (kind.State, error) {
 	}
 	p := &s.pauses
 	s.out, p.Clean = flags&1 != 0, flags&2 != 0
-	s.grace, s.silent, s.place = in.Int(), in.Int(), in.String()
+	s.grace, s.silent, s.outage, s.place = in.Int(), in.Int(), in.Int(), in.String()
 	p.Pending, p.Count, p.Usual, p.Tail = in.Int(), int(in.Int()), in.Int(), in.Int()
 	for range in.Count(9, 64) {
 		o := detect.Octave{Bits: in.Byte(), Count: in.Float32(), Time: in.Float32()}
