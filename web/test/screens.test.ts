@@ -92,6 +92,8 @@ const console_: Screen[] = [
   { name: "unit", path: "/console/units/WC-000010", wait: ".uplot" },
   { name: "findings", path: "/console/findings?state=open", wait: "text=WC-000010" },
   { name: "finding", path: "/console/findings/F-WC-000010", wait: ".uplot" },
+  { name: "finding-trend", path: "/console/findings/F-trend", wait: "text=Foreseen when it opened" },
+  { name: "finding-peers", path: "/console/findings/F-peers", wait: "text=Among its peers" },
   {
     name: "risk",
     path: "/console/risk",

@@ -6,6 +6,7 @@ import type { Wire } from "../client/client";
 import * as c from "./fixtures/campaign";
 import * as d from "./fixtures/detectors";
 import * as f from "./fixtures/fleet";
+import * as outlook from "./fixtures/outlook";
 import * as o from "./fixtures/owner";
 import * as w from "./fixtures/wear";
 
@@ -277,7 +278,13 @@ function unitAnswer(id: string, part: string | undefined, url: URL): unknown {
   if (!unit) return undefined;
   const q = url.searchParams;
   switch (part) {
+    case "forecasts":
+      return { items: outlook.forecasts.filter((x) => !q.get("detector") || x.detector.name === q.get("detector")) };
+    case "peers":
+      return outlook.comparison(new Date(q.get("from") ?? ""), new Date(q.get("to") ?? ""));
     case "series":
+      if (q.get("signal") === "contact_resistance")
+        return outlook.series(new Date(q.get("from") ?? ""), new Date(q.get("to") ?? ""));
       return f.series(q.get("signal") ?? "", new Date(q.get("from") ?? ""), new Date(q.get("to") ?? ""));
     case "events":
       return { items: f.events.filter((e) => !q.get("kind") || e.kind === q.get("kind")) };
@@ -348,6 +355,7 @@ function findingAnswer(
     const unit = url.searchParams.get("unit");
     return list(matching(f.findings, url, "state", "severity").filter((x) => !unit || x.unitId === unit));
   }
+  if (outlook.findings[id] && !part) return outlook.findings[id];
   const finding = f.findings.find((x) => x.id === id);
   if (!finding) return undefined;
   if (part === "who-else") return c.suggestion;

@@ -94,8 +94,11 @@ function FanSheet({ finding: f, made, fan, now }: { finding: FindingDetail; made
       )}
       <p className="soft keys">
         <span className="swatch limit" aria-hidden="true" /> limit, {measure(made.limit, made.unit)}{" "}
-        <span className="swatch fan" aria-hidden="true" /> where it is reached with 80 % probability:{" "}
-        <Time at={fan.low} /> to <Time at={fan.high} />, as likely before <Time at={fan.median} /> as after
+        <span className="swatch fan" aria-hidden="true" />
+        <span>
+          where it is reached with 80 % probability: <Time at={fan.low} /> to <Time at={fan.high} />, as likely before{" "}
+          <Time at={fan.median} /> as after
+        </span>
       </p>
     </Sheet>
   );
