@@ -1,12 +1,14 @@
 import { Button, Group, SegmentedControl, Select, Stack, Text, Textarea } from "@mantine/core";
 import { getRouteApi, Link } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
-import { measure, span } from "../../chart/measure";
+import { counted, measure, span } from "../../chart/measure";
 import type { Range } from "../../chart/SignalChart";
 import { type Assessment, type FindingDetail, useChangeFinding, useFinding } from "../api/findings";
 import { useProduct } from "../api/fleet";
 import { useMay } from "../api/session";
 import { Time, useClock } from "../clock";
+import { FindingOf } from "../parts/FindingOf";
+import { AmongPeers, Foreseen } from "../parts/Foresight";
 import { FindingMark, SeverityMark } from "../parts/Mark";
 import { Facts, Page, PageTrouble, Sheet } from "../parts/Page";
 import { Loading, reasonOf, Trouble } from "../parts/States";
@@ -33,13 +35,12 @@ function Found({ finding: f }: { finding: FindingDetail }) {
       above={
         <>
           <Link to="/findings">Findings</Link>
-          <Link to="/units/$id" params={{ id: f.unitId }}>
-            {f.unitId}
-          </Link>
+          <FindingOf finding={f} />
         </>
       }
       actions={
-        may && (
+        may &&
+        f.unitId && (
           <Link to="/cohorts/new" search={{ finding: f.id }} className="act">
             Who else?
           </Link>
@@ -52,22 +53,24 @@ function Found({ finding: f }: { finding: FindingDetail }) {
         {f.late && <span className="mark unknown">opened by late data</span>}
         <span>{f.why}</span>
       </div>
-      <Around key={f.id} finding={f} />
+      {f.rule.type === "trend" && <Foreseen finding={f} />}
+      {f.rule.type === "peers" && <AmongPeers finding={f} />}
+      {f.unitId && <Around key={f.id} finding={f} />}
       <div className="pair">
         <Sheet title="Evidence">
           <Facts
             facts={[
-              [
-                "Unit",
-                <Link key="u" to="/units/$id" params={{ id: f.unitId }}>
-                  {f.unitId}
-                </Link>,
-              ],
+              [f.unitId ? "Unit" : "Units", <FindingOf key="u" finding={f} />],
               ["Onset", <Time key="o" at={f.onset} />],
               ["Rule fulfilled", <Time key="p" at={f.openedAt} />],
               ["Seen here", <Time key="s" at={f.seenAt} />],
               ["Last outside", <Time key="l" at={f.lastAt} />],
-              ["Furthest value", f.signal ? measure(f.peak, f.unit) : span(f.peak)],
+              f.unitId
+                ? [
+                    peakNames[f.rule.type] ?? "Furthest value",
+                    f.signal || f.rule.type !== "silence" ? measure(f.peak, f.unit) : span(f.peak),
+                  ]
+                : ["Units silent at most", String(f.peak)],
               ...(f.cleared ? ([["Cleared", <Time key="c" at={f.cleared} />]] as [string, React.ReactNode][]) : []),
               ...(f.clearWhy ? ([["Cleared because", f.clearWhy]] as [string, string][]) : []),
             ]}
@@ -121,9 +124,56 @@ function Around({ finding: f }: { finding: FindingDetail }) {
   );
 }
 
+/** What the detector declares, by its type. */
+function factsOf({ rule: r, unit }: FindingDetail): [string, React.ReactNode][] {
+  const context = (when?: string): [string, React.ReactNode] => [
+    "Compared while",
+    when ? <code key="w">{when}</code> : "always",
+  ];
+  if (r.trend)
+    return [
+      ["Warns ahead", r.trend.horizon],
+      ["By", r.trend.by === "earliest" ? "the earliest time, 80 % interval" : "the median time"],
+      ["Its own cycle", r.trend.cycle || "daily"],
+      context(r.trend.when),
+      ["Purpose", r.purpose],
+    ];
+  if (r.peers)
+    return [
+      ["Alike in", r.peers.by?.join(", ") || "the product"],
+      ["Compared every", r.peers.period || "1d"],
+      context(r.peers.when),
+      ["Fewest peers", counted(r.peers.minimum || 8, "unit")],
+      ["False alarms", `at most ${r.peers.budget || "0.1/year"} a unit`],
+      ...(r.peers.matters ? ([["Matters from", measure(r.peers.matters, unit)]] as [string, React.ReactNode][]) : []),
+      ["Purpose", r.purpose],
+    ];
+  if (r.type === "silence")
+    return [
+      ["Silent after", `${r.factor || 2} times the learned interval, and ${r.hold || "10m"}`],
+      ["Not sooner than", r.minimum || "–"],
+      ["Not later than", r.maximum || "7d"],
+    ];
+  return [
+    ["Tolerance", r.tolerance ?? "–"],
+    ["Held for", r.hold || "at once"],
+    ["Hysteresis", r.hysteresis ? measure(r.hysteresis, unit) : "none"],
+    ["Clears after", r.clear || "at once"],
+    ["Exposure", <code key="x">{r.exposure || "always"}</code>],
+    ["Purpose", r.purpose],
+  ];
+}
+
+/** What "peak" is called, by the type of the rule. */
+const peakNames: Partial<Record<string, string>> = {
+  trend: "Nearest to the limit",
+  peers: "Furthest off",
+  anomaly: "Highest score",
+  silence: "Longest",
+};
+
 function Rule({ finding: f }: { finding: FindingDetail }) {
   const r = f.rule;
-  const silence = r.type === "silence";
   return (
     <Sheet title="Detector">
       <p>
@@ -132,24 +182,7 @@ function Rule({ finding: f }: { finding: FindingDetail }) {
         </strong>
         {r.description && `: ${r.description}`}
       </p>
-      <Facts
-        facts={
-          silence
-            ? [
-                ["Silent after", `${r.factor || 4} times the learned interval`],
-                ["Not sooner than", r.minimum || "10m"],
-                ["Not later than", r.maximum || "7d"],
-              ]
-            : [
-                ["Tolerance", r.tolerance ?? "–"],
-                ["Held for", r.hold || "at once"],
-                ["Hysteresis", r.hysteresis ? measure(r.hysteresis, f.unit) : "none"],
-                ["Clears after", r.clear || "at once"],
-                ["Exposure", <code key="x">{r.exposure || "always"}</code>],
-                ["Purpose", r.purpose],
-              ]
-        }
-      />
+      <Facts facts={factsOf(f)} />
       {f.bands.length > 0 && (
         <ul className="plain">
           {f.bands.map((b) => (
