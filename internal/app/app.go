@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 
+	"fettle.dev/fettle/internal/bus"
 	"fettle.dev/fettle/internal/campaign"
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/cohort"
@@ -64,6 +65,7 @@ type house struct {
 	words      *notify.Words
 	digest     *notify.Digest
 	dispatcher *notify.Dispatcher
+	peers      *bus.Peers // nil: the stream is in this process
 	closers    []func() error
 	notes      []note
 }
@@ -101,7 +103,7 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 	h.gateway = device.New(device.Config{
 		Units: reported{h.fleet, h.updates, e.records}, Credentials: e.records.Credentials(), Consents: e.records.Consent(),
 		Stream: e.stream, Received: received, Clock: clk, Log: log, Metrics: h.metrics,
-		MaxAge: c.MaxEventAge, UnitRate: c.UnitRate, Waiting: h.waiting,
+		MaxAge: c.MaxEventAge, UnitRate: c.UnitRate, Waiting: h.waiting, Peers: h.joinPeers(),
 	})
 	h.provision = fleet.NewProvisioning(h.fleet, e.records.Credentials(), e.records.Claims(), e.records, clk, h.ids, h.gateway)
 	h.consents.OnChange(h.consentChanged)
@@ -244,6 +246,9 @@ func Serve(ctx context.Context, c Config, log *slog.Logger, version string) (err
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(200) // half as many collections: a tenth of a message's cost, for half as much heap again
 	}
+	if c.Role == roleIngest {
+		return ingest(ctx, c, log, version)
+	}
 	syscall.Umask(0o077) // what stands in the data directory is for this user alone
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return fmt.Errorf("data directory: %w", err)
@@ -284,6 +289,10 @@ func (h *house) run(ctx context.Context) error {
 	for _, l := range listeners {
 		h.log.Info("listening", "door", l.name, "address", l.Addr().String())
 	}
+	var others []part
+	if h.peers != nil {
+		others = []part{{"peers", h.peers.Run}}
+	}
 	return runStages(ctx, h.log, 30*time.Second,
 		h.doors(listeners),
 		[]part{{"gateway", h.gateway.Run}},
@@ -303,6 +312,7 @@ func (h *house) run(ctx context.Context) error {
 			{"disk", h.disk.run},
 			{"reached", h.reached.run},
 		},
+		others,
 	)
 }
 

@@ -26,6 +26,7 @@ import (
 // of the file named by --config; the flag wins over the variable, the variable
 // over the file.
 type Config struct {
+	Role      string `name:"role" default:"all" help:"all; or ingest: units' MQTT and HTTPS doors alone, beside a process of role all with the same records (PostgreSQL) and bus. Several may listen at one address"`
 	Data      string `name:"data" default:"data" help:"directory that holds everything: records, stream, history, artifacts"`
 	Listen    string `name:"listen" default:"127.0.0.1:8080" help:"address of HTTP: console, portal, API, units' HTTPS and update doors"`
 	MQTT      string `name:"mqtt" default:"127.0.0.1:1883" help:"address of plain MQTT; empty: off"`
@@ -67,6 +68,12 @@ type Config struct {
 	ClockSpeed  float64 `name:"clock-speed" default:"1" help:"with dev: how many times faster than real the clock runs"`
 	ClockStep   string  `name:"clock-step" default:"" help:"with dev: file that holds how far the clock is off, as 2h or -30m; read anew when it changes"`
 }
+
+// The roles of a process.
+const (
+	roleAll    = "all"
+	roleIngest = "ingest"
+)
 
 // Setting describes one field of Config for help texts and flags.
 type Setting struct{ Name, Env, Default, Help, Type string }
@@ -192,6 +199,17 @@ func (c *Config) check() []fault.Field {
 	add := func(path, expected, got string) { m = append(m, fault.Field{Path: path, Expected: expected, Got: got}) }
 	if c.Data == "" {
 		add("data", "a directory", "")
+	}
+	switch {
+	case c.Role == roleIngest:
+		if !strings.HasPrefix(c.Records, "postgres") {
+			add("records", "postgres://…, as the process of role all has", c.Records)
+		}
+		if c.Bus == "" {
+			add("bus", "nats://…, as the process of role all has", "")
+		}
+	case c.Role != roleAll:
+		add("role", "all or ingest", c.Role)
 	}
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		add("tls-cert", "tls-cert and tls-key together", "one of them")

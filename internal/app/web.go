@@ -41,7 +41,10 @@ func (h *house) listen(ctx context.Context) (out []listener, err error) {
 			return nil, err
 		}
 	}
-	var lc net.ListenConfig
+	lc := net.ListenConfig{}
+	if h.config.Role == roleIngest {
+		lc.Control = sharePort
+	}
 	open := func(name, address string, encrypted bool, serve func(context.Context, net.Listener) error) error {
 		l, err := lc.Listen(ctx, "tcp", address)
 		if err != nil {
@@ -61,7 +64,11 @@ func (h *house) listen(ctx context.Context) (out []listener, err error) {
 	if err != nil {
 		return nil, err
 	}
-	handler := behindProxies(proxies, secured(h.routes()))
+	routes := h.routes
+	if h.config.Role == roleIngest {
+		routes = h.ingestRoutes
+	}
+	handler := behindProxies(proxies, secured(routes()))
 	err = open("http", h.config.Listen, certs != nil, func(ctx context.Context, l net.Listener) error {
 		return serveHTTP(ctx, l, handler, h.log)
 	})
@@ -114,6 +121,19 @@ func (h *house) routes() http.Handler {
 	}, func() []note { return append(h.disk.notes(), h.notes...) }))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(h.metrics, promhttp.HandlerOpts{}))
 
+	h.unitRoutes(mux)
+	mux.Handle(ddi.Prefix, ddi.New(ddi.Config{
+		Updates: h.updates, Auth: h.gateway, Contacts: h.gateway, Log: h.log, Polling: h.config.PollInterval,
+	}))
+	operations := api.New(h.deps())
+	mux.Handle("/v1/", operations)
+	mux.Handle("/owner/v1/", operations)
+	mux.Handle("/", web.Handler())
+	return mux
+}
+
+// unitRoutes are the doors of units that send data.
+func (h *house) unitRoutes(mux *http.ServeMux) {
 	units := door.New(h.gateway, h.gateway, door.Config{}, h.log)
 	mux.Handle("/fettle/v1/", rest.New(units, h.provision, rest.Config{}))
 	mux.Handle(senml.Pattern, senml.New(units))
@@ -121,15 +141,7 @@ func (h *house) routes() http.Handler {
 	for _, path := range influx.Paths {
 		mux.Handle(path, lines)
 	}
-	mux.Handle(ddi.Prefix, ddi.New(ddi.Config{
-		Updates: h.updates, Auth: h.gateway, Contacts: h.gateway, Log: h.log, Polling: h.config.PollInterval,
-	}))
 	mux.Handle(otlp.Pattern, otlp.New(units))
-	operations := api.New(h.deps())
-	mux.Handle("/v1/", operations)
-	mux.Handle("/owner/v1/", operations)
-	mux.Handle("/", web.Handler())
-	return mux
 }
 
 func (h *house) deps() api.Deps {

@@ -34,6 +34,11 @@ type Config struct {
 	Log         *slog.Logger
 	Metrics     prometheus.Registerer
 
+	// Peers are the other processes that take data; nil: there are none.
+	Peers Peers
+	// Quiet leaves it to another process to publish ticks.
+	Quiet bool
+
 	// Waiting tells whether an update is offered to a unit now, for units that
 	// begin to listen for notices; nil: they hear of the next one only.
 	Waiting func(ctx context.Context, unitID string) bool
@@ -65,6 +70,7 @@ type Gateway struct {
 	registry *registry
 	commits  *committer
 	sessions sessions
+	holds    holds
 }
 
 var (
@@ -82,6 +88,9 @@ func New(cfg Config) *Gateway {
 	setDefault(&cfg.Linger, 8*time.Millisecond)
 	setDefault(&cfg.Tick, max(time.Duration(float64(30*time.Second)/speed(cfg.Clock)), 200*time.Millisecond))
 	setDefault(&cfg.Log, slog.New(slog.DiscardHandler))
+	if cfg.Peers == nil {
+		cfg.Peers = alone{}
+	}
 	m := newMetrics(cfg.Metrics)
 	registry := newRegistry(cfg.Units, cfg.Credentials, cfg.Consents)
 	registry.unitRate = cfg.UnitRate
@@ -95,6 +104,7 @@ func New(cfg Config) *Gateway {
 			full: full{ending: make(chan struct{})},
 		},
 		sessions: sessions{byUnit: map[string][]*session{}},
+		holds:    holds{byUnit: map[string]*hold{}},
 	}
 }
 
@@ -121,7 +131,11 @@ func (g *Gateway) Run(ctx context.Context) error {
 		defer close(done)
 		g.commits.run(context.WithoutCancel(ctx))
 	}()
-	g.tick(ctx)
+	if g.cfg.Quiet {
+		<-ctx.Done()
+	} else {
+		g.tick(ctx)
+	}
 	g.commits.close()
 	<-done
 	return nil

@@ -138,6 +138,7 @@ func (g *Gateway) ReportVersions(ctx context.Context, id Identity, versions map[
 		return fault.Wrap(fault.Unavailable, "keep versions", err)
 	}
 	g.registry.drop(id.UnitID)
+	g.cfg.Peers.Shout(Change{Kind: Reported, Units: []string{id.UnitID}})
 	return nil
 }
 
@@ -145,23 +146,34 @@ func (g *Gateway) ReportVersions(ctx context.Context, id Identity, versions map[
 // new or active again.
 func (g *Gateway) Enrolled(ctx context.Context, units ...fleet.Unit) error {
 	marks := make([]telemetry.Mark, 0, len(units))
+	ids := make([]string, len(units))
 	for i := range units {
+		ids[i] = units[i].ID
 		g.registry.drop(units[i].ID)
 		if units[i].State == fleet.UnitActive {
 			marks = append(marks, telemetry.Mark{Kind: telemetry.MarkEnrolled, Unit: units[i].Key})
 		}
+	}
+	if err := g.tellUnits(ctx, Changed, ids); err != nil {
+		return err
 	}
 	return g.Mark(ctx, marks...)
 }
 
 // Invalidate forgets what is cached of a unit. Call it after a change in the
 // records that the methods below do not make known.
-func (g *Gateway) Invalidate(unitID string) { g.registry.drop(unitID) }
+func (g *Gateway) Invalidate(unitID string) {
+	g.registry.drop(unitID)
+	g.cfg.Peers.Shout(Change{Kind: Changed, Units: []string{unitID}})
+}
 
 // InvalidateProduct forgets a product's declaration and all its units, and
 // sends those connected what they are to do now.
 func (g *Gateway) InvalidateProduct(ctx context.Context, product string) {
 	g.registry.dropProduct(product)
+	if err := g.cfg.Peers.Tell(ctx, Change{Kind: Declared, Product: product}); err != nil {
+		g.log.Warn("other processes were not told of a product", "product", product, "error", err)
+	}
 	for _, id := range g.sessions.unitsOf(product) {
 		g.pushDesired(ctx, id)
 	}
@@ -171,7 +183,12 @@ func (g *Gateway) InvalidateProduct(ctx context.Context, product string) {
 // now on is kept against it, the stream is marked before anything is kept by
 // it, and the unit is told.
 func (g *Gateway) ConsentChanged(ctx context.Context, unitID string) error {
-	err := g.registry.change(ctx, unitID, func(u *unit) error {
+	err := g.cfg.Peers.Tell(ctx, Change{Kind: Held, Units: []string{unitID}})
+	defer g.cfg.Peers.Shout(Change{Kind: Released, Units: []string{unitID}})
+	if err != nil {
+		return fmt.Errorf("apply consent: %w", err)
+	}
+	err = g.registry.change(ctx, unitID, func(u *unit) error {
 		return g.Mark(ctx, telemetry.Mark{Kind: telemetry.MarkConsent, Unit: u.id.Key, Text: strings.Join(u.given, ",")})
 	})
 	g.pushDesired(ctx, unitID)
@@ -189,11 +206,18 @@ func (g *Gateway) UnitStateChanged(ctx context.Context, unitID string) error {
 	u, err := g.registry.unit(ctx, unitID)
 	if fault.KindOf(err) == fault.NotFound {
 		g.sessions.revoke(unitID)
-		return nil
+		return g.tellUnits(ctx, Ended, []string{unitID})
 	}
 	if err != nil {
 		g.sessions.revoke(unitID)
 		return fmt.Errorf("apply unit state: %w", err)
+	}
+	kind := Changed
+	if u.state != fleet.UnitActive {
+		kind = Ended
+	}
+	if err := g.tellUnits(ctx, kind, []string{unitID}); err != nil {
+		return err
 	}
 	if u.state == fleet.UnitActive {
 		return g.Mark(ctx, telemetry.Mark{Kind: telemetry.MarkEnrolled, Unit: u.id.Key})
@@ -209,6 +233,11 @@ func (g *Gateway) UnitStateChanged(ctx context.Context, unitID string) error {
 func (g *Gateway) Revoke(unitID string) {
 	g.registry.drop(unitID)
 	g.sessions.revoke(unitID)
+	ctx, cancel := context.WithTimeout(context.Background(), holdFor)
+	defer cancel()
+	if err := g.tellUnits(ctx, Ended, []string{unitID}); err != nil {
+		g.log.Warn("other processes were not told to end connections", "unit", unitID, "error", err)
+	}
 }
 
 // CredentialChanged disconnects a unit whose credential was replaced.
@@ -219,6 +248,7 @@ func (g *Gateway) Notify(unitID string) {
 	for _, s := range g.sessions.of(unitID) {
 		s.Notice()
 	}
+	g.cfg.Peers.Shout(Change{Kind: Noticed, Units: []string{unitID}})
 }
 
 // Waiting reports whether an update waits for a unit, as Config.Waiting knows.

@@ -32,6 +32,7 @@ func (g *Gateway) Join(ctx context.Context, id Identity, client string, s Sessio
 		}
 		old.Kick(why)
 	}
+	g.cfg.Peers.Shout(Change{Kind: Joined, Units: []string{id.UnitID}, Client: client})
 	if _, err := g.active(ctx, id.UnitID); err != nil {
 		g.Leave(id, s)
 		return err
