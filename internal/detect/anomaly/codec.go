@@ -102,7 +102,7 @@ func (u *univariate) ok() bool {
 		u.Usual.ok() && finite(u.Season.Day[:]...) && finite(u.Season.Week[:]...)
 	for i := range u.Views {
 		v := &u.Views[i]
-		ok = ok && v.Scale.ok() && v.Size.ok() && v.Square.ok() && v.Pos.ok() && v.Neg.ok()
+		ok = ok && v.Root.ok() && v.Size.ok() && v.Square.ok() && v.Pos.ok() && v.Neg.ok()
 	}
 	return ok
 }

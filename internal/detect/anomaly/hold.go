@@ -11,6 +11,7 @@ type hold struct {
 }
 
 const (
+	outdo      = 1.1  // how many times the floor an onset is
 	holdRows   = 50   // rows for which the floor stays
 	holdFade   = 0.03 // then it falls by this share an hour
 	clearBelow = 0.5  // an episode is over when the level has been below this
@@ -19,7 +20,7 @@ const (
 
 // mark returns the level if it is an onset at that level, else 0.
 func (h *hold) mark(level float64, c *clock) float64 {
-	if level > h.Floor {
+	if level > outdo*h.Floor {
 		h.Floor, h.Since = level, 0
 		return level
 	}

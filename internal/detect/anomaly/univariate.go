@@ -32,13 +32,13 @@ const (
 )
 
 const (
-	blockHours    = 1 // over which residuals and readings are averaged,
-	blockRows     = 4 // rows at least,
+	blockHours    = 2  // over which residuals and readings are averaged,
+	blockRows     = 12 // rows at least,
 	blockMost     = 60
-	activityHours = 9 // over which movements are averaged,
-	activityRows  = 18
+	activityHours = 6 // over which movements are averaged,
+	activityRows  = 24
 	activityMost  = 400
-	still         = 0.01  // a movement of so many usual ones is none
+	still         = 0.3   // usual movements that a movement is told from
 	settleRows    = 50    // rows in which a new level is found
 	roundOff      = 1e-12 // share of a reading that is an error of rounding
 	limit         = 1e150 // readings beyond are taken for this, so that differences are numbers
@@ -74,8 +74,8 @@ func (u *univariate) step(at int64, v, perHour float64) float64 {
 	s := u.Views[residual].step(outside)
 	s = max(s, u.Views[block].step(u.Block))
 	s = max(s, u.Views[innovation].step(inn))
-	if scale := u.Views[innovation].Scale.M; scale > 0 {
-		move /= scale
+	if root := u.Views[innovation].Root.M; root > 0 {
+		move /= root * root
 	}
 	long := min(max(activityRows, activityHours*perHour), activityMost, u.N)
 	u.Activity += (math.Log(math.Abs(move)+still) - u.Activity) / long
@@ -108,10 +108,10 @@ type season struct {
 }
 
 const (
-	seasonDays = 8.0 // visits to an hour that are remembered, with
-	seasonRows = 100 // readings at least
-	weekPrior  = 1.0 // visits that an hour of the week must outweigh
-	envelope   = 0.5 // of the way to the neighbouring hours is within expectation
+	seasonDays = 14  // visits to an hour that are remembered,
+	seasonRows = 50  // readings at least
+	weekPrior  = 0.5 // visits that an hour of the week must outweigh
+	envelope   = 0.7 // of the way to the neighbouring hours is within expectation
 )
 
 // expect is the expectation for an hour; known: it has been seen.
