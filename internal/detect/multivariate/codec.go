@@ -14,7 +14,7 @@ const version = 1
 var ErrState = errors.New("multivariate: not a state")
 
 // MarshalBinary encodes the whole state; equal detectors give equal bytes. A
-// signal takes some 500 bytes, 4.4 KiB more with times, and up to 8 KiB more
+// signal takes some 1.5 KiB, 3.6 KiB more with times, and up to 8 KiB more
 // while it is learned.
 func (d *Detector) MarshalBinary() ([]byte, error) {
 	w := writer{version}
@@ -153,7 +153,7 @@ func (w *writer) cycle(c *cycle) {
 	w.count(c.judged)
 	w.floats(c.with, c.without)
 	*w = append(*w, c.seen...)
-	for _, part := range [...][]float32{c.newest, c.profile, c.deviated} {
+	for _, part := range [...][]float32{c.newest, c.deviated} {
 		for _, v := range part {
 			*w = binary.LittleEndian.AppendUint32(*w, math.Float32bits(v))
 		}
@@ -271,7 +271,7 @@ func (r *reader) season(s *season) {
 func (r *reader) cycle(c *cycle, shape round) {
 	c.judged = r.count()
 	r.floats(&c.with, &c.without)
-	if r.bad || len(r.rest) < len(c.seen)+4*(len(c.newest)+len(c.profile)+len(c.deviated)) {
+	if r.bad || len(r.rest) < len(c.seen)+4*(len(c.newest)+len(c.deviated)) {
 		r.bad, r.rest = true, nil
 		return
 	}
@@ -280,12 +280,15 @@ func (r *reader) cycle(c *cycle, shape round) {
 	for _, n := range c.seen {
 		r.bad = r.bad || int(n) >= 2*shape.keep
 	}
-	for _, part := range [...][]float32{c.newest, c.profile, c.deviated} {
+	for _, part := range [...][]float32{c.newest, c.deviated} {
 		for i := range part {
 			part[i] = math.Float32frombits(binary.LittleEndian.Uint32(r.rest))
 			r.rest = r.rest[4:]
 			r.bad = r.bad || !(math.Abs(float64(part[i])) <= 4*beyond)
 		}
+	}
+	for h := range c.profile {
+		c.settle(shape, h)
 	}
 	r.bad = r.bad || c.judged > verdicts || min(c.with, c.without) < 0 || max(c.with, c.without) > 100*beyond*beyond
 }

@@ -133,11 +133,10 @@ func slot(hour int64, n int) int { return int((hour%int64(n) + int64(n)) % int64
 // at is the profile at a part of an hour before or after its middle.
 func (c *cycle) at(hour int64, part float64) float64 {
 	n := len(c.profile)
-	here, there := slot(hour, n), slot(hour, n)
+	here := slot(hour, n)
+	there := (here + 1) % n
 	if part < 0 {
 		there, part = (here+n-1)%n, -part
-	} else {
-		there = (here + 1) % n
 	}
 	a, b := float64(c.profile[here]), float64(c.profile[there])
 	return a + part*(b-a)
@@ -166,14 +165,20 @@ func (c *cycle) learn(r round, hour int64, m float64) {
 	mine := c.deviated[h*r.keep : (h+1)*r.keep]
 	mine[int(c.seen[h])%r.keep] = float32(deviation)
 	if c.seen[h]++; int(c.seen[h]) == 2*r.keep {
-		c.seen[h] = uint8(r.keep) //nolint:gosec // small: which of the rounds is next stays the same
+		c.seen[h] = uint8(r.keep) // which of the rounds is next stays the same
 	}
-	if int(c.seen[h]) >= r.few {
-		sorted := slices.Clone(mine[:min(int(c.seen[h]), r.keep)])
-		slices.Sort(sorted)
-		n := len(sorted)
-		c.profile[h] = sorted[(n-1)/2]/2 + sorted[n/2]/2
+	c.settle(r, h)
+}
+
+// settle finds the median of an hour's deviations.
+func (c *cycle) settle(r round, h int) {
+	if int(c.seen[h]) < r.few {
+		return
 	}
+	sorted := slices.Clone(c.deviated[h*r.keep:][:min(int(c.seen[h]), r.keep)])
+	slices.Sort(sorted)
+	n := len(sorted)
+	c.profile[h] = sorted[(n-1)/2]/2 + sorted[n/2]/2
 }
 
 // explains says whether the cycle is worth taking out, or still is.
