@@ -205,7 +205,10 @@ func (s *server) use(ctx context.Context, d *condition.Detector) (*wire.Detector
 		total += e.For
 		since[e.UnitKey] = e.Since
 	}
-	if total < leastJudged {
+	out := &wire.DetectorUse{Stated: stated(d), UnitYears: total.Hours() / year.Hours()}
+	if total < leastJudged && out.Stated > 0 {
+		return out, nil
+	} else if total < leastJudged {
 		return nil, nil //nolint:nilnil // too little to say
 	}
 	alarms := 0
@@ -225,6 +228,7 @@ func (s *server) use(ctx context.Context, d *condition.Detector) (*wire.Detector
 		}
 		f.Before = list[len(list)-1].ID
 	}
-	years := total.Hours() / year.Hours()
-	return &wire.DetectorUse{Stated: stated(d), Used: float64(alarms) / years, UnitYears: years}, nil
+	used := float64(alarms) / out.UnitYears
+	out.Used = &used
+	return out, nil
 }

@@ -51,7 +51,7 @@ func TestDetectors(t *testing.T) {
 		require.NoError(t, e.DB.Condition().Commit(t.Context(), "0", 2, []condition.Finding{f}, nil))
 		require.NoError(t, e.DB.Condition().PutExposures(t.Context(), ref, []condition.Exposure{{Detector: ref, UnitKey: u.Key, For: 8766 * 3_600_000_000_000 / 2}}))
 		d = apitest.Call[wire.DetectorDetail](e, 200, "GET", "/v1/detectors/plug-overheat", nil)
-		require.InDelta(t, 2, d.Use.Used, 1e-9, "one in half a year")
+		require.InDelta(t, 2, *d.Use.Used, 1e-9, "one in half a year")
 		require.InDelta(t, 0.5, d.Use.UnitYears, 1e-9)
 
 		status, _, _ := e.Do("GET", "/v1/detectors/none", nil, apitest.Bearer(e.Admin))

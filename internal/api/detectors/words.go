@@ -166,7 +166,7 @@ func anomaly(d *condition.Detector) []string {
 	}
 	out := []string{
 		fmt.Sprintf("A finding (%s) opens when %s show what the unit itself has not shown to be usual, so far out that a sound unit would do so %s.",
-			d.Severity, what, strings.Replace(string(budget), "/", " times a ", 1)),
+			d.Severity, what, often(budget)),
 		fmt.Sprintf("Each unit is learned from for at least %s before anything is found, and again after what makes it begin anew.", span(warmup)),
 	}
 	if t.Mode != "" {
@@ -176,6 +176,18 @@ func anomaly(d *condition.Detector) []string {
 		out = append(out, "Rows count while "+t.When+".")
 	}
 	return out
+}
+
+// often says a budget: once a year, 0.5 times a month.
+func often(b spec.Budget) string {
+	count, per, ok := strings.Cut(string(b), "/")
+	if count = strings.TrimSpace(count) + " times"; count == "1 times" {
+		count = "once"
+	}
+	if !ok {
+		per = "year"
+	}
+	return count + " a " + strings.TrimSpace(per)
 }
 
 func peers(p *fleet.Product, d *condition.Detector) []string {
@@ -195,7 +207,7 @@ func peers(p *fleet.Product, d *condition.Detector) []string {
 		of = "the same " + strings.Join(t.By, " and ")
 	}
 	out := []string{fmt.Sprintf("A finding (%s) opens when the mean of %s over %s lies further from that of units of %s than a sound unit's would %s.",
-		d.Severity, t.Signal, span(period), of, strings.Replace(string(budget), "/", " times a ", 1))}
+		d.Severity, t.Signal, span(period), of, often(budget))}
 	out = append(out, fmt.Sprintf("Fewer than %d units with data are not compared.", least))
 	if t.When != "" {
 		out = append(out, "Readings count while "+t.When+".")

@@ -31,7 +31,7 @@ func TestWords(t *testing.T) {
 		"and so are those of one site or gateway":                                                                            {Type: condition.TypeSilence, GroupBy: []string{"site", "gateway"}},
 		"the trend says that temperature reaches 70 °C within 30 d, as likely before as after":                               {Type: condition.TypeTrend, Trend: &spec.Trend{Signal: "temperature", Max: &limit, Horizon: fleet.Duration(720 * time.Hour)}},
 		"units of the same hardware and region than a sound unit's would 0.1 times a year":                                   {Type: condition.TypePeers, Peers: &spec.Peers{Signal: "temperature", By: []string{"hardware", "region"}}},
-		"a sound unit would do so 1 times a year":                                                                            {Type: condition.TypeAnomaly, Anomaly: &spec.Anomaly{}},
+		"a sound unit would do so once a year":                                                                               {Type: condition.TypeAnomaly, Anomaly: &spec.Anomaly{}},
 	} {
 		d.Purpose = "care"
 		text := strings.Join(inWords(p, &d), " ")

@@ -31,15 +31,15 @@ type DetectorDetail struct {
 	Words     []string          `json:"words" doc:"What it does, in words."`
 	Spec      Spec              `json:"spec"`
 	Threshold string            `json:"threshold" doc:"The setting that a backtest moves; empty: none."`
-	Use       *DetectorUse      `json:"use,omitempty" doc:"Absent while too little was judged to say."`
+	Use       *DetectorUse      `json:"use,omitempty" doc:"Absent where no budget is stated and too little was judged to say."`
 	Versions  []DetectorVersion `json:"versions" doc:"Newest first."`
 }
 
 // DetectorUse is how often a detector raises alarms, beside what it may.
 type DetectorUse struct {
-	Stated    float64 `json:"stated,omitempty" doc:"Alarms a unit-year that it may raise; 0: it states none."`
-	Used      float64 `json:"used" doc:"Alarms a unit-year that the newest version has raised."`
-	UnitYears float64 `json:"unitYears" doc:"Judged use that this rests on."`
+	Stated    float64  `json:"stated,omitempty" doc:"Alarms a unit-year that it may raise; 0: it states none."`
+	Used      *float64 `json:"used,omitempty" doc:"Alarms a unit-year that the newest version has raised; absent while too little was judged to say."`
+	UnitYears float64  `json:"unitYears" doc:"Judged use that this rests on."`
 }
 
 // DetectorVersion is one version of a detector.

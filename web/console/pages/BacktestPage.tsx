@@ -142,10 +142,8 @@ function Outcome({ detector, job, result: r }: OutcomeProps) {
       <Sheet title="Alarms under this threshold">
         <AlarmCharts job={job} result={r} chosen={chosen} />
       </Sheet>
-      <div className="pair">
-        {r.thresholds.length > 1 && <AllOfThem result={r} chosen={chosen} choose={setChosen} />}
-        <About job={job} result={r} />
-      </div>
+      {r.thresholds.length > 1 && <AllOfThem result={r} chosen={chosen} choose={setChosen} />}
+      <About job={job} result={r} />
     </>
   );
 }
@@ -169,7 +167,8 @@ function Chooser({ result: r, chosen, choose }: ChooserProps) {
   return (
     <div className="chooser">
       <label htmlFor="threshold">
-        <strong>{r.field}</strong> <span className="soft">{at.text}</span>
+        <strong>{r.field}</strong>{" "}
+        <span className="soft">{at.text.startsWith(`${r.field} `) ? thresholdText(r, at) : at.text}</span>
       </label>
       <input
         id="threshold"
@@ -178,7 +177,7 @@ function Chooser({ result: r, chosen, choose }: ChooserProps) {
         max={r.thresholds.length - 1}
         step={1}
         value={chosen}
-        aria-valuetext={`${thresholdText(r, at.value)}: ${at.text}`}
+        aria-valuetext={`${thresholdText(r, at)}: ${at.text}`}
         onChange={(e) => choose(Number(e.currentTarget.value))}
       />
       <NumberInput
@@ -229,7 +228,7 @@ function Said({ result: r, chosen }: { result: BacktestResult; chosen: number })
         : `${t.true} true, ${t.false} false${t.unjudged ? `, ${t.unjudged} not judged` : ""}`,
     ],
     [
-      "Failures foreseen",
+      "Failures found",
       t.recall === undefined ? "–" : percent(t.recall),
       t.recall === undefined ? "none is known" : `${t.found} of ${r.failures}`,
     ],
@@ -296,9 +295,8 @@ function Adopt({ detector: d, job, result: r, chosen }: OutcomeProps & { chosen:
       }}
     >
       <p>
-        <strong>{field}</strong> becomes <strong>{thresholdText(r, t.value)}</strong> ({t.text}). The new version
-        watches from now on; what version {d.version} has open is closed. Campaigns that have frozen a version go on
-        with theirs.
+        <strong>{field}</strong> becomes <strong>{thresholdText(r, t)}</strong> ({t.text}). The new version watches from
+        now on; what version {d.version} has open is closed. Campaigns that have frozen a version go on with theirs.
       </p>
       <p>
         On history it would have flagged {counted(t.units, "unit")} with {counted(t.alarms, "alarm")}. If the detector
@@ -338,7 +336,7 @@ function AllOfThem({ result: r, chosen, choose }: ChooserProps) {
               <tr key={t.value} aria-current={i === chosen ? "true" : undefined}>
                 <th scope="row">
                   <button type="button" className="pick" onClick={() => choose(i)}>
-                    {thresholdText(r, t.value)}
+                    {thresholdText(r, t)}
                   </button>
                   {i === r.declared && <span className="soft"> declared</span>}
                   {i === r.best && <span className="soft"> least cost</span>}

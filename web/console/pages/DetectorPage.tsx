@@ -78,13 +78,13 @@ function HowItDoes({ detector: d }: { detector: DetectorDetail }) {
           ["Budget stated", d.use?.stated ? perYear(d.use.stated) : "none"],
           [
             "Used",
-            d.use
+            d.use?.used !== undefined
               ? `${perYear(d.use.used)}, over ${counted(Math.round(d.use.unitYears * 100) / 100, "unit-year")} judged`
               : "too little was judged to say",
           ],
         ]}
       />
-      {d.use?.stated !== undefined && d.use.stated > 0 && d.use.used > d.use.stated && (
+      {d.use?.stated !== undefined && d.use.stated > 0 && (d.use.used ?? 0) > d.use.stated && (
         <p>
           <span className="mark degraded">over budget</span> It raises more alarms than it states. Look at which units
           do, or try another threshold on history.

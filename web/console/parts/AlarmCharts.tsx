@@ -1,4 +1,4 @@
-import { useComputedColorScheme } from "@mantine/core";
+import { Select, useComputedColorScheme } from "@mantine/core";
 import { Link } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
 import { counted } from "../../chart/measure";
@@ -8,15 +8,14 @@ import { type ProductSpec, useProduct, useSeries } from "../api/fleet";
 import { useClock } from "../clock";
 import { Empty, Loading, Trouble } from "./States";
 
-/** The signal that a detector reads: of its tolerance, or the first number that it may read. */
-function signalOf(p: ProductSpec, spec: NonNullable<Backtest["spec"]>): ProductSpec["signals"][number] | undefined {
+/** The signals that a detector reads: of its tolerance, those that it names, or all numbers that it may read. */
+function signalsOf(p: ProductSpec, spec: NonNullable<Backtest["spec"]>): ProductSpec["signals"] {
   const tolerance = p.tolerances?.find((t) => t.name === (spec.tolerance ?? spec.trend?.tolerance));
-  const named = [spec.trend?.signal, spec.peers?.signal, ...((spec as { signals?: string[] }).signals ?? [])];
-  return (
-    p.signals.find((s) => s.name === tolerance?.signal) ??
-    p.signals.find((s) => named.includes(s.name)) ??
-    p.signals.find((s) => s.type === "number" && s.purposes.includes(spec.purpose))
+  const named = [tolerance?.signal, spec.trend?.signal, spec.peers?.signal, ...(spec.anomaly?.signals ?? [])].filter(
+    (n) => n,
   );
+  const may = p.signals.filter((s) => s.type === "number" && s.purposes.includes(spec.purpose));
+  return named.length > 0 ? p.signals.filter((s) => named.includes(s.name)) : may;
 }
 
 /** Moves bands outwards by a margin, as the detector does. */
@@ -38,6 +37,7 @@ export function AlarmCharts({ job, result, chosen }: Props) {
   const units = useBacktestUnits(job.id, limit);
   const product = useProduct(job.product);
   const [range, setRange] = useState<Range>();
+  const [drawn, setDrawn] = useState<string>();
   if (units.error) return <Trouble what="Loading alarms" error={units.error} retry={() => units.refetch()} />;
   if (product.error)
     return <Trouble what="Loading the product" error={product.error} retry={() => product.refetch()} />;
@@ -48,12 +48,24 @@ export function AlarmCharts({ job, result, chosen }: Props) {
         No threshold that was tried flags a unit, and none is known to have failed. Try limits further in.
       </Empty>
     );
-  const signal = signalOf(product.data, job.spec);
+  const signals = signalsOf(product.data, job.spec);
+  const signal = signals.find((s) => s.name === drawn) ?? signals[0];
   if (!signal) return <Empty title="Nothing to draw">The product has no number that this detector may read.</Empty>;
   const whole = { from: new Date(result.from ?? job.at), to: new Date(result.to ?? job.at) };
   const margin = result.field === "margin" ? (result.thresholds[chosen]?.value ?? 0) : (job.spec.margin ?? 0);
   return (
     <div className="charts">
+      {signals.length > 1 && (
+        <Select
+          label="Signal drawn"
+          data={signals.map((s) => ({ value: s.name, label: s.title || s.name }))}
+          value={signal.name}
+          allowDeselect={false}
+          onChange={(v) => setDrawn(v ?? undefined)}
+          maw={320}
+          mb="sm"
+        />
+      )}
       {units.data.map((u) => (
         <Alarms
           key={u.unitId}

@@ -3,8 +3,9 @@ import { measure, percent, span } from "../../chart/measure";
 import type { BacktestResult, Threshold } from "../api/detectors";
 
 /** A threshold as people write it. */
-export function thresholdText(r: BacktestResult, value: number): string {
-  return r.unit === "s" ? span(value) : measure(value, r.unit);
+export function thresholdText(r: BacktestResult, t: Threshold): string {
+  if (r.field && t.text.startsWith(`${r.field} `)) return t.text.slice(r.field.length + 1);
+  return r.unit === "s" ? span(t.value) : measure(t.value, r.unit);
 }
 
 type Line = { name: string; className: string; of: (t: Threshold) => number | undefined };
@@ -105,7 +106,7 @@ function Curve({ chart, result: r, chosen, choose }: Props & { chart: Chart }) {
       <svg
         viewBox={`0 0 ${width} ${height}`}
         role="img"
-        aria-label={`${chart.title} by threshold; at ${at ? thresholdText(r, at.value) : "none"}: ${said}`}
+        aria-label={`${chart.title} by threshold; at ${at ? thresholdText(r, at) : "none"}: ${said}`}
         onClick={pick}
       >
         {marks.map((m) => (
@@ -131,11 +132,14 @@ function Curve({ chart, result: r, chosen, choose }: Props & { chart: Chart }) {
             </g>
           );
         })}
-        {[low, high].map((v, i) => (
-          <text key={v} x={x(v)} y={height - 6} textAnchor={i === 0 ? "start" : "end"}>
-            {thresholdText(r, v)}
-          </text>
-        ))}
+        {[list[0], list.at(-1)].map(
+          (t, i) =>
+            t && (
+              <text key={t.value} x={x(t.value)} y={height - 6} textAnchor={i === 0 ? "start" : "end"}>
+                {thresholdText(r, t)}
+              </text>
+            ),
+        )}
       </svg>
     </figure>
   );
