@@ -116,6 +116,17 @@ func (d *Detector) anew() {
 // Signals is how many values a row has.
 func (d *Detector) Signals() int { return d.signals }
 
+// Learned says that enough has been seen to judge rows.
+func (d *Detector) Learned() bool {
+	switch {
+	case d.learning():
+		return false
+	case d.one != nil:
+		return d.one.Views[innovation].Size.N >= burnIn
+	}
+	return d.several.Learned()
+}
+
 // Step takes a row: its time in Unix milliseconds (NoTime if it has none) and
 // a value for each signal, NaN or an infinity where there is a gap. Rows come in
 // the order of their arrival; a time before the newest counts as the newest.

@@ -60,7 +60,7 @@ func (u *univariate) step(at int64, v, perHour float64) float64 {
 	}
 	rows := min(max(blockRows, blockHours*perHour), blockMost, u.N)
 
-	outside, res := u.Season.step(at, v-u.Offset, perHour)
+	outside, res := u.Season.step(at, v-u.Offset, perHour, u.Settle == 0)
 	outside, res = zero(outside), zero(res)
 	u.Block += (res - u.Block) / rows
 	inn := zero(v - u.Recent)
@@ -122,9 +122,9 @@ func (s *season) expect(wd, h int, perHour float64) (want float64, known bool) {
 }
 
 // step returns how far v lies outside what the hour and its neighbours let
-// expect, and its residual from the hour's own expectation, and learns it.
+// expect, and its residual from the hour's own expectation, and may learn it.
 // Without a time there is one hour.
-func (s *season) step(at int64, v, perHour float64) (outside, res float64) {
+func (s *season) step(at int64, v, perHour float64, learn bool) (outside, res float64) {
 	wd, h := 0, 0
 	if at != NoTime {
 		h = int(((at/hour)%24 + 24) % 24)
@@ -141,13 +141,15 @@ func (s *season) step(at int64, v, perHour float64) (outside, res float64) {
 			low, high = min(low, m), max(high, m)
 		}
 	}
-	rows := uint16(min(max(seasonRows, seasonDays*perHour), 60_000))
-	learn(&s.Week[wd*24+h], &s.WeekN[wd*24+h], v-s.Day[h], rows)
-	learn(&s.Day[h], &s.DayN[h], v, rows)
+	if learn {
+		rows := uint16(min(max(seasonRows, seasonDays*perHour), 60_000))
+		average(&s.Week[wd*24+h], &s.WeekN[wd*24+h], v-s.Day[h], rows)
+		average(&s.Day[h], &s.DayN[h], v, rows)
+	}
 	return v - max(low, min(high, v)), v - want
 }
 
-func learn(m *float64, n *uint16, x float64, rows uint16) {
+func average(m *float64, n *uint16, x float64, rows uint16) {
 	*n = min(*n+1, rows)
 	*m += (x - *m) / float64(*n)
 }
