@@ -15,7 +15,7 @@ ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j3
 endif
 
-.PHONY: bench-detect bench-history bench-query demo build web deps test check lint soak fuzz bench bench-deps bench-ingest bench-growth bench-connections clean generate
+.PHONY: bench-detect bench-history bench-query demo build web deps test check lint soak fuzz bench bench-deps bench-ingest bench-growth bench-connections bench-connections-spread clean generate
 
 demo: build ## run the 2014 story: 1,000 simulated wall chargers, from telemetry to verified remedy
 	@if [ -t 1 ]; then $(BIN) demo --units $(UNITS); else $(BIN) demo --units $(UNITS) --exit; fi
@@ -94,6 +94,10 @@ bench-growth: build ## a message's cost with ten times the units, and with ten t
 
 bench-connections: build ## memory of idle connections, and 10,000 units back at once after an outage
 	ulimit -n 20000; go run ./bench/connections -fettle $(BIN) $(ARGS)
+
+bench-connections-spread: build deps ## 100,000 idle connections in 7 processes of role ingest at one address (about 5 minutes)
+	mkdir -p .tools && go build -o .tools/bench-connections ./bench/connections # it starts itself for the clients
+	ulimit -n 20000; .tools/bench-connections -fettle $(BIN) -processes 7 -idle 100000 $(ARGS)
 
 generate: ## rewrite the golden files: API, schemas
 	go test ./internal/api/... ./cmd/... -run 'Golden|OpenAPI|Schema' -update

@@ -21,8 +21,19 @@ func main() {
 	idle := flag.Int("idle", 15_000, "idle connections")
 	again := flag.Int("again", 10_000, "units that connect at once after an outage")
 	steps := flag.Int("steps", 5, "steps in which idle connections are opened")
+	processes := flag.Int("processes", 0, "0: one process does all; else so many of role ingest at one address, beside PostgreSQL and a NATS server")
+	held := flag.String("hold", "", "for this program's own processes of clients")
 	flag.Parse()
-	if err := run(*program, *idle, *again, *steps); err != nil {
+	err := error(nil)
+	switch {
+	case *held != "":
+		err = holding(*held)
+	case *processes > 0:
+		err = spread(*program, *idle, *processes)
+	default:
+		err = run(*program, *idle, *again, *steps)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench-connections:", err)
 		os.Exit(1)
 	}

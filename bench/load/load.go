@@ -107,6 +107,10 @@ func Connect(ctx context.Context, address string, units []Unit, ahead int) (*Fle
 
 var dials atomic.Uint32
 
+// SourcesFrom lets Source begin with the address of the nth connection, for
+// one of several processes.
+func SourcesFrom(n int) { dials.Store(uint32(n)) }
+
 // Source is the address to connect from: another one after 5,000 connections,
 // for each has 28,232 ports, and those of connections that were closed rest for
 // a minute.

@@ -28,8 +28,8 @@ type Fettle struct {
 	Op                    client.Caller
 	Units                 []load.Unit
 
-	dir, program string
-	args         []string
+	dir, program, name string
+	args               []string
 }
 
 // Start starts a server with its data in dir, and declares detectors (at most
@@ -42,7 +42,7 @@ func Start(program, dir string, detectors, units int, more ...string) (*Fettle, 
 			return nil, err
 		}
 	}
-	f := &Fettle{MQTT: addresses[1], MQTTS: addresses[2], Profiles: addresses[3], dir: dir, program: program}
+	f := &Fettle{MQTT: addresses[1], MQTTS: addresses[2], Profiles: addresses[3], dir: dir, program: program, name: "fettle"}
 	f.args = append([]string{
 		"serve", "--data", filepath.Join(dir, "data"), "--listen", addresses[0], "--mqtt", f.MQTT, "--profiles", f.Profiles, "--log-level", "warn",
 	}, more...)
@@ -62,9 +62,25 @@ func Start(program, dir string, detectors, units int, more ...string) (*Fettle, 
 	return f, f.declare(ctx, detectors, units)
 }
 
+// Ingest starts a process of role ingest whose MQTT door is at an address that
+// it may share.
+func Ingest(program, dir, name, mqtt string, engines ...string) (*Fettle, error) {
+	f := &Fettle{MQTT: mqtt, dir: dir, program: program, name: name}
+	listen, err := child.FreeAddress()
+	if err != nil {
+		return nil, err
+	}
+	if f.Profiles, err = child.FreeAddress(); err != nil {
+		return nil, err
+	}
+	f.args = append([]string{"serve", "--role", "ingest", "--listen", listen, "--mqtt", mqtt, "--profiles", f.Profiles, "--log-level", "warn"}, engines...)
+	f.Op = client.Caller{HTTP: client.HTTP(4), Base: "http://" + listen}
+	return f, f.Run()
+}
+
 // Run starts the process, for the first time or again.
 func (f *Fettle) Run() (err error) {
-	if f.Process, err = child.Start(f.dir, "fettle", f.program, f.args...); err != nil {
+	if f.Process, err = child.Start(f.dir, f.name, f.program, f.args...); err != nil {
 		return err
 	}
 	return f.Await(func() error { return child.Answers(f.Op.HTTP, f.Op.Base+"/readyz") })

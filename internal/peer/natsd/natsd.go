@@ -3,6 +3,7 @@
 package natsd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -30,13 +31,24 @@ type Server struct {
 // test ends.
 func Start(t *testing.T) *Server {
 	t.Helper()
-	port := freePort(t)
-	s := &Server{URL: fmt.Sprintf("nats://127.0.0.1:%d", port), port: port, dir: t.TempDir()}
-	config := fmt.Sprintf("listen: 127.0.0.1:%d\njetstream {\n  store_dir: %q\n  sync_interval: always\n}\n", port, filepath.Join(s.dir, "js"))
-	require.NoError(t, os.WriteFile(filepath.Join(s.dir, "nats.conf"), []byte(config), 0o600))
-	s.run(t)
+	s, err := Open(t.TempDir())
+	require.NoError(t, err)
 	t.Cleanup(func() { s.Kill() })
 	return s
+}
+
+// Open is Start for programs that are no tests: they Kill it.
+func Open(dir string) (*Server, error) {
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{URL: fmt.Sprintf("nats://127.0.0.1:%d", port), port: port, dir: dir}
+	config := fmt.Sprintf("listen: 127.0.0.1:%d\njetstream {\n  store_dir: %q\n  sync_interval: always\n}\n", port, filepath.Join(s.dir, "js"))
+	if err := os.WriteFile(filepath.Join(s.dir, "nats.conf"), []byte(config), 0o600); err != nil {
+		return nil, err
+	}
+	return s, s.run()
 }
 
 // Kill ends the process at once, as kill -9 does.
@@ -52,35 +64,42 @@ func (s *Server) Kill() {
 func (s *Server) Restart(t *testing.T) {
 	t.Helper()
 	s.Kill()
-	s.run(t)
+	require.NoError(t, s.run())
 }
 
-func (s *Server) run(t *testing.T) {
-	t.Helper()
+func (s *Server) run() error {
 	program, err := build()
-	require.NoError(t, err)
+	if err != nil {
+		return err
+	}
 	logFile, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	require.NoError(t, err)
+	if err != nil {
+		return err
+	}
 	defer func() { _ = logFile.Close() }()
 	s.cmd = exec.Command(program, "-c", filepath.Join(s.dir, "nats.conf")) //nolint:gosec,noctx // built below; ends by Kill
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	s.cmd.Stdout, s.cmd.Stderr = logFile, logFile
-	require.NoError(t, s.cmd.Start())
-	require.Eventually(t, func() bool {
-		c, err := (&net.Dialer{Timeout: time.Second}).DialContext(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", s.port))
-		if err != nil {
-			return false
+	if err := s.cmd.Start(); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(15 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		c, err := (&net.Dialer{Timeout: time.Second}).DialContext(context.Background(), "tcp", fmt.Sprintf("127.0.0.1:%d", s.port))
+		if err == nil {
+			return c.Close()
 		}
-		return c.Close() == nil
-	}, 15*time.Second, 20*time.Millisecond, "nats-server did not listen; see %s", filepath.Join(s.dir, "log"))
+		if time.Now().After(deadline) {
+			return fmt.Errorf("nats-server did not listen; see %s: %w", filepath.Join(s.dir, "log"), err)
+		}
+	}
 }
 
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
+func freePort() (int, error) {
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	return l.Addr().(*net.TCPAddr).Port, l.Close()
 }
 
 // build compiles the server of the version in go.mod. Go's build cache makes

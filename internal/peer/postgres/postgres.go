@@ -42,11 +42,18 @@ var (
 // ErrAbsent says that the machine has no PostgreSQL.
 var ErrAbsent = errors.New("no PostgreSQL found under /usr/lib/postgresql (apt-get install postgresql)")
 
+// Open gives the process's server, starting it at the first call: for programs
+// that are no tests.
+func Open() (*Server, error) {
+	once.Do(func() { shared, errOnce = start() })
+	return shared, errOnce
+}
+
 // Start gives the process's server, starting it at the first call. Without
 // PostgreSQL on the machine the test is skipped, or fails where CI is set.
 func Start(tb testing.TB) *Server {
 	tb.Helper()
-	once.Do(func() { shared, errOnce = start() })
+	_, _ = Open()
 	if errors.Is(errOnce, ErrAbsent) && os.Getenv("CI") == "" {
 		tb.Skip(errOnce)
 	}
