@@ -113,5 +113,5 @@ func (t *tail) ok() bool {
 			return false
 		}
 	}
-	return t.N >= 0 && t.N <= math.MaxInt32 && t.Unit >= 0 && t.Unit <= 100
+	return t.Top < bins && t.N >= 0 && t.N <= math.MaxInt32 && t.Unit >= 0 && t.Unit <= 100
 }

@@ -11,6 +11,7 @@ type tail struct {
 	Count [bins]float32
 	N     float32 // sum of Count
 	Unit  float32 // what the newest reading counts; it grows, so that the older ones fade
+	Top   uint8   // the highest of Count that isn't 0
 }
 
 const (
@@ -26,7 +27,7 @@ const (
 // again: the logarithm of 1 and it.
 func (t *tail) surprise(height float64) float64 {
 	target, above, weighed := tailShare*t.N, float32(0), float32(0)
-	b := bins - 1
+	b := int(t.Top)
 	for ; b > 0; b-- {
 		c := t.Count[b]
 		if above+c > target {
@@ -56,6 +57,7 @@ func (t *tail) add(height float64) {
 	}
 	t.Count[b] += t.Unit
 	t.N += t.Unit
+	t.Top = max(t.Top, uint8(b))
 	if t.Unit > 64 {
 		t.N = 0
 		for i := range t.Count {
