@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"testing"
 	"time"
 
@@ -124,4 +125,15 @@ func TestForecastsAndPeers(t *testing.T) {
 			apitest.Call[json.RawMessage](e, want, "GET", path, nil)
 		}
 	})
+}
+
+// What the documentation shows is accepted.
+func TestDocumentedDetectors(t *testing.T) {
+	t.Parallel()
+	raw, err := os.ReadFile("../../../docs/detectors/wear.yaml")
+	require.NoError(t, err)
+	e := apitest.New(t)
+	e.Apply(string(raw))
+	all := apitest.Call[wire.Page[json.RawMessage]](e, 200, "GET", "/v1/declared/detector", nil).Items
+	require.Len(t, all, 2)
 }
