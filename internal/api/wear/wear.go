@@ -191,7 +191,7 @@ func (s *server) models(ctx context.Context, in *frame.NameParam) (wire.List[wir
 		m := &models[i]
 		v := wire.PrognosisModel{
 			Number: m.Number, State: m.State, TrainedAt: m.TrainedAt, RetiredAt: m.RetiredAt,
-			Figures: m.Figures, Before: m.Before, Than: m.Than, Age: m.Age, Verdict: m.Verdict,
+			Figures: m.Figures, Before: m.Before, Than: m.Than, Age: m.Age, Widening: m.Widening, Verdict: m.Verdict,
 		}
 		for _, l := range m.Training {
 			if l.Failed {

@@ -58,6 +58,7 @@ type PrognosisModel struct {
 	Before    *prognosis.Figures   `json:"before,omitempty" doc:"Of the model it was held against, on the same lives."`
 	Than      int                  `json:"than,omitempty" doc:"The model it was held against."`
 	Age       prognosis.Figures    `json:"age" doc:"Of a forecast by age alone, on the same lives."`
+	Widening  float64              `json:"widening" doc:"By how much its intervals are stretched, so that they hold four of five on held-out lives."`
 	Verdict   string               `json:"verdict"`
 }
 

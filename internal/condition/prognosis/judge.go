@@ -1,6 +1,8 @@
 package prognosis
 
 import (
+	"cmp"
+	"fmt"
 	"math"
 	"slices"
 
@@ -36,52 +38,105 @@ const (
 	atLeast = 5
 )
 
-// judge holds predictions against lives whose end is known. Every life weighs
-// the same, however long it was. predict is given a life and how many of its
-// readings may be looked at. Lengths come out in days.
-func judge(lives []LifeSeries, stepDays float64, predict func(s *Series, n int) (Interval, error)) (Figures, error) {
-	var f Figures
+// outcome is a prediction with what came true. Lengths are in steps.
+type outcome struct {
+	Interval
+	truth, weight float64 // weights of a life add up to 1
+}
+
+// outcomes predicts ten times in each of lives whose end is known. Every life
+// weighs the same, however long it was. predict is given a life and how many
+// of its readings may be looked at.
+func outcomes(lives []LifeSeries, predict func(s *Series, n int) (Interval, error)) (out []outcome, err error) {
 	for i := range lives {
 		s := &lives[i].Series
-		var square, abs, loss, width, inside, n float64
-		last := 0
+		first, last := len(out), 0
 		for k := 1; k <= looks; k++ {
 			at := len(s.Ages) * k / looks
 			if at < atLeast || at == last {
 				continue
 			}
 			last = at
-			truth := s.End - s.Ages[at-1]
 			p, err := predict(s, at)
 			if err != nil {
-				return f, err
+				return nil, err
 			}
-			n++
-			square += (p.Median - truth) * (p.Median - truth)
-			abs += math.Abs(p.Median - truth)
-			width += p.High - p.Low
-			if p.Low <= truth && truth <= p.High {
-				inside++
+			if math.IsNaN(p.Low + p.Median + p.High) {
+				return nil, fmt.Errorf("no number after %d of %d readings of a life that lasts %g: %+v", at, len(s.Ages), s.End, p)
 			}
-			loss += (pinball(.1, truth-p.Low) + pinball(.5, truth-p.Median) + pinball(.9, truth-p.High)) / 3
+			out = append(out, outcome{Interval: p, truth: s.End - s.Ages[at-1]})
 		}
-		if n == 0 {
-			continue
+		for k := range out[first:] {
+			out[first+k].weight = 1 / float64(len(out)-first)
 		}
-		f.Lives++
-		f.RMSE += square / n
-		f.MAE += abs / n
-		f.Width += width / n
-		f.Coverage += inside / n
-		f.Loss += loss / n
 	}
-	if f.Lives == 0 {
-		return f, nil
+	return out, nil
+}
+
+// figures sums outcomes up. Lengths come out in days.
+func figures(all []outcome, stepDays float64) Figures {
+	var f Figures
+	n := 0.0
+	for _, o := range all {
+		w := o.weight
+		n += w
+		f.RMSE += w * (o.Median - o.truth) * (o.Median - o.truth)
+		f.MAE += w * math.Abs(o.Median-o.truth)
+		f.Width += w * (o.High - o.Low)
+		if o.Low <= o.truth && o.truth <= o.High {
+			f.Coverage += w
+		}
+		f.Loss += w * (pinball(.1, o.truth-o.Low) + pinball(.5, o.truth-o.Median) + pinball(.9, o.truth-o.High)) / 3
 	}
-	n := float64(f.Lives)
+	if f.Lives = int(math.Round(n)); f.Lives == 0 {
+		return Figures{}
+	}
 	f.RMSE = math.Sqrt(f.RMSE/n) * stepDays
 	f.MAE, f.Width, f.Loss, f.Coverage = f.MAE/n*stepDays, f.Width/n*stepDays, f.Loss/n*stepDays, f.Coverage/n
-	return f, nil
+	return f
+}
+
+// widening is by how much intervals must be stretched about their median to
+// hold four of five truths on lives that were not learned from: at least 1, at
+// most mostWidening (split conformal prediction with scaled scores, Lei et al.
+// 2018, Journal of the American Statistical Association 113:1094). The few
+// held-out failures of a young fleet ask for more: the share is raised by
+// 1/lives.
+func widening(all []outcome) float64 {
+	type need struct{ factor, weight float64 }
+	needs := make([]need, len(all))
+	total := 0.0
+	for i, o := range all {
+		side, off := o.High-o.Median, o.truth-o.Median
+		if off < 0 {
+			side, off = o.Median-o.Low, -off
+		}
+		needs[i] = need{math.Inf(1), o.weight}
+		if off == 0 {
+			needs[i].factor = 0
+		} else if side > 0 {
+			needs[i].factor = off / side
+		}
+		total += o.weight
+	}
+	slices.SortFunc(needs, func(a, b need) int { return cmp.Compare(a.factor, b.factor) })
+	sum := 0.0
+	for _, n := range needs {
+		if sum += n.weight; sum >= .8*(total+1)-1e-9 {
+			return max(1, min(n.factor, mostWidening))
+		}
+	}
+	return mostWidening
+}
+
+const mostWidening = 3
+
+// widened is an interval stretched about its median.
+func (v Interval) widened(by float64) Interval {
+	if by <= 1 {
+		return v
+	}
+	return Interval{v.Median - by*(v.Median-v.Low), v.Median, v.Median + by*(v.High-v.Median)}
 }
 
 // pinball is the loss of a quantile (Koenker and Bassett 1978, Econometrica

@@ -128,8 +128,10 @@ func (m *Manager) Step(ctx context.Context) error {
 		if at := m.due(d); !known || s.Product != d.Product || !s.RanAt.Equal(at) && !at.Before(s.RanAt) || s.Version != d.Version {
 			if err := m.judgeUnits(ctx, d, s, at); err != nil {
 				failed = append(failed, fmt.Errorf("prognosis %s: %w", d.Name, err))
+				continue
 			}
-		} else if woken {
+		}
+		if woken { // also after judging, which is as of a while ago
 			if err := m.release(ctx, d); err != nil {
 				m.wake.Store(true)
 				failed = append(failed, fmt.Errorf("prognosis %s: %w", d.Name, err))
@@ -258,6 +260,7 @@ func (m *Manager) predict(ctx context.Context, d *condition.Detector, champion *
 			if err != nil {
 				return err
 			}
+			r = r.widened(champion.Widening)
 			drift, err := foresight.Drift(&l.Series, n)
 			if err != nil {
 				return err

@@ -55,6 +55,7 @@ type Model struct {
 	Before    *Figures   `json:"before,omitempty"` // its predecessor's, on the same lives
 	Than      int        `json:"than,omitempty"`   // the predecessor
 	Age       Figures    `json:"age"`              // of age alone, on the same lives
+	Widening  float64    `json:"widening"`         // of its intervals, so that they hold four of five on Test; 1: none
 	Verdict   string     `json:"verdict"`          // in words
 	Data      []byte     `json:"-"`                // what was learned; not in lists
 }

@@ -3,6 +3,8 @@ package prognosis
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"fettle.dev/fettle/internal/condition"
+	"fettle.dev/fettle/internal/detect/rul"
 	"fettle.dev/fettle/internal/fleet/maintenance"
 )
 
@@ -46,7 +49,6 @@ func (m *Manager) train(ctx context.Context, d *condition.Detector, s Status, li
 		}
 		return champion, s, nil
 	}
-	roles := rolesOf(newest, lives)
 	if newest != nil && !news(newest, lives) {
 		if champion == nil {
 			s.Why = newest.Verdict
@@ -55,16 +57,20 @@ func (m *Manager) train(ctx context.Context, d *condition.Detector, s Status, li
 		}
 		return champion, s, nil
 	}
-	training, test, err := m.collect(ctx, d, lives, roles, s.RanAt)
+	training, test, err := m.collect(ctx, d, lives, s.RanAt)
 	if err != nil {
 		return nil, s, err
 	}
-	if have := failures(training) + len(test); have < s.Needed || len(test) == 0 {
-		s.Why = fmt.Sprintf("it needs %d failures with at least %d steps of data before them to learn from, and has %d", s.Needed, atLeast, have)
+	if have := failures(training) + len(test); have < s.Needed || len(test) < leastHeld {
+		s.Why = fmt.Sprintf("it needs %d failures with at least %d steps of data before them, of which at least %d are held out for testing, and has %d, of which %d",
+			s.Needed, atLeast, leastHeld, have, len(test))
 		return champion, s, nil
 	}
 	model, err := m.learn(ctx, d, champion, training, test, s.RanAt)
-	if err != nil {
+	if errors.Is(err, rul.ErrNoSignal) || errors.Is(err, rul.ErrFewFailures) {
+		s.Why = "nothing can be learned of these signals: " + err.Error()
+		return champion, s, nil
+	} else if err != nil {
 		return nil, s, err
 	}
 	model.Number = number + 1
@@ -96,32 +102,16 @@ func (m *Manager) train(ctx context.Context, d *condition.Detector, s Status, li
 	return champion, s, nil
 }
 
-// rolesOf says which units are held out for testing: as the newest model has
-// them, so that no model is ever tested on what another one has learned; of
-// units that have failed since, every fourth, in the order of their failures.
-func rolesOf(newest *Model, lives []maintenance.Life) map[int64]bool {
-	test := map[int64]bool{}
-	if newest != nil {
-		for _, k := range newest.Training {
-			if k.Failed {
-				test[k.Unit] = false
-			}
-		}
-		for _, k := range newest.Test {
-			test[k.Unit] = true
-		}
-	}
-	failed := slices.DeleteFunc(slices.Clone(lives), func(l maintenance.Life) bool { return !l.Failed })
-	slices.SortFunc(failed, func(a, b maintenance.Life) int {
-		return cmp.Or(a.To.Compare(b.To), cmp.Compare(a.UnitKey, b.UnitKey))
-	})
-	for _, l := range failed {
-		if _, known := test[l.UnitKey]; !known {
-			test[l.UnitKey] = len(test)%4 == 3
-		}
-	}
-	return test
+// held reports whether a unit is held out for testing, with all its lives:
+// one in four, by its name alone, so that no model, now or later, is tested on
+// what another one has seen anything of.
+func held(detector, unitID string) bool {
+	sum := sha256.Sum256([]byte(detector + "\x00" + unitID))
+	return sum[0]%4 == 0
 }
+
+// leastHeld is how many failures a model must be tested on.
+const leastHeld = 2
 
 // news reports whether a unit has failed that the newest model does not know.
 func news(newest *Model, lives []maintenance.Life) bool {
@@ -139,15 +129,15 @@ func member(l *maintenance.Life) Member {
 // collect reads the lives to learn from and those to test on: the newest
 // failures, and as many others at most, which only say how long they lasted at
 // least. Lives that showed too little are left out.
-func (m *Manager) collect(ctx context.Context, d *condition.Detector, lives []maintenance.Life, test map[int64]bool, at time.Time) (training, held []LifeSeries, err error) {
+func (m *Manager) collect(ctx context.Context, d *condition.Detector, lives []maintenance.Life, at time.Time) (training, test []LifeSeries, err error) {
 	sorted := slices.Clone(lives)
 	slices.SortStableFunc(sorted, func(a, b maintenance.Life) int {
-		return cmp.Or(b.To.Compare(a.To), cmp.Compare(a.UnitKey, b.UnitKey), cmp.Compare(a.Number, b.Number))
+		return cmp.Or(b.To.Compare(a.To), cmp.Compare(a.UnitID, b.UnitID), cmp.Compare(a.Number, b.Number))
 	})
 	var chosen []maintenance.Life
 	counts := map[bool]int{}
 	for _, l := range sorted {
-		if counts[l.Failed] == mostLives || !l.Failed && test[l.UnitKey] {
+		if counts[l.Failed] == mostLives || !l.Failed && held(d.Name, l.UnitID) {
 			continue
 		}
 		counts[l.Failed]++
@@ -156,14 +146,20 @@ func (m *Manager) collect(ctx context.Context, d *condition.Detector, lives []ma
 	err = m.read(ctx, d, chosen, at, func(l *LifeSeries) error {
 		switch {
 		case len(l.Ages) < atLeast:
-		case l.Life.Failed && test[l.UnitKey]:
-			held = append(held, *l)
+		case held(d.Name, l.UnitID):
+			test = append(test, *l)
 		default:
 			training = append(training, *l)
 		}
 		return nil
 	})
-	return training, held, err
+	// In an order that does not hang on random keys.
+	for _, list := range [][]LifeSeries{training, test} {
+		slices.SortFunc(list, func(a, b LifeSeries) int {
+			return cmp.Or(cmp.Compare(a.UnitID, b.UnitID), cmp.Compare(a.Number, b.Number))
+		})
+	}
+	return training, test, err
 }
 
 func failures(lives []LifeSeries) (n int) {
@@ -190,12 +186,15 @@ func (m *Manager) learn(ctx context.Context, d *condition.Detector, champion *Mo
 		Detector: d.Name, Learns: d.Prognosis.Learns(), TrainedAt: at, State: Champion,
 		Training: members(training), Test: members(test),
 	}
-	if model.Figures, err = judge(test, unit, foresight.Predict); err != nil {
+	told, err := outcomes(test, foresight.Predict)
+	if err != nil {
 		return nil, err
 	}
-	if model.Age, err = judge(test, unit, byAge(series)); err != nil {
+	byAlone, err := outcomes(test, byAge(series))
+	if err != nil {
 		return nil, err
 	}
+	model.Figures, model.Age, model.Widening = figures(told, unit), figures(byAlone, unit), widening(told)
 	if champion != nil {
 		data, err := m.c.Store.ModelData(ctx, d.Name, champion.Number)
 		if err != nil {
@@ -204,10 +203,11 @@ func (m *Manager) learn(ctx context.Context, d *condition.Detector, champion *Mo
 		if before, err := m.c.Learner.Open(data); err != nil {
 			m.c.Log.WarnContext(ctx, "a model cannot be read any more, so that there is none to beat", "detector", d.Name, "model", champion.Number, "error", err)
 		} else {
-			f, err := judge(test, unit, before.Predict)
+			told, err := outcomes(test, before.Predict)
 			if err != nil {
 				return nil, err
 			}
+			f := figures(told, unit)
 			model.Before, model.Than = &f, champion.Number
 		}
 	}

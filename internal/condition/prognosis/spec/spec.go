@@ -20,7 +20,7 @@ type Prognosis struct {
 	Step     fleet.Duration `json:"step,omitempty" doc:"Length of one reading: signals are averaged over it (default 1d, at least 1m)."`
 	Every    fleet.Duration `json:"every,omitempty" doc:"How often units are judged (default: step)."`
 	Retrain  fleet.Duration `json:"retrain,omitempty" doc:"How often a new model is learned, if something has failed since (default 7d)."`
-	Failures int            `json:"failures,omitempty" minimum:"8" doc:"Failures needed before anything is said (default 12); a quarter of them is held out for testing."`
+	Failures int            `json:"failures,omitempty" minimum:"8" doc:"Failures needed before anything is said (default 12); one unit in four is held out for testing."`
 }
 
 // Defaults of what is not declared.
