@@ -15,6 +15,7 @@ import (
 
 	"fettle.dev/fettle/internal/condition/kind/spec"
 	"fettle.dev/fettle/internal/detect/anomaly"
+	"fettle.dev/fettle/internal/detect/multivariate"
 	"fettle.dev/fettle/internal/fault"
 )
 
@@ -161,7 +162,8 @@ func score(t *table, cfg anomaly.Config, o *scoreOptions, out, warn io.Writer) (
 		}
 		row, err := t.Next()
 		if errors.Is(err, io.EOF) {
-			return errors.Join(flush(), s.end())
+			s.end()
+			return flush()
 		}
 		if err != nil {
 			return errors.Join(err, flush())
@@ -265,11 +267,13 @@ func (s *scorer) begin() (res anomaly.Result) {
 }
 
 // end says what a reader of the output would wonder about.
-func (s *scorer) end() error {
+func (s *scorer) end() {
 	if s.detector == nil && len(s.early) > 0 {
 		s.begin()
 	}
-	return nil
+	if s.detector != nil && !s.detector.Learned() {
+		fmt.Fprintln(s.warn, "fettle: every row was learned from and none was judged; several columns want "+strconv.Itoa(multivariate.DefaultWarmup)+" rows, or as many as --warmup says")
+	}
 }
 
 func (s *scorer) complain() {

@@ -86,6 +86,11 @@ func New(signals, warmup int) *Detector {
 // Signals is how many values a row has.
 func (d *Detector) Signals() int { return len(d.signals) }
 
+// Learned says that a signal has been learned: rows are judged.
+func (d *Detector) Learned() bool {
+	return slices.ContainsFunc(d.signals, func(s signal) bool { return s.level.known })
+}
+
 // Step is StepAt for a row without a time.
 func (d *Detector) Step(values []float64, rate float64) Result {
 	return d.StepAt(NoTime, values, rate)
@@ -174,7 +179,7 @@ func (d *Detector) Relevel() {
 func (d *Detector) relate(values []float64) (whole bool) {
 	r := &d.mutual
 	if d.waited <= d.warmup/4 { // for those that have missed some rows
-		if d.waited > 0 || slices.ContainsFunc(d.signals, func(s signal) bool { return s.level.known }) {
+		if d.waited > 0 || d.Learned() {
 			d.waited++
 		}
 		if d.waited > d.warmup/4 {
