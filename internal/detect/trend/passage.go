@@ -44,7 +44,7 @@ func (m *model) passage(l Limit) Forecast {
 	// the rest is not drawn.
 	for i := range paths {
 		at := (float64(i*stride%paths) + 0.5) / paths
-		t, up := m.pick(at).path(d, sign, limit, far, growth)
+		t, up := m.pick(at).path(d, sign, limit, far, growth, i%2 == 1)
 		times = append(times, t)
 		if up {
 			towards++
@@ -95,8 +95,10 @@ func (m *model) pick(share float64) *filter {
 }
 
 // path draws one future and gives the time at which it reaches the limit,
-// infinity if it does not in time, and whether it sets out towards it.
-func (f *filter) path(d dice, sign, limit, far, growth float64) (float64, bool) {
+// infinity if it does not in time, and whether it sets out towards it. What
+// accelerates goes on doing so at its rate, or steadily at its present
+// acceleration: the past of an exponential and of a power is much the same.
+func (f *filter) path(d dice, sign, limit, far, growth float64, steady bool) (float64, bool) {
 	// The noise's variance is inverse gamma: by Wilson and Hilferty's
 	// approximation of chi-squared (PNAS 17, 1931).
 	c := 2 / (9 * f.n)
@@ -111,7 +113,7 @@ func (f *filter) path(d dice, sign, limit, far, growth float64) (float64, bool) 
 	}
 	x := sign * (f.m1 + sd*l11*z1)
 	v := sign * (f.m2 + sd*(l21*z1+l22*z2))
-	up := v > 0
+	v0, up := v, v > 0
 	if x >= limit {
 		return 0, up
 	}
@@ -125,7 +127,13 @@ func (f *filter) path(d dice, sign, limit, far, growth float64) (float64, bool) 
 			a, b = math.Exp(g), math.Expm1(g)/f.growth
 		}
 		y := x + b*v
-		v *= a
+		if steady && f.growth > 0 {
+			gain := f.growth * v0 * h
+			y = x + h*(v+gain/2)
+			v += gain
+		} else {
+			v *= a
+		}
 		var q float64
 		if f.level > 0 {
 			q = f.level * h
