@@ -89,6 +89,9 @@ func prognosis(c *kind.Checks, p *fleet.Product, d *Detector, _ Basis) kind.Rule
 	} else {
 		c.Fields = append(c.Fields, d.Prognosis.Validate(p, d.Purpose)...)
 	}
+	if d.Severity == Critical {
+		c.Add("spec.severity", "warning, minor or major: what is foreseen has not failed", string(d.Severity))
+	}
 	return nil
 }
 

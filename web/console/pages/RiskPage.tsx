@@ -221,7 +221,10 @@ function Models({ name }: { name: string }) {
             </td>
             <td className="numeric">{daysWritten(m.figures.mae)}</td>
             <td className="numeric">{daysWritten(m.age.mae)}</td>
-            <td className="numeric wide">{Math.round(100 * m.figures.coverage)} %</td>
+            <td className="numeric wide">
+              {Math.round(100 * m.figures.coverage)} %
+              {m.widening > 1 && <span className="soft"> stretched by {m.widening.toFixed(1)}</span>}
+            </td>
             <td className="wide">{m.verdict}</td>
           </tr>
         ))}

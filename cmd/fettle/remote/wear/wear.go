@@ -353,8 +353,12 @@ func (s Shared) riskModels() *cobra.Command {
 			return s.Print(cmd, list.Items, func(w io.Writer) {
 				s.Row(w, "MODEL", "STATE", "LEARNED", "FAILURES", "OTHERS", "TESTED ON", "MEAN ERROR DAYS", "BY AGE ALONE", "80 % HELD", "VERDICT")
 				for _, m := range list.Items {
+					held := fmt.Sprintf("%.0f %%", 100*m.Figures.Coverage)
+					if m.Widening > 1 {
+						held += fmt.Sprintf(", stretched by %.1f", m.Widening)
+					}
 					s.Row(w, m.Number, m.State, m.TrainedAt, m.Failures, m.Censored, m.Figures.Lives, fmt.Sprintf("%.1f", m.Figures.MAE), fmt.Sprintf("%.1f", m.Age.MAE),
-						fmt.Sprintf("%.0f %%", 100*m.Figures.Coverage), m.Verdict)
+						held, m.Verdict)
 				}
 			})
 		},
