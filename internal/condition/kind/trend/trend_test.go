@@ -127,9 +127,9 @@ func TestKeepsQuiet(t *testing.T) {
 	noise := func(i int) float64 {
 		return 100 + 15*math.Sin(2*math.Pi*float64(i)/24) + 3*rand.New(rand.NewPCG(uint64(i), 3)).NormFloat64()
 	}
-	require.Empty(t, run(t, clogging(), 100*24, 0, noise))
+	require.Empty(t, run(t, clogging(), 40*24, 0, noise))
 	away := func(i int) float64 { return 120 - float64(i)/24 }
-	require.Empty(t, run(t, clogging(), 60*24, 0, away))
+	require.Empty(t, run(t, clogging(), 40*24, 0, away))
 }
 
 func TestLowerLimit(t *testing.T) {
