@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -72,6 +73,14 @@ func TestScripts(t *testing.T) {
 						})
 						ts.Check(err)
 						ts.Setenv("CLAIM", c.ID)
+					},
+					// lamps writes lives of lamps, the last hours of each cut off.
+					"lamps": func(ts *testscript.TestScript, _ bool, args []string) {
+						n, err := strconv.Atoi(args[1])
+						ts.Check(err)
+						cut, err := strconv.Atoi(args[2])
+						ts.Check(err)
+						ts.Check(lamps(ts.MkAbs(args[0]), n, cut))
 					},
 					// pass lets the campaigns take some steps.
 					"pass": func(ts *testscript.TestScript, _ bool, _ []string) {
