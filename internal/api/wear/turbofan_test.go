@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -153,8 +154,7 @@ spec:
 	findings := apitest.Call[wire.Page[wire.Finding]](e, 200, "GET", "/v1/findings?detector=engine-life&limit=1000", nil).Items
 	first := map[string]wire.Finding{}
 	early := 0
-	for i := len(findings) - 1; i >= 0; i-- {
-		f := findings[i]
+	for _, f := range slices.Backward(findings) {
 		if _, ok := first[f.UnitID]; !ok {
 			first[f.UnitID] = f
 		}

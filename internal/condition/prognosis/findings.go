@@ -84,7 +84,7 @@ func (m *Manager) findings(ctx context.Context, d *condition.Detector, predictio
 		f := condition.Finding{
 			ID: condition.FindingID(d.Ref(), p.UnitKey, at.UnixMilli()), Detector: d.Ref(), Severity: d.Severity,
 			UnitID: p.UnitID, UnitKey: p.UnitKey, Product: d.Product, State: condition.Open,
-			Onset: at, OpenedAt: at, SeenAt: at, LastAt: at, Peak: p.Median, Why: why(d, p),
+			Onset: at, OpenedAt: at, SeenAt: at, LastAt: at, Peak: p.Median, Why: why(p),
 		}
 		out.all, out.opened = append(out.all, f), append(out.opened, f)
 	}
@@ -132,7 +132,7 @@ func ended(d *condition.Detector, inUse bool) string {
 }
 
 // why says in words what is foreseen, and by what.
-func why(d *condition.Detector, p *Prediction) string {
+func why(p *Prediction) string {
 	what := "failure"
 	if p.Part != "" {
 		what += " of " + p.Part

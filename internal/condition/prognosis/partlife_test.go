@@ -134,7 +134,8 @@ func TestPartLifeOfLittle(t *testing.T) {
 	require.Contains(t, none.Comparison, "nothing to compare")
 
 	few := []maintenance.Life{
-		{From: at(0), To: at(10), Failed: true, Batch: "b1"}, {From: at(0), To: at(300), Alive: true, Batch: "b1"},
+		{From: at(0), To: at(10), Failed: true, Batch: "b1"},
+		{From: at(0), To: at(300), Alive: true, Batch: "b1"},
 		{From: at(0), To: at(300), Alive: true, Batch: "b2"},
 	}
 	p := partLife(t, few, prognosis.ByBatch)

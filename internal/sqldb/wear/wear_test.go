@@ -84,7 +84,7 @@ func TestMaintenanceStore(t *testing.T) {
 		require.Equal(t, all[2:3], of)
 		parts, err := store.Parts(ctx, "fan")
 		require.NoError(t, err)
-		require.Equal(t, []maintenance.PartCount{{"", 1, 0}, {"bearing", 3, 2}}, parts)
+		require.Equal(t, []maintenance.PartCount{{Records: 1}, {Part: "bearing", Records: 3, Failures: 2}}, parts)
 
 		// The stream is told once it takes them: of what was put right lately.
 		require.ErrorIs(t, service.Tell(ctx), fail)
