@@ -5,6 +5,7 @@ package detecttest
 import (
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -83,7 +84,7 @@ func readRecording(path string) (*Recording, error) {
 	r := new(Recording)
 	for line := 0; ; line++ {
 		row, err := in.Read()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return r, nil
 		}
 		if err != nil {
