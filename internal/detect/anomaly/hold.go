@@ -11,11 +11,11 @@ type hold struct {
 }
 
 const (
-	outdo      = 1.1  // how many times the floor an onset is
-	holdRows   = 50   // rows for which the floor stays
-	holdFade   = 0.03 // then it falls by this share an hour
-	clearBelow = 0.5  // an episode is over when the level has been below this
-	clearRows  = 12   // for so many rows
+	outdo      = 1.1   // how many times the floor an onset is
+	holdRows   = 60    // rows for which the floor stays
+	holdFade   = 0.035 // then it falls by this share an hour
+	clearBelow = 0.5   // an episode is over when the level has been below this
+	clearRows  = 12    // for so many rows
 )
 
 // mark returns the level if it is an onset at that level, else 0.

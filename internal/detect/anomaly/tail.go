@@ -81,9 +81,9 @@ const (
 	scaleRows = 4000 // readings over which the usual size is averaged
 	sizeClip  = 20   // usual sizes that one reading counts for at most, on the average
 	sizeMost  = 1e12 // usual sizes there are at most
-	deviation = 0.1  // least standard deviation of a size
+	deviation = 0.05 // least standard deviation of a size
 	histogram = 0.5  // weight of the histogram's opinion, the rest is the moments'
-	jump      = 10   // size of the first reading that is not what all before were
+	jump      = 20   // size of the first reading that is not what all before were
 	burnIn    = 50   // readings before a view has an opinion
 )
 

@@ -108,10 +108,10 @@ type season struct {
 }
 
 const (
-	seasonDays = 14  // visits to an hour that are remembered,
-	seasonRows = 50  // readings at least
-	weekPrior  = 0.5 // visits that an hour of the week must outweigh
-	envelope   = 0.7 // of the way to the neighbouring hours is within expectation
+	seasonDays = 14     // visits to an hour that are remembered,
+	seasonRows = 50     // readings at least
+	weekPrior  = 1. / 3 // visits that an hour of the week must outweigh
+	envelope   = 0.7    // of the way to the neighbouring hours is within expectation
 )
 
 // expect is the expectation for an hour; known: it has been seen.
