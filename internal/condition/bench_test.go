@@ -63,3 +63,58 @@ func BenchmarkEvaluator(b *testing.B) {
 func everyone(_ context.Context, key int64) (condition.Identity, bool, error) {
 	return condition.Identity{ID: "WC-" + strconv.FormatInt(key, 10), Product: "wall-charger"}, true, nil
 }
+
+// What the default anomaly detector costs a row and keeps of a unit, by the
+// number of signals it watches together.
+func BenchmarkAnomaly(b *testing.B) {
+	names := []string{"current", "plug_temperature", "state"}
+	for n := 1; n <= len(names); n++ {
+		b.Run(strconv.Itoa(n)+" signals", func(b *testing.B) {
+			const units = 200
+			d := unusual()
+			d.Purpose, d.Anomaly.Signals = "care", names[:n]
+			p := charger()
+			p.Signals[4].Purposes = []string{"care"}
+			ctx := b.Context()
+			var before, after runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&before)
+			e, err := condition.NewEvaluator(everyone, []condition.Definition{{Product: p, Detectors: []condition.Detector{d}}})
+			require.NoError(b, err)
+			for u := range int64(units) {
+				require.NoError(b, e.Mark(ctx, &telemetry.Mark{Kind: telemetry.MarkConsent, Unit: u + 1, At: minutes(0), Text: "care"}))
+			}
+			r := telemetry.Row{Values: []telemetry.Value{{Signal: names[0]}, {Signal: names[1]}, {Signal: names[2]}}}
+			row := func(i int) {
+				minute := 5 * (i/units + 1)
+				r.Unit, r.Event, r.Received = int64(i%units)+1, minutes(minute), minutes(minute)
+				for s := range r.Values {
+					r.Values[s].Number = float64(50 + (i*(s+3)+minute)%11)
+				}
+				if err := e.Row(ctx, &r); err != nil {
+					b.Fatal(err)
+				}
+			}
+			warm := 3000 * units
+			for i := range warm {
+				row(i)
+			}
+			e.Take()
+			runtime.GC()
+			runtime.ReadMemStats(&after)
+			b.ReportAllocs()
+			b.ResetTimer()
+			for i := range b.N {
+				row(warm + i)
+			}
+			b.StopTimer()
+			b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/units, "heap-B/unit")
+			c := e.Take()
+			size := 0
+			for _, s := range c.States {
+				size += len(s.Data)
+			}
+			b.ReportMetric(float64(size)/float64(max(len(c.States), 1)), "state-B/unit")
+		})
+	}
+}

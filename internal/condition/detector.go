@@ -11,18 +11,29 @@ import (
 	"fettle.dev/fettle/internal/condition/kind"
 )
 
-// What detectors declare and findings say is of package kind, which the kinds
-// of detectors stand behind.
-type (
-	DetectorType = kind.Type
-	Severity     = kind.Severity
-	Detector     = kind.Detector
-	Basis        = kind.Basis
-	Ref          = kind.Ref
-	Finding      = kind.Finding
-	FindingState = kind.FindingState
-	Assessment   = kind.Assessment
-)
+// DetectorType is the kind of rule.
+type DetectorType = kind.Type
+
+// Severity orders findings.
+type Severity = kind.Severity
+
+// Detector is a versioned rule.
+type Detector = kind.Detector
+
+// Basis is what a detector version takes from its product.
+type Basis = kind.Basis
+
+// Ref is name@version.
+type Ref = kind.Ref
+
+// Finding is evidence that a unit breaches, or of something that concerns a place.
+type Finding = kind.Finding
+
+// FindingState is open or cleared.
+type FindingState = kind.FindingState
+
+// Assessment is what a person found.
+type Assessment = kind.Assessment
 
 // See package kind.
 const (

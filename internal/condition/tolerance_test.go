@@ -1,7 +1,6 @@
 package condition_test
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"testing"
@@ -100,7 +99,7 @@ func TestToleranceRules(t *testing.T) {
 						clear = f.ClearWhy
 					}
 				}
-				require.Equal(t, r, row{r.values, why, clear}, fmt.Sprintf("row %d", i))
+				require.Equal(t, []string{r.why, r.clear}, []string{why, clear}, "row %d", i)
 				w.restart()
 			}
 		})

@@ -3,6 +3,7 @@ package detect
 import (
 	"math"
 	"math/bits"
+	"slices"
 )
 
 // Pauses learns for how long a source usually stays away, from the pauses
@@ -127,8 +128,7 @@ func (p *Pauses) fit() {
 	number = max(number, 1)
 	far := math.Log(number / (False * time / month)) // how rare the tail is to be
 	tail, beyond, lost := usual, 0.0, unseen
-	for i := len(p.Held) - 1; i >= 0; i-- {
-		o := p.Held[i]
+	for _, o := range slices.Backward(p.Held) {
 		length := float64(o.Time / o.Count)
 		if length <= usual {
 			break

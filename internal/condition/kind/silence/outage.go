@@ -40,7 +40,7 @@ const (
 	maxOpen    = 1e6 // bound of what is decoded
 )
 
-func (o *outages) compile(c *kind.Checks, d *kind.Detector) {
+func (o *outages) group(c *kind.Checks, d *kind.Detector) {
 	o.by, o.members, o.going = d.GroupBy, map[*kind.Watch]struct{}{}, map[string]*outage{}
 	if len(d.GroupBy) > mostPlaces {
 		c.Add("spec.groupBy", fmt.Sprintf("at most %d attributes", mostPlaces), fmt.Sprint(len(d.GroupBy)))

@@ -69,7 +69,7 @@ func compile(c *kind.Checks, p *fleet.Product, d *kind.Detector, _ kind.Basis) k
 		c.Add("spec.maximum", "no less than the minimum, "+fleet.Duration(minimum).String(), d.Maximum.String())
 	}
 	r := &rule{factor: factor, hold: hold.Milliseconds(), minimum: minimum.Milliseconds(), maximum: maximum.Milliseconds()}
-	r.outages.compile(c, d)
+	r.group(c, d)
 	return r
 }
 

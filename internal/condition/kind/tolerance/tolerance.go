@@ -65,7 +65,7 @@ func compile(c *kind.Checks, p *fleet.Product, d *kind.Detector, basis kind.Basi
 		Hold: time.Duration(d.Hold).Milliseconds(), Clear: time.Duration(d.Clear).Milliseconds(),
 		Gap: time.Duration(basis.Gap).Milliseconds(), Hysteresis: d.Hysteresis,
 	}
-	r.window.compile(c, d)
+	r.declared(c, d)
 	r.rate = time.Duration(basis.Tolerance.Rate).Milliseconds()
 	t := basis.Tolerance
 	if t.Breach != "" {

@@ -25,7 +25,7 @@ type recent struct {
 	past detect.Window
 }
 
-func (x *window) compile(c *kind.Checks, d *kind.Detector) {
+func (x *window) declared(c *kind.Checks, d *kind.Detector) {
 	x.length, x.share, x.count = time.Duration(d.Window).Milliseconds(), d.Share, d.Count
 	x.whole = detect.Rule{Hold: time.Duration(d.Hold).Milliseconds(), Clear: time.Duration(d.Clear).Milliseconds(), Gap: math.MaxInt64}
 	if d.Share != 0 {
