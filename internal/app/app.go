@@ -92,7 +92,7 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 	}
 	h.consents = consent.NewService(e.records.Consent(), h.fleet, e.records, clk, h.ids)
 	if h.updates, err = update.NewService(ctx, update.Config{
-		Store: e.records.Update(), Blobs: e.blobs, Fleet: h.fleet, Tx: e.records, Clock: clk, Log: log, Dir: c.path("uploads"),
+		Store: e.records.Update(), Blobs: e.blobs, Fleet: h.fleet, Tx: e.records, Clock: clk, Log: log, Dir: c.path("uploads"), Room: e.disk.Fits,
 	}); err != nil {
 		return nil, err
 	}

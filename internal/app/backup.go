@@ -37,6 +37,13 @@ func (h *house) backup(ctx context.Context, w io.Writer) (err error) {
 			err = fault.Wrap(fault.Unavailable, "the data directory has no room for the copy that a backup is made of", err)
 		}
 	}()
+	size, err := usage(h.config.Data) // the copy is no larger
+	if err != nil {
+		return fmt.Errorf("backup: %w", err)
+	}
+	if err := h.disk.Fits(size); err != nil {
+		return fmt.Errorf("backup: the copy that it is made of: %w", err)
+	}
 	dir, err := os.MkdirTemp(h.config.Data, "backup-")
 	if err != nil {
 		return fmt.Errorf("backup: %w", err)

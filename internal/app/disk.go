@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/telemetry"
 )
 
@@ -43,6 +44,22 @@ func newDisk(dir string, quota, minFree int64, log *slog.Logger) (*disk, error) 
 
 // Room refuses while there is no room.
 func (d *disk) Room() error { return d.state.Load().full }
+
+// Fits refuses what an operator puts there, of so many bytes, where units would
+// have to wait for it: uploads, and what a backup is made of.
+func (d *disk) Fits(size int64) error {
+	if err := d.Room(); err != nil {
+		return fault.Wrap(fault.Unavailable, "no room", err)
+	}
+	if d.quota == 0 {
+		return nil // the disk says so itself
+	}
+	used, err := usage(d.dir)
+	if err == nil && used+size > d.quota {
+		err = fault.New(fault.Unavailable, "no room for %d MiB more: %s holds %d MiB of the %d MiB it may (disk-quota)", size>>20, d.dir, used>>20, d.quota>>20)
+	}
+	return err
+}
 
 // Ready is Room as a check.
 func (d *disk) Ready(context.Context) error { return d.Room() }

@@ -30,6 +30,8 @@ func TestDiskQuota(t *testing.T) {
 	put("b", 4)
 	require.NoError(t, d.Room())
 	require.Contains(t, d.notes()[0].Note, "8 MiB of the quota of 10 MiB are used")
+	require.NoError(t, d.Fits(2<<20))
+	require.ErrorContains(t, d.Fits(3<<20), "no room for 3 MiB more")
 	put("c", 4)
 	require.ErrorIs(t, d.Room(), telemetry.ErrFull)
 	require.ErrorContains(t, d.Ready(t.Context()), "holds 12 MiB of the 10 MiB it may (disk-quota)")

@@ -30,7 +30,10 @@ func (s *Service) PutArtifact(ctx context.Context, r io.Reader, filename string)
 	}
 	defer func() { err = errors.Join(err, spool.Close(), os.Remove(spool.Name())) }()
 	h256, h1, h5 := sha256.New(), sha1.New(), md5.New() //nolint:gosec // see imports
-	size, err := io.Copy(io.MultiWriter(spool, h256, h1, h5), contextReader{ctx, r})
+	size, err := io.Copy(io.MultiWriter(spool, h256, h1, h5), &uploadReader{ctx: ctx, r: r, room: s.room})
+	if fault.KindOf(err) == fault.Unavailable {
+		return Artifact{}, fmt.Errorf("receive artifact %s: %w", filename, err)
+	}
 	if err != nil {
 		return Artifact{}, fault.Wrap(fault.Unavailable, "receive artifact "+filename, err)
 	}
@@ -47,6 +50,9 @@ func (s *Service) PutArtifact(ctx context.Context, r io.Reader, filename string)
 	}
 	if !known {
 		if _, err := spool.Seek(0, io.SeekStart); err != nil {
+			return Artifact{}, fmt.Errorf("keep artifact %s: %w", filename, err)
+		}
+		if err := s.room(size); err != nil { // beside the spool
 			return Artifact{}, fmt.Errorf("keep artifact %s: %w", filename, err)
 		}
 		if err := s.blobs.Put(ctx, a.SHA256, spool); err != nil {
@@ -66,16 +72,31 @@ func validFilename(name string) error {
 	return nil
 }
 
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
+// askEvery is how many bytes of an upload are taken before it is asked again
+// whether there is room.
+const askEvery = 8 << 20
+
+// uploadReader reads while its request lasts and there is room.
+type uploadReader struct {
+	ctx  context.Context
+	r    io.Reader
+	room func(size int64) error
+	left int // bytes until it is asked again
 }
 
-func (c contextReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
+func (u *uploadReader) Read(p []byte) (int, error) {
+	if err := u.ctx.Err(); err != nil {
 		return 0, err
 	}
-	return c.r.Read(p)
+	if u.left <= 0 {
+		if err := u.room(askEvery); err != nil {
+			return 0, err
+		}
+		u.left = askEvery
+	}
+	n, err := u.r.Read(p)
+	u.left -= n
+	return n, err
 }
 
 // Artifact describes the bytes of a hash.

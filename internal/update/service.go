@@ -30,6 +30,9 @@ type Config struct {
 	Clock clock.Clock
 	Log   *slog.Logger
 	Dir   string // for spooling uploads; empty: the system's temporary directory
+	// Room, if given, is asked now and then whether an upload may take so many
+	// bytes more.
+	Room func(size int64) error
 }
 
 // Service keeps releases and moves assignments. Every change of an assignment
@@ -43,6 +46,7 @@ type Service struct {
 	clock clock.Clock
 	log   *slog.Logger
 	dir   string
+	room  func(size int64) error
 
 	mu        sync.RWMutex
 	known     map[string]struct{} // units that have or had an assignment; only grows, so that a transaction rolled back cannot hide one
@@ -53,8 +57,11 @@ type Service struct {
 // reports that were kept without reaching their assignment.
 func NewService(ctx context.Context, cfg Config) (*Service, error) {
 	s := &Service{
-		store: cfg.Store, blobs: cfg.Blobs, fleet: cfg.Fleet, tx: cfg.Tx, clock: cfg.Clock, log: cfg.Log, dir: cfg.Dir,
+		store: cfg.Store, blobs: cfg.Blobs, fleet: cfg.Fleet, tx: cfg.Tx, clock: cfg.Clock, log: cfg.Log, dir: cfg.Dir, room: cfg.Room,
 		known: map[string]struct{}{}, described: map[string]struct{}{},
+	}
+	if s.room == nil {
+		s.room = func(int64) error { return nil }
 	}
 	if cfg.Dir != "" {
 		if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
