@@ -258,3 +258,45 @@ test.concurrent("a backtest is begun, looked at and cancelled", async ({ expect 
   await expect.poll(() => mock.running).toBe(false);
   expect(errors).toEqual([]);
 });
+
+test.concurrent("what failed on a unit is recorded, by keyboard", async ({ expect }) => {
+  const { mock, page } = await visit("/console/units/WC-000010");
+  await page.getByText("bearing ran dry").waitFor();
+  await page.getByRole("button", { name: "Record" }).focus();
+  await page.keyboard.press("Enter");
+  await page.getByRole("dialog").waitFor();
+  await page.getByLabel("Part", { exact: true }).fill("fan");
+  await page.getByLabel("Batch of the part put in").fill("F14-02");
+  await page.getByLabel("When (UTC)").fill("2014-05-19T08:00");
+  await page.getByRole("dialog").getByRole("button", { name: "Record" }).focus();
+  await page.keyboard.press("Enter");
+  await expect.poll(() => mock.operator.posts.length).toBe(1);
+  expect(mock.operator.posts[0]).toEqual({
+    path: "maintenance",
+    body: {
+      records: [
+        {
+          unitId: "WC-000010",
+          at: "2014-05-19T08:00:00.000Z",
+          part: "fan",
+          kind: "replacement",
+          reason: "failed",
+          batch: "F14-02",
+        },
+      ],
+    },
+  });
+});
+
+test.concurrent("units by risk: filters stand in the address, a unit is one click away", async ({ expect }) => {
+  const { page } = await visit("/console/risk?state=heading");
+  await page.getByText("WC-000001").waitFor();
+  await page.getByText("7 units").waitFor();
+  expect(await page.locator("tbody .mark.normal").count()).toBe(0);
+  await page.getByRole("combobox", { name: "State" }).click();
+  await page.getByRole("option", { name: "cannot tell" }).click();
+  await expect.poll(() => page.url()).toContain("state=unknown");
+  await page.getByText("no data of it since").waitFor();
+  await page.getByRole("link", { name: "WC-000061" }).click();
+  await page.getByRole("heading", { name: "WC-000061" }).waitFor();
+});
