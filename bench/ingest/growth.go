@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"text/tabwriter"
 )
 
@@ -46,19 +47,19 @@ func (o *options) compareGrowth() error {
 	}
 	w := tabwriter.NewWriter(os.Stdout, 2, 8, 2, ' ', 0)
 	_, _ = fmt.Fprintln(w, "\tunits\tmessages of 10 values in history\tCPU us a message\t")
-	last := "bench-growth:"
+	var grown []string
 	for i := range cases {
 		c := &cases[i]
 		slices.Sort(c.costs)
 		_, _ = fmt.Fprintf(w, "%s\t%d\t%d\t%.1f\t\n", c.name, c.units, c.fill, c.costs)
 		if i > 0 {
-			last += fmt.Sprintf(" %s: %+.0f %%", c.name, 100*(median(c.costs)/median(cases[0].costs)-1))
+			grown = append(grown, fmt.Sprintf("%s %+.0f %%", c.name, 100*(median(c.costs)/median(cases[0].costs)-1)))
 		}
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	fmt.Println(last + " CPU a message")
+	fmt.Printf("bench-growth: %s CPU a message\n", strings.Join(grown, ", "))
 	return nil
 }
 
