@@ -119,9 +119,12 @@ type earlyRow struct {
 	values []float64 // of columns
 }
 
-// columnRows is over how many rows, at most, it is found out which columns
-// hold numbers. They are warm-up, so that their scores are known without.
-const columnRows = 32
+// Over the warm-up, but for so many rows at least and at most, it is found out
+// which columns hold numbers. No detector has an opinion before.
+const (
+	leastRows = 50
+	mostRows  = 1000
+)
 
 func score(t *table, cfg anomaly.Config, o *scoreOptions, out, warn io.Writer) (err error) {
 	buffer := bufio.NewWriterSize(out, 1<<16)
@@ -199,7 +202,7 @@ func (s *scorer) step(row []string) error {
 	var res anomaly.Result
 	if s.detector == nil {
 		s.early = append(s.early, earlyRow{at, values})
-		if len(s.early) < s.columnRows() {
+		if len(s.early) < min(max(s.cfg.Warmup, leastRows), mostRows) {
 			return s.out.Write(s.record[:])
 		}
 		res = s.begin()
@@ -224,13 +227,6 @@ func squash(s float64) float64 {
 	return s / (1 + s)
 }
 
-func (s *scorer) columnRows() int {
-	if s.cfg.Warmup > 0 {
-		return min(s.cfg.Warmup, columnRows)
-	}
-	return columnRows
-}
-
 func (s *scorer) signalColumns() []int {
 	if s.detector == nil {
 		return s.columns
@@ -242,17 +238,22 @@ func (s *scorer) signalColumns() []int {
 // so far. It returns the newest row's result.
 func (s *scorer) begin() (res anomaly.Result) {
 	var of []int
+	var without []string
 	for i, col := range s.columns {
 		if slices.ContainsFunc(s.early, func(r earlyRow) bool { return !math.IsNaN(r.values[i]) }) {
 			s.signals, of = append(s.signals, col), append(of, i)
+		} else {
+			without = append(without, s.t.Header[col])
 		}
 	}
-	if len(s.signals) == 0 { // numbers may come yet
+	if names := strings.Join(without, ", "); len(s.signals) == 0 { // numbers may come yet
 		s.signals = s.columns
 		for i := range s.columns {
 			of = append(of, i)
 		}
-		s.complain()
+		fmt.Fprintf(s.warn, "fettle: no numbers in the first %d rows of %s: all rows score 0 until there are\n", len(s.early), names)
+	} else if len(without) > 0 {
+		fmt.Fprintf(s.warn, "fettle: left out, as the first %d rows hold no numbers: %s\n", len(s.early), names)
 	}
 	s.detector = anomaly.New(len(s.signals), s.cfg)
 	s.values = make([]float64, len(s.signals))
@@ -274,12 +275,4 @@ func (s *scorer) end() {
 	if s.detector != nil && !s.detector.Learned() {
 		fmt.Fprintln(s.warn, "fettle: every row was learned from and none was judged; several columns want "+strconv.Itoa(multivariate.DefaultWarmup)+" rows, or as many as --warmup says")
 	}
-}
-
-func (s *scorer) complain() {
-	names := make([]string, len(s.columns))
-	for i, col := range s.columns {
-		names[i] = s.t.Header[col]
-	}
-	fmt.Fprintf(s.warn, "fettle: no numbers so far in %s: all rows score 0 until there are\n", strings.Join(names, ", "))
 }
