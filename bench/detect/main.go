@@ -13,7 +13,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"log"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -42,8 +41,6 @@ var sets = []struct {
 }
 
 func main() {
-	log.SetFlags(0)
-	log.SetPrefix("bench-detect: ")
 	fettle := flag.String("fettle", "bin/fettle", "the built program")
 	data := flag.String("data", os.Getenv("FETTLE_DATA"), "folder of recordings (default FETTLE_DATA, then ../shared/data)")
 	only := flag.String("only", "", "sets to run, separated by commas")
@@ -52,7 +49,8 @@ func main() {
 		*data = filepath.Join("..", "shared", "data")
 	}
 	if err := run(*fettle, *data, *only); err != nil {
-		log.Fatal(err)
+		fmt.Fprintln(os.Stderr, "bench-detect:", err)
+		os.Exit(1)
 	}
 }
 
@@ -77,7 +75,7 @@ func run(fettle, data, only string) (err error) {
 		}
 		lines, err := s.run(b)
 		if errors.Is(err, os.ErrNotExist) {
-			log.Printf("%s: recordings are absent: %v", s.name, err)
+			fmt.Fprintf(os.Stderr, "bench-detect: %s: recordings are absent: %v\n", s.name, err)
 			continue
 		}
 		if err != nil {

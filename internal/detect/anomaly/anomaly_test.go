@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -100,8 +101,8 @@ func TestTheFutureChangesNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n, cfg := draw(t)
 		past, a, b := rows(t, n), rows(t, n), rows(t, n)
-		one := play(anomaly.New(n, cfg), append(past[:len(past):len(past)], a...))
-		two := play(anomaly.New(n, cfg), append(past[:len(past):len(past)], b...))
+		one := play(anomaly.New(n, cfg), append(slices.Clip(past), a...))
+		two := play(anomaly.New(n, cfg), append(slices.Clip(past), b...))
 		require.Equal(t, one[:len(past)], two[:len(past)])
 	})
 }
