@@ -43,7 +43,7 @@ func backtestFile(ctx context.Context, stdin io.Reader, t *remote.Trial, look fu
 		return nil, fmt.Errorf("%s: %w", t.Data, err)
 	}
 	if mistakes := condition.Validate(p, d); len(mistakes) > 0 {
-		return nil, declare.MistakesError(doc.Locate(mistakes))
+		return nil, doc.Locate(mistakes)
 	}
 	if err := r.read(ctx, table); err != nil {
 		return nil, fmt.Errorf("%s: %w", t.Data, err)
@@ -95,7 +95,7 @@ func declared(docs []declare.Located) (p *fleet.Product, d *condition.Detector, 
 		}
 	}
 	if p != nil && p.Name != d.Product {
-		return nil, nil, nil, declare.MistakesError(doc.Locate([]fault.Field{{Path: "spec.product", Expected: "the product of the files, " + p.Name, Got: d.Product}}))
+		return nil, nil, nil, doc.Locate([]fault.Field{{Path: "spec.product", Expected: "the product of the files, " + p.Name, Got: d.Product}})
 	}
 	if p == nil && d.Tolerance != "" {
 		return nil, nil, nil, fault.New(fault.Invalid, "the detector's tolerance %q stands in the file of product %s: give that, too, as -f product.yaml", d.Tolerance, d.Product)

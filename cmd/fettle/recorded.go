@@ -107,20 +107,20 @@ func (r *recorded) pack(row *[]byte, fields []string, line int) (arrived int64, 
 	}
 	unit, ok := r.index[id]
 	if !ok {
-		unit = int32(len(r.units)) //nolint:gosec // far fewer
+		unit = int32(len(r.units))
 		id = strings.Clone(id)
 		r.index[id], r.units = unit, append(r.units, id)
 	}
-	b := binary.LittleEndian.AppendUint32((*row)[:0], uint32(unit)) //nolint:gosec // not negative
-	b = binary.LittleEndian.AppendUint64(b, uint64(at))             //nolint:gosec // as it is
-	b = binary.LittleEndian.AppendUint64(b, uint64(arrived))        //nolint:gosec // as it is
+	b := binary.LittleEndian.AppendUint32((*row)[:0], uint32(unit))
+	b = binary.LittleEndian.AppendUint64(b, uint64(at))
+	b = binary.LittleEndian.AppendUint64(b, uint64(arrived))
 	count := len(b)
 	b = append(b, 0, 0)
 	n := uint16(0)
 	for i, s := range r.signals {
 		text := field(s.col)
 		if s.text && text != "" {
-			b = binary.LittleEndian.AppendUint16(b, uint16(i)) //nolint:gosec // few
+			b = binary.LittleEndian.AppendUint16(b, uint16(i))
 			b = binary.LittleEndian.AppendUint32(b, uint32(len(text)))
 			b = append(b, text...)
 			n++
@@ -133,7 +133,7 @@ func (r *recorded) pack(row *[]byte, fields []string, line int) (arrived int64, 
 		if !ok || s.text {
 			continue // a gap
 		}
-		b = binary.LittleEndian.AppendUint16(b, uint16(i)) //nolint:gosec // few
+		b = binary.LittleEndian.AppendUint16(b, uint16(i))
 		b = binary.LittleEndian.AppendUint64(b, math.Float64bits(v))
 		n++
 	}
@@ -166,8 +166,8 @@ func (r *recorded) unpack(in io.Reader, row *telemetry.Row) (size int64, err err
 		return 0, fmt.Errorf("read rows back: %w", err)
 	}
 	row.Unit = int64(binary.LittleEndian.Uint32(head[:])) + 1
-	row.Event = int64(binary.LittleEndian.Uint64(head[4:]))     //nolint:gosec // as it was
-	row.Received = int64(binary.LittleEndian.Uint64(head[12:])) //nolint:gosec // as it was
+	row.Event = int64(binary.LittleEndian.Uint64(head[4:]))
+	row.Received = int64(binary.LittleEndian.Uint64(head[12:]))
 	row.Values = row.Values[:0]
 	size = 22
 	for range binary.LittleEndian.Uint16(head[20:]) {

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"fettle.dev/fettle/internal/condition/kind"
-	"fettle.dev/fettle/internal/condition/words"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/telemetry"
@@ -206,52 +205,6 @@ func (e *Evaluator) verdict(key int64, v *Verdict) {
 		v.Judged = v.Judged || w.Newest != 0
 		v.Open = w.Finding != nil
 	}
-}
-
-// Backtest is what a detector would have found, or has found.
-type Backtest struct {
-	Detector Ref       `json:"detector"` // the version whose definition this is, or the one it would become
-	Findings []Finding `json:"findings"`
-	Judged   int       `json:"judged"`   // units of which data could be judged
-	Withheld int       `json:"withheld"` // units whose owners do not permit the purpose
-	NoData   int       `json:"noData"`   // permitted, but history holds nothing to judge
-}
-
-// Backtest runs a detector, which need not be kept, over the history that is
-// held and permitted, and gives the findings that overlap [from, to): those
-// that live gave, where it was watching. Zero bounds are open.
-func (s *Service) Backtest(ctx context.Context, d Detector, from, to time.Time) (*Backtest, error) {
-	p, err := s.c.Fleet.Product(ctx, d.Product)
-	if fault.KindOf(err) == fault.NotFound {
-		return nil, fault.Fields("detector "+d.Name, []fault.Field{{Path: "spec.product", Expected: "the name of a product", Got: d.Product}})
-	} else if err != nil {
-		return nil, err
-	}
-	if err := fault.Fields("detector "+d.Name, Validate(&p, &d)); err != nil {
-		return nil, err
-	}
-	if !from.IsZero() && !to.IsZero() && !from.Before(to) {
-		return nil, fault.Fields("backtest", []fault.Field{{Path: "to", Expected: "a time after from, " + words.Instant(from), Got: words.Instant(to)}})
-	}
-	if d.Version, err = s.VersionOf(ctx, &p, &d); err != nil {
-		return nil, err
-	}
-	units, err := s.c.Fleet.Units(ctx, fleet.Filter{Product: p.Name})
-	if err != nil {
-		return nil, err
-	}
-	permitted, err := s.Permitted(ctx, &p, d.Purpose, units)
-	if err != nil {
-		return nil, err
-	}
-	t := Trial{History: s.c.History, Product: p, Detector: d, Units: permitted, From: from, To: to}
-	r, err := t.Run(ctx)
-	if err != nil {
-		return nil, err
-	}
-	b := &Backtest{Detector: d.Ref(), Findings: r.Findings, Judged: r.Judged(), Withheld: len(units) - len(permitted)}
-	b.NoData = len(permitted) - b.Judged
-	return b, nil
 }
 
 // Permitted is those units whose owners permit a purpose.

@@ -8,10 +8,8 @@ import (
 
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/condition"
-	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/sqldb/sqldbtest"
-	"fettle.dev/fettle/internal/telemetry"
 )
 
 func TestWhatPeopleMakeOfAFinding(t *testing.T) {
@@ -58,53 +56,4 @@ func TestWhatPeopleMakeOfAFinding(t *testing.T) {
 	require.Equal(t, fault.Conflict, fault.KindOf(err))
 	_, err = s.Shelve(ctx, "f", time.Time{})
 	require.NoError(t, err, "taking it off the shelf is always right")
-}
-
-func TestBacktestWithholdsWhatIsNotPermitted(t *testing.T) {
-	t.Parallel()
-	ctx := t.Context()
-	db := sqldbtest.SQLite(t)
-	equip(t, db)
-	h := &recorded{seen: map[sample]bool{}}
-	var marks []telemetry.Mark
-	for unit := range int64(3) {
-		marks = append(marks, telemetry.Mark{Kind: telemetry.MarkConsent, Unit: unit + 1, At: minutes(0), Text: "care"})
-	}
-	h.append(1, &telemetry.Batch{Marks: marks})
-	for m := range 60 {
-		b := &telemetry.Batch{Product: "wall-charger"}
-		for unit := int64(1); unit <= 2; unit++ { // the third reports nothing
-			b.Rows = append(b.Rows, telemetry.Row{Unit: unit, Event: minutes(m), Received: minutes(m), Values: []telemetry.Value{
-				{Signal: "plug_temperature", Number: 90}, {Signal: "current", Number: 20},
-			}})
-		}
-		h.append(uint64(m+2), b)
-	}
-	// The second has withdrawn since, and its data must not be looked at any more.
-	require.NoError(t, db.Consent().AddChoices(ctx, []consent.Choice{
-		{ID: "1", UnitID: "WC-1", Purpose: "care", Given: true, At: start, By: "import"},
-		{ID: "2", UnitID: "WC-2", Purpose: "care", Given: true, At: start, By: "import"},
-		{ID: "3", UnitID: "WC-3", Purpose: "care", Given: true, At: start, By: "import"},
-		{ID: "4", UnitID: "WC-2", Purpose: "care", At: start.Add(time.Hour), By: "owner:1"},
-	}))
-	s := condition.NewService(condition.Config{Store: db.Condition(), Fleet: db.Fleet(), Consents: db.Consent(), History: h, Clock: clock.NewManual(start)})
-	b, err := s.Backtest(ctx, overheat(), start, start.Add(24*time.Hour))
-	require.NoError(t, err)
-	require.Equal(t, condition.Ref{Name: "plug-overheat", Version: 1}, b.Detector, "the version that is kept: ids are those of live")
-	require.Len(t, b.Findings, 1)
-	require.Equal(t, "WC-1", b.Findings[0].UnitID)
-	require.Equal(t, []int{1, 4, 1}, []int{b.Judged, b.Withheld, b.NoData})
-
-	changed := overheat()
-	changed.Hysteresis = 1
-	b, err = s.Backtest(ctx, changed, start.Add(2*time.Hour), time.Time{})
-	require.NoError(t, err)
-	require.Equal(t, 2, b.Detector.Version)
-	require.Empty(t, b.Findings, "none overlaps the range")
-
-	_, err = s.Backtest(ctx, overheat(), start, start)
-	require.Equal(t, "to", fault.FieldsOf(err)[0].Path)
-	changed.Exposure = "nonsense"
-	_, err = s.Backtest(ctx, changed, time.Time{}, time.Time{})
-	require.Equal(t, "spec.exposure", fault.FieldsOf(err)[0].Path)
 }

@@ -291,7 +291,7 @@ func told(err error) error {
 // progress shows how far a job is, where somebody looks on.
 func (c *cli) progress(cmd *cobra.Command) (look func(done float64, rows int), end func()) {
 	w, ok := cmd.ErrOrStderr().(*os.File)
-	if !ok || !term.IsTerminal(int(w.Fd())) { //nolint:gosec // a descriptor is small
+	if !ok || !term.IsTerminal(int(w.Fd())) {
 		return func(float64, int) {}, func() {}
 	}
 	const clear = "\r\x1b[K"

@@ -272,7 +272,7 @@ func (s *server) units(ctx context.Context, in *unitsIn) (wire.Page[wire.Backtes
 	index := map[int32]int{}
 	for _, at := range places[:min(len(places), in.Limit)] {
 		id := may[r.Keys[at]].ID
-		index[int32(at)] = len(out.Items) //nolint:gosec // far fewer units
+		index[int32(at)] = len(out.Items)
 		u := wire.BacktestUnit{UnitID: id, Failures: failures[id], Alarms: make([][]wire.BacktestAlarm, len(r.Thresholds))}
 		if u.Failures == nil {
 			u.Failures = []wire.BacktestFailure{}

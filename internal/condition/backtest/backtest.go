@@ -155,7 +155,7 @@ func Run(ctx context.Context, src Source, p Plan) (*Result, error) {
 	slices.SortFunc(p.Units, func(a, b fleet.Unit) int { return int(max(-1, min(1, a.Key-b.Key))) })
 	for _, u := range p.Units {
 		if u.Product == p.Product.Name && r.units[u.Key] == nil {
-			r.units[u.Key] = &watched{at: int32(len(r.keys)), identity: condition.IdentityOf(&u)} //nolint:gosec // far fewer units
+			r.units[u.Key] = &watched{at: int32(len(r.keys)), identity: condition.IdentityOf(&u)}
 			r.keys = append(r.keys, u.Key)
 		}
 	}
@@ -226,7 +226,7 @@ func (r *run) part(ctx context.Context, src Source, from, to int) error {
 		}
 		r.rows++
 		if n++; n%drainEvery == 0 {
-			if err := r.drain(e, ctx); err != nil {
+			if err := r.drain(ctx, e); err != nil {
 				return err
 			}
 		}
@@ -240,7 +240,7 @@ func (r *run) part(ctx context.Context, src Source, from, to int) error {
 		return nil
 	})
 	if err == nil {
-		err = r.drain(e, ctx)
+		err = r.drain(ctx, e)
 	}
 	if err != nil {
 		return err
@@ -282,7 +282,7 @@ func errLimit(format string, args ...any) error {
 }
 
 // drain takes in what was found since the last time.
-func (r *run) drain(e *condition.Evaluator, ctx context.Context) error { //nolint:revive // the context is only asked whether it has ended
+func (r *run) drain(ctx context.Context, e *condition.Evaluator) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -299,7 +299,7 @@ func (r *run) drain(e *condition.Evaluator, ctx context.Context) error { //nolin
 		if !r.counts(f) {
 			return // it may yet, when it goes on
 		}
-		k := episodeKey{int32(i), unit, f.Onset.UnixMilli(), f.Late} //nolint:gosec // few
+		k := episodeKey{int32(i), unit, f.Onset.UnixMilli(), f.Late}
 		at, known := r.index[k]
 		if !known {
 			at = len(r.episodes[i])

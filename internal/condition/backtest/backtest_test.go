@@ -2,7 +2,6 @@ package backtest_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -24,7 +23,8 @@ var start = time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC)
 
 func hour(h float64) time.Time { return start.Add(time.Duration(h * float64(time.Hour))) }
 
-func ptr(v float64) *float64 { return &v }
+//go:fix inline
+func ptr(v float64) *float64 { return new(v) }
 
 func pump() fleet.Product {
 	return fleet.Product{
@@ -66,7 +66,7 @@ func (l *list) Replay(_ context.Context, q telemetry.Query, fn func(*telemetry.S
 				return err
 			}
 		}
-		if !slices.Contains(q.Units, r.Unit) {
+		if !slices.Contains(q.Units, r.Unit) || !q.From.IsZero() && r.Event < q.From.UnixMilli() || !q.To.IsZero() && r.Event >= q.To.UnixMilli() {
 			continue
 		}
 		if err := fn(&telemetry.Stored{Position: telemetry.Position{Seq: uint64(i + 1)}, Row: r}, nil); err != nil {
@@ -164,7 +164,7 @@ func TestByHand(t *testing.T) {
 	require.Len(t, got.Thresholds, len(want))
 	for i, w := range want {
 		g := got.Thresholds[i]
-		require.Equal(t, w.value, g.Value)
+		require.InDelta(t, w.value, g.Value, 0)
 		require.Equal(t, []int{w.units, w.alarms, w.yes, w.no, 0, w.found, w.missed}, []int{g.Units, g.Alarms, g.True, g.False, g.Open, g.Found, g.Missed}, g.Text)
 		if w.precision < 0 {
 			require.Nil(t, g.Prec)
@@ -193,6 +193,36 @@ func TestByHand(t *testing.T) {
 		require.Equal(t, first, got.Findings, "the first that opened")
 		require.Equal(t, 4, got.Total)
 	}
+}
+
+// A period picks the findings that overlap it; what was before it is known all
+// the same, unless the run begins afresh.
+func TestPeriod(t *testing.T) {
+	t.Parallel()
+	p := smallPlan()
+	p.Sweep, p.From, p.To = backtest.Sweep{}, hour(24), hour(55)
+	got, err := backtest.Run(t.Context(), small(), p)
+	require.NoError(t, err)
+	require.Equal(t, 3, got.Total, "at 24, begun afresh, at 30 and at 50")
+	require.Equal(t, hour(24), got.Findings[0].Onset)
+	require.Equal(t, hour(54), got.To)
+	require.InDelta(t, 90.0/730.5, got.UnitMonths, 1e-9)
+
+	p.Fresh = false
+	src := small()
+	src.marks = map[int][]telemetry.Mark{}
+	for u := range int64(3) {
+		src.marks[0] = append(src.marks[0], telemetry.Mark{Kind: telemetry.MarkConsent, Unit: u + 1, At: start.UnixMilli(), Text: "care"})
+	}
+	got, err = backtest.Run(t.Context(), src, p)
+	require.NoError(t, err)
+	require.Equal(t, 3, got.Total)
+	require.Equal(t, hour(20), got.Findings[0].Onset, "as live had it")
+	require.InDelta(t, 90.0/730.5, got.UnitMonths, 1e-9)
+	p.From, p.To = hour(95), time.Time{}
+	got, err = backtest.Run(t.Context(), src, p)
+	require.NoError(t, err)
+	require.Zero(t, got.Total)
 }
 
 // What was looked at decides the alarms that are near it; of the rest nobody
@@ -286,12 +316,18 @@ func TestEqualsLive(t *testing.T) {
 	silent := condition.Detector{Name: "quiet", Version: 2, Product: "pump", Type: condition.TypeSilence, Severity: condition.Minor, Purpose: "care", Factor: 2, Minimum: fleet.Duration(time.Hour), Maximum: fleet.Duration(20 * time.Hour)}
 	held := hot()
 	held.Hold, held.Clear, held.Hysteresis = fleet.Duration(2*time.Hour), fleet.Duration(time.Hour), 1
-	trend := condition.Detector{Name: "rising", Version: 1, Product: "pump", Type: condition.TypeTrend, Severity: condition.Minor, Purpose: "care",
-		Trend: &spec.Trend{Signal: "temperature", Max: ptr(90), Horizon: fleet.Duration(48 * time.Hour), Cycle: spec.CycleNone}}
-	peers := condition.Detector{Name: "unlike", Version: 1, Product: "pump", Type: condition.TypePeers, Severity: condition.Minor, Purpose: "care",
-		Peers: &spec.Peers{Signal: "temperature", Minimum: 5, Budget: "300/year", Period: fleet.Duration(6 * time.Hour)}}
-	anomaly := condition.Detector{Name: "odd", Version: 1, Product: "pump", Type: condition.TypeAnomaly, Severity: condition.Minor, Purpose: "care",
-		Anomaly: &spec.Anomaly{Signals: []string{"temperature"}, Warmup: fleet.Duration(24 * time.Hour), Budget: "100/year"}}
+	trend := condition.Detector{
+		Name: "rising", Version: 1, Product: "pump", Type: condition.TypeTrend, Severity: condition.Minor, Purpose: "care",
+		Trend: &spec.Trend{Signal: "temperature", Max: ptr(90), Horizon: fleet.Duration(48 * time.Hour), Cycle: spec.CycleNone},
+	}
+	peers := condition.Detector{
+		Name: "unlike", Version: 1, Product: "pump", Type: condition.TypePeers, Severity: condition.Minor, Purpose: "care",
+		Peers: &spec.Peers{Signal: "temperature", Minimum: 5, Budget: "300/year", Period: fleet.Duration(6 * time.Hour)},
+	}
+	anomaly := condition.Detector{
+		Name: "odd", Version: 1, Product: "pump", Type: condition.TypeAnomaly, Severity: condition.Minor, Purpose: "care",
+		Anomaly: &spec.Anomaly{Signals: []string{"temperature"}, Warmup: fleet.Duration(24 * time.Hour), Budget: "100/year"},
+	}
 	for _, d := range []condition.Detector{hot(), held, silent, trend, peers, anomaly} {
 		const n = 10
 		src := noise(7, n, 260)
@@ -421,7 +457,7 @@ func TestBounds(t *testing.T) {
 		return nil
 	}
 	_, err = backtest.Run(ctx, src, backtest.Plan{Product: pump(), Detector: hot(), Units: units(6), Fresh: true})
-	require.True(t, errors.Is(err, context.Canceled))
+	require.ErrorIs(t, err, context.Canceled)
 	require.Less(t, seen, 10_000, "it ends soon")
 }
 

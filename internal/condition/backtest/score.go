@@ -235,17 +235,17 @@ func (t *Threshold) finish(unitMonths float64, spent int64, known int, c Cost, a
 	}
 	t.Missed = known - t.Found
 	if n := t.True + t.False; n > 0 {
-		t.Prec = ptr(float64(t.True) / float64(n))
+		t.Prec = new(float64(t.True) / float64(n))
 	}
 	if known > 0 {
-		t.Recall = ptr(float64(t.Found) / float64(known))
+		t.Recall = new(float64(t.Found) / float64(known))
 	}
 	if any {
-		t.Cost = ptr(c.False*float64(t.False) + c.Missed*float64(t.Missed))
+		t.Cost = new(c.False*float64(t.False) + c.Missed*float64(t.Missed))
 	}
 	if len(t.leads) > 0 {
 		slices.Sort(t.leads)
-		t.LeadP50, t.LeadP10 = ptr(quantile(t.leads, 0.5)), ptr(quantile(t.leads, 0.1))
+		t.LeadP50, t.LeadP10 = new(quantile(t.leads, 0.5)), new(quantile(t.leads, 0.1))
 	}
 }
 
@@ -259,7 +259,8 @@ func quantile(sorted []float64, q float64) float64 {
 	return sorted[i] + (at-float64(i))*(sorted[i+1]-sorted[i])
 }
 
-func ptr(v float64) *float64 { return &v }
+//go:fix inline
+func ptr(v float64) *float64 { return new(v) }
 
 // best is the place of the threshold that costs least, the nearest to the one
 // declared; -1 if no costs are known.

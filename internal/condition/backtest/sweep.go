@@ -64,8 +64,8 @@ func movable(t reflect.Type) bool {
 func Fields() []string { return fields(reflect.TypeFor[condition.Detector](), "") }
 
 func fields(t reflect.Type, prefix string) (out []string) {
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
+		f := f
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		switch {
 		case name == "-" || name == "":
@@ -145,9 +145,9 @@ func typeOf(name string) reflect.Type {
 			return nil
 		}
 		var next reflect.Type
-		for i := range t.NumField() {
-			if n, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ","); n == part && n != "-" && n != "" {
-				next = t.Field(i).Type
+		for field := range t.Fields() {
+			if n, _, _ := strings.Cut(field.Tag.Get("json"), ","); n == part && n != "-" && n != "" {
+				next = field.Type
 			}
 		}
 		if next == nil {
