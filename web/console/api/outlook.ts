@@ -10,7 +10,8 @@ export function useForecasts(id: string) {
   return useQuery({
     queryKey: ["unit", id, "forecasts"],
     queryFn: async () => (await ask(client.GET("/v1/units/{id}/forecasts", { params: { path: { id } } }))).items,
-    refetchInterval: 60_000,
+    // It is made from the unit’s whole history.
+    staleTime: 600_000,
   });
 }
 
