@@ -154,7 +154,7 @@ func on(tb testing.TB, db *sqldb.DB, change ...func(*Env)) *Env {
 	serviced := maintenance.NewService(maintenance.Config{Store: wear.Maintenance(e.DB), Fleet: units, Tx: e.DB, Clock: e.Clock, IDs: ids, Log: log})
 	foreseen := prognosis.NewManager(prognosis.Config{
 		Store: wear.Prognosis(e.DB), Findings: e.DB.Condition(), Lives: serviced, Fleet: units, Consents: consents,
-		History: e.History, Learner: prognosis.Trees{Count: 100}, Tx: e.DB, Clock: e.Clock, Log: log,
+		History: e.History, Learner: prognosis.Trees{Count: 40}, Tx: e.DB, Clock: e.Clock, Log: log,
 	})
 	cohorts := cohort.NewService(cohort.Config{
 		Store: e.DB.Cohort(), Tx: e.DB, Fleet: units, Conditions: conditions, History: e.History,
