@@ -12,6 +12,7 @@ import (
 
 	"fettle.dev/fettle/internal/duckdb/layout"
 	"fettle.dev/fettle/internal/duckdb/newest"
+	"fettle.dev/fettle/internal/duckdb/recent"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/telemetry"
 )
@@ -81,7 +82,7 @@ func (h *History) Append(ctx context.Context, batches []telemetry.Sequenced) err
 	full := false
 	for _, p := range a.products {
 		for r := range p.touched {
-			r.trim()
+			r.Trim()
 		}
 		h.hot[p.ID] += p.rows
 		full = full || h.hot[p.ID] >= h.sealRows(p.Product)
@@ -136,9 +137,9 @@ type appending struct {
 
 type appendingProduct struct {
 	*layout.Product
-	units    map[int64]*recent
-	touched  map[*recent]struct{}
-	old      map[sampleKey]*mask // of rows too old for memory: what is stored
+	units    map[int64]*recent.Unit
+	touched  map[*recent.Unit]struct{}
+	old      map[sampleKey]*recent.Mask // of rows too old for memory: what is stored
 	appender *driver.Appender
 	rows     int // appended
 	args     []sqldriver.Value
@@ -150,7 +151,7 @@ func (a *appending) product(name string) *appendingProduct {
 	q := a.products[p]
 	if q == nil {
 		q = &appendingProduct{
-			Product: p, units: a.h.units[p.ID], touched: map[*recent]struct{}{}, old: map[sampleKey]*mask{},
+			Product: p, units: a.h.units[p.ID], touched: map[*recent.Unit]struct{}{}, old: map[sampleKey]*recent.Mask{},
 			args: make([]sqldriver.Value, layout.FixedColumns+len(p.Columns)), newest: a.h.newestValues(p),
 		}
 		a.products[p] = q
@@ -237,8 +238,8 @@ func (a *appending) row(p *appendingProduct, seq uint64, index int, r *telemetry
 	if len(r.Values) > 0 {
 		unit := p.unit(r.Unit)
 		seen := p.seen(unit, r)
-		if unit.newest == nil && p.newest != nil {
-			unit.newest = p.newest.Unit(r.Unit)
+		if unit.Newest == nil && p.newest != nil {
+			unit.Newest = p.newest.Unit(r.Unit)
 		}
 		for j := range r.Values {
 			v := &r.Values[j]
@@ -246,18 +247,18 @@ func (a *appending) row(p *appendingProduct, seq uint64, index int, r *telemetry
 			if !ok {
 				return fault.New(fault.Internal, "signal %s has no column", v.Signal)
 			}
-			if seen.has(n) {
+			if seen.Has(n) {
 				account.Duplicate++
 				continue
 			}
-			seen.set(n)
+			seen.Set(n)
 			account.Stored++
 			if v.IsText {
 				args[layout.FixedColumns+n] = text(v.Text)
 			} else {
 				args[layout.FixedColumns+n] = v.Number
 				if p.newest != nil {
-					p.newest.Stage(unit.newest, n, r.Event, v.Number)
+					p.newest.Stage(unit.Newest, n, r.Event, v.Number)
 				}
 			}
 		}

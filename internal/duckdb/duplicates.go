@@ -6,11 +6,10 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
-	"sort"
 	"strings"
 
 	"fettle.dev/fettle/internal/duckdb/layout"
-	"fettle.dev/fettle/internal/duckdb/newest"
+	"fettle.dev/fettle/internal/duckdb/recent"
 	"fettle.dev/fettle/internal/telemetry"
 )
 
@@ -19,109 +18,28 @@ import (
 // rows of each unit are kept in memory; older ones are looked up, all those of
 // one Append in one query.
 
-// keepRecent is how many rows of a unit are kept in memory.
-const keepRecent = 8
-
-// recent knows the rows of one unit with event times after floor.
-type recent struct {
-	floor  int64
-	rows   []recentRow  // by event time, ascending
-	newest *newest.Unit // nil: not looked up
-}
-
-type recentRow struct {
-	event, sequence int64
-	mask            mask
-}
-
-// row finds what is stored of a row, which must be after the floor, and makes
-// room for it when nothing is.
-func (r *recent) row(event, sequence int64) *mask {
-	i := len(r.rows)
-	if i > 0 && r.rows[i-1].event >= event {
-		i = sort.Search(len(r.rows), func(i int) bool { return r.rows[i].event >= event })
-		for ; i < len(r.rows) && r.rows[i].event == event; i++ {
-			if r.rows[i].sequence == sequence {
-				return &r.rows[i].mask
-			}
-		}
-	}
-	r.rows = slices.Insert(r.rows, i, recentRow{event: event, sequence: sequence})
-	return &r.rows[i].mask
-}
-
-// trim forgets the oldest rows, which are stored by now.
-func (r *recent) trim() {
-	if n := len(r.rows) - keepRecent; n > 0 {
-		r.floor = r.rows[n-1].event
-		// All rows of the floor's time go: some of them are gone.
-		for n < len(r.rows) && r.rows[n].event == r.floor {
-			n++
-		}
-		left := copy(r.rows, r.rows[n:])
-		clear(r.rows[left:])
-		r.rows = r.rows[:left]
-		if cap(r.rows) > 16*keepRecent {
-			r.rows = slices.Clone(r.rows)
-		}
-	}
-}
-
-// unlearn forgets all rows, so that what is left of them is looked up.
-func (r *recent) unlearn() {
-	if n := len(r.rows); n > 0 {
-		r.floor, r.rows = r.rows[n-1].event, nil
-	}
-}
-
-// mask is a set of columns.
-type mask struct {
-	first uint64
-	more  []uint64
-}
-
-func (m *mask) has(i int) bool {
-	if i < 64 {
-		return m.first&(1<<i) != 0
-	}
-	i -= 64
-	return i/64 < len(m.more) && m.more[i/64]&(1<<(i%64)) != 0
-}
-
-func (m *mask) set(i int) {
-	if i < 64 {
-		m.first |= 1 << i
-		return
-	}
-	i -= 64
-	for i/64 >= len(m.more) {
-		m.more = append(m.more, 0)
-	}
-	m.more[i/64] |= 1 << (i % 64)
-}
-
 // sampleKey is what a row is known by within a product.
 type sampleKey struct{ unit, event, sequence int64 }
 
 // seen is the set of the unit's row's columns that are stored already.
-func (p *appendingProduct) seen(unit *recent, r *telemetry.Row) *mask {
-	if r.Event > unit.floor {
+func (p *appendingProduct) seen(unit *recent.Unit, r *telemetry.Row) *recent.Mask {
+	if r.Event > unit.Floor {
 		p.touched[unit] = struct{}{}
-		return unit.row(r.Event, r.Sequence)
+		return unit.Row(r.Event, r.Sequence)
 	}
 	key := sampleKey{r.Unit, r.Event, r.Sequence}
 	m := p.old[key]
 	if m == nil {
-		m = &mask{}
+		m = &recent.Mask{}
 		p.old[key] = m
 	}
 	return m
 }
 
-func (p *appendingProduct) unit(key int64) *recent {
+func (p *appendingProduct) unit(key int64) *recent.Unit {
 	u := p.units[key]
 	if u == nil {
-		u = &recent{floor: never}
+		u = &recent.Unit{Floor: never}
 		p.units[key] = u
 	}
 	return u
@@ -150,8 +68,8 @@ func (a *appending) seen(ctx context.Context, c *sql.Conn, batches []telemetry.S
 		}
 		for i := range b.Batch.Rows {
 			r := &b.Batch.Rows[i]
-			if len(r.Values) > 0 && r.Event <= p.unit(r.Unit).floor {
-				p.old[sampleKey{r.Unit, r.Event, r.Sequence}] = &mask{}
+			if len(r.Values) > 0 && r.Event <= p.unit(r.Unit).Floor {
+				p.old[sampleKey{r.Unit, r.Event, r.Sequence}] = &recent.Mask{}
 			}
 		}
 	}
@@ -165,16 +83,16 @@ func (a *appending) seen(ctx context.Context, c *sql.Conn, batches []telemetry.S
 
 // newestOf loads the newest event time of each unit; nothing before it is in
 // memory.
-func newestOf(ctx context.Context, c *sql.Conn, p *layout.Product) (map[int64]*recent, error) {
-	units := map[int64]*recent{}
+func newestOf(ctx context.Context, c *sql.Conn, p *layout.Product) (map[int64]*recent.Unit, error) {
+	units := map[int64]*recent.Unit{}
 	for _, s := range p.Segments {
 		err := each(ctx, c, "SELECT unit, max(event) FROM "+s.Table+" GROUP BY unit", func(rows *sql.Rows) error {
 			var unit, event int64
 			err := rows.Scan(&unit, &event)
 			if r := units[unit]; r == nil {
-				units[unit] = &recent{floor: event}
+				units[unit] = &recent.Unit{Floor: event}
 			} else {
-				r.floor = max(r.floor, event)
+				r.Floor = max(r.Floor, event)
 			}
 			return err
 		})
@@ -246,7 +164,7 @@ func (p *appendingProduct) lookUpIn(ctx context.Context, c *sql.Conn, s *layout.
 		}
 		for i, is := range stored {
 			if is {
-				p.old[key].set(i)
+				p.old[key].Set(i)
 			}
 		}
 		return nil

@@ -37,7 +37,7 @@ func (h *History) Expire(ctx context.Context, product string, before map[string]
 		}
 	}
 	for _, r := range h.units[p.ID] {
-		r.unlearn()
+		r.Unlearn()
 	}
 	if values := h.newestValues(p); values != nil {
 		values.Expire(x.ends)

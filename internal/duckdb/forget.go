@@ -77,7 +77,7 @@ func (h *History) EraseUnits(ctx context.Context, units []int64, signals []strin
 			if signals == nil {
 				delete(known, unit)
 			} else if r := known[unit]; r != nil {
-				r.unlearn()
+				r.Unlearn()
 			}
 		}
 	}

@@ -27,6 +27,7 @@ import (
 
 	"fettle.dev/fettle/internal/duckdb/disk"
 	"fettle.dev/fettle/internal/duckdb/newest"
+	"fettle.dev/fettle/internal/duckdb/recent"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/telemetry"
 )
@@ -87,11 +88,11 @@ type History struct {
 
 	// Of the one writer, which holds write, before engine.
 	write  sync.Mutex
-	units  map[int]map[int64]*recent // by product; nil: not loaded
-	hot    map[int]int               // rows in the last segment, by product
-	events map[int]*eventsOf         // by product
-	deltas int                       // rows of accounts; below 0: not counted
-	folded int                       // rows that accounts had when it was last folded
+	units  map[int]map[int64]*recent.Unit // by product; nil: not loaded
+	hot    map[int]int                    // rows in the last segment, by product
+	events map[int]*eventsOf              // by product
+	deltas int                            // rows of accounts; below 0: not counted
+	folded int                            // rows that accounts had when it was last folded
 }
 
 var _ telemetry.History = (*History)(nil)
@@ -304,7 +305,7 @@ func discard(c *sql.Conn) {
 
 // forget drops what the writer knows of the tables; it is loaded when needed.
 func (h *History) forget() {
-	h.units, h.events, h.hot, h.deltas, h.folded = map[int]map[int64]*recent{}, map[int]*eventsOf{}, map[int]int{}, -1, 0
+	h.units, h.events, h.hot, h.deltas, h.folded = map[int]map[int64]*recent.Unit{}, map[int]*eventsOf{}, map[int]int{}, -1, 0
 	h.forgetNewest()
 }
 
