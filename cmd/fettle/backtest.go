@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"fettle.dev/fettle/cmd/fettle/remote"
+	"fettle.dev/fettle/cmd/fettle/remote/trial"
 	"fettle.dev/fettle/internal/api/declare"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/condition"
@@ -21,7 +21,7 @@ import (
 
 // backtestFile runs a trial on a file instead of a service's history. Owners
 // are not asked: who holds the file decides.
-func backtestFile(ctx context.Context, stdin io.Reader, t *remote.Trial, look func(float64, int)) (out *remote.Backtested, err error) {
+func backtestFile(ctx context.Context, stdin io.Reader, t *trial.Trial, look func(float64, int)) (out *trial.Backtested, err error) {
 	p, d, doc, err := declared(t.Docs)
 	if err != nil {
 		return nil, err
@@ -61,7 +61,7 @@ func backtestFile(ctx context.Context, stdin io.Reader, t *remote.Trial, look fu
 	if err != nil {
 		return nil, err
 	}
-	out = &remote.Backtested{Result: result}
+	out = &trial.Backtested{Result: result}
 	if len(failures) > 0 {
 		out.Sources = map[string]int{"given": len(failures)}
 	}
@@ -127,25 +127,25 @@ type signalColumn struct {
 	text   bool
 }
 
-func newRecorded(t *table, trial *remote.Trial) (*recorded, error) {
-	r := &recorded{name: trial.Data, unitCol: -1, arrivedCol: -1, index: map[string]int32{}, header: t.Header}
+func newRecorded(t *table, asked *trial.Trial) (*recorded, error) {
+	r := &recorded{name: asked.Data, unitCol: -1, arrivedCol: -1, index: map[string]int32{}, header: t.Header}
 	var err error
-	if trial.Time != "" {
-		if r.timeCol, err = t.column("--time", trial.Time); err != nil {
+	if asked.Time != "" {
+		if r.timeCol, err = t.column("--time", asked.Time); err != nil {
 			return nil, err
 		}
 	}
-	if trial.Unit != "" {
-		if r.unitCol, err = t.column("--unit", trial.Unit); err != nil {
+	if asked.Unit != "" {
+		if r.unitCol, err = t.column("--unit", asked.Unit); err != nil {
 			return nil, err
 		}
 	}
-	if trial.Received != "" {
-		if r.arrivedCol, err = t.column("--received", trial.Received); err != nil {
+	if asked.Received != "" {
+		if r.arrivedCol, err = t.column("--received", asked.Received); err != nil {
 			return nil, err
 		}
 	}
-	for _, name := range trial.Ignore {
+	for _, name := range asked.Ignore {
 		i, err := t.column("--ignore", name)
 		if err != nil {
 			return nil, err
@@ -153,10 +153,10 @@ func newRecorded(t *table, trial *remote.Trial) (*recorded, error) {
 		r.ignored = append(r.ignored, i)
 	}
 	r.ignored = append(r.ignored, r.timeCol, r.unitCol, r.arrivedCol)
-	if trial.Step != "" {
-		d, err := fleet.ParseDuration(trial.Step)
+	if asked.Step != "" {
+		d, err := fleet.ParseDuration(asked.Step)
 		if err != nil || d <= 0 {
-			return nil, fault.New(fault.Invalid, "--step %s: expected a duration, as 1h", trial.Step)
+			return nil, fault.New(fault.Invalid, "--step %s: expected a duration, as 1h", asked.Step)
 		}
 		r.step = time.Duration(d)
 	}
@@ -221,7 +221,7 @@ func (r *recorded) fleet(product string) (out []fleet.Unit) {
 }
 
 // failures have their units checked, and counts made times.
-func (r *recorded) failures(given []wire.BacktestFailure, t *remote.Trial) (out []backtest.Failure, err error) {
+func (r *recorded) failures(given []wire.BacktestFailure, t *trial.Trial) (out []backtest.Failure, err error) {
 	for _, f := range given {
 		if _, ok := r.index[f.Unit]; !ok {
 			return nil, fault.New(fault.Invalid, "--failures: there is no unit %q in %s, which has %s", f.Unit, r.name, some(r.units))

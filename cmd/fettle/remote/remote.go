@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fettle.dev/fettle/cmd/fettle/remote/trial"
 	"fettle.dev/fettle/cmd/fettle/remote/wear"
 	"fettle.dev/fettle/internal/api/client"
 )
@@ -16,7 +17,7 @@ var errTold = errors.New("")
 
 // Add adds the commands and the flags that they share. Call check before any
 // command runs; version is told to the service; offline runs backtests without one.
-func Add(root *cobra.Command, version string, offline Offline) (check func() error) {
+func Add(root *cobra.Command, version string, offline trial.Offline) (check func() error) {
 	c := &cli{Client: client.Client{Agent: "fettle/" + version}}
 	root.PersistentFlags().StringVar(&c.Server, "server", "", "address of the service (FETTLE_SERVER)")
 	root.PersistentFlags().StringVar(&c.Token, "token", "", "API token (FETTLE_TOKEN); fettle login keeps one")
@@ -34,7 +35,9 @@ func Add(root *cobra.Command, version string, offline Offline) (check func() err
 	}
 	add("run", "Run:", newReplayCmd(c), newBackupCmd(c), newExportCmd(c))
 	add("declare", "Declare:", newApplyCmd(c), newDiffCmd(c), newGetCmd(c), newDescribeCmd(c), newDeleteCmd(c), newSchemaCmd())
-	add("work", "Work:", newUnitCmd(c), newFindingCmd(c), newCohortCmd(c), newCampaignCmd(c), newBacktestCmd(c, offline))
+	add("work", "Work:", newUnitCmd(c), newFindingCmd(c), newCohortCmd(c), newCampaignCmd(c), trial.Command(&trial.Shared{
+		Client: &c.Client, Print: c.print, Table: func() bool { return c.output == "table" }, Row: row, Findings: findingRows, Time: parseTime,
+	}, offline))
 	add("work", "Work:", wear.Commands(wear.Shared{Client: &c.Client, Print: c.print, Row: row, Time: parseTime, Names: c.completeNames})...)
 	add("access", "Access:", newLoginCmd(c), newTokenCmd(c), newClaimCmd(c))
 	root.AddCommand(newCompletionCmd())

@@ -1,4 +1,6 @@
-package remote
+// Package trial holds the command that tries detectors on history, of a service
+// or of a file.
+package trial
 
 import (
 	"context"
@@ -12,15 +14,27 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"fettle.dev/fettle/internal/api/client"
 	"fettle.dev/fettle/internal/api/declare"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/condition/backtest"
 	"fettle.dev/fettle/internal/fault"
 )
+
+// Shared is what the command has from those beside it.
+type Shared struct {
+	*client.Client
+	Print    func(cmd *cobra.Command, v any, table func(w io.Writer)) error
+	Table    func() bool // whether a table is asked for
+	Row      func(w io.Writer, cells ...any)
+	Findings func(w io.Writer, list []wire.Finding)
+	Time     func(text string) (time.Time, error)
+}
 
 // Trial is a backtest as the command line asks for it.
 type Trial struct {
@@ -59,7 +73,8 @@ type backtestFlags struct {
 	unrecorded, partial       bool
 }
 
-func newBacktestCmd(c *cli, offline Offline) *cobra.Command {
+// Command is the command backtest; offline runs it on a file.
+func Command(c *Shared, offline Offline) *cobra.Command {
 	var f backtestFlags
 	cmd := &cobra.Command{
 		Use:   "backtest [-f FILE | NAME[@VERSION]]",
@@ -94,7 +109,7 @@ tried in one pass.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
-			if err := f.read(cmd, args); err != nil {
+			if err := f.read(c, cmd, args); err != nil {
 				return err
 			}
 			return c.backtest(ctx, cmd, &f, offline)
@@ -143,7 +158,7 @@ func wrong(format string, args ...any) error {
 }
 
 // read makes a trial of the flags.
-func (f *backtestFlags) read(cmd *cobra.Command, args []string) (err error) {
+func (f *backtestFlags) read(c *Shared, cmd *cobra.Command, args []string) (err error) {
 	t := &f.trial
 	q := &t.Request
 	*q = wire.BacktestRequest{Units: f.only, Cohort: f.cohort, Component: f.component, Unrecorded: f.unrecorded, Partial: f.partial, CostFalse: f.costFalse, CostMissed: f.costMissed}
@@ -176,7 +191,7 @@ func (f *backtestFlags) read(cmd *cobra.Command, args []string) (err error) {
 		if v.text == "" {
 			continue
 		}
-		at, err := parseTime(v.text)
+		at, err := c.Time(v.text)
 		if err != nil {
 			return wrong("--%s: %w", v.flag, err)
 		}
@@ -199,7 +214,7 @@ func (f *backtestFlags) read(cmd *cobra.Command, args []string) (err error) {
 		return err
 	}
 	if f.failures != "" {
-		if q.Failures, err = readFailures(f.failures); err != nil {
+		if q.Failures, err = c.readFailures(f.failures); err != nil {
 			return err
 		}
 	}
@@ -244,11 +259,11 @@ func detectorFiles(stdin io.Reader, files []string, alone bool) ([]declare.Locat
 	return out, nil
 }
 
-func (c *cli) backtest(ctx context.Context, cmd *cobra.Command, f *backtestFlags, offline Offline) error {
+func (c *Shared) backtest(ctx context.Context, cmd *cobra.Command, f *backtestFlags, offline Offline) error {
 	look, end := c.progress(cmd)
 	most := f.findings
 	if most <= 0 {
-		most = map[bool]int{true: 20, false: 10_000}[c.output == "table"]
+		most = map[bool]int{true: 20, false: 10_000}[c.Table()]
 	}
 	if f.trial.Data != "" {
 		f.trial.Request.Limit = min(most, 10_000)
@@ -268,7 +283,7 @@ func (c *cli) backtest(ctx context.Context, cmd *cobra.Command, f *backtestFlags
 		if err != nil {
 			return err
 		}
-		return c.print(cmd, j, func(w io.Writer) {
+		return c.Print(cmd, j, func(w io.Writer) {
 			fmt.Fprintf(w, "%s is %s: fettle backtest show %s\n", j.ID, j.State, j.ID)
 		})
 	}
@@ -289,7 +304,7 @@ func told(err error) error {
 }
 
 // progress shows how far a job is, where somebody looks on.
-func (c *cli) progress(cmd *cobra.Command) (look func(done float64, rows int), end func()) {
+func (c *Shared) progress(cmd *cobra.Command) (look func(done float64, rows int), end func()) {
 	w, ok := cmd.ErrOrStderr().(*os.File)
 	if !ok || !term.IsTerminal(int(w.Fd())) {
 		return func(float64, int) {}, func() {}
@@ -298,7 +313,7 @@ func (c *cli) progress(cmd *cobra.Command) (look func(done float64, rows int), e
 	return func(done float64, rows int) { fmt.Fprintf(w, clear+"%3.0f %%, %d rows", 100*done, rows) }, func() { fmt.Fprint(w, clear) }
 }
 
-func (c *cli) showBacktest(ctx context.Context, cmd *cobra.Command, j *wire.Backtest, most int) error {
+func (c *Shared) showBacktest(ctx context.Context, cmd *cobra.Command, j *wire.Backtest, most int) error {
 	if j.State != backtest.Done {
 		return fmt.Errorf("backtest %s %s: %s", j.ID, j.State, j.Why)
 	}
@@ -306,7 +321,7 @@ func (c *cli) showBacktest(ctx context.Context, cmd *cobra.Command, j *wire.Back
 	q := url.Values{"limit": {strconv.Itoa(min(most, 1000))}}
 	for len(out.Findings) < most {
 		var page wire.Page[wire.Finding]
-		if err := c.Call(ctx, http.MethodGet, "/v1/backtests"+segment(j.ID)+"/findings?"+q.Encode(), nil, &page); err != nil {
+		if err := c.Call(ctx, http.MethodGet, "/v1/backtests/"+url.PathEscape(j.ID)+"/findings?"+q.Encode(), nil, &page); err != nil {
 			return err
 		}
 		out.Findings = append(out.Findings, page.Items...)
@@ -318,7 +333,7 @@ func (c *cli) showBacktest(ctx context.Context, cmd *cobra.Command, j *wire.Back
 	return c.printBacktest(cmd, out, most)
 }
 
-func newBacktestListCmd(c *cli) *cobra.Command {
+func newBacktestListCmd(c *Shared) *cobra.Command {
 	var detector string
 	cmd := &cobra.Command{
 		Use: "list", Short: "List backtests, newest first", Args: cobra.NoArgs,
@@ -327,10 +342,10 @@ func newBacktestListCmd(c *cli) *cobra.Command {
 			if err := c.Call(cmd.Context(), http.MethodGet, "/v1/backtests?"+url.Values{"detector": {detector}}.Encode(), nil, &page); err != nil {
 				return err
 			}
-			return c.print(cmd, page.Items, func(w io.Writer) {
-				row(w, "ID", "DETECTOR", "PRODUCT", "ASKED", "BY", "STATE", "DONE", "WHY")
+			return c.Print(cmd, page.Items, func(w io.Writer) {
+				c.Row(w, "ID", "DETECTOR", "PRODUCT", "ASKED", "BY", "STATE", "DONE", "WHY")
 				for _, j := range page.Items {
-					row(w, j.ID, fmt.Sprintf("%s@%d", j.Detector.Name, j.Detector.Version), j.Product, j.At, j.By, j.State, fmt.Sprintf("%.0f %%", 100*j.Done), j.Why)
+					c.Row(w, j.ID, fmt.Sprintf("%s@%d", j.Detector.Name, j.Detector.Version), j.Product, j.At, j.By, j.State, fmt.Sprintf("%.0f %%", 100*j.Done), j.Why)
 				}
 			})
 		},
@@ -339,17 +354,17 @@ func newBacktestListCmd(c *cli) *cobra.Command {
 	return cmd
 }
 
-func newBacktestShowCmd(c *cli) *cobra.Command {
+func newBacktestShowCmd(c *Shared) *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
 		Use: "show ID", Short: "Tell what a backtest gave, or how far it is", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var j wire.Backtest
-			if err := c.Call(cmd.Context(), http.MethodGet, "/v1/backtests"+segment(args[0]), nil, &j); err != nil {
+			if err := c.Call(cmd.Context(), http.MethodGet, "/v1/backtests/"+url.PathEscape(args[0]), nil, &j); err != nil {
 				return err
 			}
 			if !j.State.Ended() {
-				return c.print(cmd, j, func(w io.Writer) { fmt.Fprintf(w, "%s, %.0f %%, %d rows\n", j.State, 100*j.Done, j.Rows) })
+				return c.Print(cmd, j, func(w io.Writer) { fmt.Fprintf(w, "%s, %.0f %%, %d rows\n", j.State, 100*j.Done, j.Rows) })
 			}
 			return c.showBacktest(cmd.Context(), cmd, &j, limit)
 		},
@@ -358,11 +373,11 @@ func newBacktestShowCmd(c *cli) *cobra.Command {
 	return cmd
 }
 
-func newBacktestCancelCmd(c *cli) *cobra.Command {
+func newBacktestCancelCmd(c *Shared) *cobra.Command {
 	return &cobra.Command{
 		Use: "cancel ID", Short: "Cancel a backtest, or delete one that has ended", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.Call(cmd.Context(), http.MethodDelete, "/v1/backtests"+segment(args[0]), nil, nil)
+			return c.Call(cmd.Context(), http.MethodDelete, "/v1/backtests/"+url.PathEscape(args[0]), nil, nil)
 		},
 	}
 }

@@ -1,4 +1,4 @@
-package remote
+package trial
 
 import (
 	"cmp"
@@ -85,7 +85,7 @@ func parseSweep(text string) (s backtest.Sweep, err error) {
 const mostFailures = 100_000
 
 // readFailures reads unit,time[,until][,component].
-func readFailures(path string) (out []wire.BacktestFailure, err error) {
+func (c *Shared) readFailures(path string) (out []wire.BacktestFailure, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -126,11 +126,11 @@ func readFailures(path string) (out []wire.BacktestFailure, err error) {
 		if one.Unit == "" {
 			return nil, wrong("%s, line %d: expected a unit", path, line)
 		}
-		if one.At, err = failureTime(field("time")); err != nil {
+		if one.At, err = c.failureTime(field("time")); err != nil {
 			return nil, wrong("%s, line %d: time: %w", path, line, err)
 		}
 		if text := field("until"); text != "" {
-			if one.Until, err = failureTime(text); err != nil {
+			if one.Until, err = c.failureTime(text); err != nil {
 				return nil, wrong("%s, line %d: until: %w", path, line, err)
 			}
 			if one.Until.Before(one.At) {
@@ -145,36 +145,36 @@ func readFailures(path string) (out []wire.BacktestFailure, err error) {
 
 // failureTime reads a time as it is written, or a count, which is kept as that
 // many seconds since 1970: with --step it is a count of the time column.
-func failureTime(text string) (time.Time, error) {
+func (c *Shared) failureTime(text string) (time.Time, error) {
 	if n, err := strconv.ParseFloat(text, 64); err == nil && !math.IsNaN(n) && math.Abs(n) < 1e14 {
 		if n > 1e11 {
 			n /= 1000
 		}
 		return time.UnixMilli(int64(n * 1000)).UTC(), nil
 	}
-	return parseTime(text)
+	return c.Time(text)
 }
 
-func (c *cli) printBacktest(cmd *cobra.Command, out *Backtested, most int) error {
+func (c *Shared) printBacktest(cmd *cobra.Command, out *Backtested, most int) error {
 	if len(out.Findings) > most {
 		out.Findings = out.Findings[:most]
 	}
 	if out.Findings == nil {
 		out.Findings = []wire.Finding{}
 	}
-	return c.print(cmd, out, func(w io.Writer) { out.table(w) })
+	return c.Print(cmd, out, func(w io.Writer) { out.table(c, w) })
 }
 
-func (b *Backtested) table(w io.Writer) {
+func (b *Backtested) table(c *Shared, w io.Writer) {
 	if len(b.Findings) > 0 {
-		findingRows(w, b.Findings)
+		c.Findings(w, b.Findings)
 		if n := b.Total - len(b.Findings); n > 0 {
 			fmt.Fprintf(w, "and %d more (--limit, or -o json)\n", n)
 		}
 		fmt.Fprintln(w)
 	}
 	if len(b.Thresholds) > 1 || b.Failures > 0 {
-		b.thresholds(w)
+		b.thresholds(c, w)
 	}
 	fmt.Fprintf(w, "%s by %s@%d; %s judged, %d withheld (their owners do not permit it), %d without data; %s unit-months\n",
 		count(b.Total, "finding"), b.Detector.Name, b.Detector.Version, count(b.Judged, "unit"), b.Withheld, b.NoData, words.Number(b.UnitMonths))
@@ -202,7 +202,7 @@ func count(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-func (b *Backtested) thresholds(w io.Writer) {
+func (b *Backtested) thresholds(c *Shared, w io.Writer) {
 	head := "THRESHOLD"
 	if b.Field != "" {
 		head = strings.ToUpper(b.Field)
@@ -212,7 +212,7 @@ func (b *Backtested) thresholds(w io.Writer) {
 		if means {
 			value += "\t" + text
 		}
-		row(w, append([]any{value}, rest...)...)
+		c.Row(w, append([]any{value}, rest...)...)
 	}
 	line(head, "MEANS", "UNITS", "ALARMS", "A UNIT-MONTH", "IN ALARM", "PRECISION", "RECALL", "LEAD TIME", "COST", " ")
 	share := func(v *float64) string {
