@@ -337,7 +337,7 @@ func TestEqualsLive(t *testing.T) {
 			}
 		}
 		if d.Type == condition.TypeTrend {
-			src = rise(n, 260)
+			src = rise(n, 200)
 		}
 		live := map[string]condition.Finding{}
 		ids := map[int64]string{}
@@ -364,6 +364,9 @@ func TestEqualsLive(t *testing.T) {
 		sweep := backtest.Sweep{Auto: true}
 		if d.Type == condition.TypeTrend { // costs more than the others
 			sweep = backtest.Sweep{Field: "trend.horizon", Values: []float64{24 * 3600, 96 * 3600}}
+		}
+		if d.Type == condition.TypeAnomaly {
+			sweep = backtest.Sweep{Field: "anomaly.budget", Values: []float64{50, 500}}
 		}
 		for _, limits := range []backtest.Limits{{}, {Watches: 30}} {
 			got, err := backtest.Run(t.Context(), src, backtest.Plan{
