@@ -122,21 +122,10 @@ func (f *fitter) known() float64 {
 // descend sets each row's descent.
 func (f *fitter) descend() {
 	q := f.cfg.Quantile
-	sigma := 0.0
+	var sigma [levels]float64
+	var low, step float64
 	if f.s.Censored != nil {
-		var ss, n float64
-		for i, r := range f.s.Rows {
-			if !f.s.Censored[r] {
-				d := f.s.Target[r] - f.pred[i]
-				ss, n = ss+f.weight[i]*d*d, n+f.weight[i]
-			}
-		}
-		if n > 0 {
-			// No more than a constant would err by: where most targets are
-			// bounds, they would drive predictions up, these the deviation, and
-			// that the bounds further still, without end.
-			sigma = min(math.Sqrt(ss/n), f.spread)
-		}
+		low, step = f.deviations(&sigma)
 	}
 	for i, r := range f.s.Rows {
 		d := f.s.Target[r] - f.pred[i]
@@ -149,12 +138,45 @@ func (f *fitter) descend() {
 		case q > 0:
 			f.grad[i] = q - 1
 		case bound:
-			f.grad[i] = beyond(d, sigma)
+			f.grad[i] = beyond(d, sigma[level(f.pred[i], low, step)])
 		default:
 			f.grad[i] = d
 		}
 		f.grad[i] *= f.weight[i]
 	}
+}
+
+// levels of prediction have a deviation each: what is near is known better.
+const levels = 10
+
+func level(p, low, step float64) int { return max(0, min(levels-1, int((p-low)/step))) }
+
+// deviations are those of the known targets from their predictions, by level.
+func (f *fitter) deviations(sigma *[levels]float64) (low, step float64) {
+	low = slices.Min(f.pred)
+	step = max((slices.Max(f.pred)-low)/levels, 1e-300)
+	var ss, n [levels + 1]float64 // the last of all
+	for i, r := range f.s.Rows {
+		if !f.s.Censored[r] {
+			d := f.s.Target[r] - f.pred[i]
+			for _, k := range [2]int{level(f.pred[i], low, step), levels} {
+				ss[k], n[k] = ss[k]+f.weight[i]*d*d, n[k]+f.weight[i]
+			}
+		}
+	}
+	if n[levels] == 0 {
+		return low, step
+	}
+	all := ss[levels] / n[levels]
+	for k := range sigma {
+		// A few rows at a level say little of it.
+		const prior = 10
+		// No more than a constant would err by: where most targets are bounds,
+		// they would drive predictions up, these the deviation, and that the
+		// bounds further still, without end.
+		sigma[k] = min(math.Sqrt((ss[k]+prior*all)/(n[k]+prior)), f.spread)
+	}
+	return low, step
 }
 
 // beyond is how much more than its prediction a target is expected to be of
