@@ -33,7 +33,7 @@ func pump() fleet.Product {
 			{Name: "temperature", Type: fleet.Number, Unit: "Cel", Purposes: []string{"care"}},
 			{Name: "load", Type: fleet.Number, Unit: "1", Purposes: []string{"care"}},
 		},
-		Tolerances: []fleet.Tolerance{{Name: "warm", Signal: "temperature", Bands: []fleet.Band{{Max: ptr(70)}}}},
+		Tolerances: []fleet.Tolerance{{Name: "warm", Signal: "temperature", Bands: []fleet.Band{{Max: new(float64(70))}}}},
 	}
 }
 
@@ -318,7 +318,7 @@ func TestEqualsLive(t *testing.T) {
 	held.Hold, held.Clear, held.Hysteresis = fleet.Duration(2*time.Hour), fleet.Duration(time.Hour), 1
 	trend := condition.Detector{
 		Name: "rising", Version: 1, Product: "pump", Type: condition.TypeTrend, Severity: condition.Minor, Purpose: "care",
-		Trend: &spec.Trend{Signal: "temperature", Max: ptr(90), Horizon: fleet.Duration(48 * time.Hour), Cycle: spec.CycleNone},
+		Trend: &spec.Trend{Signal: "temperature", Max: new(float64(90)), Horizon: fleet.Duration(48 * time.Hour), Cycle: spec.CycleNone},
 	}
 	peers := condition.Detector{
 		Name: "unlike", Version: 1, Product: "pump", Type: condition.TypePeers, Severity: condition.Minor, Purpose: "care",

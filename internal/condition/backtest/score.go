@@ -260,7 +260,6 @@ func quantile(sorted []float64, q float64) float64 {
 }
 
 //go:fix inline
-func ptr(v float64) *float64 { return new(v) }
 
 // best is the place of the threshold that costs least, the nearest to the one
 // declared; -1 if no costs are known.

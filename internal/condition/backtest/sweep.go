@@ -65,7 +65,6 @@ func Fields() []string { return fields(reflect.TypeFor[condition.Detector](), ""
 
 func fields(t reflect.Type, prefix string) (out []string) {
 	for f := range t.Fields() {
-		f := f
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		switch {
 		case name == "-" || name == "":
