@@ -90,7 +90,7 @@ func TestPumpRig(t *testing.T) {
 	}
 	require.Contains(t, s.fettle(replay...), "18160 rows acknowledged")
 	live := s.findings()
-	require.Equal(t, len(file.Findings), len(live))
+	require.Len(t, live, len(file.Findings))
 	for i, f := range file.Findings {
 		require.Equal(t, []any{f.Onset, f.OpenedAt, f.Cleared, f.Why, f.Peak}, []any{live[i].Onset, live[i].OpenedAt, live[i].Cleared, live[i].Why, live[i].Peak}, "live and file")
 	}

@@ -18,8 +18,8 @@ import (
 	"fettle.dev/fettle/internal/api/outlook"
 	"fettle.dev/fettle/internal/api/wear"
 	"fettle.dev/fettle/internal/api/wire"
-	foresight "fettle.dev/fettle/internal/condition/outlook"
 	"fettle.dev/fettle/internal/condition"
+	foresight "fettle.dev/fettle/internal/condition/outlook"
 )
 
 type server struct {

@@ -24,7 +24,6 @@ var start = time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC)
 func hour(h float64) time.Time { return start.Add(time.Duration(h * float64(time.Hour))) }
 
 //go:fix inline
-func ptr(v float64) *float64 { return new(v) }
 
 func pump() fleet.Product {
 	return fleet.Product{
