@@ -7,7 +7,8 @@
 //
 // The univariate engine takes out what hour and weekday explain, looks at the
 // rest in several ways (views), and gives each view the probability that its
-// own past gives to so much or more. The least probable view decides. Hyndman
+// own past gives to so much or more. The least probable view decides, and is
+// measured by the most surprising rows of usual days. Hyndman
 // and Athanasopoulos, "Forecasting: Principles and Practice", chapters 2 and
 // 9, is for the first part; Siffer, Fouque, Termier and Largouët 2017, "Anomaly
 // Detection in Streams with Extreme Value Theory", for the second; Ahmad,
@@ -122,7 +123,7 @@ func (d *Detector) Learned() bool {
 	case d.learning():
 		return false
 	case d.one != nil:
-		return d.one.Views[innovation].Size.N >= burnIn
+		return d.one.judges()
 	}
 	return d.several.Learned()
 }
@@ -133,9 +134,9 @@ func (d *Detector) Learned() bool {
 func (d *Detector) Step(at int64, values []float64) Result {
 	at = d.clock.step(at)
 	d.rows++
-	perRow := min(d.cfg.Budget*d.clock.interval()/year, 0.1) // episodes
 	var res Result
 	if d.signals > 1 {
+		perRow := min(d.cfg.Budget*d.clock.interval()/year, 0.1) // episodes
 		r := d.several.StepAt(at, values, perRow)
 		res = Result{Level: r.Level, Alarm: r.Alarm, Top: r.Top, Contributions: r.Contributions}
 		if d.learning() {
@@ -152,7 +153,10 @@ func (d *Detector) Step(at int64, values []float64) Result {
 	d.alone[0] = 0
 	res = Result{Top: -1, Contributions: d.alone[:]}
 	if v := values[0]; v-v == 0 {
-		res.Level = d.one.step(at, v, d.clock.perHour()) / -math.Log(perRow)
+		surprise := d.one.step(at, v, d.clock.perHour())
+		if d.one.judges() {
+			res.Level = d.one.Peaks.level(surprise, d.cfg.Budget, &d.clock)
+		}
 		if d.learning() {
 			res.Level = 0
 		}

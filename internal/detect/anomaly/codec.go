@@ -12,7 +12,7 @@ import (
 
 // version of the encoding. Another one is needed as soon as a state means
 // something else, not only when it has another form.
-const version = 1
+const version = 2
 
 // ErrDamaged is wrapped by what UnmarshalBinary returns for bytes that no
 // detector wrote.
@@ -58,7 +58,7 @@ func (d *Detector) UnmarshalBinary(raw []byte) error {
 		return fmt.Errorf("%w: too short", ErrDamaged)
 	case h.Version != version:
 		return fmt.Errorf("%w: version %d, %d is known", ErrDamaged, h.Version, version)
-	case h.Signals == 0 || !(h.Budget > 0) || h.Warmup < 0 || !h.Clock.ok() || !(h.Hold.Floor >= 0) || h.Hold.Since < 0 || h.Hold.Calm < 0:
+	case h.Signals == 0 || !(h.Budget > 0) || h.Warmup < 0 || !h.Clock.ok() || !(h.Hold.Floor >= 0) || !(h.Hold.Hours >= 0) || h.Hold.Since < 0 || h.Hold.Calm < 0:
 		return fmt.Errorf("%w: no detector is like this", ErrDamaged)
 	}
 	raw = raw[n:]
@@ -99,7 +99,7 @@ func (m *mean) ok() bool { return finite(m.M, m.N) && m.N >= 0 }
 
 func (u *univariate) ok() bool {
 	ok := finite(u.N, u.Last, u.Recent, u.Block, u.Activity, u.Settle, u.Offset) && u.N >= 0 && u.Settle >= 0 && u.Settle <= settleRows &&
-		u.Usual.ok() && finite(u.Season.Day[:]...) && finite(u.Season.Week[:]...)
+		u.Peaks.Mean.ok() && finite(u.Peaks.Most, u.Peaks.Rows) && u.Peaks.Mean.M >= 0 && u.Peaks.Most >= 0 && u.Peaks.Rows >= 0 && u.Usual.ok() && finite(u.Season.Day[:]...) && finite(u.Season.Week[:]...)
 	for i := range u.Views {
 		v := &u.Views[i]
 		ok = ok && v.Root.ok() && v.Size.ok() && v.Square.ok() && v.Pos.ok() && v.Neg.ok()

@@ -20,6 +20,7 @@ type univariate struct {
 	Views    [views]view
 	Settle   float64 // rows for which the level is still being found
 	Offset   float64 // what has to be added to the season since
+	Peaks    peaks
 }
 
 // The views.
@@ -82,6 +83,9 @@ func (u *univariate) step(at int64, v, perHour float64) float64 {
 	u.Usual.add(u.Activity, scaleRows)
 	return max(s, u.Views[activity].step(3*(u.Activity-u.Usual.M)))
 }
+
+// judges says that enough has been seen for a surprise to mean something.
+func (u *univariate) judges() bool { return u.Views[innovation].Size.N > burnIn }
 
 // relevel says that the level may have moved for a known reason.
 func (u *univariate) relevel() {
