@@ -96,6 +96,14 @@ func (d *Detector) Step(values []float64, rate float64) Result {
 	return d.StepAt(NoTime, values, rate)
 }
 
+// limit is what readings beyond are taken for, so that squares of differences are numbers.
+const limit = 1e100
+
+// reading is a value as it is counted; not ok: a gap.
+func reading(v float64) (f float64, ok bool) {
+	return max(-limit, min(limit, v)), !math.IsNaN(v) && !math.IsInf(v, 0)
+}
+
 // StepAt takes a row: its time in Unix milliseconds, a value for each signal,
 // NaN or an infinity where there is a gap, and how many false episodes a row the
 // budget allows.
@@ -103,7 +111,7 @@ func (d *Detector) StepAt(at int64, values []float64, rate float64) Result {
 	res := Result{Top: -1, Contributions: d.shares, Alarm: d.state.open}
 	sum, known, seen := 0.0, 0, false
 	for i := range d.signals {
-		if v := values[i]; math.IsNaN(v) || math.IsInf(v, 0) {
+		if v, ok := reading(values[i]); !ok {
 			d.signals[i].miss(&d.t, d.warmup)
 		} else {
 			d.signals[i].take(&d.t, d.warmup, at, v)
@@ -191,7 +199,7 @@ func (d *Detector) relate(values []float64) (whole bool) {
 		return false
 	}
 	for k, i := range r.members {
-		if v := values[i]; math.IsNaN(v) || math.IsInf(v, 0) {
+		if _, ok := reading(values[i]); !ok {
 			return false
 		}
 		r.moved[k] = d.signals[i].moved
