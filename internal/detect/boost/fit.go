@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"gonum.org/v1/gonum/stat"
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
@@ -60,10 +61,9 @@ type fitter struct {
 	features []int32
 	spare    []histogram
 	scratch  []int32
-	values   []ranked
+	values   []float64 // of a leaf, and their
+	weights  []float64
 }
-
-type ranked struct{ v, w float64 }
 
 func newFitter(t *Table, s Sample, cfg Config) *fitter {
 	n := len(s.Rows)
@@ -88,9 +88,9 @@ func newFitter(t *Table, s Sample, cfg Config) *fitter {
 	}
 	if cfg.Quantile > 0 {
 		for i, r := range s.Rows {
-			f.values = append(f.values, ranked{s.Target[r], f.weight[i]})
+			f.values, f.weights = append(f.values, s.Target[r]), append(f.weights, f.weight[i])
 		}
-		f.base = quantile(f.values, cfg.Quantile)
+		f.base = f.quantile()
 	} else {
 		for i, r := range s.Rows {
 			f.base += f.weight[i] * s.Target[r] / float64(n)
@@ -286,7 +286,7 @@ func (f *fitter) value(l *leaf) float64 {
 	if f.cfg.Quantile == 0 {
 		return l.g / (l.w + f.cfg.Ridge + 1e-12)
 	}
-	f.values = f.values[:0]
+	f.values, f.weights = f.values[:0], f.weights[:0]
 	for i := l.from; i < l.to; i++ {
 		p := f.at[i]
 		r := f.s.Rows[p]
@@ -294,33 +294,15 @@ func (f *fitter) value(l *leaf) float64 {
 		if d < 0 && f.s.Censored != nil && f.s.Censored[r] {
 			d = 0
 		}
-		f.values = append(f.values, ranked{d, f.weight[p]})
+		f.values, f.weights = append(f.values, d), append(f.weights, f.weight[p])
 	}
-	return quantile(f.values, f.cfg.Quantile) * l.w / (l.w + f.cfg.Ridge)
+	return f.quantile() * l.w / (l.w + f.cfg.Ridge)
 }
 
-// quantile of weighted values, which it sorts.
-func quantile(values []ranked, q float64) float64 {
-	slices.SortFunc(values, func(a, b ranked) int {
-		switch {
-		case a.v < b.v:
-			return -1
-		case a.v > b.v:
-			return 1
-		}
-		return 0
-	})
-	total := 0.0
-	for _, v := range values {
-		total += v.w
-	}
-	sum := 0.0
-	for _, v := range values {
-		if sum += v.w; sum >= q*total {
-			return v.v
-		}
-	}
-	return values[len(values)-1].v
+// quantile of the weighted values, which it sorts.
+func (f *fitter) quantile() float64 {
+	stat.SortWeighted(f.values, f.weights)
+	return stat.Quantile(f.cfg.Quantile, stat.Empirical, f.values, f.weights)
 }
 
 // histogram sums a stretch of the tree's rows.

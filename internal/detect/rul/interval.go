@@ -3,6 +3,8 @@ package rul
 import (
 	"math"
 	"slices"
+
+	"gonum.org/v1/gonum/stat"
 )
 
 // miss is a prediction for a unit that the predictor had not seen, with what
@@ -43,46 +45,31 @@ func newInterval(all []miss, level, limit float64, units int) interval {
 	var v interval
 	for k := range knots {
 		c := (n - 1) * k / (knots - 1)
-		part := slices.Clone(all[max(0, c-half):min(n, c+half+1)])
+		errs, weights := byError(all[max(0, c-half):min(n, c+half+1)])
 		at := all[c].predicted
 		if len(v.at) > 0 && at <= v.at[len(v.at)-1] {
 			continue
 		}
 		tail := (1 - level) / 2
-		high := quantile(part, 1-tail)
+		high := stat.Quantile(1-tail, stat.Empirical, errs, weights)
 		above := tail
 		if limit > 0 && at+high >= limit-1e-9*limit {
 			above = 0
 		}
 		v.at = append(v.at, at)
-		v.low = append(v.low, quantile(part, 1-level-above))
+		v.low = append(v.low, stat.Quantile(1-level-above, stat.Empirical, errs, weights))
 		v.high = append(v.high, high)
 	}
 	return v
 }
 
-// quantile of the misses' truth less prediction, weighted.
-func quantile(part []miss, q float64) float64 {
-	slices.SortStableFunc(part, func(a, b miss) int {
-		switch x, y := a.truth-a.predicted, b.truth-b.predicted; {
-		case x < y:
-			return -1
-		case x > y:
-			return 1
-		}
-		return 0
-	})
-	total := 0.0
+// byError is the misses' truth less prediction, ascending, and their weights.
+func byError(part []miss) (errs, weights []float64) {
 	for _, p := range part {
-		total += p.weight
+		errs, weights = append(errs, p.truth-p.predicted), append(weights, p.weight)
 	}
-	sum := 0.0
-	for _, p := range part {
-		if sum += p.weight; sum >= q*total {
-			return p.truth - p.predicted
-		}
-	}
-	return part[len(part)-1].truth - part[len(part)-1].predicted
+	stat.SortWeighted(errs, weights)
+	return errs, weights
 }
 
 // around is the interval around a prediction.
