@@ -414,7 +414,13 @@ func (g *Gateway) Certificate(ctx context.Context, leaf *x509.Certificate) (Iden
 		return Identity{}, fault.New(fault.Denied, "the client certificate is valid from %s to %s",
 			leaf.NotBefore.Format(time.RFC3339), leaf.NotAfter.Format(time.RFC3339))
 	}
-	id, err := g.cfg.Credentials.UnitIDByFingerprint(ctx, fleet.CertificateFingerprint(leaf.Raw))
+	return g.Fingerprint(ctx, fleet.CertificateFingerprint(leaf.Raw))
+}
+
+// Fingerprint gives the unit that a certificate or public key is bound to. The
+// frontend has had its client prove that it holds the private key.
+func (g *Gateway) Fingerprint(ctx context.Context, fingerprint string) (Identity, error) {
+	id, err := g.cfg.Credentials.UnitIDByFingerprint(ctx, fingerprint)
 	switch {
 	case fault.KindOf(err) == fault.NotFound:
 		return Identity{}, ErrCredential

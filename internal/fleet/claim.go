@@ -46,7 +46,7 @@ type Claim struct {
 	DecidedBy      string     `json:"decidedBy,omitempty"`
 
 	TokenHash   string `json:"-"` // of the secret the unit made; valid once approved
-	Certificate string `json:"-"` // fingerprint of the client certificate it showed, bound once approved
+	Certificate string `json:"-"` // fingerprint of the client certificate it showed, or of the public key it signed with; bound once approved
 	ClaimToken  string `json:"-"` // id of the claim token used
 	MadeUnit    bool   `json:"-"` // the unit was not known before this claim
 }
@@ -62,6 +62,7 @@ type EnrolRequest struct {
 	CSR            string `json:"csr,omitempty"`            // PEM; proves the public key whose fingerprint is shown
 	KeyFingerprint string `json:"keyFingerprint,omitempty"` // hex SHA-256 of the public key (SubjectPublicKeyInfo)
 	RemoteAddress  string `json:"-"`
+	ProvenKey      string `json:"-"` // fingerprint of a public key whose holder signed the request, for protocols that do so; bound once approved
 }
 
 // ClaimFilter picks claims; empty fields match all.

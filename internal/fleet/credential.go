@@ -37,6 +37,13 @@ func CertificateFingerprint(der []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// KeyFingerprint is the hex SHA-256 of a public key's DER bytes
+// (SubjectPublicKeyInfo, RFC 5280).
+func KeyFingerprint(spki []byte) string {
+	sum := sha256.Sum256(spki)
+	return hex.EncodeToString(sum[:])
+}
+
 // ParseFingerprint reads a SHA-256 fingerprint as openssl (AA:BB:…) or sha256sum write it.
 func ParseFingerprint(s string) (string, bool) {
 	clean := strings.ToLower(strings.ReplaceAll(strings.TrimSpace(s), ":", ""))
@@ -49,7 +56,7 @@ func ParseFingerprint(s string) (string, bool) {
 type Credentials struct {
 	TokenHash    string    `json:"-"`
 	TokenAt      time.Time `json:"tokenAt,omitzero"`
-	Fingerprints []string  `json:"fingerprints,omitempty"` // of client certificates
+	Fingerprints []string  `json:"fingerprints,omitempty"` // of client certificates, and of public keys that clients sign with (Mender)
 }
 
 // Any reports whether the unit has a credential at all.

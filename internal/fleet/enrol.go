@@ -2,10 +2,8 @@ package fleet
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/pem"
 	"fmt"
 	"regexp"
@@ -234,7 +232,7 @@ func readEnrolRequest(r EnrolRequest) (Claim, error) {
 		} else if csr, err := x509.ParseCertificateRequest(block.Bytes); err != nil || csr.CheckSignature() != nil {
 			bad("csr", "a certificate request signed by its own key", "")
 		} else {
-			c.KeyFingerprint = fingerprint(csr.RawSubjectPublicKeyInfo)
+			c.KeyFingerprint = KeyFingerprint(csr.RawSubjectPublicKeyInfo)
 		}
 	}
 	if r.Certificate != "" {
@@ -246,19 +244,18 @@ func readEnrolRequest(r EnrolRequest) (Claim, error) {
 			bad("certificate", "a certificate", err.Error())
 		} else {
 			c.Certificate = CertificateFingerprint(cert.Raw)
-			c.KeyFingerprint = fingerprint(cert.RawSubjectPublicKeyInfo)
+			c.KeyFingerprint = KeyFingerprint(cert.RawSubjectPublicKeyInfo)
 		}
+	}
+	if r.ProvenKey != "" {
+		keys++
+		c.Certificate, c.KeyFingerprint = r.ProvenKey, r.ProvenKey
 	}
 	if keys > 1 {
 		bad("keyFingerprint", "one of keyFingerprint, csr and certificate", "")
 	}
-	if r.Token == "" && r.Certificate == "" {
+	if r.Token == "" && c.Certificate == "" {
 		bad("token", "a token that the unit made (fut_ and 32 to 128 random bytes in base64url without padding), or a client certificate", "")
 	}
 	return c, fault.Fields("enroll", fields)
-}
-
-func fingerprint(der []byte) string {
-	sum := sha256.Sum256(der)
-	return hex.EncodeToString(sum[:])
 }
