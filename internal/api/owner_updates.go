@@ -114,11 +114,9 @@ func (c *showcase) show(ctx context.Context, t *campaign.Task) (wire.MyUpdate, e
 		WhatChanges: fleet.InLanguage(r.Notes, o.Locale), Unavailable: fleet.InLanguage(r.Unavailable, o.Locale), State: t.State, Why: t.Why,
 		At: t.At, Deadline: t.Deadline, OfferedAt: t.OfferedAt, InstalledAt: t.InstalledAt, Choices: choicesFor(t, run.Open()),
 	}
-	a, err := d.Updates.Artifact(ctx, r.ArtifactSHA256())
-	if err != nil && fault.KindOf(err) != fault.NotFound {
+	if out.Size, err = d.Updates.Size(ctx, &r); err != nil && fault.KindOf(err) != fault.NotFound {
 		return wire.MyUpdate{}, err
 	}
-	out.Size = a.Size
 	if t.AssignmentID != 0 {
 		as, err := d.Updates.Assignment(ctx, t.AssignmentID)
 		if err != nil {

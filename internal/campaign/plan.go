@@ -116,7 +116,7 @@ func refuse(u *fleet.Unit, r *update.Release, k Kind) (code, why string) {
 	switch ok, unfit := r.Fits(u); {
 	case u.State != fleet.UnitActive:
 		return CodeInactive, "the unit is " + string(u.State)
-	case u.Versions[r.ComponentName()] == r.Version:
+	case r.InstalledOn(u.Versions):
 		return CodeVersion, unfit
 	case !ok:
 		return CodeUnfit, unfit

@@ -73,11 +73,9 @@ func (m *Manager) env(ctx context.Context, known envs, campaign string) (*env, e
 	if e.release, err = m.cfg.Updates.Release(ctx, e.run.Campaign.Release); err != nil {
 		return nil, err
 	}
-	a, err := m.cfg.Updates.Artifact(ctx, e.release.ArtifactSHA256())
-	if err != nil {
+	if e.size, err = m.cfg.Updates.Size(ctx, &e.release); err != nil {
 		return nil, err
 	}
-	e.size = a.Size
 	known[campaign] = e
 	return e, nil
 }

@@ -132,8 +132,8 @@ func (s *Service) Assign(ctx context.Context, unitID, release, ref string) (Assi
 	if u.State != fleet.UnitActive {
 		return Assignment{}, fault.New(fault.Conflict, "unit %s is %s", unitID, u.State)
 	}
-	if ok, why := r.Fits(&u); !ok {
-		return Assignment{}, fault.New(fault.Conflict, "release %s is not for unit %s: %s", release, unitID, why)
+	if no := r.Refuse(&u); no != nil {
+		return Assignment{}, fault.Wrap(fault.Conflict, fmt.Sprintf("release %s is not for unit %s", release, unitID), no)
 	}
 	// Remembered before it is committed: one read too many is cheaper than an
 	// assignment that no poll looks for.
@@ -305,6 +305,7 @@ func (s *Service) Feedback(ctx context.Context, unitID string, id int64, f Feedb
 		}
 		switch f.State {
 		case Running:
+			a.Hold.Before = f.Before
 			// A canceling assignment goes on being canceled while the client works.
 			if a.State == Offered {
 				a.State = Running
@@ -393,7 +394,7 @@ func (s *Service) Reported(ctx context.Context, unitID string, versions map[stri
 		if err != nil {
 			return fmt.Errorf("version report of %s: %w", unitID, err)
 		}
-		if v, ok := versions[r.ComponentName()]; !ok || v != r.Version {
+		if !r.InstalledOn(versions) {
 			continue
 		}
 		if _, err := s.change(ctx, a.ID, func(a *Assignment) error {

@@ -7,40 +7,8 @@ package update
 import (
 	"context"
 	"io"
-	"slices"
 	"time"
-
-	"fettle.dev/fettle/internal/fleet"
 )
-
-// ReleaseKind is what a release is for; a feature may not ride in a recall,
-// safety or security campaign.
-type ReleaseKind string
-
-// The kinds of a release.
-const (
-	Security ReleaseKind = "security"
-	Safety   ReleaseKind = "safety"
-	Fix      ReleaseKind = "fix"
-	Feature  ReleaseKind = "feature"
-)
-
-// Release is declared in a file of kind Release. Its artifact is uploaded by
-// apply from the path beside the file, or before by `fettle artifact put`.
-type Release struct {
-	Name string `json:"-"`
-
-	Product     string            `json:"product"`
-	Component   string            `json:"component,omitempty" doc:"Component it installs on (default software)."`
-	Version     string            `json:"version"`
-	Kind        ReleaseKind       `json:"kind" enum:"security,safety,fix,feature"`
-	Hardware    []string          `json:"hardware,omitempty" doc:"Hardware revisions it fits; empty: all."`
-	From        []string          `json:"from,omitempty" doc:"Versions it may be installed over; empty: any."`
-	Minutes     int               `json:"minutes" doc:"How long an installation takes, until the fleet has shown it."`
-	Notes       map[string]string `json:"notes" doc:"What changes, in plain words for owners, by language."`
-	Unavailable map[string]string `json:"unavailable,omitempty" doc:"What will not work meanwhile, by language."`
-	Artifact    string            `json:"artifact" doc:"Path of the signed image beside this file, or sha256:<hex> of one uploaded before."`
-}
 
 // Artifact is bytes known by their hashes.
 type Artifact struct {
@@ -80,6 +48,7 @@ type Assignment struct {
 	NotBefore time.Time       `json:"notBefore,omitzero"` // offered from then on; zero while withheld
 	Details   []string        `json:"details,omitempty"`  // the client's words, latest last, bounded
 	Done, Of  int             `json:"-"`                  // progress
+	Hold      Hold            `json:"hold,omitzero"`
 	Created   time.Time       `json:"created"`
 	Offered   time.Time       `json:"offered,omitzero"`
 	Started   time.Time       `json:"started,omitzero"`
@@ -108,7 +77,8 @@ type Feedback struct {
 	State    AssignmentState // Running, Claimed, Failed, Canceled
 	Done, Of int
 	Details  []string
-	Refused  bool // of a cancel: the unit will not stop
+	Refused  bool   // of a cancel: the unit will not stop
+	Before   string // the step that the unit waits before, as its owner asked; "": it waits for nothing
 }
 
 // Store keeps releases, artifacts and assignments.
@@ -152,30 +122,4 @@ type Blobs interface {
 	Exists(ctx context.Context, sha256 string) (bool, error)
 	Delete(ctx context.Context, sha256 string) error
 	List(ctx context.Context, fn func(sha256 string, size int64) error) error
-}
-
-// Fits reports whether r may be installed on u, else the reason.
-func (r *Release) Fits(u *fleet.Unit) (ok bool, why string) {
-	if r.Product != u.Product {
-		return false, "the release is for product " + r.Product
-	}
-	if len(r.Hardware) > 0 && !slices.Contains(r.Hardware, u.Hardware) {
-		return false, "hardware " + u.Hardware + " is not among those the release fits"
-	}
-	v := u.Versions[r.ComponentName()]
-	if v == r.Version {
-		return false, "has version " + v + " already"
-	}
-	if len(r.From) > 0 && !slices.Contains(r.From, v) {
-		return false, "version " + v + " is not among those it may be installed over"
-	}
-	return true, ""
-}
-
-// ComponentName is Component or its default.
-func (r *Release) ComponentName() string {
-	if r.Component == "" {
-		return fleet.MainComponent
-	}
-	return r.Component
 }

@@ -22,7 +22,14 @@ type Work struct {
 type Deployment struct {
 	Assignment Assignment
 	Release    Release
-	Artifact   Artifact
+	Artifact   Artifact // of the first part
+	Parts      []Image  // in the order of installation; all or none
+}
+
+// Image is a part of a release with what is known of its bytes.
+type Image struct {
+	ReleasePart
+	Artifact Artifact
 }
 
 // Work tells what a unit's poll shows: the oldest assignment that is due or
@@ -113,9 +120,33 @@ func (s *Service) deployment(ctx context.Context, a Assignment) (Deployment, err
 	if err != nil {
 		return Deployment{}, fmt.Errorf("deployment %d: %w", a.ID, err)
 	}
-	art, err := s.store.Artifact(ctx, r.ArtifactSHA256())
+	images, err := s.images(ctx, &r)
 	if err != nil {
 		return Deployment{}, fmt.Errorf("deployment %d: %w", a.ID, err)
 	}
-	return Deployment{Assignment: a, Release: r, Artifact: art}, nil
+	return Deployment{Assignment: a, Release: r, Artifact: images[0].Artifact, Parts: images}, nil
+}
+
+// images are the images of a release in the order of their installation, at
+// least one.
+func (s *Service) images(ctx context.Context, r *Release) ([]Image, error) {
+	parts := r.Images()
+	out := make([]Image, len(parts))
+	for i, p := range parts {
+		a, err := s.store.Artifact(ctx, p.SHA256())
+		if err != nil {
+			return nil, err
+		}
+		out[i] = Image{ReleasePart: p, Artifact: a}
+	}
+	return out, nil
+}
+
+// Size is how many bytes the images of a release have together.
+func (s *Service) Size(ctx context.Context, r *Release) (n int64, err error) {
+	images, err := s.images(ctx, r)
+	for _, i := range images {
+		n += i.Artifact.Size
+	}
+	return n, err
 }

@@ -69,33 +69,55 @@ func locate(docs []declare.Located, p *ProblemError) declare.MistakesError {
 }
 
 // uploadImages uploads the images that Releases name by path, and puts their
-// hash in the path's place.
+// hashes in the paths' places.
 func (c *Client) uploadImages(ctx context.Context, docs []declare.Located) error {
 	for i := range docs {
 		if docs[i].Kind != declare.Release {
 			continue
 		}
-		var spec map[string]json.RawMessage
-		var path string
+		var spec map[string]any
 		if err := json.Unmarshal(docs[i].Spec, &spec); err != nil {
 			return err
 		}
-		if err := json.Unmarshal(spec["artifact"], &path); err != nil || strings.HasPrefix(path, "sha256:") {
+		changed, err := c.uploadImage(ctx, &docs[i], spec, "spec.")
+		if err != nil {
+			return err
+		}
+		parts, _ := spec["parts"].([]any)
+		for j, p := range parts {
+			part, _ := p.(map[string]any)
+			more, err := c.uploadImage(ctx, &docs[i], part, fmt.Sprintf("spec.parts[%d].", j))
+			if err != nil {
+				return err
+			}
+			changed = changed || more
+		}
+		if !changed {
 			continue
 		}
-		sum, err := c.Upload(ctx, beside(docs[i].File, path))
-		if errors.Is(err, fs.ErrNotExist) {
-			return refused(docs[i].Locate([]fault.Field{{Path: "spec.artifact", Expected: "a file beside this one, or sha256:…", Got: fmt.Sprintf("%q, which does not exist", path)}}))
-		}
-		if err != nil {
-			return fmt.Errorf("%s: upload %s: %w", docs[i].File, path, err)
-		}
-		spec["artifact"], _ = json.Marshal("sha256:" + sum) // a text always encodes
 		if docs[i].Spec, err = json.Marshal(spec); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// uploadImage uploads the image that of.artifact names by path; at is where of
+// stands in the document.
+func (c *Client) uploadImage(ctx context.Context, doc *declare.Located, of map[string]any, at string) (changed bool, err error) {
+	path, _ := of["artifact"].(string)
+	if path == "" || strings.HasPrefix(path, "sha256:") {
+		return false, nil
+	}
+	sum, err := c.Upload(ctx, beside(doc.File, path))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, refused(doc.Locate([]fault.Field{{Path: at + "artifact", Expected: "a file beside this one, or sha256:…", Got: fmt.Sprintf("%q, which does not exist", path)}}))
+	}
+	if err != nil {
+		return false, fmt.Errorf("%s: upload %s: %w", doc.File, path, err)
+	}
+	of["artifact"] = "sha256:" + sum
+	return true, nil
 }
 
 func beside(file, path string) string {
