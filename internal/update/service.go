@@ -24,6 +24,7 @@ const (
 // Config is what a Service works with.
 type Config struct {
 	Store Store
+	Logs  LogStore // nil: logs are not kept
 	Blobs Blobs
 	Fleet fleet.Store
 	Tx    fleet.Transactor
@@ -40,6 +41,7 @@ type Config struct {
 // polls, nearly all there are, cost no read.
 type Service struct {
 	store Store
+	logs  LogStore
 	blobs Blobs
 	fleet fleet.Store
 	tx    fleet.Transactor
@@ -57,7 +59,7 @@ type Service struct {
 // reports that were kept without reaching their assignment.
 func NewService(ctx context.Context, cfg Config) (*Service, error) {
 	s := &Service{
-		store: cfg.Store, blobs: cfg.Blobs, fleet: cfg.Fleet, tx: cfg.Tx, clock: cfg.Clock, log: cfg.Log, dir: cfg.Dir, room: cfg.Room,
+		store: cfg.Store, logs: cfg.Logs, blobs: cfg.Blobs, fleet: cfg.Fleet, tx: cfg.Tx, clock: cfg.Clock, log: cfg.Log, dir: cfg.Dir, room: cfg.Room,
 		known: map[string]struct{}{}, described: map[string]struct{}{},
 	}
 	if s.room == nil {
