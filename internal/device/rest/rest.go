@@ -7,9 +7,6 @@ import (
 	"encoding/json"
 	"net"
 	"net/http"
-	"sync"
-
-	"golang.org/x/time/rate"
 
 	"fettle.dev/fettle/internal/device"
 	"fettle.dev/fettle/internal/device/door"
@@ -25,10 +22,9 @@ type Enroller interface {
 // Config limits what this door has beyond the shared one; zero values stand
 // for the defaults named.
 type Config struct {
-	MaxBody     int64   // bytes of a request, as sent and decompressed: 1 MiB
-	EnrolRate   float64 // enrolment requests a second from one address, before 429: 1
-	EnrolBurst  int     // and at once: 30
-	MaxAttempts int     // addresses remembered for that: 10000
+	MaxBody    int64   // bytes of a request, as sent and decompressed: 1 MiB
+	EnrolRate  float64 // enrolment requests a second from one address, before 429: 1
+	EnrolBurst int     // and at once: 30
 }
 
 // Handler answers the paths under /fettle/v1/.
@@ -38,9 +34,7 @@ type Handler struct {
 	gateway *device.Gateway
 	enrol   Enroller
 	cfg     Config
-
-	mu      sync.Mutex
-	callers map[string]*rate.Limiter
+	callers *door.Callers
 }
 
 // New makes the handler. Behind a proxy, RemoteAddr must already be the
@@ -55,10 +49,7 @@ func New(d *door.Door, enrol Enroller, cfg Config) *Handler {
 	if cfg.EnrolBurst == 0 {
 		cfg.EnrolBurst = 30
 	}
-	if cfg.MaxAttempts == 0 {
-		cfg.MaxAttempts = 10_000
-	}
-	h := &Handler{mux: http.NewServeMux(), door: d, gateway: d.Gateway(), enrol: enrol, cfg: cfg, callers: map[string]*rate.Limiter{}}
+	h := &Handler{mux: http.NewServeMux(), door: d, gateway: d.Gateway(), enrol: enrol, cfg: cfg, callers: door.NewCallers(cfg.EnrolRate, cfg.EnrolBurst)}
 	unit := func(next door.Handler) http.HandlerFunc { return d.Unit(next, d.Fail, nil) }
 	h.mux.HandleFunc("POST /fettle/v1/telemetry", unit(h.telemetry))
 	h.mux.HandleFunc("POST /fettle/v1/events", unit(h.events))
@@ -151,7 +142,7 @@ func (h *Handler) enroll(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		host = r.RemoteAddr
 	}
-	if !h.limiter(host).Allow() {
+	if !h.callers.Allow(host) {
 		h.door.Fail(w, r, door.Refuse(http.StatusTooManyRequests, "too many enrolment requests from this address"))
 		return
 	}
@@ -180,20 +171,4 @@ func (h *Handler) enroll(w http.ResponseWriter, r *http.Request) {
 		status = http.StatusForbidden
 	}
 	door.Write(w, status, "application/json", enrolment{claim.ID, claim.UnitID, claim.State, claim.Why})
-}
-
-// limiter is that of an address. When too many are remembered all are
-// forgotten: that grants each a burst more, and bounds memory.
-func (h *Handler) limiter(host string) *rate.Limiter {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	l := h.callers[host]
-	if l == nil {
-		if len(h.callers) >= h.cfg.MaxAttempts {
-			clear(h.callers)
-		}
-		l = rate.NewLimiter(rate.Limit(h.cfg.EnrolRate), h.cfg.EnrolBurst)
-		h.callers[host] = l
-	}
-	return l
 }
