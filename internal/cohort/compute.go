@@ -140,7 +140,7 @@ func combine(d *Definition, u *fleet.Unit, m *Member) {
 	if d.Attributes == nil {
 		return
 	}
-	matches, why := d.Attributes.match(u)
+	matches, why := d.Attributes.Holds(u)
 	switch {
 	case d.Evidence == nil && matches, d.Match != "all" && m.List != In && matches:
 		m.List, m.Code, m.Reason = In, CodeAttributes, why
@@ -270,12 +270,13 @@ func hours(d time.Duration) string {
 	return words.Number(float64(d.Round(6*time.Minute))/float64(time.Hour)) + " h"
 }
 
-func (a *Attributes) empty() bool {
+// Empty reports whether nothing is matched by.
+func (a *Attributes) Empty() bool {
 	return len(a.Hardware)+len(a.Batch)+len(a.Region)+len(a.Version)+len(a.Other) == 0
 }
 
-// match reports whether a unit has one of the values of each attribute, and why.
-func (a *Attributes) match(u *fleet.Unit) (ok bool, why string) {
+// Holds reports whether a unit has one of the values of each attribute, and why.
+func (a *Attributes) Holds(u *fleet.Unit) (ok bool, why string) {
 	var have []string
 	ok = true
 	check := func(name, value string, want []string) {

@@ -119,7 +119,7 @@ func (s *Service) complete(ctx context.Context, d *Definition) error {
 	if d.Evidence == nil && d.Attributes == nil {
 		add("evidence", "evidence, attributes or both", "")
 	}
-	if d.Attributes != nil && d.Attributes.empty() {
+	if d.Attributes != nil && d.Attributes.Empty() {
 		add("attributes", "at least one attribute", "")
 	}
 	if d.FindingID != "" {
