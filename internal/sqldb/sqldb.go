@@ -20,6 +20,7 @@ import (
 	"github.com/pressly/goose/v3"
 
 	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/sqldb/failure"
 	"fettle.dev/fettle/internal/sqldb/rows"
 )
@@ -144,6 +145,8 @@ func (db *DB) InTx(ctx context.Context, fn func(ctx context.Context) error) erro
 	if ctx.Value(txKey{}) != nil {
 		return fn(ctx)
 	}
+	ctx, ended := fleet.WithEnd(ctx)
+	defer ended()
 	begun, err := db.write.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin: %w", away(err))

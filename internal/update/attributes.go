@@ -61,9 +61,7 @@ func (s *Service) SetAttributes(ctx context.Context, unitID string, mode Attribu
 	if err != nil {
 		return fmt.Errorf("attributes of %s: %w", unitID, err)
 	}
-	s.mu.Lock()
-	s.described[unitID] = struct{}{}
-	s.mu.Unlock()
+	s.idle.describe(unitID)
 	return nil
 }
 

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"slices"
-	"sync"
 	"time"
 
 	"fettle.dev/fettle/internal/clock"
@@ -50,9 +49,7 @@ type Service struct {
 	dir   string
 	room  func(size int64) error
 
-	mu        sync.RWMutex
-	known     map[string]struct{} // units that have or had an assignment; only grows, so that a transaction rolled back cannot hide one
-	described map[string]struct{} // units whose client has described itself
+	idle *idle
 }
 
 // NewService loads which units have assignments, and catches up with version
@@ -60,7 +57,7 @@ type Service struct {
 func NewService(ctx context.Context, cfg Config) (*Service, error) {
 	s := &Service{
 		store: cfg.Store, logs: cfg.Logs, blobs: cfg.Blobs, fleet: cfg.Fleet, tx: cfg.Tx, clock: cfg.Clock, log: cfg.Log, dir: cfg.Dir, room: cfg.Room,
-		known: map[string]struct{}{}, described: map[string]struct{}{},
+		idle: newIdle(),
 	}
 	if s.room == nil {
 		s.room = func(int64) error { return nil }
@@ -70,10 +67,10 @@ func NewService(ctx context.Context, cfg Config) (*Service, error) {
 			return nil, fmt.Errorf("spool directory: %w", err)
 		}
 	}
-	if err := s.store.UnitsKnown(ctx, func(id string) { s.known[id] = struct{}{} }); err != nil {
+	if err := s.store.UnitsKnown(ctx, s.idle.add); err != nil {
 		return nil, fmt.Errorf("load assignments: %w", err)
 	}
-	if err := s.store.AttributesKnown(ctx, func(id string) { s.described[id] = struct{}{} }); err != nil {
+	if err := s.store.AttributesKnown(ctx, s.idle.describe); err != nil {
 		return nil, fmt.Errorf("load attributes: %w", err)
 	}
 	if err := s.catchUp(ctx); err != nil {
@@ -108,13 +105,6 @@ func (s *Service) catchUp(ctx context.Context) error {
 	return nil
 }
 
-func (s *Service) knows(unitID string) bool {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	_, ok := s.known[unitID]
-	return ok
-}
-
 // Assign gives the assignment of ref, made now, withheld, if there is none: a
 // second call with the same ref never makes a second.
 func (s *Service) Assign(ctx context.Context, unitID, release, ref string) (Assignment, error) {
@@ -137,11 +127,8 @@ func (s *Service) Assign(ctx context.Context, unitID, release, ref string) (Assi
 	if no := r.Refuse(&u); no != nil {
 		return Assignment{}, fault.Wrap(fault.Conflict, fmt.Sprintf("release %s is not for unit %s", release, unitID), no)
 	}
-	// Remembered before it is committed: one read too many is cheaper than an
-	// assignment that no poll looks for.
-	s.mu.Lock()
-	s.known[unitID] = struct{}{}
-	s.mu.Unlock()
+	changed := s.idle.changing(unitID)
+	defer changed(ctx)
 	now := s.clock.Now().Truncate(time.Millisecond)
 	a, err := s.store.Assign(ctx, Assignment{UnitID: unitID, Release: release, Ref: ref, State: Withheld, Created: now, Updated: now})
 	if err != nil {
@@ -180,8 +167,9 @@ var errSame = fault.New(fault.Internal, "nothing changes")
 // follows can tell that there was one.
 func (s *Service) change(ctx context.Context, id int64, fn func(*Assignment) error) (Assignment, error) {
 	var kept Assignment
+	changed := func(context.Context) {}
 	a, err := s.store.UpdateAssignment(ctx, id, func(a *Assignment) error {
-		kept = *a
+		kept, changed = *a, s.idle.changing(a.UnitID)
 		if err := fn(a); err != nil {
 			return err
 		}
@@ -192,6 +180,7 @@ func (s *Service) change(ctx context.Context, id int64, fn func(*Assignment) err
 		a.Updated = now
 		return nil
 	})
+	changed(ctx)
 	if errors.Is(err, errSame) {
 		return kept, nil
 	}
@@ -285,7 +274,7 @@ func errInactive(a *Assignment) error {
 // another unit, or one that the unit may not see, is fault.NotFound; one that
 // has ended, or whose success was claimed already, is fault.Conflict.
 func (s *Service) Feedback(ctx context.Context, unitID string, id int64, f Feedback) (Assignment, error) {
-	if !s.knows(unitID) {
+	if !s.idle.knows(unitID) {
 		return Assignment{}, fault.New(fault.NotFound, "no action %d", id)
 	}
 	a, err := s.change(ctx, id, func(a *Assignment) error {
@@ -334,7 +323,7 @@ func (s *Service) Feedback(ctx context.Context, unitID string, id int64, f Feedb
 // CancelFeedback takes a unit's answer to a cancel: agreed, refused (the
 // update goes on), or words only.
 func (s *Service) CancelFeedback(ctx context.Context, unitID string, id int64, f Feedback) (Assignment, error) {
-	if !s.knows(unitID) {
+	if !s.idle.knows(unitID) {
 		return Assignment{}, fault.New(fault.NotFound, "no action %d", id)
 	}
 	a, err := s.change(ctx, id, func(a *Assignment) error {
@@ -381,7 +370,7 @@ func clip(s string) string {
 // receive time of its Version mark. It costs nothing for a unit that never had
 // an assignment.
 func (s *Service) Reported(ctx context.Context, unitID string, versions map[string]string, at time.Time) error {
-	if !s.knows(unitID) {
+	if !s.idle.knows(unitID) {
 		return nil
 	}
 	list, err := s.store.OfUnit(ctx, unitID, ofUnit)

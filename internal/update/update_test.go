@@ -100,7 +100,7 @@ func TestVersionReportThatWasLostIsCaughtUp(t *testing.T) {
 	work, err := again.Work(ctx, unit)
 	require.NoError(t, err)
 	require.Nil(t, work.Action)
-	require.Equal(t, a.ID, work.Installed.ID, "known after a restart")
+	require.Equal(t, a.ID, work.Installed, "known after a restart")
 }
 
 func TestArtifact(t *testing.T) {

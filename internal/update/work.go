@@ -3,6 +3,7 @@ package update
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"fettle.dev/fettle/internal/fault"
 )
@@ -14,8 +15,9 @@ const ofUnit = 50
 // Work is what one poll of a unit shows.
 type Work struct {
 	Action     *Assignment // to be installed, or canceling; nil: nothing
-	Installed  *Assignment // the latest that was installed
+	Installed  int64       // action id of the latest that was installed; 0: none
 	Attributes bool        // the client should describe itself
+	Open       bool        // an assignment has not ended, whether its time has come or not
 }
 
 // Deployment is all that a unit needs to install an assignment.
@@ -33,29 +35,35 @@ type Image struct {
 }
 
 // Work tells what a unit's poll shows: the oldest assignment that is due or
-// canceling. A unit that never had one costs no read, any other one.
+// canceling. A unit for which there is none is remembered until something
+// changes or the next is due, so that its polls cost no read.
 func (s *Service) Work(ctx context.Context, unitID string) (Work, error) {
-	s.mu.RLock()
-	_, known := s.known[unitID]
-	_, described := s.described[unitID]
-	s.mu.RUnlock()
+	rest, known, described := s.idle.look(unitID)
 	w := Work{Attributes: !described}
-	if !known {
+	now := s.clock.Now()
+	if !known || now.UnixMilli() < rest.until {
+		w.Installed, w.Open = int64(rest.installed), rest.open
 		return w, nil
 	}
 	list, err := s.store.OfUnit(ctx, unitID, ofUnit)
 	if err != nil {
 		return w, fmt.Errorf("work of %s: %w", unitID, err)
 	}
-	now := s.clock.Now()
+	until := int64(math.MaxInt64)
 	for i := range list { // newest first
 		a := &list[i]
+		w.Open = w.Open || !a.Over()
 		switch {
 		case a.Due(now), a.State == Canceling:
 			w.Action = a
-		case a.State == Installed && w.Installed == nil:
-			w.Installed = a
+		case a.State == Offered:
+			until = min(until, a.NotBefore.UnixMilli())
+		case a.State == Installed && w.Installed == 0:
+			w.Installed = a.ID
 		}
+	}
+	if w.Action == nil {
+		s.idle.settle(unitID, rest, until, &w)
 	}
 	return w, nil
 }
@@ -102,7 +110,7 @@ func (s *Service) Canceling(ctx context.Context, unitID string, id int64) (Assig
 }
 
 func (s *Service) own(ctx context.Context, unitID string, id int64) (Assignment, error) {
-	if !s.knows(unitID) {
+	if !s.idle.knows(unitID) {
 		return Assignment{}, fault.New(fault.NotFound, "no action %d", id)
 	}
 	a, err := s.store.Assignment(ctx, id)

@@ -233,8 +233,8 @@ func (h *Handler) poll(w http.ResponseWriter, r *http.Request, id device.Identit
 			links["deploymentBase"] = h.href(r, id.UnitID, "/deploymentBase/"+n+"?c="+version(a))
 		}
 	}
-	if a := work.Installed; a != nil {
-		links["installedBase"] = h.href(r, id.UnitID, "/installedBase/"+strconv.FormatInt(a.ID, 10))
+	if n := work.Installed; n != 0 {
+		links["installedBase"] = h.href(r, id.UnitID, "/installedBase/"+strconv.FormatInt(n, 10))
 	}
 	out := map[string]any{"config": map[string]any{"polling": map[string]string{"sleep": h.sleep}}}
 	if len(links) > 0 {
