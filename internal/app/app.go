@@ -35,6 +35,7 @@ import (
 	"fettle.dev/fettle/internal/sqldb/wear"
 	"fettle.dev/fettle/internal/telemetry"
 	"fettle.dev/fettle/internal/update"
+	"fettle.dev/fettle/internal/update/link"
 )
 
 // house is the rooms of one process, built on its engines.
@@ -60,6 +61,7 @@ type house struct {
 	foreseen   *prognosis.Manager
 	cohorts    *cohort.Service
 	updates    *update.Service
+	links      *link.Signer
 	campaigns  *campaign.Manager
 	outcomes   *outcome.Manager
 	words      *notify.Words
@@ -94,6 +96,9 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 	if h.updates, err = update.NewService(ctx, update.Config{
 		Store: e.records.Update(), Blobs: e.blobs, Fleet: h.fleet, Tx: e.records, Clock: clk, Log: log, Dir: c.path("uploads"), Room: e.disk.Fits,
 	}); err != nil {
+		return nil, err
+	}
+	if h.links, err = h.signer(); err != nil {
 		return nil, err
 	}
 	received, err := e.received(ctx)

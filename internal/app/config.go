@@ -41,6 +41,8 @@ type Config struct {
 	Bus       string `name:"bus" default:"" help:"address of a NATS cluster, nats://… (default: in this process)"`
 	Artifacts string `name:"artifacts" default:"" help:"artifacts: a directory or s3://BUCKET?… (default: in the data directory)"`
 
+	ArtifactCDN string `name:"artifact-cdn" default:"" help:"address of a cache before this service, as https://cdn.example.com, that units are sent on to for artifacts; it fetches them here at the same path and query; empty: none"`
+
 	UnitRate      float64       `name:"unit-rate" default:"20000" help:"samples a second that are taken of one unit, unless its product says otherwise; a unit beyond is slowed, nothing is lost"`
 	StreamAge     time.Duration `name:"stream-age" default:"24h" help:"how long the stream keeps what history and detectors have taken"`
 	StreamBytes   int64         `name:"stream-bytes" default:"8589934592" help:"largest size of the stream; when it is full, senders wait"`
@@ -227,6 +229,11 @@ func (c *Config) check() []fault.Field {
 	}
 	if _, port, err := net.SplitHostPort(c.Listen); err == nil && port == "0" && c.PublicURL == "" {
 		add("listen", "a port, or public-url with it: links that are mailed and printed name the port", c.Listen)
+	}
+	if c.ArtifactCDN != "" {
+		if u, err := url.Parse(c.ArtifactCDN); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.RawQuery != "" || u.Fragment != "" {
+			add("artifact-cdn", "an address as https://cdn.example.com", c.ArtifactCDN)
+		}
 	}
 	if _, err := c.proxies(); err != nil {
 		add("trusted-proxies", "addresses or networks, as 10.0.0.7,10.1.0.0/16", c.TrustedProxies)

@@ -22,6 +22,7 @@ import (
 	"fettle.dev/fettle/internal/device/rest"
 	"fettle.dev/fettle/internal/device/senml"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/update/link"
 	"fettle.dev/fettle/web"
 )
 
@@ -125,6 +126,7 @@ func (h *house) routes() http.Handler {
 	mux.Handle(ddi.Prefix, ddi.New(ddi.Config{
 		Updates: h.updates, Auth: h.gateway, Contacts: h.gateway, Log: h.log, Polling: h.config.PollInterval,
 	}))
+	mux.Handle(link.Prefix, h.downloads())
 	operations := api.New(h.deps())
 	mux.Handle("/v1/", operations)
 	mux.Handle("/owner/v1/", operations)

@@ -1,0 +1,48 @@
+package update
+
+import (
+	"context"
+
+	"fettle.dev/fettle/internal/fault"
+)
+
+// Fetch tells whether a file of an assignment may be fetched at this moment,
+// and what the assignment is. It may while the assignment is offered and its
+// time has come, or running; ahead, it may before that time, for clients that
+// install at it by themselves. Anything else, or a release that was withdrawn,
+// is fault.Conflict or fault.NotFound: what was withdrawn a moment ago is not
+// fetched any more.
+func (s *Service) Fetch(ctx context.Context, id int64, sha256 string, ahead bool) (Assignment, Artifact, error) {
+	a, err := s.store.Assignment(ctx, id)
+	if err != nil {
+		return a, Artifact{}, err
+	}
+	var d Deployment
+	if ahead && a.State == Offered {
+		d, err = s.deployment(ctx, a)
+	} else {
+		d, err = s.Deployment(ctx, a.UnitID, id)
+	}
+	if err != nil {
+		return a, Artifact{}, err
+	}
+	if d.Artifact.SHA256 != sha256 {
+		return a, Artifact{}, fault.New(fault.Conflict, "action %d is of another image by now", id)
+	}
+	return a, d.Artifact, nil
+}
+
+// Begun notes that a unit has fetched the first bytes of an assignment that was
+// offered to it: from then on it is running. One that is running already, or
+// may not run yet, stays as it is.
+func (s *Service) Begun(ctx context.Context, id int64) error {
+	_, err := s.change(ctx, id, func(a *Assignment) error {
+		now := s.clock.Now()
+		if a.State != Offered || !a.Due(now) {
+			return errSame
+		}
+		a.State, a.Started = Running, now
+		return nil
+	})
+	return wrap("begin assignment", id, err)
+}
