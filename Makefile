@@ -55,8 +55,9 @@ lint: .tools/golangci-lint web ## format, vet, lint, types
 
 RECORDED := FETTLE_RECORDINGS_LOG=$(CURDIR)/.tools/recordings
 
-# Property tests begin at one seed; make soak draws its own.
+# Property tests begin at one seed and try a share; make soak draws its own and tries more.
 test: export RAPID_SEED ?= 1
+test: export RAPID_CHECKS ?= 40
 test: deps build lint .tools/telegraf ## everything: lint, house law, unit tests with -race, real peers, browser
 	@rm -f .tools/recordings; mkdir -p .tools
 	$(RECORDED) go test -race -vet=off $(TEST_LINK) -timeout 20m $$(go list ./... | grep -v -e /e2e$$ -e /cmd/fettle$$ -e /internal/detect/) ./internal/detect/rul
