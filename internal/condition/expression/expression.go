@@ -46,6 +46,8 @@ type Expression struct {
 	refs    []reference
 	values  []Reading // of the unit, during Eval
 
+	comparisons []Comparison
+
 	turn         uint64 // the row that holds and known are of
 	holds, known bool
 }
@@ -114,6 +116,7 @@ func Parse(p *fleet.Product, source, path string) (*Expression, []fault.Field) {
 	if quick, ok := x.condition(ast.NativeRep().Expr()); ok {
 		x.quick = quick
 	}
+	x.comparisons = x.compared(ast.NativeRep().Expr())
 	return x, nil
 }
 
