@@ -26,10 +26,15 @@ func (s *Service) Fetch(ctx context.Context, id int64, sha256 string, ahead bool
 	if err != nil {
 		return a, Artifact{}, err
 	}
-	if d.Artifact.SHA256 != sha256 {
-		return a, Artifact{}, fault.New(fault.Conflict, "action %d is of another image by now", id)
+	if w := d.Release.Withdrawn; w != nil {
+		return a, Artifact{}, fault.New(fault.Conflict, "release %s has been withdrawn: %s", d.Release.Name, w.Why)
 	}
-	return a, d.Artifact, nil
+	for _, p := range d.Parts {
+		if p.Artifact.SHA256 == sha256 {
+			return a, p.Artifact, nil
+		}
+	}
+	return a, Artifact{}, fault.New(fault.Conflict, "action %d is of another image by now", id)
 }
 
 // Begun notes that a unit has fetched the first bytes of an assignment that was
