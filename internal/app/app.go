@@ -32,6 +32,7 @@ import (
 	"fettle.dev/fettle/internal/outcome"
 	"fettle.dev/fettle/internal/send"
 	"fettle.dev/fettle/internal/sqldb/trial"
+	"fettle.dev/fettle/internal/sqldb/unitlog"
 	"fettle.dev/fettle/internal/sqldb/wear"
 	"fettle.dev/fettle/internal/telemetry"
 	"fettle.dev/fettle/internal/update"
@@ -94,7 +95,7 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 	}
 	h.consents = consent.NewService(e.records.Consent(), h.fleet, e.records, clk, h.ids)
 	if h.updates, err = update.NewService(ctx, update.Config{
-		Store: e.records.Update(), Blobs: e.blobs, Fleet: h.fleet, Tx: e.records, Clock: clk, Log: log, Dir: c.path("uploads"), Room: e.disk.Fits,
+		Store: e.records.Update(), Logs: unitlog.New(e.records), Blobs: e.blobs, Fleet: h.fleet, Tx: e.records, Clock: clk, Log: log, Dir: c.path("uploads"), Room: e.disk.Fits,
 	}); err != nil {
 		return nil, err
 	}

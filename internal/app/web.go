@@ -17,6 +17,7 @@ import (
 	"fettle.dev/fettle/internal/device/ddi"
 	"fettle.dev/fettle/internal/device/door"
 	"fettle.dev/fettle/internal/device/influx"
+	"fettle.dev/fettle/internal/device/mender"
 	"fettle.dev/fettle/internal/device/mqtt"
 	"fettle.dev/fettle/internal/device/otlp"
 	"fettle.dev/fettle/internal/device/rest"
@@ -127,6 +128,7 @@ func (h *house) routes() http.Handler {
 		Updates: h.updates, Auth: h.gateway, Contacts: h.gateway, Log: h.log, Polling: h.config.PollInterval,
 	}))
 	mux.Handle(link.Prefix, h.downloads())
+	mux.Handle(mender.Prefix, h.mender())
 	operations := api.New(h.deps())
 	mux.Handle("/v1/", operations)
 	mux.Handle("/owner/v1/", operations)

@@ -1,0 +1,36 @@
+package app
+
+import (
+	"crypto/rand"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"fettle.dev/fettle/internal/clock"
+	"fettle.dev/fettle/internal/device/door"
+	"fettle.dev/fettle/internal/device/mender"
+	"fettle.dev/fettle/internal/update"
+	"fettle.dev/fettle/internal/update/link"
+)
+
+// mender is the door of mender-client. The key of its tokens lives as long as
+// the process: clients whose token is unknown authenticate anew by themselves.
+func (h *house) mender() http.Handler {
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // never fails since Go 1.24
+	refused := prometheus.NewCounter(prometheus.CounterOpts{
+		Namespace: "fettle", Name: "mender_refused_total", Help: "Requests of Mender clients with a wrong, forged or expired credential, or of units that wait to be approved.",
+	})
+	h.metrics.MustRegister(refused)
+	return mender.New(mender.Config{
+		Updates: h.updates, Gateway: h.gateway, Enrol: h.provision, Log: h.log, Wall: clock.Real{}, Key: key,
+		Refused: func(string) { refused.Inc() },
+		Link: func(r *http.Request, d *update.Deployment) (string, time.Time) {
+			c := link.Claims{
+				Assignment: d.Assignment.ID, SHA256: d.Artifact.SHA256, Filename: d.Artifact.Filename, Expires: h.clock.Now().Add(link.Life),
+			}
+			return door.Base(r) + h.links.Path(c), c.Expires
+		},
+	})
+}
