@@ -12,8 +12,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
@@ -230,7 +232,7 @@ func (p *Directory) parents(to, name string, dirs map[string]bool) error {
 }
 
 func (p *Directory) syncAll(to string, dirs map[string]bool) error {
-	for name := range dirs {
+	for _, name := range slices.Sorted(maps.Keys(dirs)) {
 		if err := p.FS.SyncDir(filepath.Join(to, filepath.FromSlash(name))); err != nil {
 			return err
 		}

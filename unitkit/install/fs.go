@@ -12,19 +12,19 @@ import (
 // FS is the part of a file system that an update is written through. OS is the
 // real one; package powercut has one whose power can be cut at every step.
 //
-// What was written is on the disk only after File.Sync, and a name that was
+// What was written is on the disk only after Handle.Sync, and a name that was
 // created, linked, renamed or removed only after SyncDir of its directory:
 // until then a power cut may lose it, or a part of it (fsync(2)). Rename
 // within one directory is atomic: afterwards the new name is the old file or
 // the new one (rename(2)).
 type FS interface {
 	// Open opens a file for reading.
-	Open(name string) (File, error)
+	Open(name string) (Handle, error)
 	// Create makes an empty file for writing, in place of one that is there.
-	Create(name string, perm fs.FileMode) (File, error)
+	Create(name string, perm fs.FileMode) (Handle, error)
 	// Append opens a file for writing after its first size bytes; what
 	// followed is cut off. It is made when there is none and size is 0.
-	Append(name string, size int64) (File, error)
+	Append(name string, size int64) (Handle, error)
 	// Rename gives a file another name in the same directory, in place of
 	// what had that name. Two names of one file stay as they are.
 	Rename(from, to string) error
@@ -39,8 +39,8 @@ type FS interface {
 	SyncDir(name string) error
 }
 
-// File is an open file.
-type File interface {
+// Handle is an open file.
+type Handle interface {
 	io.Reader
 	io.Writer
 	io.Closer
@@ -51,10 +51,10 @@ type File interface {
 type OS struct{}
 
 // Open implements FS.
-func (OS) Open(name string) (File, error) { return os.Open(name) }
+func (OS) Open(name string) (Handle, error) { return os.Open(name) }
 
 // Create implements FS.
-func (OS) Create(name string, perm fs.FileMode) (File, error) {
+func (OS) Create(name string, perm fs.FileMode) (Handle, error) {
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, perm)
 	if err != nil {
 		return nil, err
@@ -66,7 +66,7 @@ func (OS) Create(name string, perm fs.FileMode) (File, error) {
 }
 
 // Append implements FS.
-func (OS) Append(name string, size int64) (File, error) {
+func (OS) Append(name string, size int64) (Handle, error) {
 	flags := os.O_WRONLY
 	if size == 0 {
 		flags |= os.O_CREATE

@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"fettle.dev/fettle/unitkit"
@@ -48,19 +50,19 @@ func (s State) Begun() bool {
 // Journal is what an Updater knows, as it stands in one small file: every
 // change of state is one atomic replacement of it.
 type Journal struct {
-	State    State           `json:"state"`
-	Update   *unitkit.Update `json:"update,omitempty"`
-	Tasks    []Step          `json:"tasks,omitempty"` // one for each target, in their order
-	Got      int64           `json:"got,omitempty"`   // bytes of the target being downloaded that are on the disk for certain
-	Retried  int             `json:"retried,omitempty"`
-	Ready    bool            `json:"ready,omitempty"`     // installing: all targets are prepared
-	BootID   string          `json:"bootId,omitempty"`    // when the restart was asked for
-	Restart  bool            `json:"restarted,omitempty"` // a restart into the new version was asked for
-	Starts   int             `json:"starts,omitempty"`    // of this program while checking
-	Back     bool            `json:"back,omitempty"`      // returning: every part has its old version again
-	Again    bool            `json:"again,omitempty"`     // returning: the old version needs a restart
-	Attempts int             `json:"attempts,omitempty"`  // at returning
-	Why      string          `json:"why,omitempty"`       // of the failure
+	State    State            `json:"state"`
+	Update   *unitkit.Update  `json:"update,omitempty"`
+	Tasks    []Step           `json:"tasks,omitempty"` // one for each target, in their order
+	Got      map[string]int64 `json:"got,omitempty"`   // bytes of downloads, by SHA-256, that are on the disk for certain
+	Retried  int              `json:"retried,omitempty"`
+	Ready    bool             `json:"ready,omitempty"`     // installing: all targets are prepared
+	BootID   string           `json:"bootId,omitempty"`    // when activating, or the return, was begun
+	Restart  bool             `json:"restarted,omitempty"` // a restart into the new version was asked for
+	Starts   int              `json:"starts,omitempty"`    // of this program while checking
+	Back     bool             `json:"back,omitempty"`      // returning: every part has its old version again
+	Again    bool             `json:"again,omitempty"`     // returning: the old version needs a restart
+	Attempts int              `json:"attempts,omitempty"`  // at returning
+	Why      string           `json:"why,omitempty"`       // of the failure
 
 	Choice   *Choice           `json:"choice,omitempty"` // the owner's, made on the unit
 	Counters map[string]uint64 `json:"counters,omitempty"`
@@ -180,15 +182,14 @@ func save(f FS, dir string, j *Journal) error {
 	return replaceFile(f, filepath.Join(dir, journalName), 0o600, bytes.NewReader(raw))
 }
 
-// clone gives a copy that shares nothing that changes.
+// clone gives a copy of which everything that changes is its own.
 func (j *Journal) clone() *Journal {
-	raw, err := json.Marshal(j)
-	var c Journal
-	if err == nil {
-		err = json.Unmarshal(raw, &c)
+	c := *j
+	if j.Update != nil {
+		u := *j.Update
+		c.Update = &u
 	}
-	if err != nil { // of our own types: cannot be
-		panic(err)
-	}
+	c.Tasks, c.Outbox = slices.Clone(j.Tasks), slices.Clone(j.Outbox)
+	c.Got, c.Counters, c.Versions = maps.Clone(j.Got), maps.Clone(j.Counters), maps.Clone(j.Versions)
 	return &c
 }

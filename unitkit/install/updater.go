@@ -39,8 +39,6 @@ import (
 type Source interface {
 	// Fetch writes a target's bytes from offset on, and says how many.
 	Fetch(ctx context.Context, t unitkit.Target, w io.Writer, offset int64) (int64, error)
-	// Verify says whether bytes are those of the target.
-	Verify(t unitkit.Target, r io.Reader) error
 	// Report tells how an update goes. It may come twice.
 	Report(ctx context.Context, u *unitkit.Update, p unitkit.Progress) error
 	// Confirm tells, after the health check, which versions run. It may come twice.
@@ -83,6 +81,8 @@ type Config struct {
 	// download; an error means that the whole is fetched. nil: never.
 	Delta func(ctx context.Context, t unitkit.Target, w io.Writer) error
 
+	Checkpoint int64 // bytes downloaded between two syncs (default 4 MiB): what a power cut may cost
+
 	Now func() time.Time // nil: time.Now
 	Log *slog.Logger
 }
@@ -102,7 +102,6 @@ const (
 	maxStarts      = 3                // starts of this program on a version that is on trial
 	maxReturns     = 5                // attempts to return
 	maxRetries     = 2                // downloads that do not verify
-	checkpoint     = 4 << 20          // bytes downloaded between two syncs
 	maxOutbox      = 32
 	maxDetails     = 20
 	maxDetailBytes = 500
@@ -115,8 +114,7 @@ type Updater struct {
 	log *slog.Logger
 
 	// Of Step's goroutine alone.
-	said    []string // words for the next report
-	resumed bool     // checking was entered by this process
+	resumed bool // checking was entered by this process
 	from    time.Time
 	failed  int // probes
 	passed  int
@@ -126,6 +124,7 @@ type Updater struct {
 
 	mu     sync.Mutex
 	j      *Journal
+	said   []string           // words for the next report
 	why    string             // what it waits for now, for people
 	stop   context.CancelFunc // of a download
 	damage bool
@@ -153,6 +152,9 @@ func Open(cfg Config) (*Updater, error) {
 	}
 	if h.Deadline <= 0 {
 		h.Deadline = 5 * time.Minute
+	}
+	if cfg.Checkpoint <= 0 {
+		cfg.Checkpoint = 4 << 20
 	}
 	u := &Updater{cfg: cfg, log: cfg.Log}
 	if err := mkdirAll(cfg.FS, u.downloads(), 0o700); err != nil {
@@ -265,7 +267,7 @@ func (u *Updater) Offer(ctx context.Context, n unitkit.Update) error {
 		case j.State.Begun():
 			return ErrBusy
 		}
-		u.begin(j, n)
+		j.begin(n)
 		return nil
 	})
 	if errors.Is(err, errSame) {
@@ -277,15 +279,29 @@ func (u *Updater) Offer(ctx context.Context, n unitkit.Update) error {
 	return err
 }
 
-// begin starts on an update, in place of one that has not been begun.
-func (u *Updater) begin(j *Journal, n unitkit.Update) {
+// begin starts on an update, in place of one that has not been begun. What was
+// downloaded of its targets before is used.
+func (j *Journal) begin(n unitkit.Update) {
 	j.clear()
 	j.State, j.Update, j.Tasks = Downloading, &n, make([]Step, len(n.Targets))
+	for sha := range j.Got {
+		if !slices.ContainsFunc(n.Targets, func(t unitkit.Target) bool { return t.SHA256 == sha }) {
+			delete(j.Got, sha)
+		}
+	}
 }
 
-// clear forgets the update that was.
+// clear forgets the update that was, save what was downloaded of it.
 func (j *Journal) clear() {
-	*j = Journal{State: Idle, Counters: j.Counters, Versions: j.Versions, Last: j.Last, Outbox: j.Outbox, Sent: j.Sent}
+	got := j.Got
+	if j.Update != nil && !j.State.Begun() {
+		for i, t := range j.Update.Targets {
+			if j.Tasks[i].Done || j.State != Downloading {
+				set(&got, t.SHA256, t.Length)
+			}
+		}
+	}
+	*j = Journal{State: Idle, Got: got, Counters: j.Counters, Versions: j.Versions, Last: j.Last, Outbox: j.Outbox, Sent: j.Sent}
 }
 
 func (u *Updater) check(n *unitkit.Update) error {
@@ -339,6 +355,26 @@ func (u *Updater) Cancel(_ context.Context, n unitkit.Update) error {
 	return err
 }
 
+// Nothing is to be called when the server has nothing for this unit to do: what
+// has not been begun was withdrawn, or is withheld until the owner says
+// otherwise, and is forgotten. What was downloaded of it is kept until there
+// is another update.
+func (u *Updater) Nothing() error {
+	err := u.change(func(j *Journal) error {
+		if j.Update == nil || j.State.Begun() {
+			return errSame
+		}
+		u.log.Info("update: the server offers it no longer", "action", j.Update.Action, "release", j.Update.Release)
+		j.clear()
+		return nil
+	})
+	if errors.Is(err, errSame) {
+		return nil
+	}
+	u.interrupt()
+	return err
+}
+
 // interrupt ends a download that goes on, so that Step looks again.
 func (u *Updater) interrupt() {
 	u.mu.Lock()
@@ -372,7 +408,7 @@ func (u *Updater) Status() Status {
 	defer u.mu.Unlock()
 	j := u.j.clone()
 	s := Status{
-		State: j.State, Waiting: u.why, Got: j.Got, Choice: j.Choice, Why: j.Why,
+		State: j.State, Waiting: u.why, Choice: j.Choice, Why: j.Why,
 		Versions: j.Versions, Counters: j.Counters, Last: j.Last, Unsent: len(j.Outbox),
 	}
 	if j.Update != nil {
@@ -381,6 +417,8 @@ func (u *Updater) Status() Status {
 			s.Of += t.Length
 			if j.Tasks[i].Done || j.State != Downloading {
 				s.Got += t.Length
+			} else {
+				s.Got += j.Got[t.SHA256]
 			}
 		}
 	}

@@ -260,7 +260,7 @@ func (dir *node) change(m move) {
 }
 
 // Open implements install.FS.
-func (d *Disk) Open(name string) (install.File, error) {
+func (d *Disk) Open(name string) (install.Handle, error) {
 	n, err := d.existing("open", name, true)
 	if err != nil {
 		return nil, err
@@ -269,7 +269,7 @@ func (d *Disk) Open(name string) (install.File, error) {
 }
 
 // Create implements install.FS.
-func (d *Disk) Create(name string, perm fs.FileMode) (install.File, error) {
+func (d *Disk) Create(name string, perm fs.FileMode) (install.Handle, error) {
 	if err := d.step("create", name); err != nil {
 		return nil, err
 	}
@@ -290,7 +290,7 @@ func (d *Disk) Create(name string, perm fs.FileMode) (install.File, error) {
 }
 
 // Append implements install.FS.
-func (d *Disk) Append(name string, size int64) (install.File, error) {
+func (d *Disk) Append(name string, size int64) (install.Handle, error) {
 	_, _, n, err := d.find("open", name, true)
 	if err != nil {
 		return nil, err
