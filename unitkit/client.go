@@ -102,8 +102,8 @@ func New(config Config) (*Client, error) {
 	if c.state.Counters == nil {
 		c.state.Counters = map[string]uint64{}
 	}
-	c.image = repository{name: "image", factory: config.ImageRoot, store: c.store, get: c.get, forget: func() error { return nil }}
-	c.director = repository{name: "director", factory: config.DirectorRoot, store: c.store, get: c.get, forget: c.forget}
+	c.image = repository{name: "image", factory: config.ImageRoot, store: c.store, get: c.getNewer, forget: func() error { return nil }}
+	c.director = repository{name: "director", factory: config.DirectorRoot, store: c.store, get: c.getNewer, forget: c.forget}
 	for _, r := range []*repository{&c.image, &c.director} {
 		if _, err := r.trusted(); err != nil {
 			return nil, err

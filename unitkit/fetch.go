@@ -45,7 +45,11 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader, he
 	for k, v := range header {
 		req.Header[k] = v
 	}
-	if c.config.Token != "" {
+	switch {
+	case c.config.Token == "":
+	case strings.HasPrefix(path, "/tuf/"): // with the id, so that the server need not look for whose token it is
+		req.SetBasicAuth(c.config.UnitID, c.config.Token)
+	default:
 		req.Header.Set("Authorization", "TargetToken "+c.config.Token)
 	}
 	if body != nil {
@@ -65,13 +69,32 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader, he
 
 // get reads an answer of at most limit bytes, no slower than the least rate.
 func (c *Client) get(ctx context.Context, path string, limit int64) ([]byte, error) {
+	b, _, err := c.getNewer(ctx, path, "", limit)
+	return b, err
+}
+
+// getNewer is get of what may be known already by its tag: nil bytes then. It
+// gives the answer's tag.
+func (c *Client) getNewer(ctx context.Context, path, tag string, limit int64) ([]byte, string, error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	res, err := c.watched(ctx, stop, path, nil)
+	var header http.Header
+	if tag != "" {
+		header = http.Header{"If-None-Match": {tag}}
+	}
+	res, err := c.watched(ctx, stop, path, header)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode == http.StatusNotModified && tag != "" {
+		return nil, tag, nil
+	}
+	b, err := c.body(ctx, res, path, limit)
+	return b, res.Header.Get("ETag"), err
+}
+
+func (c *Client) body(ctx context.Context, res *http.Response, path string, limit int64) ([]byte, error) {
 	if res.ContentLength > limit {
 		return nil, attack(ErrEndlessData, path, "%d bytes are announced, %d are the most there can be", res.ContentLength, limit)
 	}

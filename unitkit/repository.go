@@ -34,7 +34,8 @@ type repository struct {
 	name    string // image or director
 	factory []byte // the root that the unit was made with
 	store   Store
-	get     func(ctx context.Context, path string, limit int64) ([]byte, error)
+	get     func(ctx context.Context, path, tag string, limit int64) ([]byte, string, error)
+	tag     string       // of the timestamp that is kept
 	forget  func() error // undoes what a stolen online key may have pushed forward
 }
 
@@ -58,11 +59,16 @@ func (r *repository) refused(a Attack, role string, err error) error {
 // fetch gets a file of the repository; what the network refuses stays an
 // ordinary error.
 func (r *repository) fetch(ctx context.Context, role, file string, limit int64) ([]byte, error) {
-	b, err := r.get(ctx, "/tuf/"+r.name+"/"+file, limit)
-	if e, ok := errors.AsType[*AttackError](err); ok {
-		return nil, r.refused(e.Attack, role, err)
-	}
+	b, _, err := r.fetchNewer(ctx, role, file, "", limit)
 	return b, err
+}
+
+func (r *repository) fetchNewer(ctx context.Context, role, file, tag string, limit int64) ([]byte, string, error) {
+	b, tag, err := r.get(ctx, "/tuf/"+r.name+"/"+file, tag, limit)
+	if e, ok := errors.AsType[*AttackError](err); ok {
+		return nil, "", r.refused(e.Attack, role, err)
+	}
+	return b, tag, err
 }
 
 // refresh brings the repository up to date at a time and gives its targets.
@@ -196,10 +202,17 @@ func (r *repository) timestamp(ctx context.Context, tm *trustedmetadata.TrustedM
 	if kept != nil {
 		_, _ = tm.UpdateTimestamp(kept) // of other keys or expired: go-tuf has it loaded where it still counts
 	}
-	b, err := r.fetch(ctx, metadata.TIMESTAMP, "timestamp.json", maxTimestamp)
+	if tm.Timestamp == nil {
+		r.tag = ""
+	}
+	b, tag, err := r.fetchNewer(ctx, metadata.TIMESTAMP, "timestamp.json", r.tag, maxTimestamp)
 	if err != nil {
 		return err
 	}
+	if b == nil {
+		return nil // what is kept is the newest, says who may lie: it still expires
+	}
+	r.tag = ""
 	var said metadata.Metadata[metadata.TimestampType]
 	if err := json.Unmarshal(b, &said); err != nil {
 		return r.refused(ErrMalformed, metadata.TIMESTAMP, err)
@@ -219,7 +232,11 @@ func (r *repository) timestamp(ctx context.Context, tm *trustedmetadata.TrustedM
 	case max(said.Signed.Version, snapshot.Version) > maxVersion:
 		return r.refused(ErrFastForward, metadata.TIMESTAMP, fmt.Errorf("version %d", max(said.Signed.Version, snapshot.Version)))
 	}
-	return r.store.Save(r.file(metadata.TIMESTAMP), b)
+	if err := r.store.Save(r.file(metadata.TIMESTAMP), b); err != nil {
+		return err
+	}
+	r.tag = tag
+	return nil
 }
 
 // gap tells a timestamp by keys that no root names yet from one by keys of a
