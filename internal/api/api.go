@@ -15,6 +15,7 @@ import (
 	"fettle.dev/fettle/internal/api/events"
 	"fettle.dev/fettle/internal/api/export"
 	"fettle.dev/fettle/internal/api/frame"
+	"fettle.dev/fettle/internal/api/logs"
 	"fettle.dev/fettle/internal/api/outlook"
 	"fettle.dev/fettle/internal/api/wear"
 	"fettle.dev/fettle/internal/api/wire"
@@ -84,6 +85,7 @@ func newServer(d Deps, mux *http.ServeMux) *server {
 	s.overview()
 	s.routes()
 	s.artifacts()
+	logs.Register(s.Server, d.Updates)
 	s.ownerSession()
 	s.ownerUnits()
 	s.ownerUpdates()

@@ -11,6 +11,7 @@ import (
 	"fettle.dev/fettle/internal/campaign"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/update"
 )
 
 type myUpdateList struct {
@@ -125,6 +126,12 @@ func (c *showcase) show(ctx context.Context, t *campaign.Task) (wire.MyUpdate, e
 		out.Progress = wire.Progress{Done: as.Done, Of: as.Of}
 		if n := len(as.Details); n > 0 {
 			out.Progress.Words = as.Details[n-1]
+		}
+		if t.State == campaign.Installing && as.State == update.Running && as.Hold.Possible && run.Open() {
+			out.Held, out.Choices = as.Hold.Wanted(), []campaign.Choice{campaign.NotNow}
+			if out.Held {
+				out.Choices = []campaign.Choice{campaign.StartNow}
+			}
 		}
 	}
 	return out, nil

@@ -71,7 +71,9 @@ func (m *Manager) choose(ctx context.Context, e *env, t *Task, c Choice, at time
 	}
 	switch t.State {
 	case Offered, Scheduled, Snoozed, Accepted, Declined:
-	case Installing, Claimed, Verifying, Verified, Relapsed, Unjudged:
+	case Installing:
+		return m.hold(ctx, t, c)
+	case Claimed, Verifying, Verified, Relapsed, Unjudged:
 		return fault.New(fault.Conflict, "the update has begun: it is too late to change your choice")
 	default:
 		return fault.New(fault.Conflict, "this update is not offered: it is %s", t.State)

@@ -36,6 +36,7 @@ import (
 	"fettle.dev/fettle/internal/sqldb"
 	"fettle.dev/fettle/internal/sqldb/sqldbtest"
 	"fettle.dev/fettle/internal/sqldb/trial"
+	"fettle.dev/fettle/internal/sqldb/unitlog"
 	"fettle.dev/fettle/internal/sqldb/wear"
 	"fettle.dev/fettle/internal/telemetry"
 	"fettle.dev/fettle/internal/update"
@@ -142,7 +143,7 @@ func on(tb testing.TB, db *sqldb.DB, change ...func(*Env)) *Env {
 		e.hook("consents")
 		return nil
 	})
-	updates, err := update.NewService(ctx, update.Config{Store: e.DB.Update(), Blobs: blobs, Fleet: units, Tx: e.DB, Clock: e.Clock, Log: log, Dir: tb.TempDir()})
+	updates, err := update.NewService(ctx, update.Config{Store: e.DB.Update(), Logs: unitlog.New(e.DB), Blobs: blobs, Fleet: units, Tx: e.DB, Clock: e.Clock, Log: log, Dir: tb.TempDir()})
 	require.NoError(tb, err)
 	conditions := condition.NewService(condition.Config{
 		Store: e.DB.Condition(), Fleet: units, Consents: e.DB.Consent(), History: e.History, Clock: e.Clock, IDs: ids,

@@ -425,6 +425,7 @@ type MyUpdate struct {
 	OfferedAt    time.Time          `json:"offeredAt,omitzero"`
 	InstalledAt  time.Time          `json:"installedAt,omitzero"`
 	Progress     Progress           `json:"progress"`
+	Held         bool               `json:"held,omitempty" doc:"The update has begun, and the unit waits before its next step because the owner asked for it."`
 	Choices      []campaign.Choice  `json:"choices" doc:"What the owner may choose now; empty when nothing."`
 }
 
