@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -26,9 +27,12 @@ import (
 	"fettle.dev/fettle/internal/blob"
 	"fettle.dev/fettle/internal/campaign/campaigntest"
 	"fettle.dev/fettle/internal/device/download"
+	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/sqldb/sqldbtest"
 	"fettle.dev/fettle/internal/update"
+	"fettle.dev/fettle/internal/update/delta"
 	"fettle.dev/fettle/internal/update/link"
+	unit "fettle.dev/fettle/unitkit/delta"
 )
 
 // world is a fleet whose images are fetched at the door, from a directory.
@@ -396,6 +400,93 @@ func TestASharedRateIsPartedEvenly(t *testing.T) {
 	for i := range got {
 		require.EqualValues(t, 1<<20, got[i].Load())
 	}
+}
+
+// kept is deltas by what they turn into what.
+type kept map[[2]string]delta.Delta
+
+func (k kept) Ready(_ context.Context, to, from string, window int64) (delta.Delta, error) {
+	d, ok := k[[2]string{to, from}]
+	if !ok || d.Window > window {
+		return d, fault.New(fault.NotFound, "none")
+	}
+	return d, nil
+}
+
+func (k kept) BySHA256(_ context.Context, sha256 string) (delta.Delta, error) {
+	for _, d := range k {
+		if d.SHA256 == sha256 {
+			return d, nil
+		}
+	}
+	return delta.Delta{}, fault.New(fault.NotFound, "none")
+}
+
+func TestAClientThatSaysWhatItHasGetsADelta(t *testing.T) {
+	t.Parallel()
+	deltas := kept{}
+	var blobs download.Blobs
+	w := newWorld(t, 1, 1_000_000, func(c *download.Config) { c.Deltas, blobs = deltas, c.Blobs })
+	old := bytes.Replace(w.image, []byte("sixteen bytes"), []byte("other   bytes"), 5)
+	write := func(name string, b []byte) *os.File {
+		f, err := os.Create(filepath.Join(t.TempDir(), name))
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = f.Close() })
+		_, err = f.Write(b)
+		require.NoError(t, err)
+		return f
+	}
+	add := func(from *os.File) (sum [32]byte, patch []byte) {
+		var b bytes.Buffer
+		made, err := delta.Make(t.Context(), &b, from, write("to", w.image), nil)
+		require.NoError(t, err)
+		d := delta.Delta{To: w.file.SHA256, State: delta.Ready, SHA256: made.SHA256, Size: made.Size, Window: made.Window, At: w.Clock.Now()}
+		if from != nil {
+			sum = sha256.Sum256(old)
+			d.From = hex.EncodeToString(sum[:])
+		}
+		deltas[[2]string{d.To, d.From}] = d
+		require.NoError(t, blobs.(*blob.Blobs).Put(t.Context(), made.SHA256, bytes.NewReader(b.Bytes())))
+		return sum, b.Bytes()
+	}
+	sum, patch := add(write("from", old))
+	has := ":" + base64.StdEncoding.EncodeToString(sum[:]) + ":"
+	_, path := w.offered(1)
+
+	got := w.do(http.MethodGet, path, "Accept-Encoding", "zstd, dcz", "Available-Dictionary", has)
+	require.Equal(t, 200, got.status)
+	require.Equal(t, "dcz", got.header.Get("Content-Encoding"))
+	require.Equal(t, fmt.Sprint(len(patch)), got.header.Get("Content-Length"))
+	require.Contains(t, got.header.Get("Vary"), "Available-Dictionary")
+	require.Equal(t, patch, got.body)
+	var image bytes.Buffer
+	require.NoError(t, unit.Apply(&image, bytes.NewReader(got.body), old, unit.Want{Length: w.file.Size, SHA256: w.file.SHA256}))
+	require.True(t, bytes.Equal(w.image, image.Bytes()))
+
+	rest := w.do(http.MethodGet, path, "Accept-Encoding", "dcz", "Available-Dictionary", has, "Range", "bytes=100-", "If-Range", got.header.Get("ETag"))
+	require.Equal(t, 206, rest.status)
+	require.Equal(t, patch[100:], rest.body)
+
+	// What is asked for otherwise is the image, as it is.
+	for title, header := range map[string][]string{
+		"a stock client":        {"Accept-Encoding", "gzip, zstd"},
+		"no delta wanted":       {"Accept-Encoding", "dcz;q=0", "Available-Dictionary", has},
+		"another old image":     {"Accept-Encoding", "dcz", "Available-Dictionary", ":" + base64.StdEncoding.EncodeToString(make([]byte, 32)) + ":"},
+		"none":                  {"Accept-Encoding", "dcz"},
+		"not a hash":            {"Accept-Encoding", "dcz", "Available-Dictionary", ":%%:"},
+		"less memory than that": {"Accept-Encoding", "dcz", "Available-Dictionary", has, "Delta-Window", "1024"},
+	} {
+		got := w.do(http.MethodGet, path, header...)
+		require.Equal(t, 200, got.status, title)
+		require.Empty(t, got.header.Get("Content-Encoding"), title)
+		require.True(t, bytes.Equal(w.image, got.body), title)
+	}
+	_, alone := add(nil)
+	got = w.do(http.MethodGet, path, "Accept-Encoding", "zstd, dcz")
+	require.Equal(t, "zstd", got.header.Get("Content-Encoding"))
+	require.Equal(t, alone, got.body)
+	got = w.do(http.MethodGet, path, "Accept-Encoding", "zstd")
+	require.Empty(t, got.header.Get("Content-Encoding"), "a client that keeps what it gets has not asked for a coded image")
 }
 
 // Bytes that are gone from the store are no endless wait and no half answer.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"sync"
 	"time"
 
@@ -140,6 +141,7 @@ type paced struct {
 	control *http.ResponseController
 	turns   *turns
 	sent    prometheus.Counter
+	size    int64        // of the whole
 	may     func() error // nil: always
 	recheck time.Duration
 	checked time.Time // when it was asked last
@@ -150,6 +152,15 @@ type paced struct {
 
 // Unwrap lets http.ResponseController reach the connection.
 func (p *paced) Unwrap() http.ResponseWriter { return p.ResponseWriter }
+
+// WriteHeader says the length where ServeContent does not, because the content
+// is coded: only with it can a client resume, and the file be sent unread.
+func (p *paced) WriteHeader(status int) {
+	if status == http.StatusOK && p.Header().Get("Content-Length") == "" {
+		p.Header().Set("Content-Length", strconv.FormatInt(p.size, 10))
+	}
+	p.ResponseWriter.WriteHeader(status)
+}
 
 // turn makes sure that some bytes may be sent.
 func (p *paced) turn() error {
