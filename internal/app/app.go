@@ -31,6 +31,7 @@ import (
 	"fettle.dev/fettle/internal/notify"
 	"fettle.dev/fettle/internal/outcome"
 	"fettle.dev/fettle/internal/send"
+	"fettle.dev/fettle/internal/sqldb/roster"
 	"fettle.dev/fettle/internal/sqldb/trial"
 	"fettle.dev/fettle/internal/sqldb/unitlog"
 	"fettle.dev/fettle/internal/sqldb/wear"
@@ -110,7 +111,11 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 		Units: reported{h.fleet, h.updates, e.records}, Credentials: e.records.Credentials(), Consents: e.records.Consent(),
 		Stream: e.stream, Received: received, Clock: clk, Log: log, Metrics: h.metrics,
 		MaxAge: c.MaxEventAge, UnitRate: c.UnitRate, Waiting: h.waiting, Peers: h.joinPeers(),
+		Roll: roster.New(e.records), Polls: c.pollLimits(),
 	})
+	if err := h.enlist(ctx); err != nil {
+		return nil, err
+	}
 	h.provision = fleet.NewProvisioning(h.fleet, e.records.Credentials(), e.records.Claims(), e.records, clk, h.ids, h.gateway)
 	h.consents.OnChange(h.consentChanged)
 

@@ -3,6 +3,7 @@
 package app
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"net/netip"
@@ -17,6 +18,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"fettle.dev/fettle/internal/clock"
+	"fettle.dev/fettle/internal/device/ddi"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 )
@@ -57,7 +59,14 @@ type Config struct {
 
 	WebhookSecret string `name:"webhook-secret" default:"" help:"key that signs webhooks (HMAC-SHA256 in Fettle-Signature); empty: webhooks are not signed"`
 
-	PollInterval time.Duration `name:"poll-interval" default:"5m" help:"how often update clients are told to poll"`
+	PollInterval      time.Duration `name:"poll-interval" default:"5m" help:"how often update clients are told to poll"`
+	PollOffered       time.Duration `name:"poll-interval-offered" default:"30s" help:"the like while an update is offered to the owner, for units that do not hear of the owner's start over MQTT; never longer than poll-interval"`
+	PollUnitRate      float64       `name:"poll-unit-rate" default:"1" help:"polls a second of one unit, and 60 at once, before it is asked to wait (429)"`
+	PollAddressRate   float64       `name:"poll-address-rate" default:"2000" help:"polls a second from one address, and twice as many at once, before it is asked to wait (429)"`
+	PollAddressExempt string        `name:"poll-address-exempt" default:"127.0.0.0/8,::1" help:"comma-separated addresses or networks that poll-address-rate is not for: a proxy that speaks for many"`
+
+	// UnitTrust stands in the file alone, as unit-trust.
+	UnitTrust ddi.Trust
 
 	LogLevel  string `name:"log-level" default:"info" help:"debug, info, warn or error"`
 	LogFormat string `name:"log-format" default:"" help:"json or text (default: text on a terminal)"`
@@ -86,6 +95,9 @@ func Settings() []Setting {
 	out := make([]Setting, 0, t.NumField())
 	for f := range t.Fields() {
 		name := f.Tag.Get("name")
+		if name == "" {
+			continue
+		}
 		typ := f.Type.String()
 		if typ == "time.Duration" {
 			typ = "duration"
@@ -104,6 +116,7 @@ func envName(name string) string {
 func Load(file string, env func(string) (string, bool), flags map[string]string) (Config, error) {
 	values := map[string]string{}
 	var mistakes []fault.Field
+	var c Config
 	if file != "" {
 		raw, err := os.ReadFile(file)
 		if err != nil {
@@ -114,7 +127,12 @@ func Load(file string, env func(string) (string, bool), flags map[string]string)
 			return Config{}, fault.New(fault.Invalid, "%s: %s", file, yaml.FormatError(err, false, true))
 		}
 		for k, v := range doc {
-			values[k] = text(v)
+			if k != trustKey {
+				values[k] = text(v)
+			}
+		}
+		if err := c.trust(raw); err != nil {
+			return Config{}, fault.New(fault.Invalid, "%s: %s", file, yaml.FormatError(err, false, true))
 		}
 	}
 	known := map[string]bool{}
@@ -130,10 +148,12 @@ func Load(file string, env func(string) (string, bool), flags map[string]string)
 			values[s.Name] = v
 		}
 	}
-	var c Config
 	v := reflect.ValueOf(&c).Elem()
 	for f, field := range v.Fields() {
 		name := f.Tag.Get("name")
+		if name == "" {
+			continue
+		}
 		if err := set(field, values[name]); err != nil {
 			mistakes = append(mistakes, fault.Field{Path: name, Expected: err.Error(), Got: strconv.Quote(values[name])})
 		}
@@ -235,9 +255,13 @@ func (c *Config) check() []fault.Field {
 			add("artifact-cdn", "an address as https://cdn.example.com", c.ArtifactCDN)
 		}
 	}
-	if _, err := c.proxies(); err != nil {
+	if _, err := networks(c.TrustedProxies); err != nil {
 		add("trusted-proxies", "addresses or networks, as 10.0.0.7,10.1.0.0/16", c.TrustedProxies)
 	}
+	if _, err := networks(c.PollAddressExempt); err != nil {
+		add("poll-address-exempt", "addresses or networks, as 10.0.0.7,10.1.0.0/16", c.PollAddressExempt)
+	}
+	c.UnitTrust.Check(func(path, expected, got string) { add(trustKey+"."+path, expected, got) })
 	if _, err := c.clock(); err != nil && c.Dev {
 		add("clock-origin", "RFC 3339 times in clock-origin and clock-start", err.Error())
 	}
@@ -269,9 +293,30 @@ func (c *Config) check() []fault.Field {
 	return m
 }
 
-func (c *Config) proxies() ([]netip.Prefix, error) {
+// trustKey is where the file says whom units are believed to be vouched for by.
+// No flag and no variable does: whoever may change them should not be able to.
+const trustKey = "unit-trust"
+
+// trust reads that part of the file; a key that is not known is an error.
+func (c *Config) trust(file []byte) error {
+	at, err := yaml.PathString("$." + trustKey)
+	if err != nil {
+		return err
+	}
+	node, err := at.ReadNode(bytes.NewReader(file))
+	if err != nil {
+		if yaml.IsNotFoundNodeError(err) {
+			return nil
+		}
+		return err
+	}
+	return yaml.NodeToValue(node, &c.UnitTrust, yaml.Strict())
+}
+
+// networks reads a comma-separated list.
+func networks(list string) ([]netip.Prefix, error) {
 	var out []netip.Prefix
-	for s := range strings.SplitSeq(c.TrustedProxies, ",") {
+	for s := range strings.SplitSeq(list, ",") {
 		s = strings.TrimSpace(s)
 		if s == "" {
 			continue

@@ -1,8 +1,10 @@
 package app
 
 import (
+	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -69,4 +71,46 @@ func TestLinksBeginWithAnAddressThatCanBeOpened(t *testing.T) {
 		c := Config{Listen: listen}
 		require.Equal(t, want, c.publicURL(), listen)
 	}
+}
+
+func TestTrustComesFromTheFileAlone(t *testing.T) {
+	t.Parallel()
+	load := func(text string) (Config, error) {
+		file := filepath.Join(t.TempDir(), "fettle.yaml")
+		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+		return Load(file, none, nil)
+	}
+	c, err := load(`listen: 127.0.0.1:1
+unit-trust:
+  gateways:
+    - name: site-7
+      tokenSHA256: ` + strings.Repeat("ab", 32) + `
+      networks: [10.7.0.0/16, 2001:db8::/32]
+      products: [wall-charger]
+  proxies:
+    - {name: mtls, networks: [10.0.0.7/32], products: [wall-charger], authorityHeader: X-Ssl-Issuer-Hash, authority: "ab:cd"}
+`)
+	require.NoError(t, err)
+	require.Equal(t, "127.0.0.1:1", c.Listen)
+	require.Equal(t, netip.MustParsePrefix("2001:db8::/32"), c.UnitTrust.Gateways[0].Networks[1])
+	require.Equal(t, "ab:cd", c.UnitTrust.Proxies[0].Authority)
+
+	_, err = load("unit-trust:\n  gateways:\n    - {name: site-7, tokenSHA256: s3cret, networks: [], products: [x]}\n")
+	require.ErrorContains(t, err, "unit-trust.gateways[0].tokenSHA256")
+	require.ErrorContains(t, err, "unit-trust.gateways[0].networks")
+	require.NotContains(t, err.Error(), "s3cret")
+	_, err = load("unit-trust:\n  gatewais: []\n")
+	require.ErrorContains(t, err, "gatewais")
+	_, err = load("unit-trust:\n  proxies:\n    - {name: x, networks: [10.0.0.300/8]}\n")
+	require.Error(t, err)
+	c, err = load("listen: 127.0.0.1:1\n")
+	require.NoError(t, err)
+	require.Empty(t, c.UnitTrust)
+
+	for _, s := range Settings() {
+		require.NotContains(t, s.Name, "trust-", "no flag and no variable")
+		require.NotEmpty(t, s.Name)
+	}
+	_, err = Load("", none, map[string]string{"unit-trust": "x"})
+	require.NoError(t, err, "not a flag: cmd refuses it before")
 }

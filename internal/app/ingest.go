@@ -137,7 +137,7 @@ func (h *house) ingestRoutes() http.Handler {
 	}, func() []note { return nil }))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(h.metrics, promhttp.HandlerOpts{}))
 	h.unitRoutes(mux)
-	return mux
+	return secured(mux)
 }
 
 // sharePort lets several processes listen at one address; the kernel spreads

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"fettle.dev/fettle/internal/clock"
+	"fettle.dev/fettle/internal/device/door"
 )
 
 // certificates gives the pair of files, read anew when one of them changes, so
@@ -100,8 +101,12 @@ func behindProxies(trusted []netip.Prefix, next http.Handler) http.Handler {
 		return false
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		host, port, err := net.SplitHostPort(r.RemoteAddr)
-		if err == nil && is(host) {
+		host, port := "", ""
+		if len(trusted) > 0 {
+			host, port, _ = net.SplitHostPort(r.RemoteAddr)
+		}
+		if host != "" && is(host) {
+			r = door.WithPeer(r)
 			hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 			for _, hop := range slices.Backward(hops) {
 				hop = strings.TrimSpace(hop)
@@ -120,8 +125,8 @@ func behindProxies(trusted []netip.Prefix, next http.Handler) http.Handler {
 				r.URL.Scheme = p
 			}
 		}
-		for _, h := range []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "Forwarded"} {
-			r.Header.Del(h)
+		for _, h := range forwarded {
+			delete(r.Header, h)
 		}
 		if r.TLS != nil {
 			r.URL.Scheme = "https"
@@ -129,6 +134,9 @@ func behindProxies(trusted []netip.Prefix, next http.Handler) http.Handler {
 		next.ServeHTTP(w, r)
 	})
 }
+
+// forwarded are the headers that only proxies may set, as net/http spells them.
+var forwarded = []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "Forwarded"}
 
 // secured sets the headers that every page and answer has.
 func secured(next http.Handler) http.Handler {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof" // served by an address of its own, if one is given
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -62,7 +63,7 @@ func (h *house) listen(ctx context.Context) (out []listener, err error) {
 		out = append(out, listener{l, name, serve})
 		return nil
 	}
-	proxies, err := h.config.proxies()
+	proxies, err := networks(h.config.TrustedProxies)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +71,7 @@ func (h *house) listen(ctx context.Context) (out []listener, err error) {
 	if h.config.Role == roleIngest {
 		routes = h.ingestRoutes
 	}
-	handler := behindProxies(proxies, secured(routes()))
+	handler := behindProxies(proxies, routes())
 	err = open("http", h.config.Listen, certs != nil, func(ctx context.Context, l net.Listener) error {
 		return serveHTTP(ctx, l, handler, h.log)
 	})
@@ -124,16 +125,34 @@ func (h *house) routes() http.Handler {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(h.metrics, promhttp.HandlerOpts{}))
 
 	h.unitRoutes(mux)
-	mux.Handle(ddi.Prefix, ddi.New(ddi.Config{
-		Updates: h.updates, Auth: h.gateway, Contacts: h.gateway, Log: h.log, Polling: h.config.PollInterval,
-	}))
 	mux.Handle(link.Prefix, h.downloads())
 	mux.Handle(mender.Prefix, h.mender())
 	operations := api.New(h.deps())
 	mux.Handle("/v1/", operations)
 	mux.Handle("/owner/v1/", operations)
 	mux.Handle("/", web.Handler())
-	return mux
+	return pollsFirst(h.updateClients(), secured(mux))
+}
+
+// updateClients is the door of DDI clients.
+func (h *house) updateClients() http.Handler {
+	return ddi.New(ddi.Config{
+		Updates: h.updates, Units: h.gateway, Links: h.links, Trust: h.config.UnitTrust, Log: h.log, Metrics: h.metrics,
+		Polling: h.config.PollInterval, Offered: h.config.PollOffered,
+	})
+}
+
+// pollsFirst takes the calls of DDI clients, nearly all that come, before the
+// others are told apart. They are no browsers: what those are told in headers
+// is not for them.
+func pollsFirst(clients, others http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, ddi.Prefix) {
+			clients.ServeHTTP(w, r)
+			return
+		}
+		others.ServeHTTP(w, r)
+	})
 }
 
 // unitRoutes are the doors of units that send data.

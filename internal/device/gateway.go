@@ -47,6 +47,10 @@ type Config struct {
 	// given an earlier one, whatever the clock shows.
 	Received int64
 
+	// Roll lists the units that poll; nil: each is looked up at its first poll.
+	Roll  Roll
+	Polls PollLimits
+
 	MaxAhead time.Duration // an event time further ahead of its receive time is refused: 24 h
 	MaxAge   time.Duration // one further behind is refused: 180 days
 	UnitRate float64       // samples a second of one unit before it is slowed; its product may say otherwise; 0: any
@@ -68,6 +72,7 @@ type Gateway struct {
 	log      *slog.Logger
 	metrics  *metrics
 	registry *registry
+	polls    polls
 	commits  *committer
 	sessions sessions
 	holds    holds
@@ -94,9 +99,11 @@ func New(cfg Config) *Gateway {
 	m := newMetrics(cfg.Metrics)
 	registry := newRegistry(cfg.Units, cfg.Credentials, cfg.Consents)
 	registry.unitRate = cfg.UnitRate
+	polls := newPolls(cfg.Polls, speed(cfg.Clock))
+	registry.roster = polls.roster
 	return &Gateway{
 		cfg: cfg, log: cfg.Log, metrics: m,
-		registry: registry,
+		registry: registry, polls: polls,
 		commits: &committer{
 			stream: cfg.Stream, clock: cfg.Clock, received: cfg.Received, log: cfg.Log, metrics: m,
 			linger: cfg.Linger, maxRows: cfg.MaxRows, maxCost: min(2<<20, cfg.InFlight),
@@ -131,11 +138,17 @@ func (g *Gateway) Run(ctx context.Context) error {
 		defer close(done)
 		g.commits.run(context.WithoutCancel(ctx))
 	}()
+	heard := make(chan struct{})
+	go func() {
+		defer close(heard)
+		g.hear(ctx)
+	}()
 	if g.cfg.Quiet {
 		<-ctx.Done()
 	} else {
 		g.tick(ctx)
 	}
+	<-heard
 	g.commits.close()
 	<-done
 	return nil

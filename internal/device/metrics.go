@@ -25,6 +25,7 @@ type metrics struct {
 	unrouted  *prometheus.CounterVec
 	commits   *prometheus.CounterVec
 	limited   *prometheus.CounterVec
+	often     *prometheus.CounterVec
 	full      prometheus.Gauge
 	took      prometheus.Histogram
 	sessions  *prometheus.GaugeVec
@@ -56,6 +57,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "fettle_ingest_limited_total",
 			Help: "Submissions that waited, or were asked to come again, because of a limit of samples a second: the unit's or its product's.",
 		}, []string{"limit"}),
+		often: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "fettle_polls_limited_total",
+			Help: "Polls that were asked to come later, by whose limit it was: the unit's, its address's, or that of failed attempts from the address.",
+		}, []string{"limit"}),
 		full: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "fettle_ingest_full",
 			Help: "1 while the stream has no room and units wait.",
@@ -71,7 +76,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"protocol"}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.samples, m.messages, m.malformed, m.unrouted, m.commits, m.limited, m.full, m.took, m.sessions)
+		reg.MustRegister(m.samples, m.messages, m.malformed, m.unrouted, m.commits, m.limited, m.often, m.full, m.took, m.sessions)
 	}
 	return m
 }

@@ -178,6 +178,7 @@ func (g *Gateway) Forget() {
 	for name := range r.known {
 		products = append(products, name)
 	}
+	r.roster.Clear()
 	r.mu.Unlock()
 	for _, name := range products {
 		r.dropProduct(name)

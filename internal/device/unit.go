@@ -16,6 +16,7 @@ import (
 
 	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/device/payload"
+	"fettle.dev/fettle/internal/device/roster"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 )
@@ -86,6 +87,7 @@ type registry struct {
 	loading map[string]*load
 
 	relays relays
+	roster *roster.Roster // units that poll
 
 	unitRate float64                  // samples a second of a unit whose product says nothing
 	rates    map[string]*rate.Limiter // by product
@@ -152,6 +154,7 @@ func (r *registry) change(ctx context.Context, id string, announce func(*unit) e
 		u.stale.Store(true)
 		delete(r.byID, id)
 	}
+	r.roster.Remove(id)
 	before := r.loading[id]
 	if before != nil {
 		before.stale = true
@@ -191,6 +194,7 @@ func (r *registry) load(ctx context.Context, id string, l *load, announce func(*
 		}
 		r.limit(u, &p.Product)
 		r.byID[id], r.known[p.Name] = u, p
+		r.list(u)
 	}
 	l.unit, l.err = u, err
 	if r.loading[id] == l {
@@ -259,6 +263,7 @@ func (r *registry) drop(id string) {
 		u.stale.Store(true)
 		delete(r.byID, id)
 	}
+	r.roster.Remove(id)
 	if l := r.loading[id]; l != nil {
 		l.stale = true
 	}

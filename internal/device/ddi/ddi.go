@@ -9,18 +9,22 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"fettle.dev/fettle/internal/device"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/update"
+	"fettle.dev/fettle/internal/update/link"
 )
 
 // tenant is the one tenant there is, under its usual name.
@@ -38,24 +42,44 @@ type Updates interface {
 	Feedback(ctx context.Context, unitID string, id int64, f update.Feedback) (update.Assignment, error)
 	CancelFeedback(ctx context.Context, unitID string, id int64, f update.Feedback) (update.Assignment, error)
 	SetAttributes(ctx context.Context, unitID string, mode update.AttributeMode, data map[string]string) error
-	OpenArtifact(ctx context.Context, sha256 string) (update.Artifact, io.ReadSeekCloser, error)
+}
+
+// Units tells who a client is; *device.Gateway is one.
+type Units interface {
+	device.Authenticator
+	device.Contacts
+	// Poll is Token for the one call that idle clients make, again and again.
+	Poll(ctx context.Context, unitID, token string, from netip.Addr) (device.Identity, error)
+	// Vouched is a unit that somebody else has proved to be itself: a gateway, or a proxy before us.
+	Vouched(ctx context.Context, unitID string) (device.Identity, error)
+	// Listening reports whether a unit hears at once when an update waits for it.
+	Listening(unitID string) bool
+	// Told notes after how long a unit was told to poll again, where that is not as usual.
+	Told(unitID string, again time.Duration)
 }
 
 // Config is what a Handler works with.
 type Config struct {
-	Updates  Updates
-	Auth     device.Authenticator
-	Contacts device.Contacts
-	Log      *slog.Logger
-	Polling  time.Duration                // sleep between two polls that clients are told, at least 1 s (default 5 min)
-	BaseURL  func(r *http.Request) string // scheme and host of the links (default: those of the request)
+	Updates Updates
+	Units   Units
+	Links   *link.Signer
+	Trust   Trust
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
+
+	Polling time.Duration                // sleep between two polls that clients are told, at least 1 s (default 5 min)
+	Offered time.Duration                // the like while an update is offered to the owner of a unit that hears of nothing in between (default 30 s, at most Polling)
+	BaseURL func(r *http.Request) string // scheme and host of the links (default: those of the request)
 }
 
 // Handler serves /DEFAULT/controller/v1/{unit}….
 type Handler struct {
-	cfg   Config
-	mux   *http.ServeMux
-	sleep string
+	cfg     Config
+	mux     *http.ServeMux
+	trust   trust
+	metrics *metrics
+	usual   sleep
+	offered sleep
 }
 
 // Prefix is the path that all routes begin with.
@@ -69,14 +93,17 @@ func New(cfg Config) *Handler {
 	if cfg.BaseURL == nil {
 		cfg.BaseURL = requestBase
 	}
-	s := int(max(cfg.Polling, time.Second) / time.Second)
-	s = min(s, 23*3600+59*60+59) // hawkBit's format ends there
-	h := &Handler{cfg: cfg, mux: http.NewServeMux(), sleep: fmt.Sprintf("%02d:%02d:%02d", s/3600, s/60%60, s%60)}
+	if cfg.Offered <= 0 {
+		cfg.Offered = 30 * time.Second
+	}
+	h := &Handler{
+		cfg: cfg, mux: http.NewServeMux(), trust: newTrust(cfg.Trust), metrics: newMetrics(cfg.Metrics),
+		usual: newSleep(cfg.Polling), offered: newSleep(min(cfg.Offered, cfg.Polling)),
+	}
 	route := func(pattern string, fn func(http.ResponseWriter, *http.Request, device.Identity) error) {
 		method, path, _ := strings.Cut(pattern, " ")
 		h.mux.HandleFunc(method+" "+Prefix+"{unit}"+path, h.authenticated(fn))
 	}
-	route("GET ", h.poll)
 	route("PUT /configData", h.configData)
 	route("GET /deploymentBase/{id}", h.deploymentBase)
 	route("POST /deploymentBase/{id}/feedback", h.feedback)
@@ -88,7 +115,6 @@ func New(cfg Config) *Handler {
 	route("POST /confirmationBase/{id}/feedback", nothingToConfirm)
 	route("POST /confirmationBase/activateAutoConfirm", h.activateAutoConfirm)
 	route("POST /confirmationBase/deactivateAutoConfirm", h.deactivateAutoConfirm)
-	route("GET /softwaremodules/{id}/artifacts/{filename}", h.download)
 	return h
 }
 
@@ -103,39 +129,36 @@ func requestBase(r *http.Request) string {
 	}
 }
 
-// ServeHTTP serves a client.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.ServeHTTP(w, r) }
+// ServeHTTP serves a client. Nearly all that comes are polls: they take the
+// short way.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	unit, ours := strings.CutPrefix(r.URL.Path, Prefix)
+	if ours && unit != "" && strings.IndexByte(unit, '/') < 0 {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			w.Header().Set("Allow", "GET, HEAD")
+			reply(w, http.StatusMethodNotAllowed, map[string]string{"message": "a unit's own address is polled with GET"})
+			return
+		}
+		if err := h.poll(w, r, unit); err != nil {
+			h.refuse(w, r, err)
+		}
+		return
+	}
+	h.mux.ServeHTTP(w, r)
+}
 
-// authenticated lets in the unit that the path names, by its own token or its
-// client certificate. There is no gateway token: whoever holds one could speak
-// for every unit.
+// authenticated lets in the unit that the path names.
 func (h *Handler) authenticated(fn func(http.ResponseWriter, *http.Request, device.Identity) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		id, err := h.identify(r)
+		id, err := h.identify(r, r.PathValue("unit"), h.cfg.Units.Token)
 		if err == nil {
-			h.cfg.Contacts.Contact(id)
+			h.cfg.Units.Contact(id)
 			err = fn(w, r, id)
 		}
 		if err != nil {
 			h.refuse(w, r, err)
 		}
 	}
-}
-
-func (h *Handler) identify(r *http.Request) (device.Identity, error) {
-	unit := r.PathValue("unit")
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	switch {
-	case strings.EqualFold(scheme, "TargetToken") && token != "":
-		return h.cfg.Auth.Token(r.Context(), unit, strings.TrimSpace(token))
-	case scheme == "" && r.TLS != nil && len(r.TLS.PeerCertificates) > 0:
-		id, err := h.cfg.Auth.Certificate(r.Context(), r.TLS.PeerCertificates[0])
-		if err == nil && id.UnitID != unit {
-			err = fault.New(fault.Denied, "the certificate is of another unit")
-		}
-		return id, err
-	}
-	return device.Identity{}, fault.New(fault.Denied, "a target token or a client certificate is wanted")
 }
 
 // refuse maps an error to the status that clients know: 401 wrong credential,
@@ -156,6 +179,10 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	case fault.Unavailable:
 		status = http.StatusServiceUnavailable
 		w.Header().Set("Retry-After", "10")
+		if often, ok := errors.AsType[*device.OftenError](err); ok {
+			status = http.StatusTooManyRequests
+			w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(often.After.Seconds()))))
+		}
 	case fault.Internal:
 	}
 	if tooLarge {
@@ -169,6 +196,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	if status == http.StatusUnauthorized {
 		message = "unit or token is wrong"
+		h.denied(r, err)
 	}
 	reply(w, status, map[string]string{"message": message})
 }
@@ -178,8 +206,8 @@ func reply(w http.ResponseWriter, status int, v any) {
 	if err != nil { // of our own types: cannot be
 		status, body = http.StatusInternalServerError, nil
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
+	w.Header()["Content-Type"] = isJSON
+	w.Header()["Cache-Control"] = notKept
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	_, _ = w.Write(body)
@@ -208,40 +236,12 @@ func actionID(r *http.Request) (int64, error) {
 	return id, nil
 }
 
-type link struct {
+type ref struct {
 	Href string `json:"href"`
 }
 
-func (h *Handler) href(r *http.Request, unit, path string) link {
-	return link{h.cfg.BaseURL(r) + Prefix + url.PathEscape(unit) + path}
-}
-
-func (h *Handler) poll(w http.ResponseWriter, r *http.Request, id device.Identity) error {
-	work, err := h.cfg.Updates.Work(r.Context(), id.UnitID)
-	if err != nil {
-		return err
-	}
-	links := map[string]link{}
-	if work.Attributes {
-		links["configData"] = h.href(r, id.UnitID, "/configData")
-	}
-	if a := work.Action; a != nil {
-		n := strconv.FormatInt(a.ID, 10)
-		if a.State == update.Canceling {
-			links["cancelAction"] = h.href(r, id.UnitID, "/cancelAction/"+n)
-		} else {
-			links["deploymentBase"] = h.href(r, id.UnitID, "/deploymentBase/"+n+"?c="+version(a))
-		}
-	}
-	if n := work.Installed; n != 0 {
-		links["installedBase"] = h.href(r, id.UnitID, "/installedBase/"+strconv.FormatInt(n, 10))
-	}
-	out := map[string]any{"config": map[string]any{"polling": map[string]string{"sleep": h.sleep}}}
-	if len(links) > 0 {
-		out["_links"] = links
-	}
-	reply(w, http.StatusOK, out)
-	return nil
+func (h *Handler) href(r *http.Request, unit, path string) ref {
+	return ref{h.cfg.BaseURL(r) + Prefix + url.PathEscape(unit) + path}
 }
 
 // version stands in the deployment's link, so that a client that caches sees a

@@ -12,29 +12,66 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
 	"fettle.dev/fettle/internal/campaign/campaigntest"
 	"fettle.dev/fettle/internal/device"
 	"fettle.dev/fettle/internal/device/ddi"
+	"fettle.dev/fettle/internal/device/download"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/peer/swupdate"
 	"fettle.dev/fettle/internal/sqldb"
 	"fettle.dev/fettle/internal/sqldb/sqldbtest"
 	"fettle.dev/fettle/internal/update"
+	"fettle.dev/fettle/internal/update/link"
 )
 
 // auth knows the token of each unit: "token of <unit>".
-type auth struct{}
+type auth struct {
+	n         atomic.Int64 // contacts
+	listening atomic.Bool
+	told      atomic.Int64 // the last sleep told, ns
+	often     atomic.Bool
+}
 
-func (auth) Token(_ context.Context, unitID, token string) (device.Identity, error) {
+func (a *auth) Poll(ctx context.Context, unitID, token string, from netip.Addr) (device.Identity, error) {
+	if a.often.Load() {
+		return device.Identity{}, &device.OftenError{After: 1500 * time.Millisecond, By: "unit"}
+	}
+	id, err := a.Token(ctx, unitID, token)
+	if err == nil && from.IsLoopback() {
+		a.Contact(id)
+	}
+	return id, err
+}
+
+func (a *auth) Contact(device.Identity)            { a.n.Add(1) }
+func (a *auth) Listening(string) bool              { return a.listening.Load() }
+func (a *auth) Told(_ string, again time.Duration) { a.told.Store(int64(again)) }
+
+// Vouched knows the units of a World, of which those with an odd number are of
+// its product.
+func (a *auth) Vouched(_ context.Context, unitID string) (device.Identity, error) {
+	if !strings.HasPrefix(unitID, "WC-") {
+		return device.Identity{}, device.ErrCredential
+	}
+	if (unitID[len(unitID)-1]-'0')%2 == 0 {
+		return device.Identity{UnitID: unitID, Product: "another"}, nil
+	}
+	return device.Identity{UnitID: unitID, Product: campaigntest.Product}, nil
+}
+
+func (*auth) Token(_ context.Context, unitID, token string) (device.Identity, error) {
 	if token != "token of "+unitID {
 		return device.Identity{}, fault.New(fault.Denied, "wrong")
 	}
@@ -42,32 +79,58 @@ func (auth) Token(_ context.Context, unitID, token string) (device.Identity, err
 }
 
 // TokenAlone knows none: update clients name their unit.
-func (auth) TokenAlone(context.Context, string) (device.Identity, error) {
+func (*auth) TokenAlone(context.Context, string) (device.Identity, error) {
 	return device.Identity{}, fault.New(fault.Denied, "no token says whose it is here")
 }
 
 // Certificate knows the unit by the certificate's common name.
-func (auth) Certificate(_ context.Context, leaf *x509.Certificate) (device.Identity, error) {
+func (*auth) Certificate(_ context.Context, leaf *x509.Certificate) (device.Identity, error) {
 	return device.Identity{UnitID: leaf.Subject.CommonName, Product: campaigntest.Product}, nil
 }
 
-type contacts struct{ n atomic.Int64 }
-
-func (c *contacts) Contact(device.Identity) { c.n.Add(1) }
-
 type world struct {
 	*campaigntest.World
-	t        *testing.T
-	server   *httptest.Server
-	contacts *contacts
+	t       *testing.T
+	server  *httptest.Server
+	units   *auth
+	log     *lines
+	metrics *prometheus.Registry
 }
 
-func newWorld(t *testing.T, db *sqldb.DB) *world {
+// lines is a log that can be read while others write to it.
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func newWorld(t *testing.T, db *sqldb.DB) *world { return newTrusting(t, db, ddi.Trust{}) }
+
+func newTrusting(t *testing.T, db *sqldb.DB, trust ddi.Trust) *world {
 	t.Helper()
-	w := &world{World: campaigntest.New(t, db, 3), t: t, contacts: &contacts{}}
-	w.server = httptest.NewServer(ddi.New(ddi.Config{
-		Updates: w.Updates, Auth: auth{}, Contacts: w.contacts, Log: slog.New(slog.DiscardHandler), Polling: 90 * time.Second,
+	w := &world{World: campaigntest.New(t, db, 3), t: t, units: &auth{}, log: &lines{}, metrics: prometheus.NewRegistry()}
+	links, err := link.New(make([]byte, link.KeySize), w.Clock)
+	require.NoError(t, err)
+	mux := http.NewServeMux()
+	mux.Handle(ddi.Prefix, ddi.New(ddi.Config{
+		Updates: w.Updates, Units: w.units, Links: links, Trust: trust, Log: slog.New(slog.NewTextHandler(w.log, nil)), Metrics: w.metrics,
+		Polling: 90 * time.Second, Offered: 20 * time.Second,
 	}))
+	mux.Handle(link.Prefix, download.New(download.Config{
+		Updates: w.Updates, Blobs: w.Blobs, Links: links, Clock: w.Clock, Log: slog.New(slog.DiscardHandler), Recheck: 100 * time.Millisecond,
+	}))
+	w.server = httptest.NewServer(mux)
 	t.Cleanup(w.server.Close)
 	return w
 }
@@ -103,6 +166,13 @@ func (w *world) do(method, path, unit, body string, header ...string) answer {
 // links are those that a unit's poll shows.
 func (w *world) links(unit string) map[string]string {
 	w.t.Helper()
+	_, out := w.poll(unit)
+	return out
+}
+
+// poll gives the sleep and the links.
+func (w *world) poll(unit string) (string, map[string]string) {
+	w.t.Helper()
 	a := w.do(http.MethodGet, unit, unit, "")
 	require.Equal(w.t, 200, a.status, a.body)
 	var base struct {
@@ -112,13 +182,12 @@ func (w *world) links(unit string) map[string]string {
 		Links map[string]struct{ Href string } `json:"_links"`
 	}
 	require.NoError(w.t, json.Unmarshal([]byte(a.body), &base))
-	require.Equal(w.t, "00:01:30", base.Config.Polling.Sleep)
 	out := map[string]string{}
 	for k, l := range base.Links {
 		require.True(w.t, strings.HasPrefix(l.Href, w.server.URL), l.Href)
 		out[k] = l.Href
 	}
-	return out
+	return base.Config.Polling.Sleep, out
 }
 
 func (w *world) assign(n int) update.Assignment {
@@ -202,7 +271,7 @@ func TestDeploymentIsNotShownBeforeItsTime(t *testing.T) {
 		require.NoError(t, err)
 		require.NotContains(t, w.links(unit), "deploymentBase")
 		require.Equal(t, 404, w.do(http.MethodGet, link, unit, "").status)
-		require.Equal(t, 404, w.do(http.MethodGet, href, unit, "").status)
+		require.Equal(t, 410, w.do(http.MethodGet, href, unit, "").status)
 
 		w.Clock.Advance(time.Second)
 		w.offer(a, w.Clock.Now())
@@ -289,8 +358,6 @@ func TestFeedbackThatIsRefused(t *testing.T) {
 	require.Equal(t, update.Offered, w.state(a.ID).State, "none of it counted")
 	require.Equal(t, update.Offered, w.state(b.ID).State)
 	require.Equal(t, 404, w.do(http.MethodGet, fmt.Sprintf("%s/deploymentBase/%d", two, a.ID), two, "").status)
-	require.Equal(t, 404, w.do(http.MethodGet, fmt.Sprintf("%s/softwaremodules/%d/artifacts/charger-2.0.0.swu", two, a.ID), two, "").status)
-	require.Equal(t, 404, w.do(http.MethodGet, fmt.Sprintf("%s/softwaremodules/%d/artifacts/other.swu", one, a.ID), one, "").status)
 }
 
 // A unit cannot confirm in its owner's place, withheld or offered.
@@ -324,16 +391,16 @@ func TestCredentials(t *testing.T) {
 	for _, h := range []string{"TargetToken wrong", "TargetToken", "GatewayToken token of " + unit, "Bearer token of " + unit, "Basic x"} {
 		require.Equal(t, 401, w.do(http.MethodGet, unit, "", "", "Authorization", h).status, h)
 	}
-	require.Zero(t, w.contacts.n.Load(), "a stranger is no contact")
+	require.Zero(t, w.units.n.Load(), "a stranger is no contact")
 	require.Equal(t, 200, w.do(http.MethodGet, unit, unit, "").status)
-	require.EqualValues(t, 1, w.contacts.n.Load())
+	require.EqualValues(t, 1, w.units.n.Load())
 }
 
 func TestAClientCertificateSpeaksForItsOwnUnitOnly(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, sqldbtest.SQLite(t))
 	h := ddi.New(ddi.Config{
-		Updates: w.Updates, Auth: auth{}, Contacts: w.contacts, Log: slog.New(slog.DiscardHandler),
+		Updates: w.Updates, Units: w.units, Log: slog.New(slog.DiscardHandler),
 		BaseURL: func(*http.Request) string { return "https://updates.example.com" },
 	})
 	get := func(unit, name, token string) (int, string) {
@@ -376,7 +443,7 @@ func TestDownloadResumes(t *testing.T) {
 	many := w.do(http.MethodGet, href, unit, "", "Range", "bytes=0-2,20-25")
 	require.Equal(t, 206, many.status)
 	require.Contains(t, many.header.Get("Content-Type"), "multipart/byteranges")
-	require.Equal(t, 401, w.do(http.MethodGet, href, "", "").status)
+	require.Equal(t, 200, w.do(http.MethodGet, href, "", "").status, "the address is the credential")
 	_, err := w.Updates.Cancel(t.Context(), a.ID)
 	require.NoError(t, err)
 	require.Equal(t, 410, w.do(http.MethodGet, href, unit, "").status)
@@ -487,9 +554,9 @@ func TestARealSWUpdateInstalls(t *testing.T) {
 		return err == nil && a["serial"] == unit
 	})
 	a := w.assign(1)
-	before := w.contacts.n.Load()
+	before := w.units.n.Load()
 	client.Poll(t)
-	eventually("it polls", func() bool { return w.contacts.n.Load() > before })
+	eventually("it polls", func() bool { return w.units.n.Load() > before })
 	time.Sleep(500 * time.Millisecond)
 	require.Equal(t, update.Withheld, w.state(a.ID).State)
 	require.Empty(t, w.state(a.ID).Details)

@@ -1,21 +1,19 @@
 package ddi
 
 import (
-	"encoding/hex"
 	"net/http"
-	"net/url"
 	"strconv"
 
 	"fettle.dev/fettle/internal/device"
-	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/update"
+	"fettle.dev/fettle/internal/update/link"
 )
 
 type artifact struct {
 	Filename string            `json:"filename"`
 	Hashes   map[string]string `json:"hashes"`
 	Size     int64             `json:"size"`
-	Links    map[string]link   `json:"_links"`
+	Links    map[string]ref    `json:"_links"`
 }
 
 type chunk struct {
@@ -57,57 +55,29 @@ func (h *Handler) installedBase(w http.ResponseWriter, r *http.Request, id devic
 	return nil
 }
 
-func (h *Handler) deployment(w http.ResponseWriter, r *http.Request, id device.Identity, d update.Deployment) {
-	n := strconv.FormatInt(d.Assignment.ID, 10)
-	at := h.href(r, id.UnitID, "/softwaremodules/"+n+"/artifacts/"+url.PathEscape(d.Artifact.Filename))
-	reply(w, http.StatusOK, map[string]any{
-		"id": n, // a numeric string: SWUpdate parses an int
-		"deployment": deployment{
-			Download: "forced", Update: "forced",
-			Chunks: []chunk{{
-				Part: "os", Version: d.Release.Version, Name: d.Release.Name,
-				Artifacts: []artifact{{
-					Filename: d.Artifact.Filename, Size: d.Artifact.Size,
-					Hashes: map[string]string{"sha1": d.Artifact.SHA1, "md5": d.Artifact.MD5, "sha256": d.Artifact.SHA256},
-					Links:  map[string]link{"download": at, "download-http": at},
-				}},
+// deployment describes what is to be installed: a chunk for each image, in the
+// order of installation. Each address is signed, for this assignment alone, and
+// dead at once when the update is withdrawn.
+func (h *Handler) deployment(w http.ResponseWriter, r *http.Request, _ device.Identity, d update.Deployment) {
+	chunks := make([]chunk, len(d.Parts))
+	for i, p := range d.Parts {
+		at := ref{h.cfg.BaseURL(r) + h.cfg.Links.Path(link.Claims{
+			Assignment: d.Assignment.ID, SHA256: p.Artifact.SHA256, Filename: p.Artifact.Filename,
+		})}
+		chunks[i] = chunk{
+			Part: "os", Version: p.Version, Name: d.Release.Name,
+			Artifacts: []artifact{{
+				Filename: p.Artifact.Filename, Size: p.Artifact.Size,
+				Hashes: map[string]string{"sha1": p.Artifact.SHA1, "md5": p.Artifact.MD5, "sha256": p.Artifact.SHA256},
+				Links:  map[string]ref{"download": at, "download-http": at},
 			}},
-		},
-	})
-}
-
-// download gives the bytes of a deployment that the unit may have at this
-// moment: the same link is dead once the owner has withdrawn or the update was
-// canceled. The first byte asked for counts as begun.
-func (h *Handler) download(w http.ResponseWriter, r *http.Request, id device.Identity) error {
-	n, err := actionID(r)
-	if err != nil {
-		return err
-	}
-	d, err := h.cfg.Updates.Deployment(r.Context(), id.UnitID, n)
-	if err != nil {
-		return err
-	}
-	if d.Artifact.Filename != r.PathValue("filename") {
-		return fault.New(fault.NotFound, "no file %q in action %d", r.PathValue("filename"), n)
-	}
-	if d.Assignment.State == update.Offered && r.Method == http.MethodGet {
-		if _, err := h.cfg.Updates.Feedback(r.Context(), id.UnitID, n, update.Feedback{State: update.Running}); err != nil {
-			return err
+		}
+		if len(d.Parts) > 1 {
+			chunks[i].Name += " " + p.Component
 		}
 	}
-	_, content, err := h.cfg.Updates.OpenArtifact(r.Context(), d.Artifact.SHA256)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = content.Close() }()
-	sum, err := hex.DecodeString(d.Artifact.SHA256)
-	if err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/octet-stream")
-	w.Header().Set("ETag", `"`+hex.EncodeToString(sum[:16])+`"`)
-	w.Header().Set("Cache-Control", "no-store")
-	http.ServeContent(w, r, "", d.Artifact.At, content)
-	return nil
+	reply(w, http.StatusOK, map[string]any{
+		"id":         strconv.FormatInt(d.Assignment.ID, 10), // a numeric string: SWUpdate parses an int
+		"deployment": deployment{Download: "forced", Update: "forced", Chunks: chunks},
+	})
 }

@@ -340,6 +340,13 @@ func (c *conn) Notice() {
 	}
 }
 
+// Listening reports whether the unit has asked for notices.
+func (c *conn) Listening() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.notice
+}
+
 // push sends a message, unless it is larger than the client takes. With mu held.
 func (c *conn) push(topic string, payload []byte) {
 	if c.maxPacket > 0 && len(topic)+len(payload)+8 > c.maxPacket {

@@ -25,8 +25,7 @@ func newGauge(rate float64, burst int) gauge {
 	return gauge{max(every, 1), max(every, 1) * int64(max(burst, 1)-1)}
 }
 
-// maxAddresses bounds the addresses of a part; those that have been quiet give
-// way, then any.
+// maxAddresses bounds the addresses of a part.
 const maxAddresses = 4096
 
 type addressPart struct {
@@ -108,19 +107,16 @@ func (a *Addresses) take(from netip.Addr, now time.Duration, g gauge, of func(*a
 	return allow(of(k), int64(now), g.every, g.burst)
 }
 
+// makeRoom looks at a few addresses, any: those that have been quiet give way,
+// or else one of them.
 func (p *addressPart) makeRoom(now int64) {
-	if len(p.known) < maxAddresses {
-		return
-	}
+	looked := 0
 	for key, k := range p.known {
-		if k.polls <= now && k.failures <= now {
+		if len(p.known) < maxAddresses {
+			return
+		}
+		if looked++; k.polls <= now && k.failures <= now || looked > 8 {
 			delete(p.known, key)
 		}
-	}
-	for key := range p.known {
-		if len(p.known) < maxAddresses {
-			break
-		}
-		delete(p.known, key)
 	}
 }

@@ -32,11 +32,11 @@ type Roster struct {
 	seeds   [2]maphash.Seed
 	every   int64 // ns between polls of a unit
 	burst   int64 // ns that it may be ahead
-	contact int64 // ms
+	contact int64 // s
 	parts   [Parts]part
 
-	mu       sync.RWMutex
-	products []string // by their number in a unit
+	mu       sync.Mutex
+	products atomic.Pointer[[]string] // by their number in a unit
 	numbers  map[string]uint32
 }
 
@@ -54,14 +54,15 @@ type part struct {
 	heard   []int64 // keys of units to be marked as heard of
 }
 
-// unit is written by many under the part's read lock: atomically.
+// unit fills a cache line: in a large fleet, memory that is far is what a poll
+// costs. It is written by many under the part's read lock: atomically.
 type unit struct {
 	token   [sha256.Size]byte
-	name    name
 	key     int64
-	allowed int64 // ns since began: when the next poll is due, were they evenly spaced (GCRA, ITU-T I.371)
-	seen    int64 // Unix ms of the service's clock; 0: never
-	contact int64 // the like, of the last contact listed
+	allowed int64  // ns since the process began: when the next poll is due, were they evenly spaced (GCRA, ITU-T I.371)
+	seen    uint32 // Unix seconds of the service's clock; 0: never
+	contact uint32 // the like, of the last contact listed
+	told    uint32 // seconds after which it was last told to poll again; 0: as usual
 	product uint32
 }
 
@@ -86,7 +87,7 @@ func New(c Config) *Roster {
 	}
 	r := &Roster{
 		seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
-		every: int64(float64(time.Second) / c.Rate), contact: c.Contact.Milliseconds(),
+		every: int64(float64(time.Second) / c.Rate), contact: int64(c.Contact / time.Second),
 		numbers: map[string]uint32{},
 	}
 	r.burst = r.every * int64(c.Burst-1)
@@ -122,7 +123,7 @@ func (r *Roster) Put(m Member) {
 	i, ok := p.places[n]
 	if !ok {
 		i = uint32(len(p.units))
-		p.units = append(p.units, unit{name: n})
+		p.units = append(p.units, unit{})
 		p.places[n] = i
 	}
 	u := &p.units[i]
@@ -135,8 +136,14 @@ func (r *Roster) productNumber(product string) uint32 {
 	defer r.mu.Unlock()
 	n, ok := r.numbers[product]
 	if !ok {
-		n = uint32(len(r.products))
-		r.products, r.numbers[product] = append(r.products, product), n
+		var known []string
+		if p := r.products.Load(); p != nil {
+			known = *p
+		}
+		n = uint32(len(known))
+		known = append(known, product)
+		r.products.Store(&known)
+		r.numbers[product] = n
 	}
 	return n
 }
@@ -149,6 +156,18 @@ func (r *Roster) Remove(unitID string) {
 	defer p.mu.Unlock()
 	if i, ok := p.places[n]; ok {
 		p.units[i].token = [sha256.Size]byte{} // the hash of nothing that anybody knows
+	}
+}
+
+// Clear forgets every unit, as Remove does.
+func (r *Roster) Clear() {
+	for i := range r.parts {
+		p := &r.parts[i]
+		p.mu.Lock()
+		for j := range p.units {
+			p.units[j].token = [sha256.Size]byte{}
+		}
+		p.mu.Unlock()
 	}
 }
 
@@ -196,12 +215,13 @@ func (r *Roster) Poll(unitID, token string, at time.Time, now time.Duration) (m 
 		return m, Unknown, 0
 	}
 	wait = allow(&u.allowed, int64(now), r.every, r.burst)
-	ms := at.UnixMilli()
-	atomic.StoreInt64(&u.seen, ms)
-	last := atomic.LoadInt64(&u.contact)
-	heard := (ms-last >= r.contact || ms < last-r.contact) && atomic.CompareAndSwapInt64(&u.contact, last, ms)
-	m.UnitID, m.Key = unitID, u.key
-	product := u.product
+	second := at.Unix()
+	atomic.StoreUint32(&u.seen, uint32(second))
+	atomic.StoreUint32(&u.told, 0)
+	last := atomic.LoadUint32(&u.contact)
+	since := second - int64(last)
+	heard := (since >= r.contact || since < 0) && atomic.CompareAndSwapUint32(&u.contact, last, uint32(second))
+	m = Member{UnitID: unitID, Key: u.key, Product: (*r.products.Load())[u.product]}
 	p.mu.RUnlock()
 	if !p.changed.Load() {
 		p.changed.Store(true)
@@ -211,9 +231,6 @@ func (r *Roster) Poll(unitID, token string, at time.Time, now time.Duration) (m 
 		p.heard = append(p.heard, m.Key)
 		p.listed.Unlock()
 	}
-	r.mu.RLock()
-	m.Product = r.products[product]
-	r.mu.RUnlock()
 	if wait > 0 {
 		return m, Early, wait
 	}
@@ -248,17 +265,30 @@ func (r *Roster) Heard(keys []int64) []int64 {
 	return keys
 }
 
-// Seen is when a unit last polled; zero if it has not.
-func (r *Roster) Seen(unitID string) time.Time {
+// Tell notes after how long a unit was told to poll again, where that is not
+// as usual. The next poll ends it.
+func (r *Roster) Tell(unitID string, again time.Duration) {
+	p, n := r.find(unitID)
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if i, ok := p.places[n]; ok {
+		atomic.StoreUint32(&p.units[i].told, uint32(again/time.Second))
+	}
+}
+
+// Seen is when a unit last polled, zero if it has not, and after how long it
+// was told to poll again; 0: as usual.
+func (r *Roster) Seen(unitID string) (at time.Time, again time.Duration) {
 	p, n := r.find(unitID)
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	i, ok := p.places[n]
 	if !ok {
-		return time.Time{}
+		return time.Time{}, 0
 	}
-	if ms := atomic.LoadInt64(&p.units[i].seen); ms > 0 {
-		return time.UnixMilli(ms).UTC()
+	u := &p.units[i]
+	if second := atomic.LoadUint32(&u.seen); second > 0 {
+		at = time.Unix(int64(second), 0).UTC()
 	}
-	return time.Time{}
+	return at, time.Duration(atomic.LoadUint32(&u.told)) * time.Second
 }

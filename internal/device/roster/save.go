@@ -37,9 +37,9 @@ func (p *part) body() []byte {
 	body[0] = saveVersion
 	for i := range p.units {
 		u := &p.units[i]
-		if seen := atomic.LoadInt64(&u.seen); seen > 0 {
+		if seen := atomic.LoadUint32(&u.seen); seen > 0 {
 			body = binary.LittleEndian.AppendUint64(body, uint64(u.key))
-			body = binary.LittleEndian.AppendUint32(body, uint32(seen/1000))
+			body = binary.LittleEndian.AppendUint32(body, seen)
 		}
 	}
 	return body
@@ -51,9 +51,9 @@ func (r *Roster) Restore(part int, body []byte) error {
 	if part < 0 || part >= Parts || len(body) == 0 || body[0] != saveVersion || (len(body)-1)%saveSize != 0 {
 		return fault.New(fault.Invalid, "when units were last heard of: part %d of %d bytes is not as it was saved", part, len(body))
 	}
-	seen := make(map[int64]int64, len(body)/saveSize)
+	seen := make(map[int64]uint32, len(body)/saveSize)
 	for b := body[1:]; len(b) > 0; b = b[saveSize:] {
-		seen[int64(binary.LittleEndian.Uint64(b))] = 1000 * int64(binary.LittleEndian.Uint32(b[8:]))
+		seen[int64(binary.LittleEndian.Uint64(b))] = binary.LittleEndian.Uint32(b[8:])
 	}
 	p := &r.parts[part]
 	p.mu.Lock()
