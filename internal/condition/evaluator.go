@@ -48,6 +48,7 @@ type Directory func(ctx context.Context, key int64) (id Identity, ok bool, err e
 type Evaluator struct {
 	desk      kind.Desk
 	directory Directory
+	hearing   bool // some rule is told contacts
 	permitted bool // units that never chose are taken to permit everything
 
 	products map[string]*product
@@ -112,7 +113,7 @@ func NewEvaluator(directory Directory, definitions []Definition) (*Evaluator, er
 
 // define takes definitions in place of those before.
 func (e *Evaluator) define(definitions []Definition) error {
-	products := make(map[string]*product, len(definitions))
+	products, hearing := make(map[string]*product, len(definitions)), false
 	for i := range definitions {
 		def := &definitions[i]
 		p := &product{name: def.Product.Name, index: map[string]int{}}
@@ -136,7 +137,7 @@ func (e *Evaluator) define(definitions []Definition) error {
 			r.exposure = binder.Share(r.exposure, r.gap)
 			r.Rule.Bind(binder)
 			if r.Contacts {
-				p.hears = append(p.hears, len(p.rules))
+				p.hears, hearing = append(p.hears, len(p.rules)), true
 			}
 			if g, ok := r.Rule.(kind.Gatherer); ok {
 				p.gatherers = append(p.gatherers, g)
@@ -147,7 +148,7 @@ func (e *Evaluator) define(definitions []Definition) error {
 			products[p.name] = p
 		}
 	}
-	e.products = products
+	e.products, e.hearing = products, hearing
 	return nil
 }
 
@@ -281,6 +282,10 @@ func (e *Evaluator) Mark(ctx context.Context, m *telemetry.Mark) error {
 		e.desk.Clock.Now = max(e.desk.Clock.Now, m.At)
 		e.tick(m)
 		return nil
+	}
+	if _, known := e.units[m.Unit]; !known && m.Kind == telemetry.MarkContact && !e.hearing {
+		e.desk.Clock.Now = max(e.desk.Clock.Now, m.At)
+		return nil // a fleet that only polls costs no memory here
 	}
 	u, err := e.unit(ctx, m.Unit, m.At)
 	if err != nil || u == nil {
