@@ -352,6 +352,11 @@ func (r *run) result(values []float64) *Result {
 		spent += w.last - w.first
 		first, last = min(first, w.first), max(last, w.last)
 	}
+	for _, episodes := range r.episodes {
+		for i := range episodes { // those of timers come after the last row
+			last = max(last, episodes[i].Opened)
+		}
+	}
 	if out.Judged > 0 {
 		out.From, out.To = time.UnixMilli(first).UTC(), time.UnixMilli(last).UTC()
 	}

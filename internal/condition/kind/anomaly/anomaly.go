@@ -15,6 +15,8 @@ import (
 	"strings"
 	"time"
 
+	"fettle.dev/fettle/internal/detect/code"
+
 	"fettle.dev/fettle/internal/condition/expression"
 	"fettle.dev/fettle/internal/condition/kind"
 	"fettle.dev/fettle/internal/condition/kind/spec"
@@ -274,7 +276,7 @@ func (r *Rule) why(m *mode, res *anomaly.Result) string {
 			part = x.name + " missing"
 		}
 		if u := m.usual[i]; u.n > 1 {
-			part += fmt.Sprintf(" (usually %s to %s)", words.Number(round(u.mean-2*u.away)), words.Measured(round(u.mean+2*u.away), x.measure))
+			part += u.beside(r.values[i], x.measure)
 		}
 		if len(r.signals) > 1 && res.Contributions[i] > 0 {
 			part += fmt.Sprintf(", %.0f %% of it", 100*res.Contributions[i])
@@ -288,6 +290,17 @@ func (r *Rule) why(m *mode, res *anomaly.Result) string {
 		in = " in mode " + m.name
 	}
 	return fmt.Sprintf("unusual for this unit%s: %s; score %s (above 1 is beyond the budget)", in, strings.Join(parts, "; "), words.Number(math.Round(100*res.Score)/100))
+}
+
+// beside says where a signal usually is, after its value. A value that lies
+// within was found by how it moved, or by where it lies within its season.
+func (u *usual) beside(v float64, measure string) string {
+	low, high := u.mean-2*u.away, u.mean+2*u.away
+	usually := words.Number(round(low)) + " to " + words.Measured(round(high), measure)
+	if low <= v && v <= high {
+		return " (within the usual " + usually + ", but not at such a time or after such a change)"
+	}
+	return " (usually " + usually + ")"
 }
 
 // round keeps three figures: what is usual is known no better.
@@ -320,15 +333,15 @@ const version = 1
 
 // Encode appends the state.
 func (s *state) Encode(b []byte) []byte {
-	b = kind.AppendInt(append(b, version), s.first, s.last)
-	b = kind.AppendCount(b, len(s.modes))
+	b = code.AppendInt(append(b, version), s.first, s.last)
+	b = code.AppendCount(b, len(s.modes))
 	for i := range s.modes {
 		m := &s.modes[i]
-		b = kind.AppendString(b, m.name)
+		b = code.AppendString(b, m.name)
 		for _, u := range m.usual {
-			b = kind.AppendFloat(kind.AppendFloat(kind.AppendFloat(b, u.n), u.mean), u.away)
+			b = code.AppendFloat(code.AppendFloat(code.AppendFloat(b, u.n), u.mean), u.away)
 		}
-		b = kind.AppendBytes(b, func(b []byte) []byte {
+		b = code.AppendBytes(b, func(b []byte) []byte {
 			b, err := m.engine.AppendBinary(b)
 			if err != nil {
 				panic(fmt.Sprintf("encode an anomaly detector: %v", err)) // of numbers: it cannot fail
@@ -370,5 +383,5 @@ func (r *Rule) Decode(data []byte) (kind.State, error) {
 		}
 		s.modes = append(s.modes, m)
 	}
-	return s, in.End()
+	return s, kind.End(in)
 }
