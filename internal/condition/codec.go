@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"fettle.dev/fettle/internal/detect/code"
+
 	"fettle.dev/fettle/internal/condition/expression"
 	"fettle.dev/fettle/internal/condition/kind"
 	"fettle.dev/fettle/internal/detect"
@@ -76,13 +78,13 @@ func (u *unit) state(data []byte) State {
 }
 
 func (u *unit) encode(b []byte) []byte {
-	b = append(b, stateVersion, kind.Bits(u.chosen, u.retired, u.lagKnown, len(u.Versions) > 0))
-	b = kind.AppendString(b, u.given)
-	b = kind.AppendInt(b, u.Lag, u.judged)
+	b = append(b, stateVersion, code.Bits(u.chosen, u.retired, u.lagKnown, len(u.Versions) > 0))
+	b = code.AppendString(b, u.given)
+	b = code.AppendInt(b, u.Lag, u.judged)
 	if len(u.Versions) > 0 {
-		b = kind.AppendCount(b, len(u.Versions))
+		b = code.AppendCount(b, len(u.Versions))
 		for _, component := range slices.Sorted(maps.Keys(u.Versions)) {
-			b = kind.AppendString(kind.AppendString(b, component), u.Versions[component])
+			b = code.AppendString(code.AppendString(b, component), u.Versions[component])
 		}
 	}
 	b = encodeKnown(b, &u.known)
@@ -92,13 +94,13 @@ func (u *unit) encode(b []byte) []byte {
 			held++
 		}
 	}
-	b = kind.AppendCount(b, held)
+	b = code.AppendCount(b, held)
 	for i := range u.Values {
 		if v := &u.Values[i]; v.At != expression.Never {
-			b = kind.AppendString(b, u.product.signals[i])
-			b = kind.AppendInt(b, v.At)
-			b = kind.AppendFloat(b, v.Number)
-			b = kind.AppendString(b, v.Text)
+			b = code.AppendString(b, u.product.signals[i])
+			b = code.AppendInt(b, v.At)
+			b = code.AppendFloat(b, v.Number)
+			b = code.AppendString(b, v.Text)
 		}
 	}
 	held = 0
@@ -107,54 +109,54 @@ func (u *unit) encode(b []byte) []byte {
 			held++
 		}
 	}
-	b = kind.AppendCount(b, held)
+	b = code.AppendCount(b, held)
 	for i, w := range u.watches {
 		if w == nil {
 			continue
 		}
 		x := &w.Exposure
-		b = kind.AppendString(b, u.product.rules[i].Name)
-		b = kind.AppendCount(b, u.product.rules[i].Version)
-		b = append(b, kind.Bits(w.Finding != nil, x.Holds, x.Begun))
-		b = kind.AppendInt(b, w.Since, w.Newest, x.Prev, x.Total)
+		b = code.AppendString(b, u.product.rules[i].Name)
+		b = code.AppendCount(b, u.product.rules[i].Version)
+		b = append(b, code.Bits(w.Finding != nil, x.Holds, x.Begun))
+		b = code.AppendInt(b, w.Since, w.Newest, x.Prev, x.Total)
 		if w.Finding != nil {
 			b = encodeFinding(b, w.Finding)
 		}
-		b = kind.AppendBytes(b, w.State.Encode)
+		b = code.AppendBytes(b, w.State.Encode)
 	}
 	return b
 }
 
 // encodeKnown writes times that mostly come at a steady rate in a few bytes.
 func encodeKnown(b []byte, k *detect.Known) []byte {
-	b = append(b, kind.Bits(k.Full))
+	b = append(b, code.Bits(k.Full))
 	if k.Full {
-		b = kind.AppendInt(b, k.Floor)
+		b = code.AppendInt(b, k.Floor)
 	}
-	b = kind.AppendCount(b, len(k.Times))
+	b = code.AppendCount(b, len(k.Times))
 	if len(k.Times) == 0 {
 		return b
 	}
-	b = kind.AppendInt(b, k.Times[0])
+	b = code.AppendInt(b, k.Times[0])
 	for i := 1; i < len(k.Times); {
 		step, run := k.Times[i]-k.Times[i-1], 1
 		for i+run < len(k.Times) && k.Times[i+run]-k.Times[i+run-1] == step {
 			run++
 		}
-		b = kind.AppendCount(b, int(step))
-		b = kind.AppendCount(b, run)
+		b = code.AppendCount(b, int(step))
+		b = code.AppendCount(b, run)
 		i += run
 	}
 	return b
 }
 
 func encodeFinding(b []byte, f *Finding) []byte {
-	b = kind.AppendInt(b, f.Onset.UnixMilli(), f.OpenedAt.UnixMilli(), f.SeenAt.UnixMilli(), f.LastAt.UnixMilli())
-	b = kind.AppendFloat(b, f.Peak)
-	return kind.AppendString(b, f.Why)
+	b = code.AppendInt(b, f.Onset.UnixMilli(), f.OpenedAt.UnixMilli(), f.SeenAt.UnixMilli(), f.LastAt.UnixMilli())
+	b = code.AppendFloat(b, f.Peak)
+	return code.AppendString(b, f.Why)
 }
 
-func decodeFinding(r *kind.Reader, ref Ref) *Finding {
+func decodeFinding(r *code.Reader, ref Ref) *Finding {
 	f := &Finding{Detector: ref, State: Open}
 	f.Onset, f.OpenedAt, f.SeenAt, f.LastAt = moment(r.Int()), moment(r.Int()), moment(r.Int()), moment(r.Int())
 	f.Peak, f.Why = r.Float(), r.String()
@@ -194,10 +196,10 @@ func decodeUnit(data []byte) (*savedUnit, error) {
 		}
 		u.watches = append(u.watches, s)
 	}
-	return u, r.End()
+	return u, kind.End(r)
 }
 
-func (s *savedWatch) decode(r *kind.Reader) {
+func (s *savedWatch) decode(r *code.Reader) {
 	flags := r.Byte()
 	s.watch = &kind.Watch{Since: r.Int(), Newest: r.Int()}
 	s.watch.Exposure = detect.Exposure{Prev: r.Int(), Total: r.Int(), Holds: flags&2 != 0, Begun: flags&4 != 0}
@@ -207,7 +209,7 @@ func (s *savedWatch) decode(r *kind.Reader) {
 	s.data = r.Bytes()
 }
 
-func decodeKnown(r *kind.Reader) (k detect.Known) {
+func decodeKnown(r *code.Reader) (k detect.Known) {
 	k.Full = r.Byte()&1 != 0
 	if k.Full {
 		k.Floor = r.Int()
@@ -236,18 +238,18 @@ func decodeKnown(r *kind.Reader) (k detect.Known) {
 func (e *Evaluator) encode(b []byte) []byte {
 	b = e.desk.Clock.Append(append(b, stateVersion))
 	groups := e.groups()
-	b = kind.AppendCount(b, len(groups))
+	b = code.AppendCount(b, len(groups))
 	for _, g := range groups {
-		b = kind.AppendString(b, g.of)
-		b = kind.AppendString(b, g.ref.Name)
-		b = kind.AppendCount(b, g.ref.Version)
-		b = kind.AppendCount(b, len(g.places))
+		b = code.AppendString(b, g.of)
+		b = code.AppendString(b, g.ref.Name)
+		b = code.AppendCount(b, g.ref.Version)
+		b = code.AppendCount(b, len(g.places))
 		for _, f := range g.places {
-			b = kind.AppendString(b, f.Place)
-			b = kind.AppendCount(b, f.Units)
+			b = code.AppendString(b, f.Place)
+			b = code.AppendCount(b, f.Units)
 			b = encodeFinding(b, f)
 		}
-		b = kind.AppendBytes(b, func(b []byte) []byte { return append(b, g.data...) })
+		b = code.AppendBytes(b, func(b []byte) []byte { return append(b, g.data...) })
 	}
 	return b
 }
@@ -273,7 +275,7 @@ func (e *Evaluator) decode(data []byte) ([]group, error) {
 			groups = append(groups, g)
 		}
 	}
-	if err := r.End(); err != nil {
+	if err := kind.End(r); err != nil {
 		return nil, fmt.Errorf("decode: %w", err)
 	}
 	e.desk.Clock = clock

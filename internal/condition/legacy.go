@@ -3,6 +3,8 @@ package condition
 import (
 	"math"
 
+	"fettle.dev/fettle/internal/detect/code"
+
 	"fettle.dev/fettle/internal/condition/kind"
 	"fettle.dev/fettle/internal/detect"
 )
@@ -15,7 +17,7 @@ import (
 //	contact, interval: estimate, count, span, [finding]
 //
 // and gives them as their kinds' version 1 has them.
-func (s *savedWatch) decodeInOne(r *kind.Reader) {
+func (s *savedWatch) decodeInOne(r *code.Reader) {
 	flags := r.Byte()
 	s.watch = &kind.Watch{Since: r.Int(), Newest: r.Int()}
 	tolerance := copyEpisode([]byte{1, flags & 1}, r)
@@ -23,10 +25,10 @@ func (s *savedWatch) decodeInOne(r *kind.Reader) {
 		tolerance = copyEpisode(tolerance, r)
 	}
 	s.watch.Exposure = detect.Exposure{Prev: r.Int(), Total: r.Int(), Holds: flags&4 != 0, Begun: flags&8 != 0}
-	silence := kind.AppendInt([]byte{1, flags >> 4 & 1}, r.Int())
-	silence = kind.AppendFloat(silence, r.Float())
-	silence = kind.AppendCount(silence, r.Count(0, math.MaxInt32))
-	silence = kind.AppendInt(silence, r.Int())
+	silence := code.AppendInt([]byte{1, flags >> 4 & 1}, r.Int())
+	silence = code.AppendFloat(silence, r.Float())
+	silence = code.AppendCount(silence, r.Count(0, math.MaxInt32))
+	silence = code.AppendInt(silence, r.Int())
 	if flags&2 != 0 {
 		s.watch.Finding = decodeFinding(r, s.ref)
 	}
@@ -34,11 +36,11 @@ func (s *savedWatch) decodeInOne(r *kind.Reader) {
 }
 
 // copyEpisode copies flags, five times and two floats.
-func copyEpisode(b []byte, r *kind.Reader) []byte {
+func copyEpisode(b []byte, r *code.Reader) []byte {
 	b = append(b, r.Byte())
 	for range 5 {
-		b = kind.AppendInt(b, r.Int())
+		b = code.AppendInt(b, r.Int())
 	}
-	b = kind.AppendFloat(b, r.Float())
-	return kind.AppendFloat(b, r.Float())
+	b = code.AppendFloat(b, r.Float())
+	return code.AppendFloat(b, r.Float())
 }

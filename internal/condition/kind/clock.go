@@ -1,5 +1,7 @@
 package kind
 
+import "fettle.dev/fettle/internal/detect/code"
+
 // Clock is what the stream says of time, and of the server itself: while there
 // were no ticks it was down, and nobody could have been heard.
 type Clock struct {
@@ -60,16 +62,16 @@ func (c *Clock) After(from, d int64) int64 {
 
 // Append appends the clock.
 func (c *Clock) Append(b []byte) []byte {
-	b = AppendInt(b, c.Now, c.Last)
-	b = AppendCount(b, len(c.Outages))
+	b = code.AppendInt(b, c.Now, c.Last)
+	b = code.AppendCount(b, len(c.Outages))
 	for _, o := range c.Outages {
-		b = AppendInt(b, o.From, o.To)
+		b = code.AppendInt(b, o.From, o.To)
 	}
 	return b
 }
 
 // ReadClock reads what Append wrote.
-func ReadClock(r *Reader) Clock {
+func ReadClock(r *code.Reader) Clock {
 	c := Clock{Now: r.Int(), Last: r.Int()}
 	for range r.Count(2, maxOutages) {
 		c.Outages = append(c.Outages, Outage{r.Int(), r.Int()})

@@ -1,10 +1,11 @@
 package multivariate
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
+
+	"fettle.dev/fettle/internal/detect/code"
 )
 
 // version of the encoding; it stands for the tuning, too.
@@ -62,10 +63,10 @@ func (d *Detector) UnmarshalBinary(raw []byte) error {
 	if len(raw) == 0 || raw[0] != version {
 		return fmt.Errorf("%w of version %d", ErrState, version)
 	}
-	r := reader{rest: raw[1:]}
+	r := reader{code.NewReader(raw[1:])}
 	signals, warmup := r.count(), r.count()
-	st := state{open: r.flag(), quiet: r.count(), stood: r.count()}
-	if r.bad || signals < 1 || warmup < leastWarmup || warmup > mostWarmup || signals > len(raw)/40 {
+	st := state{open: r.Flag(), quiet: r.count(), stood: r.count()}
+	if r.Bad() || signals < 1 || warmup < leastWarmup || warmup > mostWarmup || signals > len(raw)/40 {
 		return ErrState
 	}
 	n := New(signals, warmup)
@@ -73,19 +74,19 @@ func (d *Detector) UnmarshalBinary(raw []byte) error {
 	for i := range n.signals {
 		s := &n.signals[i]
 		r.floats(&s.last, &s.blame)
-		s.fresh, s.alike, s.longest = r.flag(), r.count(), r.count()
-		if r.flag() {
+		s.fresh, s.alike, s.longest = r.Flag(), r.count(), r.count()
+		if r.Flag() {
 			s.season = newSeason()
 			r.season(s.season)
 		}
 		r.track(&s.level, warmup)
 		r.track(&s.motion, warmup)
 		r.track(&s.rest, warmup)
-		r.bad = r.bad || s.blame < 0
+		r.check(s.blame >= 0)
 	}
 	n.waited = r.count()
 	r.relations(&n.mutual, signals, warmup)
-	if r.bad || len(r.rest) > 0 {
+	if !r.Whole() {
 		return ErrState
 	}
 	*d = *n
@@ -94,21 +95,11 @@ func (d *Detector) UnmarshalBinary(raw []byte) error {
 
 type writer []byte
 
-func (w *writer) count(n int) { *w = binary.AppendUvarint(*w, uint64(max(n, 0))) }
+func (w *writer) count(n int) { *w = code.AppendCount(*w, max(n, 0)) }
 
-func (w *writer) flag(b bool) {
-	if b {
-		*w = append(*w, 1)
-	} else {
-		*w = append(*w, 0)
-	}
-}
+func (w *writer) flag(b bool) { *w = append(*w, code.Bits(b)) }
 
-func (w *writer) floats(vs ...float64) {
-	for _, v := range vs {
-		*w = binary.LittleEndian.AppendUint64(*w, math.Float64bits(v))
-	}
-}
+func (w *writer) floats(vs ...float64) { *w = code.AppendFloat(*w, vs...) }
 
 func (w *writer) track(c *track) {
 	w.flag(c.known)
@@ -140,7 +131,7 @@ func (w *writer) history(h *history) {
 }
 
 func (w *writer) season(s *season) {
-	*w = binary.AppendVarint(*w, s.hour)
+	*w = code.AppendInt(*w, s.hour)
 	w.count(s.n)
 	w.flag(s.based)
 	w.floats(s.sum, s.base)
@@ -154,60 +145,34 @@ func (w *writer) cycle(c *cycle) {
 	w.floats(c.with, c.without)
 	*w = append(*w, c.seen...)
 	for _, part := range [...][]float32{c.newest, c.deviated} {
-		for _, v := range part {
-			*w = binary.LittleEndian.AppendUint32(*w, math.Float32bits(v))
-		}
+		*w = code.AppendFloat32(*w, part...)
 	}
 }
 
-// reader reads what a writer wrote; bad once something was amiss.
-type reader struct {
-	rest []byte
-	bad  bool
-}
+// reader reads what a writer wrote.
+type reader struct{ *code.Reader }
 
 // most is the largest count: rows that a unit sends in some thousand years.
 const most = 1 << 40
 
-func (r *reader) count() int {
-	v, n := binary.Uvarint(r.rest)
-	if n <= 0 || v > most {
-		r.bad, r.rest = true, nil
-		return 0
-	}
-	r.rest = r.rest[n:]
-	return int(v)
-}
-
-func (r *reader) flag() bool {
-	if len(r.rest) == 0 || r.rest[0] > 1 {
-		r.bad, r.rest = true, nil
-		return false
-	}
-	b := r.rest[0] == 1
-	r.rest = r.rest[1:]
-	return b
-}
+func (r reader) count() int { return r.Count(0, most) }
 
 // floats reads finite numbers.
-func (r *reader) floats(to ...*float64) {
+func (r reader) floats(to ...*float64) {
 	for _, p := range to {
-		if len(r.rest) < 8 {
-			r.bad, r.rest = true, nil
-			return
-		}
-		v := math.Float64frombits(binary.LittleEndian.Uint64(r.rest))
-		r.rest = r.rest[8:]
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			r.bad = true
-			return
-		}
-		*p = v
+		*p = r.Finite()
 	}
 }
 
-func (r *reader) track(c *track, warmup int) {
-	c.known = r.flag()
+// check marks the state as damaged where something does not hold.
+func (r reader) check(ok bool) {
+	if !ok {
+		r.Fail()
+	}
+}
+
+func (r reader) track(c *track, warmup int) {
+	c.known = r.Flag()
 	c.missed = r.count()
 	r.floats(&c.out)
 	if !c.known {
@@ -221,107 +186,82 @@ func (r *reader) track(c *track, warmup int) {
 	r.floats(&c.ref, &c.unsure, &c.peak, &c.anchor, &c.bound, &c.roam)
 	c.lived = r.count()
 	c.age = r.count()
-	c.adrift = r.flag()
-	c.anew = r.flag()
+	c.adrift = r.Flag()
+	c.anew = r.Flag()
 	for _, v := range []float64{c.unit, c.spike, c.noise, c.bound, min(c.s2[0], c.s2[1], c.s2[2]), min(c.nu[0], c.nu[1], c.nu[2])} {
-		r.bad = r.bad || !(v > 0)
+		r.check(v > 0)
 	}
-	r.bad = r.bad || min(c.unsure, c.peak, c.roam, c.out) < 0
+	r.check(min(c.unsure, c.peak, c.roam, c.out) >= 0)
 }
 
-func (r *reader) history(h *history, warmup int) {
+func (r reader) history(h *history, warmup int) {
 	h.width, h.part, h.count = r.count(), r.count(), r.count()
-	h.alike = r.flag()
+	h.alike = r.Flag()
 	r.floats(&h.next, &h.first)
-	n := r.count()
-	if n >= kept || 8*n > len(r.rest) {
-		r.bad = true
-		return
-	}
+	n := r.Count(8, kept-1)
 	if n > 0 {
-		h.means = make([]float64, n)
-		for i := range h.means {
-			r.floats(&h.means[i])
-		}
+		h.means = r.FiniteList(n)
 	}
 	waiting := h.count == warmup && h.alike
-	r.bad = r.bad || h.count > warmup || h.count == warmup && !waiting ||
-		!waiting && (h.part >= h.width && h.count > 0 || n*h.width+h.part != h.count)
+	r.check(h.count < warmup || waiting)
+	r.check(waiting || (h.part < h.width || h.count <= 0) && n*h.width+h.part == h.count)
 }
 
-func (r *reader) season(s *season) {
-	var n int
-	if s.hour, n = binary.Varint(r.rest); n <= 0 {
-		r.bad, r.rest = true, nil
-		return
-	}
-	r.rest = r.rest[n:]
-	s.n, s.based = r.count(), r.flag()
+func (r reader) season(s *season) {
+	s.hour, s.n, s.based = r.Int(), r.count(), r.Flag()
 	r.floats(&s.sum, &s.base)
-	use := r.count()
-	if use > int(byWeek) {
-		r.bad = true
-		return
-	}
-	s.use = uint8(use)
+	s.use = uint8(r.Count(0, int(byWeek)))
 	r.cycle(&s.daily, dailyRound)
 	r.cycle(&s.weeks, weeklyRound)
 }
 
-func (r *reader) cycle(c *cycle, shape round) {
+func (r reader) cycle(c *cycle, shape round) {
 	c.judged = r.count()
 	r.floats(&c.with, &c.without)
-	if r.bad || len(r.rest) < len(c.seen)+4*(len(c.newest)+len(c.deviated)) {
-		r.bad, r.rest = true, nil
-		return
-	}
-	copy(c.seen, r.rest)
-	r.rest = r.rest[len(c.seen):]
+	copy(c.seen, r.Take(len(c.seen)))
 	for _, n := range c.seen {
-		r.bad = r.bad || int(n) >= 2*shape.keep
+		r.check(int(n) < 2*shape.keep)
 	}
 	for _, part := range [...][]float32{c.newest, c.deviated} {
 		for i := range part {
-			part[i] = math.Float32frombits(binary.LittleEndian.Uint32(r.rest))
-			r.rest = r.rest[4:]
-			r.bad = r.bad || !(math.Abs(float64(part[i])) <= 4*beyond)
+			part[i] = r.Float32()
+			r.check(math.Abs(float64(part[i])) <= 4*beyond)
 		}
+	}
+	if r.Bad() {
+		return
 	}
 	for h := range c.profile {
 		c.settle(shape, h)
 	}
-	r.bad = r.bad || c.judged > verdicts || min(c.with, c.without) < 0 || max(c.with, c.without) > 100*beyond*beyond
+	r.check(c.judged <= verdicts && min(c.with, c.without) >= 0 && max(c.with, c.without) <= 100*beyond*beyond)
 }
 
-func (r *reader) relations(m *relations, signals, warmup int) {
+func (r reader) relations(m *relations, signals, warmup int) {
 	n := r.count()
 	if n == 0 || n > min(signals, mostRelated) || n == 1 {
-		r.bad = r.bad || n != 0
+		r.check(n == 0)
 		return
 	}
 	last := -1
 	for range n {
 		i := r.count()
-		r.bad = r.bad || i <= last || i >= signals
+		r.check(i > last && i < signals)
 		m.members, last = append(m.members, i), i
 	}
 	m.rows = r.count()
-	learned := r.flag()
-	if r.bad || 8*n*n > len(r.rest) || learned != (m.rows >= warmup) {
-		r.bad = true
+	learned := r.Flag()
+	if r.check(learned == (m.rows >= warmup)); r.Bad() {
 		return
 	}
 	m.moved = make([]float64, n)
-	into := make([]float64, n*n)
-	if learned {
-		m.own, m.weights = make([]bool, n), into
-		for k := range m.own {
-			m.own[k] = r.flag()
-		}
-	} else {
-		m.sums = into
+	if !learned {
+		m.sums = r.FiniteList(n * n)
+		return
 	}
-	for k := range into {
-		r.floats(&into[k])
+	m.own = make([]bool, n)
+	for k := range m.own {
+		m.own[k] = r.Flag()
 	}
+	m.weights = r.FiniteList(n * n)
 }

@@ -1,10 +1,11 @@
 package peers
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
+
+	"fettle.dev/fettle/internal/detect/code"
 )
 
 // version of the encodings. A unit: a version byte, periods judged from, level
@@ -20,9 +21,8 @@ func (u *Unit) MarshalBinary() ([]byte, error) { return u.AppendBinary(nil) }
 
 // AppendBinary is MarshalBinary at the end of b.
 func (u *Unit) AppendBinary(b []byte) ([]byte, error) {
-	b = binary.AppendUvarint(append(b, version), uint64(u.seen))
-	b = appendFloat(appendFloat(b, u.level), u.first)
-	return b, nil
+	b = code.AppendCount(append(b, version), int(u.seen))
+	return code.AppendFloat(b, u.level, u.first), nil
 }
 
 // MarshalBinary encodes the whole state; equal means give equal bytes.
@@ -32,15 +32,10 @@ func (m *Means) MarshalBinary() ([]byte, error) { return m.AppendBinary(nil) }
 func (m *Means) AppendBinary(b []byte) ([]byte, error) {
 	b = append(b, version)
 	for _, o := range m.open {
-		b = binary.AppendVarint(b, o.period)
-		b = binary.AppendUvarint(b, uint64(o.n))
-		b = appendFloat(b, o.v)
+		b = code.AppendCount(code.AppendInt(b, o.period), int(o.n))
+		b = code.AppendFloat(b, o.v)
 	}
 	return b, nil
-}
-
-func appendFloat(b []byte, v float64) []byte {
-	return binary.LittleEndian.AppendUint64(b, math.Float64bits(v))
 }
 
 // UnmarshalBinary restores what MarshalBinary wrote; ErrDamaged, and the unit as
@@ -50,8 +45,8 @@ func (u *Unit) UnmarshalBinary(data []byte) error {
 	if err != nil {
 		return err
 	}
-	got := Unit{seen: r.count(), level: r.float(), first: r.float()}
-	if r.bad || len(r.b) > 0 {
+	got := Unit{seen: int64(r.Count(0, math.MaxInt)), level: r.Finite(), first: r.Finite()}
+	if !r.Whole() {
 		return ErrDamaged
 	}
 	*u = got
@@ -67,63 +62,21 @@ func (m *Means) UnmarshalBinary(data []byte) error {
 	}
 	var got Means
 	for i := range got.open {
-		got.open[i] = mean{period: r.int(), n: r.count(), v: r.float()}
+		got.open[i] = mean{period: r.Int(), n: int64(r.Count(0, math.MaxInt)), v: r.Finite()}
 	}
-	if r.bad || len(r.b) > 0 {
+	if !r.Whole() {
 		return ErrDamaged
 	}
 	*m = got
 	return nil
 }
 
-// reader reads numbers; after an error everything is zero.
-type reader struct {
-	b   []byte
-	bad bool
-}
-
-func read(data []byte) (*reader, error) {
+func read(data []byte) (*code.Reader, error) {
 	if len(data) == 0 {
 		return nil, ErrDamaged
 	}
 	if data[0] != version {
 		return nil, fmt.Errorf("peers: state of version %d, this one reads %d", data[0], version)
 	}
-	return &reader{b: data[1:]}, nil
-}
-
-// took steps over n bytes, none being an error.
-func (r *reader) took(n int, ok bool) bool {
-	if n <= 0 || !ok {
-		r.b, r.bad = nil, true
-		return false
-	}
-	r.b = r.b[n:]
-	return true
-}
-
-func (r *reader) count() int64 {
-	v, n := binary.Uvarint(r.b)
-	if !r.took(n, v <= math.MaxInt64) {
-		return 0
-	}
-	return int64(v)
-}
-
-func (r *reader) int() int64 {
-	v, n := binary.Varint(r.b)
-	if !r.took(n, true) {
-		return 0
-	}
-	return v
-}
-
-func (r *reader) float() float64 {
-	if len(r.b) < 8 {
-		r.took(0, false)
-		return 0
-	}
-	v := math.Float64frombits(binary.LittleEndian.Uint64(r.b))
-	r.took(8, !math.IsNaN(v) && !math.IsInf(v, 0))
-	return v
+	return code.NewReader(data[1:]), nil
 }

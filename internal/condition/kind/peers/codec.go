@@ -3,6 +3,8 @@ package peers
 import (
 	"fmt"
 
+	"fettle.dev/fettle/internal/detect/code"
+
 	"fettle.dev/fettle/internal/condition/kind"
 	"fettle.dev/fettle/internal/detect/peers"
 )
@@ -19,15 +21,15 @@ type encoder interface {
 // Encode appends the state.
 func (s *state) Encode(b []byte) []byte {
 	b = append(b, stateVersion, s.outside, s.inside)
-	b = kind.AppendInt(b, s.newest, s.first)
+	b = code.AppendInt(b, s.newest, s.first)
 	add := func(e encoder) {
-		b = kind.AppendBytes(b, func(b []byte) []byte {
+		b = code.AppendBytes(b, func(b []byte) []byte {
 			b, _ = e.AppendBinary(b) // has no error to give
 			return b
 		})
 	}
 	add(&s.means)
-	b = kind.AppendCount(b, len(s.units))
+	b = code.AppendCount(b, len(s.units))
 	for i := range s.units {
 		add(&s.units[i])
 	}
@@ -46,7 +48,7 @@ func (r *rule) Decode(data []byte) (kind.State, error) {
 	for i := range raw {
 		raw[i] = in.Bytes()
 	}
-	if err := in.End(); err != nil {
+	if err := kind.End(in); err != nil {
 		return nil, err
 	}
 	if len(raw) != len(r.by)+1 {
@@ -66,7 +68,7 @@ func (r *rule) Decode(data []byte) (kind.State, error) {
 
 // EncodeGroup appends which period was judged last.
 func (r *rule) EncodeGroup(b []byte) []byte {
-	return kind.AppendInt(append(b, stateVersion, kind.Bits(r.begun)), r.judged)
+	return code.AppendInt(append(b, stateVersion, code.Bits(r.begun)), r.judged)
 }
 
 // DecodeGroup reads what EncodeGroup wrote.
@@ -76,7 +78,7 @@ func (r *rule) DecodeGroup(data []byte) error {
 		return err
 	}
 	begun, judged := in.Byte()&1 != 0, in.Int()
-	if err := in.End(); err != nil {
+	if err := kind.End(in); err != nil {
 		return err
 	}
 	r.begun, r.judged = begun, judged

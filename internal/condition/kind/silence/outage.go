@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"fettle.dev/fettle/internal/detect/code"
+
 	"fettle.dev/fettle/internal/condition/kind"
 	"fettle.dev/fettle/internal/condition/words"
 )
@@ -284,11 +286,11 @@ func (r *rule) EncodeGroup(b []byte) []byte {
 		places = append(places, place)
 	}
 	slices.Sort(places)
-	b = kind.AppendCount(append(b, 1), len(places))
+	b = code.AppendCount(append(b, 1), len(places))
 	for _, place := range places {
 		o := r.going[place]
-		b = kind.AppendString(b, place)
-		b = kind.AppendInt(b, o.opened, int64(o.affected), int64(o.silent))
+		b = code.AppendString(b, place)
+		b = code.AppendInt(b, o.opened, int64(o.affected), int64(o.silent))
 	}
 	return b
 }
@@ -303,5 +305,5 @@ func (r *rule) DecodeGroup(data []byte) error {
 		place := in.String()
 		r.going[place] = &outage{opened: in.Int(), affected: int(in.Int()), silent: int(in.Int())}
 	}
-	return in.End()
+	return kind.End(in)
 }

@@ -16,6 +16,8 @@ import (
 	"math"
 	"time"
 
+	"fettle.dev/fettle/internal/detect/code"
+
 	"fettle.dev/fettle/internal/condition/kind"
 	"fettle.dev/fettle/internal/condition/words"
 	"fettle.dev/fettle/internal/detect"
@@ -198,14 +200,14 @@ const version = 2
 // Encode appends the state.
 func (s *state) Encode(b []byte) []byte {
 	p := &s.pauses
-	b = append(b, version, kind.Bits(s.out, p.Clean))
-	b = kind.AppendInt(b, s.contact, s.grace, s.silent, s.outage)
-	b = kind.AppendString(b, s.place)
-	b = kind.AppendInt(b, p.Pending, int64(p.Count), p.Usual, p.Tail)
-	b = kind.AppendCount(b, len(p.Held))
+	b = append(b, version, code.Bits(s.out, p.Clean))
+	b = code.AppendInt(b, s.contact, s.grace, s.silent, s.outage)
+	b = code.AppendString(b, s.place)
+	b = code.AppendInt(b, p.Pending, int64(p.Count), p.Usual, p.Tail)
+	b = code.AppendCount(b, len(p.Held))
 	for _, o := range p.Held {
 		b = append(b, o.Bits)
-		b = kind.AppendFloat32(kind.AppendFloat32(b, o.Count), o.Time)
+		b = code.AppendFloat32(code.AppendFloat32(b, o.Count), o.Time)
 	}
 	return b
 }
@@ -221,7 +223,7 @@ func (r *rule) Decode(data []byte) (kind.State, error) {
 	s.contact = in.Int()
 	if v == 1 {
 		r.decodeEstimate(in, s)
-		return s, in.End()
+		return s, kind.End(in)
 	}
 	p := &s.pauses
 	s.out, p.Clean = flags&1 != 0, flags&2 != 0
@@ -238,12 +240,12 @@ func (r *rule) Decode(data []byte) (kind.State, error) {
 	if p.Usual < 0 || p.Tail < p.Usual {
 		in.Fail()
 	}
-	return s, in.End()
+	return s, kind.End(in)
 }
 
 // decodeEstimate begins with what Fettle 0.1 had learned: about how long the
 // longest pauses were.
-func (r *rule) decodeEstimate(in *kind.Reader, s *state) {
+func (r *rule) decodeEstimate(in *code.Reader, s *state) {
 	estimate, count := in.Finite(), in.Count(0, math.MaxInt32)
 	in.Int()
 	for range min(count, 20) {

@@ -12,6 +12,8 @@ import (
 	"math"
 	"time"
 
+	"fettle.dev/fettle/internal/detect/code"
+
 	"fettle.dev/fettle/internal/condition/expression"
 	"fettle.dev/fettle/internal/condition/kind"
 	"fettle.dev/fettle/internal/condition/words"
@@ -312,15 +314,15 @@ const version = 2
 
 // Encode appends the state.
 func (s *state) Encode(b []byte) []byte {
-	b = append(b, version, kind.Bits(s.late != nil, s.change != nil, s.recent != nil))
+	b = append(b, version, code.Bits(s.late != nil, s.change != nil, s.recent != nil))
 	b = encode(b, &s.episode)
 	if s.late != nil {
 		b = encode(b, s.late)
 	}
 	if s.change != nil {
-		b = kind.AppendCount(b, len(s.change.Held))
+		b = code.AppendCount(b, len(s.change.Held))
 		for _, p := range s.change.Held {
-			b = kind.AppendFloat(kind.AppendInt(b, p.At), p.Value)
+			b = code.AppendFloat(code.AppendInt(b, p.At), p.Value)
 		}
 	}
 	if s.recent != nil {
@@ -354,17 +356,17 @@ func (r *rule) Decode(data []byte) (kind.State, error) {
 	if s.change == nil && r.rate > 0 || s.recent == nil && r.length > 0 {
 		return nil, kind.ErrState
 	}
-	return s, in.End()
+	return s, kind.End(in)
 }
 
 func encode(b []byte, e *detect.Episode) []byte {
-	b = append(b, kind.Bits(e.Open, e.Outside, e.Judged))
-	b = kind.AppendInt(b, e.Prev, e.Onset, e.Last, e.Held, e.Calm)
-	b = kind.AppendFloat(b, e.Peak)
-	return kind.AppendFloat(b, e.Excess)
+	b = append(b, code.Bits(e.Open, e.Outside, e.Judged))
+	b = code.AppendInt(b, e.Prev, e.Onset, e.Last, e.Held, e.Calm)
+	b = code.AppendFloat(b, e.Peak)
+	return code.AppendFloat(b, e.Excess)
 }
 
-func decode(in *kind.Reader) detect.Episode {
+func decode(in *code.Reader) detect.Episode {
 	flags := in.Byte()
 	return detect.Episode{
 		Open: flags&1 != 0, Outside: flags&2 != 0, Judged: flags&4 != 0,

@@ -5,6 +5,8 @@ import (
 	"math"
 	"time"
 
+	"fettle.dev/fettle/internal/detect/code"
+
 	"fettle.dev/fettle/internal/condition/kind"
 	"fettle.dev/fettle/internal/condition/words"
 	"fettle.dev/fettle/internal/detect"
@@ -79,14 +81,14 @@ func (x *window) said(peak float64) string {
 
 func (s *recent) encode(b []byte) []byte {
 	b = encode(b, &s.side)
-	b = kind.AppendCount(b, len(s.past.Held))
+	b = code.AppendCount(b, len(s.past.Held))
 	for _, c := range s.past.Held {
-		b = kind.AppendInt(b, c.Step, c.Time, c.Count)
+		b = code.AppendInt(b, c.Step, c.Time, c.Count)
 	}
 	return b
 }
 
-func decodeRecent(in *kind.Reader) *recent {
+func decodeRecent(in *code.Reader) *recent {
 	s := &recent{side: decode(in)}
 	for range in.Count(3, detect.Cells+1) {
 		c := detect.Cell{Step: in.Int(), Time: in.Int(), Count: in.Int()}

@@ -3,6 +3,8 @@ package trend
 import (
 	"fmt"
 
+	"fettle.dev/fettle/internal/detect/code"
+
 	"fettle.dev/fettle/internal/condition/kind"
 	"fettle.dev/fettle/internal/detect"
 	"fettle.dev/fettle/internal/detect/trend"
@@ -15,9 +17,9 @@ const version = 1
 // Encode appends the state.
 func (s *state) Encode(b []byte) []byte {
 	b = append(b, version, s.within, s.without)
-	b = kind.AppendInt(b, s.newest, s.first)
-	b = kind.AppendFloat(kind.AppendFloat(b, s.limits.Min), s.limits.Max)
-	return kind.AppendBytes(b, func(b []byte) []byte {
+	b = code.AppendInt(b, s.newest, s.first)
+	b = code.AppendFloat(code.AppendFloat(b, s.limits.Min), s.limits.Max)
+	return code.AppendBytes(b, func(b []byte) []byte {
 		b, _ = s.tracker.AppendBinary(b) // has no error to give
 		return b
 	})
@@ -32,7 +34,7 @@ func (r *Rule) Decode(data []byte) (kind.State, error) {
 	s := &state{within: in.Byte(), without: in.Byte(), newest: in.Int(), first: in.Int()}
 	s.limits = detect.Limits{Min: in.Float(), Max: in.Float()}
 	raw := in.Bytes()
-	if err := in.End(); err != nil {
+	if err := kind.End(in); err != nil {
 		return nil, err
 	}
 	s.tracker = trend.New(r.config)
