@@ -221,11 +221,11 @@ func TestJobIsCancelledAndBounded(t *testing.T) {
 	ctx := t.Context()
 	b.src = noise(3, 3, 9000)
 	b.config.History = b.src
-	begun := make(chan struct{}, 1)
+	begun, cancelled := make(chan struct{}, 1), make(chan struct{})
 	b.src.after = func(n int) error {
 		if n == 100 {
 			begun <- struct{}{}
-			time.Sleep(20 * time.Millisecond)
+			<-cancelled
 		}
 		return nil
 	}
@@ -234,6 +234,7 @@ func TestJobIsCancelledAndBounded(t *testing.T) {
 	require.NoError(t, err)
 	<-begun
 	require.NoError(t, m.Cancel(ctx, j.ID, "bob"))
+	close(cancelled)
 	j = ended(t, m, j.ID)
 	require.Equal(t, []any{backtest.Cancelled, "cancelled by bob"}, []any{j.State, j.Why})
 	_, _, err = m.Result(ctx, j.ID)
