@@ -58,7 +58,7 @@ type Journal struct {
 	Ready    bool             `json:"ready,omitempty"`     // installing: all targets are prepared
 	BootID   string           `json:"bootId,omitempty"`    // when activating, or the return, was begun
 	Restart  bool             `json:"restarted,omitempty"` // a restart into the new version was asked for
-	Starts   int              `json:"starts,omitempty"`    // of this program while checking
+	Starts   int              `json:"starts,omitempty"`    // of this program while checking; before that, restarts asked for
 	Back     bool             `json:"back,omitempty"`      // returning: every part has its old version again
 	Again    bool             `json:"again,omitempty"`     // returning: the old version needs a restart
 	Attempts int              `json:"attempts,omitempty"`  // at returning

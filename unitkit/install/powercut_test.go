@@ -317,6 +317,7 @@ func (m *machine) Report(_ context.Context, u *unitkit.Update, p unitkit.Progres
 	case unitkit.StateInstalled, unitkit.StateFailed, unitkit.StateRolledBack:
 		m.result = p.State
 		m.results++
+	default:
 	}
 	m.disk.Step("an answer on its way")
 	return nil

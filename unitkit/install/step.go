@@ -237,10 +237,14 @@ func (u *Updater) restart(ctx context.Context, j *Journal) (time.Duration, error
 	if j.Restart && u.cfg.BootID != nil && !u.asked.IsZero() && u.cfg.Now().Sub(u.asked) < restartAgain {
 		return recheckAfter, nil
 	}
-	if !j.Restart {
-		if err := u.move(Installed, func(j *Journal) { j.Restart = true }); err != nil {
-			return 0, err
+	if j.Starts >= maxStarts {
+		if u.cfg.BootID != nil {
+			return 0, u.goingBack(Installed, fmt.Errorf("the machine was asked %d times to restart and did not", maxStarts))
 		}
+		return 0, u.move(Installed, checking) // the restart restarts this program too, it seems
+	}
+	if err := u.move(Installed, func(j *Journal) { j.Restart = true; j.Starts++ }); err != nil {
+		return 0, err
 	}
 	u.asked = u.cfg.Now()
 	if err := u.doRestart(ctx, j.Update); err != nil {

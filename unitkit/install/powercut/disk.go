@@ -36,7 +36,7 @@ const Sector = 512
 
 // Cut is what a step panics with when it is the one at which the power is
 // cut: whoever runs the machine recovers it and calls Restart.
-type Cut struct {
+type Cut struct { //nolint:errname // a cut is what it is; only panics carry it
 	Step int
 	What string
 }
@@ -254,9 +254,9 @@ func (d *Disk) existing(op, name string, follow bool) (*node, error) {
 	return n, err
 }
 
-func (dir *node) change(m move) {
-	apply(dir.names, m)
-	dir.moves = append(dir.moves, m)
+func (n *node) change(m move) {
+	apply(n.names, m)
+	n.moves = append(n.moves, m)
 }
 
 // Open implements install.FS.
@@ -518,7 +518,7 @@ func (f *file) Write(p []byte) (int, error) {
 		return 0, &fs.PathError{Op: "write", Path: f.name, Err: syscall.EBADF}
 	}
 	f.n.writes = append(f.n.writes, write{offset: len(f.n.data), data: bytes.Clone(p)})
-	f.n.data = append(f.n.data[:len(f.n.data):len(f.n.data)], p...)
+	f.n.data = append(slices.Clip(f.n.data), p...)
 	if err := f.d.step("write", f.name); err != nil {
 		return 0, err
 	}

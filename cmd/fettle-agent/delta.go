@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+
+	"fettle.dev/fettle/unitkit"
+	"fettle.dev/fettle/unitkit/delta"
+)
+
+var errNoDelta = errors.New("the server has none")
+
+// deltaTries is how often a delta is begun; then the whole is fetched, which
+// can be resumed.
+const deltaTries = 2
+
+// delta writes a target's bytes made of the file that runs now, when the
+// server has a delta from it (RFC 9842). What comes is as little trusted as
+// any download: the caller verifies it.
+func (a *agent) delta(ctx context.Context, t unitkit.Target, w io.Writer) error {
+	part := a.c.Components[t.Component].File
+	most := a.c.Delta.or(64 << 20)
+	if part == nil || most == 0 || a.deltas[t.SHA256] >= deltaTries {
+		return errNoDelta
+	}
+	if a.deltas == nil {
+		a.deltas = map[string]int{}
+	}
+	a.deltas[t.SHA256]++
+	info, err := os.Stat(part.Path)
+	if err != nil || info.Size() > most || !info.Mode().IsRegular() {
+		return errNoDelta
+	}
+	old, err := os.ReadFile(part.Path)
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(old)
+	at := strings.TrimRight(a.c.Server, "/") + "/tuf/targets/" + t.SHA256 + "/" + url.PathEscape(t.Filename)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "TargetToken "+a.id.Token)
+	req.Header.Set("Accept-Encoding", delta.Coding+", zstd")
+	req.Header.Set("Available-Dictionary", ":"+base64.StdEncoding.EncodeToString(sum[:])+":")
+	req.Header.Set("Delta-Window", strconv.FormatInt(most, 10))
+	res, err := a.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("the server answered %s", res.Status)
+	}
+	want := delta.Want{Length: t.Length, SHA256: t.SHA256, Window: uint64(most)}
+	body := &counted{r: res.Body}
+	switch res.Header.Get("Content-Encoding") {
+	case delta.Coding:
+		err = delta.Apply(w, body, old, want)
+	case "zstd":
+		err = delta.Expand(w, body, nil, want)
+	default:
+		return errNoDelta
+	}
+	if err == nil {
+		a.log.Info("update: fetched as a delta", "target", t.Filename, "bytes", body.n, "of", t.Length)
+	}
+	return err
+}
+
+type counted struct {
+	r io.Reader
+	n int64
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	return n, err
+}

@@ -1,0 +1,285 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/eclipse/paho.golang/packets"
+	"github.com/eclipse/paho.golang/paho"
+)
+
+const (
+	batchMessages = 200
+	batchBytes    = 128 << 10
+	keepAlive     = 60 * time.Second
+	retryMQTT     = 5 * time.Minute // while HTTPS does instead
+	readDesired   = 15 * time.Minute
+)
+
+// uplink sends what is in the spool: over MQTT, and over HTTPS while that
+// cannot be reached. It hears what may be collected, and that there is
+// something to poll for.
+type uplink struct {
+	t      *telemetry
+	id     identity
+	server string // https://host
+	mqtt   string // mqtts://host; empty: HTTPS alone
+	tls    *tls.Config
+	client *http.Client
+	wake   func()
+	log    *slog.Logger
+	online atomic.Bool
+}
+
+// errUnsendable says that the server will never take what was sent.
+var errUnsendable = errors.New("the server does not take it")
+
+// run goes on until ctx ends.
+func (u *uplink) run(ctx context.Context) {
+	wait := time.Second
+	for ctx.Err() == nil {
+		begun := time.Now() //nolint:forbidigo // a stopwatch
+		var err error
+		if u.mqtt != "" {
+			err = u.overMQTT(ctx)
+			u.online.Store(false)
+			if ctx.Err() != nil {
+				return
+			}
+			u.log.Warn("the server is not reached over MQTT", "err", err)
+		}
+		until := retryMQTT
+		if u.mqtt != "" && time.Since(begun) > time.Minute { // it went well for a while: try again at once
+			until = time.Second
+			wait = time.Second
+		}
+		if err := u.overHTTPS(ctx, until); err != nil && ctx.Err() == nil {
+			u.online.Store(false)
+			u.log.Warn("the server is not reached over HTTPS", "err", err, "again", wait)
+			if !pause(ctx, wait) {
+				return
+			}
+			wait = min(2*wait, time.Minute)
+			continue
+		}
+		wait = time.Second
+	}
+}
+
+// send sends the oldest messages and forgets them; none is false.
+func (u *uplink) send(ctx context.Context, publish func(ctx context.Context, kind string, payload []byte) error) (bool, error) {
+	if err := u.t.dropped(); err != nil {
+		u.log.Warn("it could not be noted that messages were dropped", "err", err)
+	}
+	list, err := u.t.spool.Next(batchMessages, batchBytes)
+	if err != nil || len(list) == 0 {
+		return false, err
+	}
+	payload, n, err := u.t.batch(list)
+	if err != nil {
+		return false, err
+	}
+	if n > 0 {
+		err = publish(ctx, list[0].Kind, payload)
+	}
+	if errors.Is(err, errUnsendable) {
+		u.log.Error("messages are thrown away", "messages", n, "kind", list[0].Kind, "err", err)
+		err = nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, u.t.spool.Sent(list[len(list)-1].Seq)
+}
+
+// overMQTT holds one connection until it ends.
+func (u *uplink) overMQTT(ctx context.Context) error {
+	address, secure, err := mqttAddress(u.mqtt)
+	if err != nil {
+		return err
+	}
+	dial, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	d := &net.Dialer{}
+	var conn net.Conn
+	if secure {
+		c, err := (&tls.Dialer{NetDialer: d, Config: u.tls}).DialContext(dial, "tcp", address)
+		if err != nil {
+			return err
+		}
+		conn = packets.NewThreadSafeConn(c)
+	} else if conn, err = d.DialContext(dial, "tcp", address); err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	failed := make(chan error, 1)
+	fail := func(err error) {
+		select {
+		case failed <- err:
+		default:
+		}
+	}
+	c := paho.NewClient(paho.ClientConfig{
+		Conn: conn, PacketTimeout: 20 * time.Second,
+		OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(r paho.PublishReceived) (bool, error) {
+			u.heard(r.Packet.Topic, r.Packet.Payload)
+			return true, nil
+		}},
+		OnServerDisconnect: func(d *paho.Disconnect) {
+			fail(fmt.Errorf("the server ended the connection, reason 0x%02x", d.ReasonCode))
+		},
+		OnClientError: fail,
+	})
+	answer, err := c.Connect(ctx, &paho.Connect{
+		ClientID: u.id.Unit, CleanStart: true, KeepAlive: uint16(keepAlive / time.Second),
+		UsernameFlag: true, Username: u.id.Unit, PasswordFlag: true, Password: []byte(u.id.Token),
+	})
+	if err != nil {
+		if answer != nil {
+			return fmt.Errorf("the server refuses the connection, reason 0x%02x: %w", answer.ReasonCode, err)
+		}
+		return err
+	}
+	defer func() { _ = c.Disconnect(&paho.Disconnect{}) }()
+	if _, err := c.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: "fettle/v1/desired"}, {Topic: "fettle/v1/notice"}}}); err != nil {
+		return fmt.Errorf("subscribe: %w", err)
+	}
+	u.online.Store(true)
+	u.log.Info("connected over MQTT", "server", address)
+	publish := func(ctx context.Context, kind string, payload []byte) error {
+		ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+		defer cancel()
+		r, err := c.Publish(ctx, &paho.Publish{Topic: "fettle/v1/" + kind, QoS: 1, Payload: payload})
+		if r != nil && r.ReasonCode == packets.PubackPayloadFormatInvalid {
+			return errUnsendable
+		}
+		return err
+	}
+	for {
+		more, err := true, error(nil)
+		if u.t.policy.known() {
+			more, err = u.send(ctx, publish)
+		} else {
+			more = false
+		}
+		if err != nil {
+			return err
+		}
+		if more {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-failed:
+			return err
+		case <-c.Done():
+			return errors.New("the connection ended")
+		case <-u.t.spool.More():
+		}
+	}
+}
+
+// heard takes what the server sends (api/asyncapi.yaml).
+func (u *uplink) heard(topic string, payload []byte) {
+	switch topic {
+	case "fettle/v1/desired":
+		if err := u.t.policy.set(payload); err != nil {
+			u.log.Warn("what is to be collected could not be kept", "err", err)
+		}
+	case "fettle/v1/notice":
+		u.wake()
+	}
+}
+
+// overHTTPS sends for a while what there is.
+func (u *uplink) overHTTPS(ctx context.Context, until time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, until)
+	defer cancel()
+	for next := time.Duration(0); ; {
+		if next <= 0 {
+			raw, err := u.call(ctx, http.MethodGet, "/fettle/v1/desired", nil)
+			if err != nil {
+				return quiet(ctx, err)
+			}
+			if err := u.t.policy.set(raw); err != nil {
+				return err
+			}
+			u.online.Store(true)
+			next = readDesired
+		}
+		more, err := u.send(ctx, func(ctx context.Context, kind string, payload []byte) error {
+			_, err := u.call(ctx, http.MethodPost, "/fettle/v1/"+kind, payload)
+			return err
+		})
+		if err != nil {
+			return quiet(ctx, err)
+		}
+		if more {
+			continue
+		}
+		begun := time.Now() //nolint:forbidigo // a stopwatch
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-u.t.spool.More():
+			if !pause(ctx, time.Second) { // a few at once
+				return nil
+			}
+		case <-time.After(next):
+		}
+		next -= time.Since(begun)
+	}
+}
+
+// quiet is err unless the time was over.
+func quiet(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// call sends a request with the unit's credential.
+func (u *uplink) call(ctx context.Context, method, path string, body []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
+	defer cancel()
+	var in io.Reader
+	if body != nil {
+		in = bytes.NewReader(body)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimRight(u.server, "/")+path, in)
+	if err != nil {
+		return nil, err
+	}
+	req.SetBasicAuth(u.id.Unit, u.id.Token)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	res, err := u.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	raw, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	switch {
+	case err != nil:
+		return nil, err
+	case res.StatusCode/100 == 2:
+		return raw, nil
+	case res.StatusCode == http.StatusBadRequest, res.StatusCode == http.StatusRequestEntityTooLarge, res.StatusCode == http.StatusUnprocessableEntity:
+		return nil, fmt.Errorf("%w: %s: %.200s", errUnsendable, res.Status, raw)
+	default:
+		return nil, fmt.Errorf("%s: %s: %.200s", path, res.Status, raw)
+	}
+}
