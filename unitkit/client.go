@@ -190,6 +190,9 @@ func (c *Client) Check(ctx context.Context) (*Update, error) {
 	if d.Made.After(ordered.Expires) {
 		return nil, &AttackError{ErrFastForward, "director", metadata.TARGETS, fmt.Errorf("made at %s, after it expires", d.Made.Format(time.RFC3339))}
 	}
+	if err := c.director.keep(); err != nil {
+		return nil, err
+	}
 	if d.Made.After(c.state.Time) {
 		c.state.Time = d.Made
 		if err := c.save(); err != nil {
@@ -201,6 +204,9 @@ func (c *Client) Check(ctx context.Context) (*Update, error) {
 	}
 	image, err := c.image.refresh(ctx, c.Now())
 	if err != nil {
+		return nil, err
+	}
+	if err := c.image.keep(); err != nil {
 		return nil, err
 	}
 	return c.agreed(d, ordered, &image.Targets[metadata.TARGETS].Signed)

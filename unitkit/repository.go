@@ -28,15 +28,39 @@ const (
 )
 
 // repository is one of the two sets of metadata: the client's workflow of the
-// TUF specification, section 5, on go-tuf's checks. It keeps each file as soon
-// as it is verified, so that a cut between two loses nothing.
+// TUF specification, section 5, on go-tuf's checks. It keeps roots as they are
+// verified, and the rest only once all of it is, and the caller found it to be
+// for this unit: else whoever shows one unit the timestamp of another would
+// have it refuse its own.
 type repository struct {
 	name    string // image or director
 	factory []byte // the root that the unit was made with
 	store   Store
 	get     func(ctx context.Context, path, tag string, limit int64) ([]byte, string, error)
-	tag     string       // of the timestamp that is kept
+	tag     string // of the timestamp that is kept
+	newer   []kept // verified, to be kept
+	newTag  string
 	forget  func() error // undoes what a stolen online key may have pushed forward
+}
+
+type kept struct {
+	role string
+	body []byte
+}
+
+// keep keeps what refresh has verified, the timestamp first: cut between two,
+// what is missing is fetched again.
+func (r *repository) keep() error {
+	for _, k := range r.newer {
+		if err := r.store.Save(r.file(k.role), k.body); err != nil {
+			return err
+		}
+		if k.role == metadata.TIMESTAMP {
+			r.tag = r.newTag
+		}
+	}
+	r.newer = nil
+	return nil
 }
 
 func (r *repository) file(role string) string { return r.name + "/" + role + ".json" }
@@ -83,7 +107,7 @@ func (r *repository) refresh(ctx context.Context, now time.Time) (tm *trustedmet
 	if tm, err = r.trusted(); err != nil {
 		return nil, err
 	}
-	tm.RefTime = now
+	tm.RefTime, r.newer = now, nil
 	if err := r.roots(ctx, tm); err != nil {
 		return nil, err
 	}
@@ -105,11 +129,11 @@ func (r *repository) trusted() (*trustedmetadata.TrustedMetadata, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the %s root that the unit was made with: %w", r.name, err)
 	}
-	kept, err := r.load(metadata.ROOT)
-	if err != nil || kept == nil {
+	old, err := r.load(metadata.ROOT)
+	if err != nil || old == nil {
 		return made, err
 	}
-	tm, err := trustedmetadata.New(kept)
+	tm, err := trustedmetadata.New(old)
 	if err != nil || tm.Root.Signed.Version < made.Root.Signed.Version {
 		return made, nil // damaged, or the unit was given a newer one
 	}
@@ -195,12 +219,12 @@ func (r *repository) timestamp(ctx context.Context, tm *trustedmetadata.TrustedM
 	if tm.Root.Signed.IsExpired(tm.RefTime) {
 		return r.refused(ErrFreeze, metadata.ROOT, fmt.Errorf("expired at %s, and no newer one is shown", tm.Root.Signed.Expires.Format(time.RFC3339)))
 	}
-	kept, err := r.load(metadata.TIMESTAMP)
+	old, err := r.load(metadata.TIMESTAMP)
 	if err != nil {
 		return err
 	}
-	if kept != nil {
-		_, _ = tm.UpdateTimestamp(kept) // of other keys or expired: go-tuf has it loaded where it still counts
+	if old != nil {
+		_, _ = tm.UpdateTimestamp(old) // of other keys or expired: go-tuf has it loaded where it still counts
 	}
 	if tm.Timestamp == nil {
 		r.tag = ""
@@ -212,7 +236,6 @@ func (r *repository) timestamp(ctx context.Context, tm *trustedmetadata.TrustedM
 	if b == nil {
 		return nil // what is kept is the newest, says who may lie: it still expires
 	}
-	r.tag = ""
 	var said metadata.Metadata[metadata.TimestampType]
 	if err := json.Unmarshal(b, &said); err != nil {
 		return r.refused(ErrMalformed, metadata.TIMESTAMP, err)
@@ -232,10 +255,7 @@ func (r *repository) timestamp(ctx context.Context, tm *trustedmetadata.TrustedM
 	case max(said.Signed.Version, snapshot.Version) > maxVersion:
 		return r.refused(ErrFastForward, metadata.TIMESTAMP, fmt.Errorf("version %d", max(said.Signed.Version, snapshot.Version)))
 	}
-	if err := r.store.Save(r.file(metadata.TIMESTAMP), b); err != nil {
-		return err
-	}
-	r.tag = tag
+	r.newer, r.newTag = append(r.newer, kept{metadata.TIMESTAMP, b}), tag
 	return nil
 }
 
@@ -252,12 +272,12 @@ func (r *repository) gap(ctx context.Context, tm *trustedmetadata.TrustedMetadat
 
 // snapshot takes the one that the timestamp names (5.5).
 func (r *repository) snapshot(ctx context.Context, tm *trustedmetadata.TrustedMetadata) error {
-	kept, err := r.load(metadata.SNAPSHOT)
+	old, err := r.load(metadata.SNAPSHOT)
 	if err != nil {
 		return err
 	}
-	if kept != nil {
-		if _, err := tm.UpdateSnapshot(kept, true); err == nil {
+	if old != nil {
+		if _, err := tm.UpdateSnapshot(old, true); err == nil {
 			return nil
 		}
 	}
@@ -291,22 +311,23 @@ func (r *repository) snapshot(ctx context.Context, tm *trustedmetadata.TrustedMe
 	if v := said.Signed.Meta["targets.json"].Version; v > maxVersion {
 		return r.refused(ErrFastForward, metadata.SNAPSHOT, fmt.Errorf("version %d of the targets", v))
 	}
-	return r.store.Save(r.file(metadata.SNAPSHOT), b)
+	r.newer = append(r.newer, kept{metadata.SNAPSHOT, b})
+	return nil
 }
 
 // targets takes the one that the snapshot names (5.6). There are no
 // delegations: what the targets role has not signed itself is not there.
 func (r *repository) targets(ctx context.Context, tm *trustedmetadata.TrustedMetadata) error {
-	kept, err := r.load(metadata.TARGETS)
+	old, err := r.load(metadata.TARGETS)
 	if err != nil {
 		return err
 	}
-	if kept != nil {
-		_, err := tm.UpdateTargets(kept)
+	if old != nil {
+		_, err := tm.UpdateTargets(old)
 		if err == nil {
 			return nil
 		}
-		if errors.Is(err, &metadata.ErrExpiredMetadata{}) && tm.Snapshot.Signed.Meta["targets.json"].Version == version(kept) {
+		if errors.Is(err, &metadata.ErrExpiredMetadata{}) && tm.Snapshot.Signed.Meta["targets.json"].Version == version(old) {
 			return r.named(metadata.TARGETS, err)
 		}
 	}
@@ -325,5 +346,6 @@ func (r *repository) targets(ctx context.Context, tm *trustedmetadata.TrustedMet
 		}
 		return r.named(metadata.TARGETS, err)
 	}
-	return r.store.Save(r.file(metadata.TARGETS), b)
+	r.newer = append(r.newer, kept{metadata.TARGETS, b})
+	return nil
 }

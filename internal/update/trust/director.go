@@ -206,7 +206,7 @@ func (n *state) signedPart(release, component string) (string, *metadata.TargetF
 
 // Director is a file of a unit's director repository, besides the timestamp.
 func (s *Service) Director(ctx context.Context, unitID, role string, version int64) ([]byte, error) {
-	if role == metadata.ROOT {
+	if role == metadata.ROOT && !beyond(s.now.Load().director, version) {
 		return s.cfg.Store.Metadata(ctx, ceremony.Director, metadata.ROOT, version)
 	}
 	if m := s.units.get(unitID); m != nil && m.version == version {

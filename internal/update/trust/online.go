@@ -83,8 +83,8 @@ func (s *Service) signTimestamp(ctx context.Context, now time.Time, n state) err
 // which has none in its name. What is not there is fault.NotFound.
 func (s *Service) Image(ctx context.Context, role string, version int64) ([]byte, error) {
 	if role != metadata.TIMESTAMP {
-		if version < 1 {
-			return nil, fault.New(fault.NotFound, "no %s without a version", role)
+		if version < 1 || role == metadata.ROOT && beyond(s.now.Load().image, version) {
+			return nil, fault.New(fault.NotFound, "no %s %d", role, version)
 		}
 		return s.cfg.Store.Metadata(ctx, ceremony.Image, role, version)
 	}
@@ -95,6 +95,12 @@ func (s *Service) Image(ctx context.Context, role string, version int64) ([]byte
 		return stamp, nil
 	}
 	return nil, fault.New(fault.NotFound, "nothing is signed yet")
+}
+
+// beyond reports whether a root is newer than the newest: units ask for that
+// all the time, and it shall cost no read.
+func beyond(root *metadata.Metadata[metadata.RootType], version int64) bool {
+	return root == nil || version > root.Signed.Version
 }
 
 func (n *state) fresh(now time.Time) bool {
