@@ -31,6 +31,7 @@ import (
 	"fettle.dev/fettle/internal/notify"
 	"fettle.dev/fettle/internal/outcome"
 	"fettle.dev/fettle/internal/send"
+	"fettle.dev/fettle/internal/sqldb/release"
 	"fettle.dev/fettle/internal/sqldb/roster"
 	"fettle.dev/fettle/internal/sqldb/trial"
 	"fettle.dev/fettle/internal/sqldb/unitlog"
@@ -97,6 +98,7 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 	h.consents = consent.NewService(e.records.Consent(), h.fleet, e.records, clk, h.ids)
 	if h.updates, err = update.NewService(ctx, update.Config{
 		Store: e.records.Update(), Logs: unitlog.New(e.records), Blobs: e.blobs, Fleet: h.fleet, Tx: e.records, Clock: clk, Log: log, Dir: c.path("uploads"), Room: e.disk.Fits,
+		Ledger: release.New(e.records), State: e.history, Wake: func(id string) { h.gateway.Notify(id) },
 	}); err != nil {
 		return nil, err
 	}
@@ -121,6 +123,7 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 
 	stored := h.counter("history_rows_total", "Messages written to history since this process started.")
 	h.writer = telemetry.NewWriter(e.stream, e.history, columns{h.fleet}, telemetry.WriterConfig{
+		Stored: h.updates.Stored,
 		Written: func(w telemetry.Written) {
 			stored.Add(float64(w.Rows))
 			e.reached.history(w.Applied)
@@ -314,6 +317,7 @@ func (h *house) run(ctx context.Context) error {
 			{"prognosis", h.foreseen.Run},
 			{"cohorts", h.cohorts.Run},
 			{"backtests", h.backtests.Run},
+			{"updates", h.updates.Run},
 			{"campaigns", h.campaigns.Run},
 			{"outcomes", h.outcomes.Run},
 			{"digest", func(ctx context.Context) error { return h.digest.Run(ctx, h.log) }},

@@ -19,10 +19,11 @@ type reported struct {
 // SetVersions keeps what the unit reports and tells the room update.
 func (r reported) SetVersions(ctx context.Context, id string, versions map[string]string, at time.Time) error {
 	return r.tx.InTx(ctx, func(ctx context.Context) error {
-		if err := r.Store.SetVersions(ctx, id, versions, at); err != nil {
+		// First, since it looks at what the unit had before.
+		if err := r.updates.Reported(ctx, id, versions, at); err != nil {
 			return err
 		}
-		return r.updates.Reported(ctx, id, versions, at)
+		return r.Store.SetVersions(ctx, id, versions, at)
 	})
 }
 

@@ -16,6 +16,7 @@ import (
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/sqldb"
+	"fettle.dev/fettle/internal/sqldb/release"
 	"fettle.dev/fettle/internal/sqldb/sqldbtest"
 	"fettle.dev/fettle/internal/update"
 )
@@ -444,7 +445,7 @@ func TestValidateNamesEveryMistake(t *testing.T) {
 	ctx := t.Context()
 	feature, err := w.Updates.Release(ctx, campaigntest.Release)
 	require.NoError(t, err)
-	feature.Name, feature.Kind, feature.Version = "shiny", update.Feature, "3.0.0"
+	feature.Name, feature.Kind, feature.Version, feature.Counter = "shiny", update.Feature, "3.0.0", 0
 	require.NoError(t, w.Updates.Put(ctx, feature))
 	for _, c := range []struct {
 		name   string
@@ -558,10 +559,12 @@ func TestCrashesAnywhereResume(t *testing.T) {
 			cfg := w.Config
 			cfg.Tx, cfg.Store = tx, failing{w.DB.Campaign(), tx}
 			restart := func() {
-				var err error
-				cfg.Updates, err = update.NewService(ctx, update.Config{
-					Store: w.DB.Update(), Blobs: w.Blobs, Fleet: w.DB.Fleet(), Tx: tx, Clock: w.Clock, Log: cfg.Log, Dir: t.TempDir(),
-				})
+				err := errCrash
+				for errors.Is(err, errCrash) { // also while it starts
+					cfg.Updates, err = update.NewService(ctx, update.Config{
+						Store: w.DB.Update(), Ledger: release.New(w.DB), Blobs: w.Blobs, Fleet: w.DB.Fleet(), Tx: tx, Clock: w.Clock, Log: cfg.Log, Dir: t.TempDir(),
+					})
+				}
 				require.NoError(t, err)
 				w.Updates, w.Campaigns = cfg.Updates, campaign.NewManager(cfg)
 			}

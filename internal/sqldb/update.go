@@ -28,9 +28,13 @@ func (s updateStore) PutRelease(ctx context.Context, r update.Release) error {
 	return nil
 }
 
-func scanRelease(name, doc string) (update.Release, error) {
+func scanRelease(name, doc, withdrawn string) (update.Release, error) {
 	var r update.Release
-	if err := json.Unmarshal([]byte(doc), &r); err != nil {
+	err := json.Unmarshal([]byte(doc), &r)
+	if withdrawn != "" && err == nil {
+		err = json.Unmarshal([]byte(withdrawn), &r.Withdrawn)
+	}
+	if err != nil {
 		return r, fmt.Errorf("release %s in the records: %w", name, err)
 	}
 	r.Name = name
@@ -38,25 +42,25 @@ func scanRelease(name, doc string) (update.Release, error) {
 }
 
 func (s updateStore) Release(ctx context.Context, name string) (update.Release, error) {
-	var doc string
-	if err := s.db.queryRow(ctx, `SELECT doc FROM update_release WHERE name = ?`, name).Scan(&doc); err != nil {
+	var doc, withdrawn string
+	if err := s.db.queryRow(ctx, `SELECT doc, withdrawn FROM update_release WHERE name = ?`, name).Scan(&doc, &withdrawn); err != nil {
 		return update.Release{}, missing(err, "no release %q", name)
 	}
-	return scanRelease(name, doc)
+	return scanRelease(name, doc, withdrawn)
 }
 
 func (s updateStore) Releases(ctx context.Context, product string) ([]update.Release, error) {
-	query, args := `SELECT name, doc FROM update_release ORDER BY name`, []any(nil)
+	query, args := `SELECT name, doc, withdrawn FROM update_release ORDER BY name`, []any(nil)
 	if product != "" {
-		query, args = `SELECT name, doc FROM update_release WHERE product = ? ORDER BY name`, []any{product}
+		query, args = `SELECT name, doc, withdrawn FROM update_release WHERE product = ? ORDER BY name`, []any{product}
 	}
 	rows, err := s.db.query(ctx, query, args...)
 	return collect(rows, err, func(r *sql.Rows) (update.Release, error) {
-		var name, doc string
-		if err := r.Scan(&name, &doc); err != nil {
+		var name, doc, withdrawn string
+		if err := r.Scan(&name, &doc, &withdrawn); err != nil {
 			return update.Release{}, err
 		}
-		return scanRelease(name, doc)
+		return scanRelease(name, doc, withdrawn)
 	})
 }
 

@@ -32,6 +32,9 @@ type WriterConfig struct {
 	// Backoff is waited after an error, twice as long after each further one,
 	// up to 64 times (default 100 ms).
 	Backoff time.Duration
+	// Stored, if given, is handed what a transaction has stored, and must neither
+	// keep nor change it.
+	Stored func([]Sequenced)
 	// Written, if given, is told of every transaction.
 	Written func(Written)
 }
@@ -191,6 +194,9 @@ func (w *Writer) write(ctx context.Context, batches []Sequenced) error {
 		return err
 	}
 	w.advance(done.Applied)
+	if w.cfg.Stored != nil {
+		w.cfg.Stored(batches)
+	}
 	if w.cfg.Written != nil {
 		w.cfg.Written(done)
 	}

@@ -33,6 +33,12 @@ func (s *Service) Put(ctx context.Context, r Release) error {
 		return err
 	}
 	return s.tx.InTx(ctx, func(ctx context.Context) error {
+		if err := s.Complete(ctx, &r); err != nil {
+			return err
+		}
+		if err := s.unique(ctx, &r); err != nil {
+			return err
+		}
 		old, err := s.store.Release(ctx, r.Name)
 		switch {
 		case fault.KindOf(err) == fault.NotFound:

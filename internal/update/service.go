@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"fettle.dev/fettle/internal/clock"
@@ -33,6 +34,12 @@ type Config struct {
 	// Room, if given, is asked now and then whether an upload may take so many
 	// bytes more.
 	Room func(size int64) error
+	// Ledger keeps what becomes of releases on units.
+	Ledger Ledger
+	// State tells units' newest values; without it no precondition holds.
+	State State
+	// Wake, if given, tells a connected unit to poll: it has something to see.
+	Wake func(unitID string)
 }
 
 // Service keeps releases and moves assignments. Every change of an assignment
@@ -50,6 +57,17 @@ type Service struct {
 	room  func(size int64) error
 
 	idle *idle
+
+	ledger  Ledger
+	state   State
+	wake    func(unitID string)
+	guards  guards
+	waiting waiting
+	gate    Gate
+	minutes struct {
+		mu sync.Mutex
+		of map[string]minutesKept
+	}
 }
 
 // NewService loads which units have assignments, and catches up with version
@@ -57,7 +75,10 @@ type Service struct {
 func NewService(ctx context.Context, cfg Config) (*Service, error) {
 	s := &Service{
 		store: cfg.Store, logs: cfg.Logs, blobs: cfg.Blobs, fleet: cfg.Fleet, tx: cfg.Tx, clock: cfg.Clock, log: cfg.Log, dir: cfg.Dir, room: cfg.Room,
-		idle: newIdle(),
+		idle: newIdle(), ledger: cfg.Ledger, state: cfg.State, wake: cfg.Wake,
+	}
+	if s.ledger == nil {
+		return nil, fault.New(fault.Internal, "the room update needs a ledger")
 	}
 	if s.room == nil {
 		s.room = func(int64) error { return nil }
@@ -72,6 +93,12 @@ func NewService(ctx context.Context, cfg Config) (*Service, error) {
 	}
 	if err := s.store.AttributesKnown(ctx, s.idle.describe); err != nil {
 		return nil, fmt.Errorf("load attributes: %w", err)
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if err := s.loadWaiting(ctx); err != nil {
+		return nil, fmt.Errorf("load what waits: %w", err)
 	}
 	if err := s.catchUp(ctx); err != nil {
 		return nil, fmt.Errorf("catch up with version reports: %w", err)
@@ -98,7 +125,15 @@ func (s *Service) catchUp(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := s.Reported(ctx, u.ID, u.Versions, u.VersionAt); err != nil {
+		r, err := s.store.Release(ctx, a.Release)
+		if err != nil {
+			return err
+		}
+		if !r.InstalledOn(u.Versions) {
+			continue
+		}
+		err = s.tx.InTx(ctx, func(ctx context.Context) error { return s.Reported(ctx, u.ID, u.Versions, u.VersionAt) })
+		if err != nil {
 			return err
 		}
 	}
@@ -108,6 +143,11 @@ func (s *Service) catchUp(ctx context.Context) error {
 // Assign gives the assignment of ref, made now, withheld, if there is none: a
 // second call with the same ref never makes a second.
 func (s *Service) Assign(ctx context.Context, unitID, release, ref string) (Assignment, error) {
+	return s.AssignFor(ctx, unitID, release, ref, Origin{})
+}
+
+// AssignFor is Assign, and says what for.
+func (s *Service) AssignFor(ctx context.Context, unitID, release, ref string, origin Origin) (Assignment, error) {
 	r, err := s.store.Release(ctx, release)
 	if err != nil {
 		return Assignment{}, fmt.Errorf("assign to %s: %w", unitID, err)
@@ -121,16 +161,17 @@ func (s *Service) Assign(ctx context.Context, unitID, release, ref string) (Assi
 	if err != nil {
 		return Assignment{}, fmt.Errorf("assign to %s: %w", unitID, err)
 	}
-	if u.State != fleet.UnitActive {
-		return Assignment{}, fault.New(fault.Conflict, "unit %s is %s", unitID, u.State)
+	no, err := s.Refuse(ctx, &r, &u)
+	if err != nil {
+		return Assignment{}, fmt.Errorf("assign to %s: %w", unitID, err)
 	}
-	if no := r.Refuse(&u); no != nil {
+	if no != nil {
 		return Assignment{}, fault.Wrap(fault.Conflict, fmt.Sprintf("release %s is not for unit %s", release, unitID), no)
 	}
 	changed := s.idle.changing(unitID)
 	defer changed(ctx)
 	now := s.clock.Now().Truncate(time.Millisecond)
-	a, err := s.store.Assign(ctx, Assignment{UnitID: unitID, Release: release, Ref: ref, State: Withheld, Created: now, Updated: now})
+	a, err := s.store.Assign(ctx, Assignment{UnitID: unitID, Release: release, Ref: ref, State: Withheld, Created: now, Updated: now, Origin: origin})
 	if err != nil {
 		return Assignment{}, fmt.Errorf("assign to %s: %w", unitID, err)
 	}
@@ -173,6 +214,9 @@ func (s *Service) change(ctx context.Context, id int64, fn func(*Assignment) err
 		if err := fn(a); err != nil {
 			return err
 		}
+		if a.State != Offered {
+			a.Waiting = nil
+		}
 		now := s.clock.Now().Truncate(time.Millisecond) // as the records keep it
 		if !now.After(a.Updated) {
 			now = a.Updated.Add(time.Millisecond)
@@ -209,6 +253,9 @@ func (s *Service) Offer(ctx context.Context, id int64, notBefore time.Time) (Ass
 		}
 		return nil
 	})
+	if err == nil && a.State == Offered {
+		a, err = s.look(ctx, a)
+	}
 	return a, wrap("offer assignment", id, err)
 }
 
@@ -220,7 +267,7 @@ func (s *Service) Withhold(ctx context.Context, id int64) (Assignment, error) {
 		case Withheld:
 			return errSame
 		case Offered:
-			a.State, a.NotBefore = Withheld, time.Time{}
+			a.State, a.NotBefore, a.Waiting = Withheld, time.Time{}, nil
 			return nil
 		case Running, Claimed:
 			return fault.New(fault.Conflict, "the unit has begun the update")
@@ -277,7 +324,7 @@ func (s *Service) Feedback(ctx context.Context, unitID string, id int64, f Feedb
 	if !s.idle.knows(unitID) {
 		return Assignment{}, fault.New(fault.NotFound, "no action %d", id)
 	}
-	a, err := s.change(ctx, id, func(a *Assignment) error {
+	a, err := s.mayEnd(ctx, id, f, func(a *Assignment, parts []PartState) error {
 		now := s.clock.Now()
 		if a.UnitID != unitID || a.State == Withheld || a.State == Offered && now.Before(a.NotBefore) {
 			return fault.New(fault.NotFound, "no action %d", id)
@@ -310,7 +357,7 @@ func (s *Service) Feedback(ctx context.Context, unitID string, id int64, f Feedb
 				a.Started = now
 			}
 		case Failed, Canceled:
-			a.State, a.Ended = f.State, now
+			a.end(f.State, parts, now)
 		case Offered, Withheld, Canceling, Installed:
 			return fault.New(fault.Invalid, "a unit cannot say that its update is %s", f.State)
 		default: // words only
@@ -326,7 +373,7 @@ func (s *Service) CancelFeedback(ctx context.Context, unitID string, id int64, f
 	if !s.idle.knows(unitID) {
 		return Assignment{}, fault.New(fault.NotFound, "no action %d", id)
 	}
-	a, err := s.change(ctx, id, func(a *Assignment) error {
+	a, err := s.mayEnd(ctx, id, f, func(a *Assignment, parts []PartState) error {
 		if a.UnitID != unitID || !a.Over() && a.State != Canceling {
 			return fault.New(fault.NotFound, "no cancel of action %d", id)
 		}
@@ -346,11 +393,30 @@ func (s *Service) CancelFeedback(ctx context.Context, unitID string, id int64, f
 				a.Started = s.clock.Now()
 			}
 		case f.State == Canceled:
-			a.State, a.Ended = Canceled, s.clock.Now()
+			a.end(Canceled, parts, s.clock.Now())
 		}
 		return nil
 	})
 	return a, wrap("feedback on the cancel of assignment", id, err)
+}
+
+// mayEnd changes an assignment by what its client says, and enters it in the
+// register if that ends it.
+func (s *Service) mayEnd(ctx context.Context, id int64, f Feedback, fn func(a *Assignment, parts []PartState) error) (a Assignment, err error) {
+	if f.State != Failed && f.State != Canceled {
+		return s.change(ctx, id, func(a *Assignment) error { return fn(a, nil) })
+	}
+	err = s.tx.InTx(ctx, func(ctx context.Context) error {
+		parts, err := s.partsOf(ctx, id)
+		if err != nil {
+			return err
+		}
+		if a, err = s.change(ctx, id, func(a *Assignment) error { return fn(a, parts) }); err != nil || !a.Over() {
+			return err
+		}
+		return s.ended(ctx, &a)
+	})
+	return a, err
 }
 
 func clip(s string) string {
@@ -362,41 +428,4 @@ func clip(s string) string {
 		cut--
 	}
 	return s[:cut] + "…"
-}
-
-// Reported moves the unit's assignments whose version it now reports to
-// Installed: only this, never a client's claim, counts as installed. Call it
-// with every version report, in the transaction that keeps it, with the
-// receive time of its Version mark. It costs nothing for a unit that never had
-// an assignment.
-func (s *Service) Reported(ctx context.Context, unitID string, versions map[string]string, at time.Time) error {
-	if !s.idle.knows(unitID) {
-		return nil
-	}
-	list, err := s.store.OfUnit(ctx, unitID, ofUnit)
-	if err != nil {
-		return fmt.Errorf("version report of %s: %w", unitID, err)
-	}
-	for _, a := range list {
-		if a.Over() {
-			continue
-		}
-		r, err := s.store.Release(ctx, a.Release)
-		if err != nil {
-			return fmt.Errorf("version report of %s: %w", unitID, err)
-		}
-		if !r.InstalledOn(versions) {
-			continue
-		}
-		if _, err := s.change(ctx, a.ID, func(a *Assignment) error {
-			if a.Over() {
-				return errSame
-			}
-			a.State, a.Installed = Installed, at
-			return nil
-		}); err != nil {
-			return fmt.Errorf("version report of %s: %w", unitID, err)
-		}
-	}
-	return nil
 }

@@ -56,6 +56,19 @@ type Assignment struct {
 	Installed time.Time       `json:"installed,omitzero"`
 	Ended     time.Time       `json:"ended,omitzero"` // failed or canceled
 	Updated   time.Time       `json:"updated"`
+
+	// Waiting is why an assignment that is offered and due is not shown to its unit; nil: it is.
+	Waiting *Refusal `json:"waiting,omitempty"`
+	Origin  Origin   `json:"origin,omitzero"`
+	// Parts is what the unit has of a release of several parts, as it last reported; none before it began.
+	Parts []PartState `json:"parts,omitempty"`
+}
+
+// Origin is what an assignment was made for, for the register.
+type Origin struct {
+	Campaign   string    `json:"campaign,omitempty"`
+	ApprovedBy string    `json:"approvedBy,omitempty"` // id of the operator who started it, never a name or address
+	ApprovedAt time.Time `json:"approvedAt,omitzero"`
 }
 
 // Over reports whether nothing more can come of it.

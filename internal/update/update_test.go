@@ -17,6 +17,7 @@ import (
 	"fettle.dev/fettle/internal/campaign/campaigntest"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/sqldb"
+	"fettle.dev/fettle/internal/sqldb/release"
 	"fettle.dev/fettle/internal/sqldb/sqldbtest"
 	"fettle.dev/fettle/internal/update"
 )
@@ -91,7 +92,7 @@ func TestVersionReportThatWasLostIsCaughtUp(t *testing.T) {
 	require.NoError(t, err)
 	at := w.Clock.Now().Add(time.Hour)
 	require.NoError(t, w.DB.Fleet().SetVersions(ctx, unit, map[string]string{"software": "2.0.0"}, at))
-	again, err := update.NewService(ctx, update.Config{Store: w.DB.Update(), Blobs: w.Blobs, Fleet: w.DB.Fleet(), Tx: w.DB, Clock: w.Clock})
+	again, err := update.NewService(ctx, update.Config{Store: w.DB.Update(), Ledger: release.New(w.DB), Blobs: w.Blobs, Fleet: w.DB.Fleet(), Tx: w.DB, Clock: w.Clock})
 	require.NoError(t, err)
 	a, err = again.Assignment(ctx, a.ID)
 	require.NoError(t, err)
@@ -107,7 +108,7 @@ func TestArtifact(t *testing.T) {
 	t.Parallel()
 	w, ctx := campaigntest.New(t, sqldbtest.SQLite(t), 1), t.Context()
 	dir := t.TempDir()
-	s, err := update.NewService(ctx, update.Config{Store: w.DB.Update(), Blobs: w.Blobs, Fleet: w.DB.Fleet(), Tx: w.DB, Clock: w.Clock, Dir: dir})
+	s, err := update.NewService(ctx, update.Config{Store: w.DB.Update(), Ledger: release.New(w.DB), Blobs: w.Blobs, Fleet: w.DB.Fleet(), Tx: w.DB, Clock: w.Clock, Dir: dir})
 	require.NoError(t, err)
 	image := bytes.Repeat([]byte("x"), 3<<20)
 	a, err := s.PutArtifact(ctx, bytes.NewReader(image), "big.swu")
@@ -199,7 +200,7 @@ func TestAUnitWithoutAnAssignmentCostsNoRead(t *testing.T) {
 	w, ctx := campaigntest.New(t, sqldbtest.SQLite(t), 2), t.Context()
 	_, err := w.Updates.Assign(ctx, campaigntest.UnitID(1), campaigntest.Release, "t1")
 	require.NoError(t, err)
-	s, err := update.NewService(ctx, update.Config{Store: deaf{w.DB.Update()}, Blobs: w.Blobs, Fleet: w.DB.Fleet(), Tx: w.DB, Clock: w.Clock})
+	s, err := update.NewService(ctx, update.Config{Store: deaf{w.DB.Update()}, Ledger: release.New(w.DB), Blobs: w.Blobs, Fleet: w.DB.Fleet(), Tx: w.DB, Clock: w.Clock})
 	require.NoError(t, err)
 	work, err := s.Work(ctx, campaigntest.UnitID(2))
 	require.NoError(t, err)

@@ -62,6 +62,16 @@ func (s *Service) Work(ctx context.Context, unitID string) (Work, error) {
 			w.Installed = a.ID
 		}
 	}
+	if w.Action != nil && w.Action.State == Offered {
+		a, err := s.look(ctx, *w.Action)
+		if err != nil {
+			return w, fmt.Errorf("work of %s: %w", unitID, err)
+		}
+		if w.Action = &a; a.Waiting != nil || !a.Due(now) {
+			w.Action = nil // and nothing is remembered: the next poll looks again
+			return w, nil
+		}
+	}
 	if w.Action == nil {
 		s.idle.settle(unitID, rest, until, &w)
 	}
@@ -82,7 +92,19 @@ func (s *Service) Deployment(ctx context.Context, unitID string, id int64) (Depl
 		}
 		return Deployment{}, fault.New(fault.NotFound, "no action %d", id)
 	}
-	return s.deployment(ctx, a)
+	if a.State == Offered {
+		if a, err = s.look(ctx, a); err != nil {
+			return Deployment{}, err
+		}
+		if a.Waiting != nil {
+			return Deployment{}, fault.Wrap(fault.NotFound, fmt.Sprintf("action %d waits", id), a.Waiting)
+		}
+	}
+	d, err := s.deployment(ctx, a)
+	if err == nil && d.Release.Withdrawn != nil {
+		return Deployment{}, fault.New(fault.Conflict, "release %s has been withdrawn: %s", d.Release.Name, d.Release.Withdrawn.Why)
+	}
+	return d, err
 }
 
 // InstalledDeployment is what a unit has installed under an action id.

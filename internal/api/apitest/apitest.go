@@ -34,6 +34,7 @@ import (
 	"fettle.dev/fettle/internal/fleet/maintenance"
 	"fettle.dev/fettle/internal/outcome"
 	"fettle.dev/fettle/internal/sqldb"
+	"fettle.dev/fettle/internal/sqldb/release"
 	"fettle.dev/fettle/internal/sqldb/sqldbtest"
 	"fettle.dev/fettle/internal/sqldb/trial"
 	"fettle.dev/fettle/internal/sqldb/unitlog"
@@ -143,7 +144,7 @@ func on(tb testing.TB, db *sqldb.DB, change ...func(*Env)) *Env {
 		e.hook("consents")
 		return nil
 	})
-	updates, err := update.NewService(ctx, update.Config{Store: e.DB.Update(), Logs: unitlog.New(e.DB), Blobs: blobs, Fleet: units, Tx: e.DB, Clock: e.Clock, Log: log, Dir: tb.TempDir()})
+	updates, err := update.NewService(ctx, update.Config{Store: e.DB.Update(), Ledger: release.New(e.DB), Logs: unitlog.New(e.DB), Blobs: blobs, Fleet: units, Tx: e.DB, Clock: e.Clock, Log: log, Dir: tb.TempDir()})
 	require.NoError(tb, err)
 	conditions := condition.NewService(condition.Config{
 		Store: e.DB.Condition(), Fleet: units, Consents: e.DB.Consent(), History: e.History, Clock: e.Clock, IDs: ids,

@@ -1,0 +1,219 @@
+package update
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/fleet"
+)
+
+// A release counter says which of two releases is the newer one, whatever
+// their versions are called. A unit's counter, for each component, is that of
+// the release it runs; it is raised only when the unit reports the release's
+// versions after installing it, which a client does once its health check has
+// passed: a unit that falls back to its old version, as A/B clients do, keeps
+// its old counter. What has a lower counter is refused as a downgrade. To go
+// back to old content it is issued again under a higher counter: see Revert.
+
+// Complete gives a release that says no counter the one it has in the records,
+// else one above the highest of the releases of the product that install on
+// one of its components.
+func (s *Service) Complete(ctx context.Context, r *Release) error {
+	if r.Counter != 0 {
+		return nil
+	}
+	old, err := s.store.Release(ctx, r.Name)
+	if err == nil {
+		r.Counter = old.Counter // 0 for one from before there were counters
+		return nil
+	}
+	if fault.KindOf(err) != fault.NotFound {
+		return fmt.Errorf("counter of release %s: %w", r.Name, err)
+	}
+	r.Counter, err = s.next(ctx, r)
+	return err
+}
+
+// next is one above the highest counter of the releases that install on one of
+// r's components.
+func (s *Service) next(ctx context.Context, r *Release) (int64, error) {
+	others, err := s.store.Releases(ctx, r.Product)
+	if err != nil {
+		return 0, fmt.Errorf("counter of release %s: %w", r.Name, err)
+	}
+	next := int64(1)
+	for i := range others {
+		if others[i].shares(r) {
+			next = max(next, others[i].Counter+1)
+		}
+	}
+	return next, nil
+}
+
+// shares reports whether two releases install on the same component.
+func (r *Release) shares(o *Release) bool {
+	theirs := o.Images()
+	return slices.ContainsFunc(r.Images(), func(p ReleasePart) bool {
+		return slices.ContainsFunc(theirs, func(q ReleasePart) bool { return p.Component == q.Component })
+	})
+}
+
+// unique refuses a counter that another release for one of r's components has:
+// units could be sent back and forth between the two.
+func (s *Service) unique(ctx context.Context, r *Release) error {
+	if r.Counter == 0 {
+		return nil
+	}
+	others, err := s.store.Releases(ctx, r.Product)
+	if err != nil {
+		return fmt.Errorf("counter of release %s: %w", r.Name, err)
+	}
+	highest := int64(0)
+	taken := ""
+	for i := range others {
+		o := &others[i]
+		if o.Name == r.Name || !o.shares(r) {
+			continue
+		}
+		highest = max(highest, o.Counter)
+		if o.Counter == r.Counter {
+			taken = o.Name
+		}
+	}
+	if taken == "" {
+		return nil
+	}
+	return fault.Fields("release "+r.Name, []fault.Field{{
+		Path: "spec.counter", Expected: fmt.Sprintf("a counter that no other release of its component has, as %d: release %s has this one", highest+1, taken), Got: fmt.Sprint(r.Counter),
+	}})
+}
+
+// Judge tells of many units whether they may be offered a release, from what
+// was read once: it asks nothing more.
+type Judge struct {
+	Release Release
+	// versions are counters above the release's by component and version; of several releases with
+	// one version the lowest counts, since the unit may have come with that.
+	versions map[string]map[string]int64
+	units    map[string]Counter // confirmed counters above the release's
+}
+
+// Judge reads what is needed to judge units for a release.
+func (s *Service) Judge(ctx context.Context, release string) (*Judge, error) {
+	r, err := s.store.Release(ctx, release)
+	if err != nil {
+		return nil, err
+	}
+	j, err := s.judge(ctx, r)
+	if err != nil {
+		return nil, fmt.Errorf("judge units for release %s: %w", release, err)
+	}
+	for _, p := range r.Images() {
+		err := s.ledger.CountersAbove(ctx, r.Product, p.Component, r.Counter, func(unitID string, counter int64) {
+			j.units[unitID] = Counter{Component: p.Component, Counter: counter}
+		})
+		if err != nil {
+			return nil, fmt.Errorf("judge units for release %s: %w", release, err)
+		}
+	}
+	return j, nil
+}
+
+func (s *Service) judge(ctx context.Context, r Release) (*Judge, error) {
+	all, err := s.store.Releases(ctx, r.Product)
+	if err != nil {
+		return nil, err
+	}
+	return &Judge{Release: r, versions: versionCounters(all), units: map[string]Counter{}}, nil
+}
+
+// versionCounters are the counters of versions by component, the lowest of a
+// version that several releases have.
+func versionCounters(all []Release) map[string]map[string]int64 {
+	out := map[string]map[string]int64{}
+	for i := range all {
+		for _, p := range all[i].Images() {
+			of := out[p.Component]
+			if of == nil {
+				of = map[string]int64{}
+				out[p.Component] = of
+			}
+			if c, known := of[p.Version]; !known || all[i].Counter < c {
+				of[p.Version] = all[i].Counter
+			}
+		}
+	}
+	return out
+}
+
+// one reads the confirmed counters of one unit alone.
+func (j *Judge) one(ctx context.Context, l Ledger, unitID string) error {
+	counters, err := l.Counters(ctx, unitID)
+	if err != nil {
+		return err
+	}
+	for _, p := range j.Release.Images() {
+		if c := counters[p.Component]; c > j.Release.Counter {
+			j.units[unitID] = Counter{Component: p.Component, Counter: c}
+		}
+	}
+	return nil
+}
+
+// Refuse says why a unit may not be offered the release, nil if it may, its
+// preconditions aside: those are of the moment.
+func (j *Judge) Refuse(u *fleet.Unit) *Refusal {
+	r := &j.Release
+	if no := r.Refuse(u); no != nil {
+		return no
+	}
+	down := func(component string, counter int64) *Refusal {
+		return &Refusal{
+			Code: CodeDowngrade, Name: component, Have: strconv.FormatInt(counter, 10), Op: ">=", Need: strconv.FormatInt(r.Counter, 10),
+			Why: fmt.Sprintf("%s has run release counter %d, and this release has %d: to go back to old content, issue it again under a higher counter (fettle release revert)", component, counter, r.Counter),
+		}
+	}
+	if c, ok := j.units[u.ID]; ok {
+		return down(c.Component, c.Counter)
+	}
+	for _, p := range r.Images() {
+		if c := j.versions[p.Component][u.Versions[p.Component]]; c > r.Counter {
+			return down(p.Component, c)
+		}
+	}
+	return nil
+}
+
+// Refuse says why a unit may not be offered a release, nil if it may, its
+// preconditions aside.
+func (s *Service) Refuse(ctx context.Context, r *Release, u *fleet.Unit) (*Refusal, error) {
+	j, err := s.judge(ctx, *r)
+	if err != nil {
+		return nil, err
+	}
+	if err := j.one(ctx, s.ledger, u.ID); err != nil {
+		return nil, err
+	}
+	return j.Refuse(u), nil
+}
+
+// installed keeps what follows from an installation that the unit has
+// reported: its counters are raised, how long it took is noted.
+func (s *Service) installed(ctx context.Context, r *Release, a *Assignment) error {
+	for _, p := range r.Images() {
+		if r.Counter == 0 {
+			continue
+		}
+		c := Counter{UnitID: a.UnitID, Component: p.Component, Product: r.Product, Release: r.Name, Counter: r.Counter, At: a.Installed}
+		if err := s.ledger.RaiseCounter(ctx, c); err != nil {
+			return err
+		}
+	}
+	if took := a.Installed.Sub(a.Started); !a.Started.IsZero() && took > 0 {
+		return s.ledger.AddTaking(ctx, Taking{Assignment: a.ID, Release: r.Name, Family: r.family(), Took: took, At: a.Installed})
+	}
+	return nil
+}

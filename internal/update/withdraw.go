@@ -1,0 +1,228 @@
+package update
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"fettle.dev/fettle/internal/fault"
+)
+
+// withdrawChunk is how many assignments are ended in one transaction.
+const withdrawChunk = 500
+
+// Withdrawn is what a withdrawal did.
+type Withdrawn struct {
+	Canceled int `json:"canceled" doc:"Assignments that no unit had begun: ended, and the way to their files closed at once."`
+	Asked    int `json:"asked" doc:"Units that may have begun, and are asked to stop at their next poll."`
+	TooLate  int `json:"tooLate" doc:"Units whose client says that it has installed it already."`
+}
+
+// Withdraw ends the offering of a release: from the commit on it is assigned to
+// nobody, no poll shows it and no file of it can be fetched. Assignments that no unit
+// has begun end at once; units that have are asked to stop. Withdrawing it
+// again keeps the first reason, and goes on with what a crash may have left.
+func (s *Service) Withdraw(ctx context.Context, name, by, why string) (Withdrawn, error) {
+	var out Withdrawn
+	if why = strings.TrimSpace(why); why == "" {
+		return out, fault.Fields("withdraw release "+name, []fault.Field{{Path: "why", Expected: "why it is withdrawn, for those who look for it", Got: "nothing"}})
+	}
+	err := s.tx.InTx(ctx, func(ctx context.Context) error {
+		r, err := s.store.Release(ctx, name)
+		if err != nil || r.Withdrawn != nil {
+			return err
+		}
+		return s.ledger.Withdraw(ctx, name, Withdrawal{At: s.clock.Now().UTC().Truncate(time.Millisecond), By: by, Why: why})
+	})
+	if err != nil {
+		return out, err
+	}
+	for after := int64(0); ; {
+		n, last, err := s.cancelOf(ctx, name, after, &out)
+		if err != nil {
+			return out, fmt.Errorf("release %s is withdrawn and offered to nobody, but not every unit has been asked to stop; withdraw it again: %w", name, err)
+		}
+		if n < withdrawChunk {
+			return out, nil
+		}
+		after = last
+	}
+}
+
+// cancelOf cancels a page of a release's assignments in one transaction.
+func (s *Service) cancelOf(ctx context.Context, name string, after int64, out *Withdrawn) (n int, last int64, err error) {
+	var ended, asked, late int
+	var units []string
+	err = s.tx.InTx(ctx, func(ctx context.Context) error {
+		list, err := s.ledger.UnendedOf(ctx, name, after, withdrawChunk)
+		if err != nil {
+			return err
+		}
+		n = len(list)
+		for _, a := range list {
+			last = a.ID
+			switch now, err := s.Cancel(ctx, a.ID); {
+			case err != nil:
+				return err
+			case now.State == Canceled:
+				ended++
+			case now.State == Canceling:
+				asked++
+				units = append(units, now.UnitID)
+			default:
+				late++
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, 0, err
+	}
+	out.Canceled, out.Asked, out.TooLate = out.Canceled+ended, out.Asked+asked, out.TooLate+late
+	for _, id := range units {
+		s.wakeUnit(id)
+	}
+	return n, last, nil
+}
+
+// Holders lists the units that a release concerns, by unit id: who has it, had
+// it, or is on the way to it.
+func (s *Service) Holders(ctx context.Context, name, after string, limit int) ([]Holder, error) {
+	r, err := s.store.Release(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	list, err := s.ledger.Holders(ctx, &r, after, limit)
+	if err != nil {
+		return nil, fmt.Errorf("units of release %s: %w", name, err)
+	}
+	for i := range list {
+		h := &list[i]
+		switch {
+		case r.InstalledOn(h.Versions):
+			h.Holding = Has
+		case h.State == Installed:
+			h.Holding = Had
+		case h.State == Withheld:
+			h.Holding = NotBegun
+		case h.State == Failed || h.State == Canceled:
+			h.Holding = Never
+		default:
+			h.Holding = OnTheWay
+		}
+	}
+	return list, nil
+}
+
+// Revert makes the release that brings units back from a release that went
+// wrong: the content of an older one, good, issued again as name (default: the
+// good one's name and "-again-" and the counter) under a counter above all. It
+// may be installed over the bad release's versions, and is kept but offered to
+// nobody: that takes a campaign. Notes are for owners (default: that it goes
+// back, since the newer version has a fault).
+func (s *Service) Revert(ctx context.Context, bad, good, name, why string, notes map[string]string) (Release, error) {
+	var out Release
+	err := s.tx.InTx(ctx, func(ctx context.Context) error {
+		from, err := s.store.Release(ctx, bad)
+		if err != nil {
+			return err
+		}
+		to, err := s.older(ctx, &from, good)
+		if err != nil {
+			return err
+		}
+		out = to
+		out.Name, out.Withdrawn = name, nil
+		if out.Counter, err = s.next(ctx, &to); err != nil {
+			return err
+		}
+		if name == "" {
+			out.Name = fmt.Sprintf("%s-again-%d", to.Name, out.Counter)
+		}
+		out.From = nil
+		if len(out.Parts) == 0 {
+			out.From = versionsOf(&from, out.ComponentName())
+		}
+		out.Parts = slices.Clone(out.Parts)
+		for i := range out.Parts {
+			out.Parts[i].From = nil
+		}
+		out.Kind = from.Kind
+		out.Notes = map[string]string{
+			"en": fmt.Sprintf("Goes back to version %s, because version %s has a fault.", to.Version, from.Version),
+			"de": fmt.Sprintf("Kehrt zu Version %s zurück, weil Version %s einen Fehler hat.", to.Version, from.Version),
+		}
+		if len(notes) > 0 {
+			out.Notes = notes
+		}
+		out.EngineerNotes = strings.TrimSpace(fmt.Sprintf("The content of release %s (counter %d) again, to bring units back from release %s (counter %d). %s\n\n%s",
+			to.Name, to.Counter, from.Name, from.Counter, why, to.EngineerNotes))
+		if _, err := s.store.Release(ctx, out.Name); fault.KindOf(err) != fault.NotFound {
+			if err == nil {
+				err = fault.New(fault.Conflict, "there is a release %s already: give another name", out.Name)
+			}
+			return err
+		}
+		return s.Put(ctx, out)
+	})
+	if err != nil {
+		return Release{}, fmt.Errorf("revert release %s: %w", bad, err)
+	}
+	return out, nil
+}
+
+// versionsOf are the versions that a release installs on a component.
+func versionsOf(r *Release, component string) []string {
+	for _, p := range r.Images() {
+		if p.Component == component {
+			return []string{p.Version}
+		}
+	}
+	return nil
+}
+
+// older finds the release to go back to: good, or the newest one with a lower
+// counter for the same components that was not withdrawn.
+func (s *Service) older(ctx context.Context, bad *Release, good string) (Release, error) {
+	if good != "" {
+		r, err := s.store.Release(ctx, good)
+		switch {
+		case err != nil:
+			return r, err
+		case r.Product != bad.Product || r.family() != bad.family():
+			return r, fault.New(fault.Conflict, "release %s is for other components (%s) than release %s (%s)", r.Name, r.family(), bad.Name, bad.family())
+		case r.InstalledOn(versions(bad)):
+			return r, fault.New(fault.Conflict, "release %s has the versions of release %s: there is nothing to go back to", r.Name, bad.Name)
+		case r.Withdrawn != nil:
+			return r, fault.New(fault.Conflict, "release %s was withdrawn itself: %s", r.Name, r.Withdrawn.Why)
+		}
+		return r, nil
+	}
+	all, err := s.store.Releases(ctx, bad.Product)
+	if err != nil {
+		return Release{}, err
+	}
+	best := -1
+	for i := range all {
+		r := &all[i]
+		if r.Name != bad.Name && r.Counter < bad.Counter && r.Withdrawn == nil && r.family() == bad.family() && !r.InstalledOn(versions(bad)) &&
+			(best < 0 || r.Counter > all[best].Counter) {
+			best = i
+		}
+	}
+	if best < 0 {
+		return Release{}, fault.New(fault.NotFound, "there is no older release for the components of release %s: declare one, or name another", bad.Name)
+	}
+	return all[best], nil
+}
+
+// versions are what a release installs, by component.
+func versions(r *Release) map[string]string {
+	out := map[string]string{}
+	for _, p := range r.Images() {
+		out[p.Component] = p.Version
+	}
+	return out
+}
