@@ -15,7 +15,7 @@ ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j3
 endif
 
-.PHONY: bench-detect bench-history bench-query demo build web deps test check lint soak fuzz bench bench-deps bench-ingest bench-growth bench-connections bench-connections-spread clean generate
+.PHONY: bench-detect bench-gates bench-history bench-query demo build web deps test check lint soak fuzz bench bench-deps bench-ingest bench-growth bench-connections bench-connections-spread clean generate
 
 demo: build ## run the 2014 story: 1,000 simulated wall chargers, from telemetry to verified remedy
 	@if [ -t 1 ]; then $(BIN) demo --units $(UNITS); else $(BIN) demo --units $(UNITS) --exit; fi
@@ -85,6 +85,9 @@ bench-query: bench-deps ## what trucks report, asked of Fettle and of InfluxDB (
 
 bench-detect: build ## public benchmarks of detection and prognosis that are present (FETTLE_DATA, default ../shared/data), beside published figures; ARGS="-only nab,skab" for some
 	go run ./bench/detect -fettle $(BIN) $(ARGS)
+
+bench-gates: ## rollouts of good and bad releases: how many units suffer before each is stopped, beside fixed thresholds (docs/gates.md); ARGS="-times 100" for a short look
+	go run ./bench/gates $(ARGS)
 
 bench: ## Go benchmarks; compare two runs with benchstat
 	go test -run '^$$' -bench . -benchmem ./...
