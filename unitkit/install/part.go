@@ -171,7 +171,10 @@ func (p *File) Clean(context.Context, Task) error {
 	if err := errors.Join(remove(p.FS, p.fresh()), remove(p.FS, p.old())); err != nil {
 		return err
 	}
-	return p.sync()
+	if err := p.sync(); !missing(err) { // without its directory nothing was made
+		return err
+	}
+	return nil
 }
 
 // sameHash verifies length and SHA-256.

@@ -40,6 +40,7 @@ const (
 const (
 	suffix   = ".jsonl"
 	maxLine  = 256 << 10
+	maxSeq   = 1 << 53 // the most that the server takes
 	syncEach = 10 * time.Second
 )
 
@@ -84,10 +85,10 @@ func Open(dir string, most int64, now func() time.Time) (*Spool, error) {
 	for _, e := range list {
 		name, ok := strings.CutSuffix(e.Name(), suffix)
 		first, err := strconv.ParseUint(name, 10, 64)
-		if !ok || err != nil {
+		if !ok || err != nil || first > maxSeq {
 			continue
 		}
-		messages, size, err := read(s.path(first))
+		messages, size, err := read(s.path(first), first)
 		if err != nil {
 			return nil, err
 		}
@@ -116,9 +117,9 @@ func (s *Spool) path(first uint64) string {
 
 func (s *Spool) counter() string { return filepath.Join(s.dir, "dropped") }
 
-// read gives the messages of a file that are whole; a power cut may have torn
-// some.
-func read(name string) ([]Message, int64, error) {
+// read gives the messages of a file that are whole and in their order; a power
+// cut may have torn some.
+func read(name string, first uint64) ([]Message, int64, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, 0, err
@@ -139,8 +140,8 @@ func read(name string) ([]Message, int64, error) {
 			return nil, 0, err
 		}
 		var m Message
-		if json.Unmarshal(line, &m) == nil && m.Seq > 0 && len(m.Body) > 0 && (m.Kind == Telemetry || m.Kind == Events) {
-			out = append(out, m)
+		if json.Unmarshal(line, &m) == nil && m.Seq >= first && m.Seq <= maxSeq && len(m.Body) > 0 && (m.Kind == Telemetry || m.Kind == Events) {
+			out, first = append(out, m), m.Seq+1
 		}
 	}
 }
@@ -280,7 +281,7 @@ func (s *Spool) Next(n int, size int) ([]Message, error) {
 		if f.unsent(s.sent) == 0 {
 			continue
 		}
-		list, _, err := read(s.path(f.first))
+		list, _, err := read(s.path(f.first), f.first)
 		if err != nil {
 			return nil, err
 		}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+const least = `
+server: https://fettle.example.com
+state: /var/lib/fettle-agent
+unit: WC-1
+tokenFile: token
+`
+
+func TestTheExampleIsRight(t *testing.T) {
+	t.Parallel()
+	var out, errs bytes.Buffer
+	require.Zero(t, execute(t.Context(), []string{"config", "--config", "examples/fettle-agent.yaml"}, &out, &errs), errs.String())
+	c, err := readConfig("examples/fettle-agent.yaml")
+	require.NoError(t, err)
+	require.Equal(t, size(8<<20), c.Spool)
+	require.Equal(t, duration(20*time.Minute), c.Components["software"].Slots.Timeout)
+	require.True(t, c.Restart.Machine)
+	require.Len(t, c.parts(), 2)
+	require.Equal(t, "/run/fettle-agent/control.sock", c.control())
+}
+
+func TestMistakesAreNamed(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"":                                 "server: want https://",
+		least + "sever: x":                 "unknown field \"sever\"",
+		least + "state: there":             "already defined", // a key twice
+		"server: https://x/y":              "server: want https://",
+		least + "mqtt: x:1883":             "mqtt: want mqtts://",
+		least + "spool: 1KiB":              "spool: want 64KiB or more",
+		least + "spool: much":              "want a size as",
+		least + "poll: soon":               "want a time as",
+		least + "logLevel: loud":           "logLevel: want",
+		least + "enroll: {serial: x}":      "want either unit with tokenFile, or enroll",
+		least + "telemetry: [{file: /x}]":  "telemetry[0].every: want",
+		least + "telemetry: [{every: 1m}]": "telemetry[0]: want command or file",
+		least + "components: {a: {version: {factory: \"1\"}}}":                                      "components.a: want one of file, directory and slots",
+		least + "components: {a: {file: {path: x}}}":                                                "components.a.file.path: want the absolute path",
+		least + "components: {a: {file: {path: /x, mode: rwx}}}":                                    "components.a.file.mode: want file permissions in octal",
+		least + "components: {a: {slots: {}}}":                                                      "components.a.slots.installer: want",
+		least + "components: {a: {file: {path: /x}, directory: {path: /y}}}":                        "components.a: want one of",
+		least + "components: {a: {file: {path: /x}, version: {factory: \"1\"}}}":                    "roots: want image and director",
+		least + "restart: {machine: true}":                                                          "restart.command: want",
+		least + "inUse: {}":                                                                         "inUse.command: want",
+		least + "preconditions: [{name: x}]":                                                        "preconditions[0]: want",
+		least + "health: {command: [a], url: http://x}":                                             "health: want command or url, not both",
+		"server: https://x\nstate: /y\nunit: a\n":                                                   "tokenFile: want",
+		"server: https://x\nstate: /y\nenroll: {claimTokenFile: a}\n":                               "enroll.serial: want",
+		least + "components: {a: {file: {path: /x}, version: {factory: \"1\"}}}\nroots: {image: i}": "without a health check",
+	} {
+		_, err := parseConfig([]byte(text))
+		require.ErrorContains(t, err, want, text)
+	}
+	_, err := parseConfig([]byte(least))
+	require.NoError(t, err)
+	_, err = readConfig(filepath.Join(t.TempDir(), "none.yaml"))
+	require.ErrorContains(t, err, "name one with --config")
+}
+
+func TestHelpExplainsEveryCommand(t *testing.T) {
+	t.Parallel()
+	var out, errs bytes.Buffer
+	require.Zero(t, execute(t.Context(), []string{"--help"}, &out, &errs))
+	for _, name := range []string{"run", "status", "start-now", "not-now", "postpone", "check", "config", "--config"} {
+		require.Contains(t, out.String(), name)
+	}
+	require.Equal(t, 1, execute(t.Context(), []string{"postpone", "yesterday", "--config", "examples/fettle-agent.yaml"}, &out, &errs))
+	require.Contains(t, errs.String(), "want how long from now")
+	errs.Reset()
+	name := filepath.Join(t.TempDir(), "c.yaml")
+	require.NoError(t, os.WriteFile(name, []byte(strings.Replace(least, "/var/lib/fettle-agent", t.TempDir(), 1)), 0o600))
+	require.Equal(t, 1, execute(t.Context(), []string{"status", "--config", name}, &out, &errs))
+	require.Contains(t, errs.String(), "is it running")
+}
+
+func FuzzConfig(f *testing.F) {
+	raw, err := os.ReadFile("examples/fettle-agent.yaml")
+	require.NoError(f, err)
+	f.Add(raw)
+	f.Add([]byte(least))
+	f.Fuzz(func(_ *testing.T, b []byte) { _, _ = parseConfig(b) })
+}
