@@ -15,13 +15,16 @@ ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j3
 endif
 
-.PHONY: bench-detect bench-gates bench-history bench-query demo build web deps test check lint soak fuzz bench bench-deps bench-ingest bench-growth bench-connections bench-connections-spread clean generate
+.PHONY: agent bench-detect bench-gates bench-history bench-query demo build web deps test check lint soak fuzz bench bench-deps bench-ingest bench-growth bench-connections bench-connections-spread clean generate
 
 demo: build ## run the 2014 story: 1,000 simulated wall chargers, from telemetry to verified remedy
 	@if [ -t 1 ]; then $(BIN) demo --units $(UNITS); else $(BIN) demo --units $(UNITS) --exit; fi
 
-build: web ## leave bin/fettle
+build: web agent ## leave bin/fettle and bin/fettle-agent
 	go build -ldflags "-X main.version=$(VERSION)" -o $(BIN) ./cmd/fettle
+
+agent: ## leave bin/fettle-agent, a static binary for units; GOARCH=arm64 or GOARCH=arm GOARM=7 for others
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.programVersion=$(VERSION)" -o bin/fettle-agent ./cmd/fettle-agent
 
 web: web/dist/console/index.html ## build the console and the portal
 
