@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"fettle.dev/fettle/internal/api/artifacts"
 	"fettle.dev/fettle/internal/api/backtests"
 	"fettle.dev/fettle/internal/api/detectors"
 	"fettle.dev/fettle/internal/api/events"
@@ -84,7 +85,7 @@ func newServer(d Deps, mux *http.ServeMux) *server {
 	wear.Register(s.Server, wear.Deps{Clock: d.Clock, Maintenance: d.Maintenance, Prognosis: d.Prognosis, Conditions: d.Condition})
 	s.overview()
 	s.routes()
-	s.artifacts()
+	artifacts.Register(s.Server, artifacts.Deps{Updates: d.Updates, Uploads: d.Uploads, Deltas: d.Deltas})
 	logs.Register(s.Server, d.Updates)
 	s.ownerSession()
 	s.ownerUnits()

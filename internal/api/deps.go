@@ -19,6 +19,8 @@ import (
 	"fettle.dev/fettle/internal/outcome"
 	"fettle.dev/fettle/internal/telemetry"
 	"fettle.dev/fettle/internal/update"
+	"fettle.dev/fettle/internal/update/delta"
+	"fettle.dev/fettle/internal/update/upload"
 )
 
 // Deps is what the operations work with. All must be set but the hooks and LastContact.
@@ -43,6 +45,8 @@ type Deps struct {
 	Prognosis    *prognosis.Manager
 	Cohorts      *cohort.Service
 	Updates      *update.Service
+	Uploads      *upload.Service
+	Deltas       *delta.Manager
 	Campaigns    *campaign.Manager
 	Runs         campaign.Store
 	Outcomes     *outcome.Manager

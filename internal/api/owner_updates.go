@@ -115,7 +115,7 @@ func (c *showcase) show(ctx context.Context, t *campaign.Task) (wire.MyUpdate, e
 		WhatChanges: fleet.InLanguage(r.Notes, o.Locale), Unavailable: fleet.InLanguage(r.Unavailable, o.Locale), State: t.State, Why: t.Why,
 		At: t.At, Deadline: t.Deadline, OfferedAt: t.OfferedAt, InstalledAt: t.InstalledAt, Choices: choicesFor(t, run.Open()),
 	}
-	if out.Size, err = d.Updates.Size(ctx, &r); err != nil && fault.KindOf(err) != fault.NotFound {
+	if out.Size, err = d.Deltas.Size(ctx, &r, &u); err != nil && fault.KindOf(err) != fault.NotFound {
 		return wire.MyUpdate{}, err
 	}
 	if t.AssignmentID != 0 {

@@ -38,7 +38,9 @@ import (
 	"fettle.dev/fettle/internal/sqldb/wear"
 	"fettle.dev/fettle/internal/telemetry"
 	"fettle.dev/fettle/internal/update"
+	"fettle.dev/fettle/internal/update/delta"
 	"fettle.dev/fettle/internal/update/link"
+	"fettle.dev/fettle/internal/update/upload"
 )
 
 // house is the rooms of one process, built on its engines.
@@ -65,6 +67,8 @@ type house struct {
 	cohorts    *cohort.Service
 	updates    *update.Service
 	links      *link.Signer
+	uploads    *upload.Service
+	deltas     *delta.Manager
 	campaigns  *campaign.Manager
 	outcomes   *outcome.Manager
 	words      *notify.Words
@@ -102,7 +106,7 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 	}); err != nil {
 		return nil, err
 	}
-	if h.links, err = h.signer(); err != nil {
+	if err := h.images(); err != nil {
 		return nil, err
 	}
 	received, err := e.received(ctx)
@@ -317,6 +321,7 @@ func (h *house) run(ctx context.Context) error {
 			{"prognosis", h.foreseen.Run},
 			{"cohorts", h.cohorts.Run},
 			{"backtests", h.backtests.Run},
+			{"deltas", h.deltas.Run},
 			{"updates", h.updates.Run},
 			{"campaigns", h.campaigns.Run},
 			{"outcomes", h.outcomes.Run},

@@ -174,7 +174,7 @@ func (h *house) deps() api.Deps {
 		Access: h.access, Fleet: h.fleet, Versions: h.records, Provisioning: h.provision,
 		Consents: h.consents, Choices: h.records.Consent(), Condition: h.conditions, Backtests: h.backtests, Cohorts: h.cohorts,
 		Maintenance: h.serviced, Prognosis: h.foreseen,
-		Updates: h.updates, Campaigns: h.campaigns, Runs: h.records.Campaign(),
+		Updates: h.updates, Uploads: h.uploads, Deltas: h.deltas, Campaigns: h.campaigns, Runs: h.records.Campaign(),
 		Outcomes: h.outcomes, Notify: h.records.Notify(), History: h.history,
 		LastContact: h.gateway.LastContact, ClockSkew: h.gateway.ClockSkew,
 		Backup: h.backup,
@@ -237,6 +237,9 @@ func (h *house) upkeep(ctx context.Context) error {
 
 func (h *house) expire(ctx context.Context) error {
 	if err := h.access.Clean(ctx); err != nil {
+		return err
+	}
+	if err := h.uploads.Expire(ctx); err != nil {
 		return err
 	}
 	products, err := h.fleet.Products(ctx)

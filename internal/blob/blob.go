@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/fileblob"
@@ -136,6 +137,32 @@ func (b *Blobs) Put(ctx context.Context, name string, r io.Reader) error {
 		}
 	}
 	return nil
+}
+
+// Adopt takes the file at path, whose SHA-256 is name, without writing it
+// again. That takes a directory on the same file system: where it is not one,
+// nothing is taken.
+func (b *Blobs) Adopt(_ context.Context, name, path string) (taken bool, err error) {
+	if err := valid(name); err != nil {
+		return false, err
+	}
+	if b.dir == "" {
+		return false, nil
+	}
+	to := filepath.Join(b.dir, name)
+	switch err := os.Link(path, to); {
+	case errors.Is(err, os.ErrExist):
+	case errors.Is(err, syscall.EXDEV), errors.Is(err, syscall.EPERM), errors.Is(err, syscall.ENOTSUP), errors.Is(err, syscall.EMLINK):
+		return false, nil
+	case err != nil:
+		return false, fault.Wrap(fault.Unavailable, "put artifact", err)
+	}
+	for _, path := range []string{to, b.dir} {
+		if err := sync(path); err != nil {
+			return false, fault.Wrap(fault.Unavailable, "put artifact", err)
+		}
+	}
+	return true, nil
 }
 
 // source remembers the error of what is read, to tell it from that of what is

@@ -3,8 +3,10 @@ package blob_test
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -108,4 +110,30 @@ func open(t *testing.T, target string) *blob.Blobs {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = b.Close() })
 	return b
+}
+
+// A file on the same disk is taken as it is, and goes on being there.
+func TestAdopt(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	b := open(t, filepath.Join(dir, "blobs"))
+	data, name := blobtest.Bytes(1000)
+	path := filepath.Join(dir, "upload")
+	require.NoError(t, os.WriteFile(path, data, 0o600))
+	for range 2 { // the same bytes again are no mistake
+		taken, err := b.Adopt(t.Context(), name, path)
+		require.NoError(t, err)
+		require.True(t, taken)
+	}
+	require.NoError(t, os.Remove(path))
+	r, err := b.Open(t.Context(), name)
+	require.NoError(t, err)
+	got, err := io.ReadAll(r)
+	require.NoError(t, err)
+	require.NoError(t, r.Close())
+	require.Equal(t, data, got)
+	_, err = b.Adopt(t.Context(), "../x", path)
+	require.Equal(t, fault.Invalid, fault.KindOf(err))
+	_, err = b.Adopt(t.Context(), strings.Repeat("0", 64), path)
+	require.Error(t, err, "it is gone")
 }

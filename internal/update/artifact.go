@@ -99,6 +99,44 @@ func (u *uploadReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// adopter is a store of bytes that can take a file of this machine as it is.
+type adopter interface {
+	Adopt(ctx context.Context, sha256, path string) (taken bool, err error)
+}
+
+// Adopt makes an artifact of a file whose hashes are known. Where the store is
+// a directory on the same disk, the bytes are not written again.
+func (s *Service) Adopt(ctx context.Context, a Artifact, f *os.File) (Artifact, error) {
+	keep := func() error {
+		known, err := s.blobs.Exists(ctx, a.SHA256)
+		if err != nil || known {
+			return err
+		}
+		if b, ok := s.blobs.(adopter); ok {
+			if taken, err := b.Adopt(ctx, a.SHA256, f.Name()); err != nil || taken {
+				return err
+			}
+		}
+		if err := s.room(a.Size); err != nil { // beside f
+			return err
+		}
+		if _, err := f.Seek(0, io.SeekStart); err != nil {
+			return fault.Wrap(fault.Unavailable, "read", err)
+		}
+		return s.blobs.Put(ctx, a.SHA256, f)
+	}
+	if err := keep(); err != nil {
+		return Artifact{}, fmt.Errorf("keep artifact %s: %w", a.Filename, err)
+	}
+	if err := s.store.PutArtifact(ctx, a); err != nil {
+		return Artifact{}, fmt.Errorf("keep artifact %s: %w", a.Filename, err)
+	}
+	return a, nil
+}
+
+// CheckFilename refuses a name that an artifact cannot have.
+func (s *Service) CheckFilename(name string) error { return validFilename(name) }
+
 // Artifact describes the bytes of a hash.
 func (s *Service) Artifact(ctx context.Context, sha256 string) (Artifact, error) {
 	return s.store.Artifact(ctx, sha256)

@@ -34,6 +34,7 @@ import (
 	"fettle.dev/fettle/internal/fleet/maintenance"
 	"fettle.dev/fettle/internal/outcome"
 	"fettle.dev/fettle/internal/sqldb"
+	deltastore "fettle.dev/fettle/internal/sqldb/delta"
 	"fettle.dev/fettle/internal/sqldb/release"
 	"fettle.dev/fettle/internal/sqldb/sqldbtest"
 	"fettle.dev/fettle/internal/sqldb/trial"
@@ -41,6 +42,8 @@ import (
 	"fettle.dev/fettle/internal/sqldb/wear"
 	"fettle.dev/fettle/internal/telemetry"
 	"fettle.dev/fettle/internal/update"
+	"fettle.dev/fettle/internal/update/delta"
+	"fettle.dev/fettle/internal/update/upload"
 )
 
 // Start is what the clock shows first: a while after the story's recordings.
@@ -146,6 +149,11 @@ func on(tb testing.TB, db *sqldb.DB, change ...func(*Env)) *Env {
 	})
 	updates, err := update.NewService(ctx, update.Config{Store: e.DB.Update(), Ledger: release.New(e.DB), Logs: unitlog.New(e.DB), Blobs: blobs, Fleet: units, Tx: e.DB, Clock: e.Clock, Log: log, Dir: tb.TempDir()})
 	require.NoError(tb, err)
+	uploads, err := upload.New(upload.Config{Artifacts: updates, Clock: e.Clock, IDs: ids, Log: log, Dir: tb.TempDir()})
+	require.NoError(tb, err)
+	deltas := delta.NewManager(delta.Config{
+		Store: deltastore.New(e.DB), Releases: e.DB.Update(), Blobs: blobs, Clock: e.Clock, Wall: wall, Log: log, Dir: tb.TempDir(),
+	})
 	conditions := condition.NewService(condition.Config{
 		Store: e.DB.Condition(), Fleet: units, Consents: e.DB.Consent(), History: e.History, Clock: e.Clock, IDs: ids,
 	})
@@ -174,7 +182,7 @@ func on(tb testing.TB, db *sqldb.DB, change ...func(*Env)) *Env {
 	e.Deps = api.Deps{
 		Log: log, Clock: e.Clock, Wall: wall, IDs: ids, Tx: e.DB, Speed: 1,
 		Access: access, Fleet: units, Versions: e.DB, Consents: consents, Choices: e.DB.Consent(), Condition: conditions, Backtests: backtests, Cohorts: cohorts,
-		Maintenance: serviced, Prognosis: foreseen,
+		Maintenance: serviced, Prognosis: foreseen, Uploads: uploads, Deltas: deltas,
 		Updates: updates, Campaigns: campaigns, Runs: e.DB.Campaign(), Outcomes: outcomes, Notify: e.DB.Notify(), History: e.History,
 		Provisioning: fleet.NewProvisioning(units, e.DB.Credentials(), e.DB.Claims(), e.DB, e.Clock, ids, e),
 		Backup: func(_ context.Context, w io.Writer) error {

@@ -24,7 +24,8 @@ import (
 const (
 	mostSources = 8                // versions of one component, those that most units have
 	retryAfter  = time.Hour        // after a failure
-	lookEvery   = 30 * time.Second // for releases and versions that are new
+	lookEvery   = 10 * time.Second // for releases that are new
+	countEvery  = 10 * time.Minute // for versions that are
 	checkWindow = 256 << 20        // a delta that takes more memory is not tried by applying it
 )
 
@@ -45,6 +46,8 @@ type Manager struct {
 	cfg  Config
 	wake chan struct{}
 
+	counted map[string]countedField // by product; of Pass alone
+
 	mu  sync.Mutex
 	now *Delta // the one being made, with its progress
 }
@@ -54,7 +57,7 @@ func NewManager(c Config) *Manager {
 	if c.Room == nil {
 		c.Room = func(int64) error { return nil }
 	}
-	return &Manager{cfg: c, wake: make(chan struct{}, 1)}
+	return &Manager{cfg: c, wake: make(chan struct{}, 1), counted: map[string]countedField{}}
 }
 
 // Wake makes the manager look at once, after a release was declared.
@@ -120,7 +123,7 @@ func (m *Manager) wanted(ctx context.Context) ([]job, error) {
 	}
 	var out []job
 	for product, list := range products {
-		field, err := m.cfg.Store.InField(ctx, product)
+		field, err := m.inField(ctx, product, list)
 		if err != nil {
 			return nil, err
 		}
@@ -146,6 +149,26 @@ func (m *Manager) wanted(ctx context.Context) ([]job, error) {
 		return cmp.Or(cmp.Compare(b.units, a.units), strings.Compare(a.to.SHA256, b.to.SHA256), strings.Compare(a.from, b.from))
 	})
 	return out, nil
+}
+
+// inField counts the versions of a product's units, not oftener than countEvery
+// unless there is another release: it looks at every unit.
+func (m *Manager) inField(ctx context.Context, product string, list []update.Release) ([]InField, error) {
+	now := m.cfg.Wall.Now()
+	if c, ok := m.counted[product]; ok && c.releases == len(list) && now.Sub(c.at) < countEvery {
+		return c.field, nil
+	}
+	field, err := m.cfg.Store.InField(ctx, product)
+	if err == nil {
+		m.counted[product] = countedField{now, len(list), field}
+	}
+	return field, err
+}
+
+type countedField struct {
+	at       time.Time
+	releases int
+	field    []InField
 }
 
 // current reports whether units may yet be offered r: it was not withdrawn, and
