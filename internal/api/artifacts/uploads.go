@@ -53,7 +53,7 @@ func (s *server) uploads() {
 		}
 		s.handle(op, func(ctx huma.Context) { s.tus(ctx, status, fn) })
 	}
-	add(frame.Route{Method: http.MethodOptions, Path: uploadsPath, ID: "describeUploads", Summary: "What uploads in pieces can do (tus 1.0.0)", Access: frame.Anyone},
+	add(frame.Route{Method: http.MethodOptions, Path: uploadsPath, ID: "describeUploads", Summary: "What uploads in pieces can do (tus 1.0.0)", Access: frame.Read},
 		http.StatusNoContent, "Described in Tus-Version, Tus-Extension and Tus-Max-Size", nil, func(ctx huma.Context) error {
 			ctx.SetHeader("Tus-Version", tusVersion)
 			ctx.SetHeader("Tus-Extension", tusExtensions)
@@ -87,7 +87,7 @@ func (s *server) uploads() {
 			out := wire.Page[wire.Upload]{Items: []wire.Upload{}}
 			for i := range list {
 				u := &list[i]
-				out.Items = append(out.Items, wire.Upload{ID: u.ID, Filename: u.Filename, Length: u.Length, Offset: u.Offset, SHA256: u.SHA256, At: u.At, Expires: u.Expires()})
+				out.Items = append(out.Items, wire.Upload{ID: u.ID, Filename: u.Filename, Length: u.Length, Offset: u.Offset, Announced: u.Announced, SHA256: u.SHA256, At: u.At, Expires: u.Expires()})
 			}
 			return out, err
 		})

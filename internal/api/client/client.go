@@ -25,6 +25,9 @@ type Client struct {
 	Server, Token string
 	Agent         string // User-Agent
 	HTTP          http.Client
+	// Progress, if given, is called when a file begins to be sent; what it
+	// gives is told how many bytes have arrived.
+	Progress func(name string, total int64) func(done int64)
 }
 
 // Target is the service's address and token: flag, environment, file. A token

@@ -4,13 +4,14 @@ import "time"
 
 // Upload is an upload in pieces.
 type Upload struct {
-	ID       string    `json:"id"`
-	Filename string    `json:"filename"`
-	Length   int64     `json:"length" doc:"Bytes of the file."`
-	Offset   int64     `json:"offset" doc:"Bytes that have arrived."`
-	SHA256   string    `json:"sha256,omitempty" doc:"The artifact, once all have."`
-	At       time.Time `json:"at" doc:"Of the last piece."`
-	Expires  time.Time `json:"expires" doc:"When it is forgotten if nothing arrives."`
+	ID        string    `json:"id"`
+	Filename  string    `json:"filename"`
+	Length    int64     `json:"length" doc:"Bytes of the file."`
+	Offset    int64     `json:"offset" doc:"Bytes that have arrived."`
+	Announced string    `json:"announced,omitempty" doc:"SHA-256 that the client said the file has."`
+	SHA256    string    `json:"sha256,omitempty" doc:"The artifact, once all have."`
+	At        time.Time `json:"at" doc:"Of the last piece."`
+	Expires   time.Time `json:"expires" doc:"When it is forgotten if nothing arrives."`
 }
 
 // ReleaseSize is what units of a version fetch of one image of a release.

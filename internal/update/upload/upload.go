@@ -48,13 +48,14 @@ var ErrRoom = errors.New("there is no room for it")
 
 // Upload is where one stands.
 type Upload struct {
-	ID       string    `json:"id"`
-	Filename string    `json:"filename"`
-	Length   int64     `json:"length"`
-	Offset   int64     `json:"offset"`           // bytes that have arrived and outlive a restart
-	SHA256   string    `json:"sha256,omitempty"` // once it is whole: the artifact
-	At       time.Time `json:"at"`               // of the last piece
-	Hashes   [3][]byte `json:"hashes,omitempty"` // their states at Offset
+	ID        string    `json:"id"`
+	Filename  string    `json:"filename"`
+	Length    int64     `json:"length"`
+	Announced string    `json:"announced,omitempty"` // SHA-256 that the client said it has
+	Offset    int64     `json:"offset"`              // bytes that have arrived and outlive a restart
+	SHA256    string    `json:"sha256,omitempty"`    // once it is whole: the artifact
+	At        time.Time `json:"at"`                  // of the last piece
+	Hashes    [3][]byte `json:"hashes,omitempty"`    // their states at Offset
 }
 
 // Expires is when it is forgotten if nothing arrives.
@@ -134,7 +135,7 @@ func (s *Service) Create(ctx context.Context, filename string, length int64, sum
 	if length < 1 || length > MostSize {
 		return Upload{}, fault.Fields("upload", []fault.Field{{Path: "length", Expected: fmt.Sprintf("1 to %d bytes", int64(MostSize)), Got: fmt.Sprint(length)}})
 	}
-	u := Upload{ID: s.cfg.IDs.ID(), Filename: filename, Length: length, At: s.cfg.Clock.Now()}
+	u := Upload{ID: s.cfg.IDs.ID(), Filename: filename, Length: length, Announced: sum, At: s.cfg.Clock.Now()}
 	if sum != "" {
 		switch a, err := s.cfg.Artifacts.Artifact(ctx, sum); {
 		case err == nil && a.Size == length:
@@ -400,6 +401,10 @@ func (s *Service) receive(ctx context.Context, u *Upload, f *os.File, h hashes, 
 // finish makes an artifact of what is whole. If that fails, asking for the
 // last, empty piece tries again.
 func (s *Service) finish(ctx context.Context, u *Upload, f *os.File, h hashes) error {
+	if sum := hex.EncodeToString(h[0].Sum(nil)); u.Announced != "" && u.Announced != sum {
+		_ = s.remove(u.ID) // a leftover expires
+		return fault.Fields("upload", []fault.Field{{Path: "body", Expected: "the bytes whose SHA-256 was announced, " + u.Announced, Got: sum + "; they were removed, send them anew"}})
+	}
 	a, err := s.cfg.Artifacts.Adopt(ctx, update.Artifact{
 		SHA256: hex.EncodeToString(h[0].Sum(nil)), SHA1: hex.EncodeToString(h[1].Sum(nil)), MD5: hex.EncodeToString(h[2].Sum(nil)),
 		Size: u.Length, Filename: u.Filename, At: s.cfg.Clock.Now(),

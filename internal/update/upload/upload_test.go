@@ -163,6 +163,14 @@ func TestRefusals(t *testing.T) {
 	require.Equal(t, fault.Invalid, fault.KindOf(err), "more than was announced")
 	require.Zero(t, got.Offset)
 	require.False(t, got.Whole())
+	_, other := image(20)
+	wrong, err := w.uploads.Create(ctx, "x.swu", 10, other)
+	require.NoError(t, err)
+	_, err = w.uploads.Append(ctx, wrong.ID, 0, bytes.NewReader(make([]byte, 10)))
+	require.Equal(t, fault.Invalid, fault.KindOf(err), "other bytes than were announced")
+	require.ErrorContains(t, err, other)
+	_, err = w.uploads.Upload(ctx, wrong.ID)
+	require.Equal(t, fault.NotFound, fault.KindOf(err))
 	for range upload.MostOpen - 1 {
 		w.begin(10)
 	}
