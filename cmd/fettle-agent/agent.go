@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -126,7 +127,7 @@ func (a *agent) open() (*install.Updater, error) {
 			Attempts: a.c.Health.Attempts, Passes: a.c.Health.Passes,
 			Interval: time.Duration(a.c.Health.Interval), Deadline: time.Duration(a.c.Health.Deadline),
 		},
-		Delta: a.delta, Now: a.now, Log: a.log,
+		Delta: a.delta, Tell: a.tell, Now: a.now, Log: a.log,
 	}
 	if a.c.Restart.Machine {
 		cfg.BootID = bootID
@@ -174,6 +175,19 @@ func (s source) Report(ctx context.Context, u *unitkit.Update, p unitkit.Progres
 
 func (s source) Confirm(ctx context.Context, u *unitkit.Update) error {
 	return s.do(func(c *unitkit.Client) error { return c.Confirm(ctx, u) })
+}
+
+// tell tells the server what the owner said on the unit.
+func (a *agent) tell(ctx context.Context, u *unitkit.Update, c install.Choice) error {
+	body, err := json.Marshal(map[string]any{"action": u.Action, "choice": c.Choice, "until": c.Until, "at": c.At})
+	if err != nil {
+		return err
+	}
+	_, err = a.uplink.call(ctx, http.MethodPost, "/fettle/v1/choice", body)
+	if s, ok := errors.AsType[*statusError](err); ok && s.code/100 == 4 && s.code != http.StatusUnauthorized && s.code != http.StatusTooManyRequests {
+		return fmt.Errorf("%w: %w", install.ErrGone, err) // too late, or not the server's any more
+	}
+	return err
 }
 
 // wake makes the loop look again; poll: at the server, too.

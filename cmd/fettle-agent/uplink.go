@@ -278,8 +278,19 @@ func (u *uplink) call(ctx context.Context, method, path string, body []byte) ([]
 	case res.StatusCode/100 == 2:
 		return raw, nil
 	case res.StatusCode == http.StatusBadRequest, res.StatusCode == http.StatusRequestEntityTooLarge, res.StatusCode == http.StatusUnprocessableEntity:
-		return nil, fmt.Errorf("%w: %s: %.200s", errUnsendable, res.Status, raw)
+		return nil, fmt.Errorf("%w: %w", errUnsendable, &statusError{res.StatusCode, path, string(raw)})
 	default:
-		return nil, fmt.Errorf("%s: %s: %.200s", path, res.Status, raw)
+		return nil, &statusError{res.StatusCode, path, string(raw)}
 	}
+}
+
+// statusError is an answer of the server that is no success.
+type statusError struct {
+	code int
+	path string
+	body string
+}
+
+func (e *statusError) Error() string {
+	return fmt.Sprintf("%s: the server answered %d %.200s", e.path, e.code, e.body)
 }

@@ -158,7 +158,7 @@ func pollsFirst(clients, others http.Handler) http.Handler {
 // unitRoutes are the doors of units that send data.
 func (h *house) unitRoutes(mux *http.ServeMux) {
 	units := door.New(h.gateway, h.gateway, door.Config{}, h.log)
-	mux.Handle("/fettle/v1/", rest.New(units, h.provision, rest.Config{}))
+	mux.Handle("/fettle/v1/", rest.New(units, h.provision, rest.Config{Choose: h.choseOnUnit}))
 	mux.Handle(senml.Pattern, senml.New(units))
 	lines := influx.New(units)
 	for _, path := range influx.Paths {

@@ -25,6 +25,8 @@ type Config struct {
 	MaxBody    int64   // bytes of a request, as sent and decompressed: 1 MiB
 	EnrolRate  float64 // enrolment requests a second from one address, before 429: 1
 	EnrolBurst int     // and at once: 30
+
+	Choose Chooser // nil: owners choose in the portal alone
 }
 
 // Handler answers the paths under /fettle/v1/.
@@ -56,6 +58,9 @@ func New(d *door.Door, enrol Enroller, cfg Config) *Handler {
 	h.mux.HandleFunc("POST /fettle/v1/attributes", unit(h.attributes))
 	h.mux.HandleFunc("GET /fettle/v1/desired", unit(h.desired))
 	h.mux.HandleFunc("POST /fettle/v1/enroll", h.enroll)
+	if cfg.Choose != nil {
+		h.mux.HandleFunc("POST /fettle/v1/choice", unit(h.choice))
+	}
 	return h
 }
 
