@@ -25,7 +25,7 @@ var domain = []string{
 // adapters may import domain rooms and the port they implement, never each other.
 var adapters = []string{
 	"internal/device/mqtt", "internal/device/rest", "internal/device/senml", "internal/device/influx", "internal/device/otlp",
-	"internal/device/ddi", "internal/device/mender", "internal/device/download", "internal/device", // device/door, what HTTP doors share, is of the port
+	"internal/device/ddi", "internal/device/mender", "internal/device/tuf", "internal/device/download", "internal/device", // device/door, what HTTP doors share, is of the port
 	"internal/bus", "internal/sqldb", "internal/duckdb", "internal/clickhouse", "internal/blob", "internal/send", "internal/api",
 }
 

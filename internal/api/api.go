@@ -18,6 +18,7 @@ import (
 	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/logs"
 	"fettle.dev/fettle/internal/api/outlook"
+	"fettle.dev/fettle/internal/api/trust"
 	"fettle.dev/fettle/internal/api/wear"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/condition"
@@ -87,6 +88,7 @@ func newServer(d Deps, mux *http.ServeMux) *server {
 	s.routes()
 	artifacts.Register(s.Server, artifacts.Deps{Updates: d.Updates, Uploads: d.Uploads, Deltas: d.Deltas})
 	logs.Register(s.Server, d.Updates)
+	trust.Register(s.Server, d.Trust)
 	s.ownerSession()
 	s.ownerUnits()
 	s.ownerUpdates()

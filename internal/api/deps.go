@@ -20,6 +20,7 @@ import (
 	"fettle.dev/fettle/internal/telemetry"
 	"fettle.dev/fettle/internal/update"
 	"fettle.dev/fettle/internal/update/delta"
+	"fettle.dev/fettle/internal/update/trust"
 	"fettle.dev/fettle/internal/update/upload"
 )
 
@@ -47,6 +48,7 @@ type Deps struct {
 	Updates      *update.Service
 	Uploads      *upload.Service
 	Deltas       *delta.Manager
+	Trust        *trust.Service
 	Campaigns    *campaign.Manager
 	Runs         campaign.Store
 	Outcomes     *outcome.Manager

@@ -40,6 +40,7 @@ import (
 	"fettle.dev/fettle/internal/update"
 	"fettle.dev/fettle/internal/update/delta"
 	"fettle.dev/fettle/internal/update/link"
+	"fettle.dev/fettle/internal/update/trust"
 	"fettle.dev/fettle/internal/update/upload"
 )
 
@@ -66,6 +67,7 @@ type house struct {
 	foreseen   *prognosis.Manager
 	cohorts    *cohort.Service
 	updates    *update.Service
+	trust      *trust.Service
 	links      *link.Signer
 	uploads    *upload.Service
 	deltas     *delta.Manager
@@ -107,6 +109,9 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 		return nil, err
 	}
 	if err := h.images(); err != nil {
+		return nil, err
+	}
+	if err := h.trusts(ctx); err != nil {
 		return nil, err
 	}
 	received, err := e.received(ctx)

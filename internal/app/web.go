@@ -23,6 +23,7 @@ import (
 	"fettle.dev/fettle/internal/device/otlp"
 	"fettle.dev/fettle/internal/device/rest"
 	"fettle.dev/fettle/internal/device/senml"
+	"fettle.dev/fettle/internal/device/tuf"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/update/link"
 	"fettle.dev/fettle/web"
@@ -126,6 +127,7 @@ func (h *house) routes() http.Handler {
 
 	h.unitRoutes(mux)
 	mux.Handle(link.Prefix, h.downloads())
+	mux.Handle(tuf.Prefix, h.metadata())
 	mux.Handle(mender.Prefix, h.mender())
 	operations := api.New(h.deps())
 	mux.Handle("/v1/", operations)
@@ -173,7 +175,7 @@ func (h *house) deps() api.Deps {
 		PublicURL: h.config.publicURL(), Speed: h.speed(),
 		Access: h.access, Fleet: h.fleet, Versions: h.records, Provisioning: h.provision,
 		Consents: h.consents, Choices: h.records.Consent(), Condition: h.conditions, Backtests: h.backtests, Cohorts: h.cohorts,
-		Maintenance: h.serviced, Prognosis: h.foreseen,
+		Maintenance: h.serviced, Prognosis: h.foreseen, Trust: h.trust,
 		Updates: h.updates, Uploads: h.uploads, Deltas: h.deltas, Campaigns: h.campaigns, Runs: h.records.Campaign(),
 		Outcomes: h.outcomes, Notify: h.records.Notify(), History: h.history,
 		LastContact: h.gateway.LastContact, ClockSkew: h.gateway.ClockSkew,

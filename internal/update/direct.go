@@ -9,9 +9,18 @@ import (
 // while it still names a file beside the declaration.
 func (p *ReleasePart) ArtifactSHA256() string { return sum(p.Artifact) }
 
+// Signed says why a release may not be offered for want of signatures (package
+// trust); nil: it may.
+type Signed func(ctx context.Context, r *Release) (*Refusal, error)
+
+// SetSigned sets what is asked before a release is shown to a unit; call it
+// before units are served.
+func (s *Service) SetSigned(f Signed) { s.signed = f }
+
 // Directed is the assignment that a unit which installs at the owner's time by
-// itself is told of: the oldest that is offered, be it ahead of that time, or
-// running, of a release that was not withdrawn. ID 0: none. A unit without an
+// itself is told of: the oldest that its poll would show, or that is offered
+// ahead of that time, of a release that was not withdrawn and whoever assigned
+// it does not hold back. ID 0: none. A unit without an
 // open assignment costs no read.
 func (s *Service) Directed(ctx context.Context, unitID string) (Assignment, Release, error) {
 	w, err := s.Work(ctx, unitID)
@@ -23,13 +32,22 @@ func (s *Service) Directed(ctx context.Context, unitID string) (Assignment, Rele
 		return Assignment{}, Release{}, fmt.Errorf("work of %s: %w", unitID, err)
 	}
 	var a Assignment
+	now := s.clock.Now()
 	for i := range list { // newest first
-		if st := list[i].State; st == Offered || st == Running {
-			a = list[i]
+		switch x := &list[i]; {
+		case w.Action != nil && x.ID == w.Action.ID && x.State != Canceling:
+			a = *x // its time has come, and it waits for nothing
+		case x.State == Offered && !x.Due(now):
+			a = *x
 		}
 	}
 	if a.ID == 0 {
 		return Assignment{}, Release{}, nil
+	}
+	if s.gate != nil {
+		if no, err := s.gate(ctx, &a); err != nil || no != nil {
+			return Assignment{}, Release{}, err
+		}
 	}
 	r, err := s.store.Release(ctx, a.Release)
 	if err != nil {

@@ -64,6 +64,7 @@ type Service struct {
 	guards  guards
 	waiting waiting
 	gate    Gate
+	signed  Signed
 	minutes struct {
 		mu sync.Mutex
 		of map[string]minutesKept

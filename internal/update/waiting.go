@@ -161,7 +161,7 @@ func (s *Service) waitsFor(ctx context.Context, a *Assignment) (*Refusal, int64,
 	if err != nil {
 		return nil, 0, fmt.Errorf("what assignment %d waits for: %w", a.ID, err)
 	}
-	if len(r.Preconditions) == 0 && r.Withdrawn == nil && a.Waiting == nil && s.gate == nil {
+	if len(r.Preconditions) == 0 && r.Withdrawn == nil && a.Waiting == nil && s.gate == nil && s.signed == nil {
 		return nil, 0, nil
 	}
 	u, err := s.fleet.Unit(ctx, a.UnitID)
@@ -170,6 +170,11 @@ func (s *Service) waitsFor(ctx context.Context, a *Assignment) (*Refusal, int64,
 	}
 	if r.Withdrawn != nil {
 		return r.Refuse(&u), u.Key, nil
+	}
+	if s.signed != nil {
+		if no, err := s.signed(ctx, &r); err != nil || no != nil {
+			return no, u.Key, err
+		}
 	}
 	if s.gate != nil {
 		if no, err := s.gate(ctx, a); err != nil || no != nil {

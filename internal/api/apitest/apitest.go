@@ -38,11 +38,13 @@ import (
 	"fettle.dev/fettle/internal/sqldb/release"
 	"fettle.dev/fettle/internal/sqldb/sqldbtest"
 	"fettle.dev/fettle/internal/sqldb/trial"
+	trusts "fettle.dev/fettle/internal/sqldb/trust"
 	"fettle.dev/fettle/internal/sqldb/unitlog"
 	"fettle.dev/fettle/internal/sqldb/wear"
 	"fettle.dev/fettle/internal/telemetry"
 	"fettle.dev/fettle/internal/update"
 	"fettle.dev/fettle/internal/update/delta"
+	"fettle.dev/fettle/internal/update/trust"
 	"fettle.dev/fettle/internal/update/upload"
 )
 
@@ -154,6 +156,13 @@ func on(tb testing.TB, db *sqldb.DB, change ...func(*Env)) *Env {
 	deltas := delta.NewManager(delta.Config{
 		Store: deltastore.New(e.DB), Releases: e.DB.Update(), Blobs: blobs, Clock: e.Clock, Wall: wall, Log: log, Dir: tb.TempDir(),
 	})
+	trusted, err := trust.NewService(ctx, trust.Config{
+		Store: trusts.New(e.DB), Releases: e.DB.Update(), Tx: e.DB, Clock: e.Clock, Log: log, Server: "http://fettle.test", Seal: make([]byte, trust.SealSize),
+		Versions: func(context.Context, string, map[string]string) error { return nil },
+	})
+	require.NoError(tb, err)
+	trusted.Assign(updates)
+	updates.SetSigned(trusted.Refuse)
 	conditions := condition.NewService(condition.Config{
 		Store: e.DB.Condition(), Fleet: units, Consents: e.DB.Consent(), History: e.History, Clock: e.Clock, IDs: ids,
 	})
@@ -182,7 +191,7 @@ func on(tb testing.TB, db *sqldb.DB, change ...func(*Env)) *Env {
 	e.Deps = api.Deps{
 		Log: log, Clock: e.Clock, Wall: wall, IDs: ids, Tx: e.DB, Speed: 1,
 		Access: access, Fleet: units, Versions: e.DB, Consents: consents, Choices: e.DB.Consent(), Condition: conditions, Backtests: backtests, Cohorts: cohorts,
-		Maintenance: serviced, Prognosis: foreseen, Uploads: uploads, Deltas: deltas,
+		Maintenance: serviced, Prognosis: foreseen, Trust: trusted, Uploads: uploads, Deltas: deltas,
 		Updates: updates, Campaigns: campaigns, Runs: e.DB.Campaign(), Outcomes: outcomes, Notify: e.DB.Notify(), History: e.History,
 		Provisioning: fleet.NewProvisioning(units, e.DB.Credentials(), e.DB.Claims(), e.DB, e.Clock, ids, e),
 		Backup: func(_ context.Context, w io.Writer) error {

@@ -18,6 +18,7 @@ import (
 	"fettle.dev/fettle/internal/notify"
 	"fettle.dev/fettle/internal/outcome"
 	"fettle.dev/fettle/internal/update"
+	"fettle.dev/fettle/internal/update/trust"
 )
 
 func init() {
@@ -180,6 +181,14 @@ var schemaNames = map[reflect.Type]string{
 	reflect.TypeFor[fleet.Band]():         "BandSpec",
 	reflect.TypeFor[consent.Choice]():     "Receipt",
 	reflect.TypeFor[notify.Route]():       "NotifyRoute",
+	reflect.TypeFor[trust.Status]():       "Trust",
+	reflect.TypeFor[trust.RootStatus]():   "TrustRoot",
+	reflect.TypeFor[trust.Holder]():       "TrustHolder",
+	reflect.TypeFor[trust.Targets]():      "TrustTargets",
+	reflect.TypeFor[trust.Change]():       "TrustChange",
+	reflect.TypeFor[trust.OnlineKey]():    "TrustKey",
+	reflect.TypeFor[trust.Requirement]():  "TrustRequirement",
+	reflect.TypeFor[trust.Imported]():     "TrustImported",
 	reflect.TypeFor[backtest.Threshold](): "BacktestThreshold",
 	reflect.TypeFor[backtest.Result]():    "BacktestResult",
 	reflect.TypeFor[backtest.Match]():     "BacktestMatch",

@@ -33,7 +33,7 @@ type RootStatus struct {
 	Repository  string    `json:"repository" enum:"image,director"`
 	Version     int64     `json:"version"`
 	Expires     time.Time `json:"expires"`
-	Fingerprint string    `json:"fingerprint" doc:"SHA-256 of the file that units are made with."`
+	Fingerprint string    `json:"fingerprint" doc:"SHA-256 of the canonical signed part, as fettle keys show says it of a file."`
 	Threshold   int       `json:"threshold"`
 	Holders     []Holder  `json:"holders" doc:"Of offline keys."`
 }
@@ -80,7 +80,7 @@ func (s *Service) Status(ctx context.Context) (Status, error) {
 		}
 		out.Roots = append(out.Roots, RootStatus{
 			Repository: x.repository, Version: x.root.Signed.Version, Expires: x.root.Signed.Expires,
-			Fingerprint: Fingerprint(n.rootOf[x.repository]), Threshold: x.root.Signed.Roles[metadata.ROOT].Threshold,
+			Fingerprint: ceremony.Fingerprint(x.root), Threshold: x.root.Signed.Roles[metadata.ROOT].Threshold,
 			Holders: holdersOf(x.repository, x.root),
 		})
 		expiring("the "+x.repository+" root", x.root.Signed.Expires, "rotate the roots (fettle keys root rotate)")

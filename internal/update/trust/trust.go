@@ -15,8 +15,6 @@ package trust
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -301,10 +299,4 @@ func (s *Service) Refuse(ctx context.Context, r *update.Release) (*update.Refusa
 		}
 	}
 	return nil, nil
-}
-
-// Fingerprint is the SHA-256 of a root, as people compare it.
-func Fingerprint(b []byte) string {
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:])
 }

@@ -1,12 +1,15 @@
 package ceremony
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/secure-systems-lab/go-securesystemslib/cjson"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"fettle.dev/fettle/internal/fault"
@@ -27,6 +30,17 @@ func Holder(root *metadata.Metadata[metadata.RootType], id string) string {
 		}
 	}
 	return fmt.Sprintf("%.12s", id)
+}
+
+// Fingerprint is the SHA-256 of a root's canonical signed part: people compare
+// it to know that two files hold the same root.
+func Fingerprint(root *metadata.Metadata[metadata.RootType]) string {
+	b, err := cjson.EncodeCanonical(root.Signed)
+	if err != nil { // of a root that was read: cannot be
+		return ""
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
 }
 
 // Create makes the first roots: offline keys by the roles they were made for,
