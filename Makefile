@@ -104,6 +104,11 @@ bench-ingest: build bench-deps .tools/telegraf ## the same messages through Fett
 bench-growth: build ## a message's cost with ten times the units, and with ten times the history, at the same rate (about 6 minutes)
 	ulimit -n 20000; go run ./bench/ingest -fettle $(BIN) -growth 10 -paced 10s $(ARGS)
 
+bench-poll: build ## idle polls of update clients with 1,000,000 units registered, beside a bare net/http handler (Debian package wrk; about 3 minutes)
+	@$(MAKE) --no-print-directory deps TEST_PACKAGES=wrk
+	mkdir -p .tools && go build -o .tools/bench-poll ./bench/poll # it starts itself for the bare handler
+	.tools/bench-poll -fettle $(BIN) $(ARGS)
+
 bench-connections: build ## memory of idle connections, and 10,000 units back at once after an outage
 	ulimit -n 20000; go run ./bench/connections -fettle $(BIN) $(ARGS)
 

@@ -109,11 +109,15 @@ type watching struct {
 	e        *Evaluator
 	seq      uint64
 	rows     int
-	full     chan struct{} // enough rows for a commit
-	defining sync.Mutex    // held while changed definitions are taken up; before mu
-	defined  string        // the definitions in force, to see changes
-	identity map[int64]Identity
+	full     chan struct{}      // enough rows for a commit
+	defining sync.Mutex         // held while changed definitions are taken up; before mu
+	defined  string             // the definitions in force, to see changes
+	identity map[int64]Identity // of units while states are loaded; the evaluator keeps what it takes up
+	gone     map[int64]struct{} // keys of units that were deleted; they are not given twice
 }
+
+// maxGone bounds the keys that are known to be of no unit.
+const maxGone = 100_000
 
 func (w *Watcher) watch(ctx context.Context) error {
 	r := &watching{Watcher: w, full: make(chan struct{}, 1)}
@@ -145,14 +149,6 @@ func (w *Watcher) watch(ctx context.Context) error {
 
 // start makes an evaluator of what was kept.
 func (r *watching) start(ctx context.Context) error {
-	units, err := r.c.Fleet.Units(ctx, fleet.Filter{})
-	if err != nil {
-		return fmt.Errorf("load units: %w", err)
-	}
-	r.identity = make(map[int64]Identity, len(units))
-	for _, u := range units {
-		r.identity[u.Key] = IdentityOf(&u)
-	}
 	definitions, err := r.definitions(ctx)
 	if err != nil {
 		return err
@@ -166,24 +162,39 @@ func (r *watching) start(ctx context.Context) error {
 	}
 	r.seq = seq
 	r.kept.Store(seq)
+	if len(states) > 0 { // in one read, not in one for each
+		units, err := r.c.Fleet.Units(ctx, fleet.Filter{})
+		if err != nil {
+			return fmt.Errorf("load units: %w", err)
+		}
+		r.identity = make(map[int64]Identity, len(units))
+		for i := range units {
+			r.identity[units[i].Key] = IdentityOf(&units[i])
+		}
+		defer func() { r.identity = nil }()
+	}
 	return r.e.Load(ctx, states)
 }
 
 // lookUp is the evaluator's Directory.
 func (r *watching) lookUp(ctx context.Context, key int64) (Identity, bool, error) {
 	if id, ok := r.identity[key]; ok {
-		return id, id.ID != "", nil
+		return id, true, nil
+	}
+	if _, ok := r.gone[key]; ok {
+		return Identity{}, false, nil
 	}
 	u, err := r.c.Fleet.UnitByKey(ctx, key)
 	if fault.KindOf(err) == fault.NotFound {
-		r.identity[key] = Identity{} // deleted; keys are not given twice
+		if r.gone == nil || len(r.gone) >= maxGone {
+			r.gone = map[int64]struct{}{}
+		}
+		r.gone[key] = struct{}{}
 		return Identity{}, false, nil
 	} else if err != nil {
 		return Identity{}, false, err
 	}
-	id := IdentityOf(&u)
-	r.identity[key] = id
-	return id, true, nil
+	return IdentityOf(&u), true, nil
 }
 
 // definitions loads the newest version of each detector, and the frozen ones.
@@ -292,9 +303,6 @@ func (r *watching) take(ctx context.Context, b telemetry.Sequenced) error {
 		}
 	}
 	for i := range b.Batch.Marks {
-		if m := &b.Batch.Marks[i]; m.Kind == telemetry.MarkEnrolled {
-			delete(r.identity, m.Unit) // it may have been declared otherwise
-		}
 		if err := r.e.Mark(ctx, &b.Batch.Marks[i]); err != nil {
 			return err
 		}

@@ -150,6 +150,7 @@ func (g *Gateway) Enlist(ctx context.Context) (units int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("list units that poll: %w", err)
 	}
+	r.Trim()
 	if err := g.cfg.Roll.Seen(ctx, r.Restore); err != nil {
 		return 0, fmt.Errorf("when units were last heard of: %w", err)
 	}

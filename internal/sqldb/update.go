@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -196,16 +197,21 @@ func (s updateStore) Unended(ctx context.Context, fn func(update.Assignment) err
 	return nil
 }
 
-func (s updateStore) eachID(ctx context.Context, query string, fn func(string)) error {
+// eachID gives one id after the other: there may be a million.
+func (s updateStore) eachID(ctx context.Context, query string, fn func(string)) (err error) {
 	rows, err := s.db.query(ctx, query)
-	ids, err := collect(rows, err, func(r *sql.Rows) (id string, err error) {
-		err = r.Scan(&id)
-		return id, err
-	})
-	for _, id := range ids {
-		fn(id)
+	if err != nil {
+		return err
 	}
-	return err
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	var id sql.RawBytes
+	for rows.Next() {
+		if err := rows.Scan(&id); err != nil {
+			return err
+		}
+		fn(string(id))
+	}
+	return rows.Err()
 }
 
 func (s updateStore) UnitsKnown(ctx context.Context, fn func(string)) error {

@@ -18,8 +18,8 @@ type idle struct {
 	seeds [2]maphash.Seed
 
 	mu        sync.RWMutex
-	known     map[unitName]rest     // units that have or had an assignment; only grows
-	described map[unitName]struct{} // units whose client has described itself; only grows
+	known     map[unitName]rest   // units that have or had an assignment; only grows
+	described map[uint64]struct{} // units whose client has described itself, by half of their name: one of 2^64 taken for another is not asked once more; only grows
 }
 
 type unitName [2]uint64
@@ -36,7 +36,7 @@ type rest struct {
 func newIdle() *idle {
 	return &idle{
 		seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
-		known: map[unitName]rest{}, described: map[unitName]struct{}{},
+		known: map[unitName]rest{}, described: map[uint64]struct{}{},
 	}
 }
 
@@ -55,7 +55,7 @@ func (i *idle) describe(unitID string) {
 	n := i.name(unitID)
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.described[n] = struct{}{}
+	i.described[n[0]] = struct{}{}
 }
 
 func (i *idle) knows(unitID string) bool {
@@ -68,7 +68,7 @@ func (i *idle) look(unitID string) (r rest, known, described bool) {
 	i.mu.RLock()
 	defer i.mu.RUnlock()
 	r, known = i.known[n]
-	_, described = i.described[n]
+	_, described = i.described[n[0]]
 	return r, known, described
 }
 

@@ -12,6 +12,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"hash/maphash"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,13 +41,14 @@ type Roster struct {
 	numbers  map[string]uint32
 }
 
-// name stands for a unit's id. 128 bits with seeds that nobody knows: no two
-// ids share one.
+// name stands for a unit's id: two hashes with seeds that nobody knows, of
+// which the first is where it is looked for and the second stands beside it. No
+// two ids share both; two that shared the first would take turns in memory.
 type name [2]uint64
 
 type part struct {
 	mu     sync.RWMutex
-	places map[name]uint32
+	places map[uint64]uint32
 	units  []unit
 
 	changed atomic.Bool // since it was saved
@@ -57,7 +59,8 @@ type part struct {
 // unit fills a cache line: in a large fleet, memory that is far is what a poll
 // costs. It is written by many under the part's read lock: atomically.
 type unit struct {
-	token   [sha256.Size]byte
+	token   token
+	name    uint64 // the second half
 	key     int64
 	allowed int64  // ns since the process began: when the next poll is due, were they evenly spaced (GCRA, ITU-T I.371)
 	seen    uint32 // Unix seconds of the service's clock; 0: never
@@ -65,6 +68,10 @@ type unit struct {
 	told    uint32 // seconds after which it was last told to poll again; 0: as usual
 	product uint32
 }
+
+// token is the beginning of a token's SHA-256: 192 bits are as far from being
+// guessed as 256, and the rest of the line is wanted.
+type token [24]byte
 
 // Member is a unit that may poll.
 type Member struct {
@@ -92,7 +99,7 @@ func New(c Config) *Roster {
 	}
 	r.burst = r.every * int64(c.Burst-1)
 	for i := range r.parts {
-		r.parts[i].places = map[name]uint32{}
+		r.parts[i].places = map[uint64]uint32{}
 	}
 	return r
 }
@@ -110,6 +117,26 @@ func number(unitID string) uint8 {
 	return uint8(h ^ h>>8 ^ h>>16 ^ h>>24)
 }
 
+// at is a unit, nil if it is not known. The caller holds a lock.
+func (p *part) at(n name) *unit {
+	i, ok := p.places[n[0]]
+	if !ok || p.units[i].name != n[1] {
+		return nil
+	}
+	return &p.units[i]
+}
+
+// Trim gives back the room that is there for more units: most of a fleet comes
+// at once, when it is read.
+func (r *Roster) Trim() {
+	for i := range r.parts {
+		p := &r.parts[i]
+		p.mu.Lock()
+		p.units = slices.Clip(slices.Clone(p.units))
+		p.mu.Unlock()
+	}
+}
+
 // Put takes a unit in, or its new token.
 func (r *Roster) Put(m Member) {
 	if len(m.TokenHash) != sha256.Size {
@@ -120,15 +147,17 @@ func (r *Roster) Put(m Member) {
 	p, n := r.find(m.UnitID)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	i, ok := p.places[n]
+	i, ok := p.places[n[0]]
 	if !ok {
 		i = uint32(len(p.units))
 		p.units = append(p.units, unit{})
-		p.places[n] = i
+		p.places[n[0]] = i
 	}
 	u := &p.units[i]
-	copy(u.token[:], m.TokenHash)
-	u.key, u.product = m.Key, product
+	if u.name != n[1] {
+		*u = unit{name: n[1]}
+	}
+	u.token, u.key, u.product = token(m.TokenHash), m.Key, product
 }
 
 func (r *Roster) productNumber(product string) uint32 {
@@ -154,8 +183,8 @@ func (r *Roster) Remove(unitID string) {
 	p, n := r.find(unitID)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if i, ok := p.places[n]; ok {
-		p.units[i].token = [sha256.Size]byte{} // the hash of nothing that anybody knows
+	if u := p.at(n); u != nil {
+		u.token = token{} // of nothing that anybody knows
 	}
 }
 
@@ -165,7 +194,7 @@ func (r *Roster) Clear() {
 		p := &r.parts[i]
 		p.mu.Lock()
 		for j := range p.units {
-			p.units[j].token = [sha256.Size]byte{}
+			p.units[j].token = token{}
 		}
 		p.mu.Unlock()
 	}
@@ -204,13 +233,8 @@ func (r *Roster) Poll(unitID, token string, at time.Time, now time.Duration) (m 
 	sum := sha256.Sum256(space[:copy(space[:], token)])
 	p, n := r.find(unitID)
 	p.mu.RLock()
-	i, ok := p.places[n]
-	if !ok {
-		p.mu.RUnlock()
-		return m, Unknown, 0
-	}
-	u := &p.units[i]
-	if subtle.ConstantTimeCompare(sum[:], u.token[:]) != 1 {
+	u := p.at(n)
+	if u == nil || subtle.ConstantTimeCompare(sum[:len(u.token)], u.token[:]) != 1 {
 		p.mu.RUnlock()
 		return m, Unknown, 0
 	}
@@ -271,8 +295,8 @@ func (r *Roster) Tell(unitID string, again time.Duration) {
 	p, n := r.find(unitID)
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	if i, ok := p.places[n]; ok {
-		atomic.StoreUint32(&p.units[i].told, uint32(again/time.Second))
+	if u := p.at(n); u != nil {
+		atomic.StoreUint32(&u.told, uint32(again/time.Second))
 	}
 }
 
@@ -282,11 +306,10 @@ func (r *Roster) Seen(unitID string) (at time.Time, again time.Duration) {
 	p, n := r.find(unitID)
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	i, ok := p.places[n]
-	if !ok {
+	u := p.at(n)
+	if u == nil {
 		return time.Time{}, 0
 	}
-	u := &p.units[i]
 	if second := atomic.LoadUint32(&u.seen); second > 0 {
 		at = time.Unix(int64(second), 0).UTC()
 	}
