@@ -8,9 +8,14 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
+	"time"
 
+	"fettle.dev/fettle/internal/campaign"
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/device/download"
+	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/fleet"
 	deltastore "fettle.dev/fettle/internal/sqldb/delta"
 	"fettle.dev/fettle/internal/update"
 	"fettle.dev/fettle/internal/update/delta"
@@ -63,11 +68,112 @@ func (h *house) images() (err error) {
 func (h *house) downloads() http.Handler {
 	return download.New(download.Config{
 		Updates: h.updates, Blobs: h.blobs, Links: h.links, Deltas: h.deltas, Clock: h.clock, Log: h.log, Metrics: h.metrics,
-		CDN: strings.TrimRight(h.config.ArtifactCDN, "/"), Shares: h.shares,
+		CDN: strings.TrimRight(h.config.ArtifactCDN, "/"), Shares: newRates(h.records.Campaign(), h.fleet).shares,
 	})
 }
 
-// shares are the rates that a download has together with others.
-func (h *house) shares(context.Context, update.Assignment, string) ([]download.Share, error) {
-	return nil, nil
+// sharesFor is how long a campaign's rates are remembered: so soon a change is
+// felt by what is under way.
+const sharesFor = 5 * time.Second
+
+// mostOrigins bounds what is remembered of assignments.
+const mostOrigins = 20_000
+
+// rates finds what a download shares with others: its campaign's rate, and the
+// rate of the campaign's units at one site.
+type rates struct {
+	campaigns campaign.Store
+	fleet     fleet.Store
+	wall      clock.Clock
+
+	mu      sync.Mutex
+	origins map[int64]origin // by assignment; they do not change
+	runs    map[string]run
+}
+
+type origin struct {
+	campaign string // id; "": of none
+	site     string // "": none was named
+}
+
+type run struct {
+	name      string
+	all, site int64
+	read      time.Time
+}
+
+func newRates(c campaign.Store, f fleet.Store) *rates {
+	return &rates{campaigns: c, fleet: f, wall: clock.Real{}, origins: map[int64]origin{}, runs: map[string]run{}}
+}
+
+func (s *rates) shares(ctx context.Context, a update.Assignment, address string) ([]download.Share, error) {
+	o, err := s.origin(ctx, a)
+	if err != nil || o.campaign == "" {
+		return nil, err
+	}
+	r, err := s.run(ctx, o.campaign)
+	if err != nil {
+		return nil, err
+	}
+	var out []download.Share
+	if r.all > 0 {
+		out = append(out, download.Share{Name: "campaign " + r.name, Rate: float64(r.all)})
+	}
+	if r.site > 0 {
+		site := "address " + address
+		if o.site != "" {
+			site = "site " + o.site
+		}
+		out = append(out, download.Share{Name: "campaign " + r.name + ", " + site, Rate: float64(r.site)})
+	}
+	return out, nil
+}
+
+// origin is the campaign and the site of an assignment, whose ref is its task's
+// id and from the second attempt on its number.
+func (s *rates) origin(ctx context.Context, a update.Assignment) (origin, error) {
+	s.mu.Lock()
+	o, ok := s.origins[a.ID]
+	s.mu.Unlock()
+	if ok {
+		return o, nil
+	}
+	task, _, _ := strings.Cut(a.Ref, "/")
+	t, err := s.campaigns.Task(ctx, task)
+	if err != nil && fault.KindOf(err) != fault.NotFound {
+		return o, err
+	}
+	o.campaign = t.CampaignID
+	if u, err := s.fleet.Unit(ctx, a.UnitID); err == nil {
+		o.site = u.Attributes[campaign.SiteAttribute]
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.origins) >= mostOrigins {
+		clear(s.origins)
+	}
+	s.origins[a.ID] = o
+	return o, nil
+}
+
+func (s *rates) run(ctx context.Context, id string) (run, error) {
+	now := s.wall.Now()
+	s.mu.Lock()
+	r, ok := s.runs[id]
+	s.mu.Unlock()
+	if ok && now.Sub(r.read) < sharesFor {
+		return r, nil
+	}
+	c, err := s.campaigns.CampaignByID(ctx, id)
+	if err != nil {
+		if fault.KindOf(err) == fault.NotFound {
+			err = nil
+		}
+		return run{}, err
+	}
+	r = run{c.Campaign.Name, c.Campaign.DownloadRate, c.Campaign.SiteDownloadRate, now}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.runs[id] = r
+	return r, nil
 }

@@ -41,6 +41,9 @@ type Campaign struct {
 	Deadline fleet.Duration    `json:"deadline" doc:"How long owners may postpone, from the offer."`
 	Remind   fleet.Duration    `json:"remind,omitempty" doc:"Time between reminders (default 7d)."`
 	Seed     int64             `json:"seed,omitempty" doc:"Of the random assignment to waves (default: from the campaign's id)."`
+
+	DownloadRate     int64 `json:"downloadRate,omitempty" doc:"Bytes a second that all its units fetch together (default: no limit)."`
+	SiteDownloadRate int64 `json:"siteDownloadRate,omitempty" doc:"Bytes a second that its units at one site fetch together (default: no limit). A site is what a unit's attribute site says, else the address that it comes from."`
 }
 
 // Wave is a step: a share of the cohort, drawn at random. The last wave takes the rest.

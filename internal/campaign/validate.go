@@ -130,6 +130,7 @@ func (m *Manager) Validate(ctx context.Context, c Campaign) error {
 	}
 	c.validateWaves(add)
 	c.validateGate(add)
+	c.validateDownload(add)
 	for _, d := range []struct {
 		path string
 		got  time.Duration

@@ -17,12 +17,13 @@ func (s *Service) Fetch(ctx context.Context, id int64, sha256 string, ahead bool
 	if err != nil {
 		return a, Artifact{}, err
 	}
-	var d Deployment
-	if ahead && a.State == Offered {
-		d, err = s.deployment(ctx, a)
-	} else {
-		d, err = s.Deployment(ctx, a.UnitID, id)
+	if !a.Due(s.clock.Now()) && (!ahead || a.State != Offered) {
+		if a.Over() || a.State == Claimed || a.State == Canceling {
+			return a, Artifact{}, errInactive(&a)
+		}
+		return a, Artifact{}, fault.New(fault.NotFound, "action %d is not offered at this moment", id)
 	}
+	d, err := s.deployment(ctx, a)
 	if err != nil {
 		return a, Artifact{}, err
 	}
