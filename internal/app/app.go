@@ -33,6 +33,7 @@ import (
 	"fettle.dev/fettle/internal/send"
 	"fettle.dev/fettle/internal/sqldb/release"
 	"fettle.dev/fettle/internal/sqldb/roster"
+	"fettle.dev/fettle/internal/sqldb/setting"
 	"fettle.dev/fettle/internal/sqldb/trial"
 	"fettle.dev/fettle/internal/sqldb/unitlog"
 	"fettle.dev/fettle/internal/sqldb/wear"
@@ -104,7 +105,7 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 	h.consents = consent.NewService(e.records.Consent(), h.fleet, e.records, clk, h.ids)
 	if h.updates, err = update.NewService(ctx, update.Config{
 		Store: e.records.Update(), Logs: unitlog.New(e.records), Blobs: e.blobs, Fleet: h.fleet, Tx: e.records, Clock: clk, Log: log, Dir: c.path("uploads"), Room: e.disk.Fits,
-		Ledger: release.New(e.records), State: e.history, Wake: func(id string) { h.gateway.Notify(id) },
+		Ledger: release.New(e.records), Settings: setting.New(e.records), State: e.history, Wake: func(id string) { h.gateway.Notify(id) },
 	}); err != nil {
 		return nil, err
 	}
@@ -121,7 +122,7 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 	h.gateway = device.New(device.Config{
 		Units: reported{h.fleet, h.updates, e.records}, Credentials: e.records.Credentials(), Consents: e.records.Consent(),
 		Stream: e.stream, Received: received, Clock: clk, Log: log, Metrics: h.metrics,
-		MaxAge: c.MaxEventAge, UnitRate: c.UnitRate, Waiting: h.waiting, Peers: h.joinPeers(),
+		MaxAge: c.MaxEventAge, UnitRate: c.UnitRate, Waiting: h.waiting, Settings: settings{h.updates}, Peers: h.joinPeers(),
 		Roll: roster.New(e.records), Polls: c.pollLimits(),
 	})
 	if err := h.enlist(ctx); err != nil {
@@ -206,6 +207,7 @@ func (h *house) remedies() {
 		Notices: notices{notify.NewWriter(h.records.Notify(), h.words, h.clock, h.ids, h.config.publicURL()), h.fleet},
 		Tx:      h.records, Clock: h.clock, IDs: h.ids, Log: h.log, NotifyUnit: h.gateway.Notify,
 	})
+	h.updates.SetGate(h.campaigns.Guard)
 	h.outcomes = outcome.NewManager(outcome.Config{
 		Store: h.records.Outcome(), Campaigns: h.campaigns, Runs: h.records.Campaign(), Fleet: h.fleet,
 		Consent: h.records.Consent(), Condition: h.records.Condition(), Tx: h.records, Clock: h.clock, Log: h.log,
@@ -237,7 +239,7 @@ func (h *house) frozen(ctx context.Context) ([]condition.Ref, error) {
 	}
 	var out []condition.Ref
 	for _, r := range runs {
-		if r.Detector.Name != "" && (r.State == campaign.Running || r.State == campaign.Paused) {
+		if r.Detector.Name != "" && r.Open() {
 			out = append(out, r.Detector)
 		}
 	}

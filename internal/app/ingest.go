@@ -21,6 +21,7 @@ import (
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/sqldb"
+	"fettle.dev/fettle/internal/sqldb/setting"
 )
 
 // peers are the other processes, as the gateway knows them.
@@ -113,6 +114,7 @@ func ingest(ctx context.Context, c Config, log *slog.Logger, version string) (er
 		Units: h.fleet, Credentials: h.records.Credentials(), Consents: h.records.Consent(),
 		Stream: h.stream, Received: received, Clock: clk, Log: log, Metrics: h.metrics,
 		MaxAge: c.MaxEventAge, UnitRate: c.UnitRate, Peers: h.joinPeers(), Quiet: true,
+		Settings: settingsRead{setting.New(h.records), log},
 	})
 	h.provision = fleet.NewProvisioning(h.fleet, h.records.Credentials(), h.records.Claims(), h.records, clk, h.ids, h.gateway)
 	listeners, err := h.listen(ctx)

@@ -43,6 +43,9 @@ type Config struct {
 	// begin to listen for notices; nil: they hear of the next one only.
 	Waiting func(ctx context.Context, unitID string) bool
 
+	// Settings tells what units are to be set to; nil: nothing.
+	Settings Settings
+
 	// Received is the newest receive time that the stream has, Unix ms: none is
 	// given an earlier one, whatever the clock shows.
 	Received int64
@@ -453,7 +456,7 @@ func (g *Gateway) Desired(ctx context.Context, id Identity) (Desired, error) {
 	if err != nil {
 		return Desired{}, err
 	}
-	return u.desired(), nil
+	return g.desired(ctx, u)
 }
 
 // Malformed counts a message that a frontend could not read.

@@ -248,6 +248,7 @@ func (g *Gateway) Notify(unitID string) {
 	for _, s := range g.sessions.of(unitID) {
 		s.Notice()
 	}
+	g.tellSettings(unitID)
 	g.cfg.Peers.Shout(Change{Kind: Noticed, Units: []string{unitID}})
 }
 

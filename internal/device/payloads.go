@@ -31,5 +31,8 @@ const (
 // NewPayload takes a Payload from the pool; its Free gives it back.
 func NewPayload() *Payload { return payload.NewPayload() }
 
-// ParseVersions reads {"versions":{"software":"2.0.0"}}.
-func ParseVersions(body []byte) (map[string]string, error) { return payload.ParseVersions(body) }
+// Report is payload's.
+type Report = payload.Report
+
+// ParseReport is payload's.
+func ParseReport(body []byte) (Report, error) { return payload.ParseReport(body) }

@@ -101,6 +101,7 @@ func (g *Gateway) Apply(ctx context.Context, c Change) error {
 			for _, s := range g.sessions.of(id) {
 				s.Notice()
 			}
+			g.pushDesired(ctx, id)
 		}
 	case Joined:
 		for _, id := range c.Units {

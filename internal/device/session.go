@@ -54,7 +54,12 @@ func (g *Gateway) pushDesired(ctx context.Context, unitID string) {
 		g.log.Warn("a unit was not told what to collect", "unit", unitID, "error", err)
 		return
 	}
-	payload := u.desired().JSON()
+	d, err := g.desired(ctx, u)
+	if err != nil {
+		g.log.Warn("a unit was not told what it is to do", "unit", unitID, "error", err)
+		return
+	}
+	payload := d.JSON()
 	for _, s := range live {
 		s.Desired(payload)
 	}

@@ -291,6 +291,9 @@ func (r *registry) dropProduct(name string) {
 type Desired struct {
 	Collect []string       `json:"collect"` // signals that its owner permits, in the product's order
 	Events  *DesiredEvents `json:"events,omitempty"`
+	// What the unit is to be set to, by name. It keeps what is not named.
+	Parameters map[string]json.RawMessage `json:"parameters,omitempty"`
+	Features   map[string]json.RawMessage `json:"features,omitempty"`
 }
 
 func (u *unit) desired() Desired {

@@ -4,7 +4,10 @@
 // operators.
 package fleet
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // ValueType is the type of a signal's values.
 type ValueType string
@@ -75,17 +78,6 @@ type Signal struct {
 	Sources     []Source  `json:"sources,omitempty" doc:"Names it has in SenML, InfluxDB line protocol or OTLP, where its own does not do."`
 }
 
-// Parameter is a setting that can be changed over the air.
-type Parameter struct {
-	Name        string    `json:"name"`
-	Type        ValueType `json:"type" enum:"number,boolean,text"`
-	Unit        string    `json:"unit,omitempty"`
-	Default     any       `json:"default,omitempty"`
-	Min         *float64  `json:"min,omitempty"`
-	Max         *float64  `json:"max,omitempty"`
-	Description string    `json:"description,omitempty"`
-}
-
 // Tolerance is the band a signal belongs in, by operating context. The first
 // band whose When holds applies; where none holds the signal is not judged.
 // With Rate it bounds the signal's change, not its value; with Breach it is a
@@ -124,6 +116,16 @@ func (p *Product) Purpose(name string) (Purpose, bool) {
 		}
 	}
 	return Purpose{}, false
+}
+
+// HasParameter reports whether a parameter is declared.
+func (p *Product) HasParameter(name string) bool {
+	return slices.ContainsFunc(p.Parameters, func(q Parameter) bool { return q.Name == name })
+}
+
+// HasFeature reports whether a feature is declared.
+func (p *Product) HasFeature(name string) bool {
+	return slices.ContainsFunc(p.Features, func(f Feature) bool { return f.Name == name })
 }
 
 // Tolerance finds a declared tolerance by name.

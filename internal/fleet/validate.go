@@ -206,19 +206,11 @@ func (m *mistakes) parameters(p *Product) {
 			continue
 		}
 		m.bounds(at, q.Min, q.Max)
-		var fits bool
-		switch v := q.Default.(type) {
-		case nil:
-			fits = true
-		case float64:
-			fits = q.Type == Number && (q.Min == nil || v >= *q.Min) && (q.Max == nil || v <= *q.Max)
-		case bool:
-			fits = q.Type == Boolean
-		case string:
-			fits = q.Type == Text
+		if q.Default == nil {
+			continue
 		}
-		if !fits {
-			m.add(at+".default", "a value of type "+string(q.Type)+" within min and max", q.Default)
+		if expected := q.Refuse(q.Default); expected != "" {
+			m.add(at+".default", expected, q.Default)
 		}
 	}
 }

@@ -38,7 +38,13 @@ func (s *Service) Directed(ctx context.Context, unitID string) (Assignment, Rele
 		case w.Action != nil && x.ID == w.Action.ID && x.State != Canceling:
 			a = *x // its time has come, and it waits for nothing
 		case x.State == Offered && !x.Due(now):
-			a = *x
+			settings, err := s.isSettings(ctx, x)
+			if err != nil {
+				return Assignment{}, Release{}, fmt.Errorf("work of %s: %w", unitID, err)
+			}
+			if !settings {
+				a = *x
+			}
 		}
 	}
 	if a.ID == 0 {

@@ -44,6 +44,7 @@ type Release struct {
 	Skilled       bool                `json:"skilled,omitempty" doc:"A skilled person must be present: it is dispatched, and never an owner's update."`
 	SupportEnd    string              `json:"supportEnd,omitempty" doc:"Last day on which this version is supported, as 2031-12-31."`
 	Artifact      string              `json:"artifact,omitempty" doc:"Path of the signed image beside this file, or sha256:<hex> of one uploaded before."`
+	Settings      *Settings           `json:"settings,omitempty" doc:"Parameters and features that it changes, in place of an image."`
 	Parts         []ReleasePart       `json:"parts,omitempty" doc:"Images for several components, installed all or none, in place of component and artifact."`
 }
 
@@ -85,6 +86,9 @@ func (r *Release) ComponentName() string {
 // installed: its parts, each after those it waits for and else as declared, or
 // the one image of a release without parts.
 func (r *Release) Images() []ReleasePart {
+	if r.Settings != nil {
+		return r.Settings.parts()
+	}
 	if len(r.Parts) == 0 {
 		return []ReleasePart{{Component: r.ComponentName(), Version: r.Version, From: r.From, Artifact: r.Artifact}}
 	}
@@ -134,6 +138,8 @@ func (r *Release) Refuse(u *fleet.Unit) *Refusal {
 		return &Refusal{Code: CodeWithdrawn, Why: "the release has been withdrawn: " + r.Withdrawn.Why}
 	case len(r.Hardware) > 0 && !slices.Contains(r.Hardware, u.Hardware):
 		return hardware("", u.Hardware, r.Hardware)
+	case r.Settings != nil && r.InstalledOn(u.Versions):
+		return &Refusal{Code: CodeVersion, Why: "is set so already", Have: r.Version}
 	case r.InstalledOn(u.Versions):
 		return &Refusal{Code: CodeVersion, Why: "has version " + r.Version + " already", Have: r.Version}
 	}
@@ -191,4 +197,11 @@ func (r *Release) Fits(u *fleet.Unit) (ok bool, why string) {
 		return false, no.Why
 	}
 	return true, ""
+}
+
+// Supported reports whether the support of a release has not ended at now; its
+// last day counts, everywhere on earth.
+func (r *Release) Supported(now time.Time) bool {
+	last, err := time.Parse(time.DateOnly, r.SupportEnd)
+	return r.SupportEnd == "" || err != nil || now.Before(last.Add(36*time.Hour)) // it ends at UTC-12
 }

@@ -73,7 +73,7 @@ func (s *Service) uploaded(ctx context.Context, r *Release) error {
 		}
 		return nil
 	}
-	if len(r.Parts) == 0 {
+	if len(r.Parts) == 0 && r.Settings == nil {
 		if err := look("spec.artifact", ReleasePart{Artifact: r.Artifact}); err != nil {
 			return err
 		}

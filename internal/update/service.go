@@ -36,6 +36,8 @@ type Config struct {
 	Room func(size int64) error
 	// Ledger keeps what becomes of releases on units.
 	Ledger Ledger
+	// Settings keeps what units are set to; nil: no release changes settings.
+	Settings SettingStore
 	// State tells units' newest values; without it no precondition holds.
 	State State
 	// Wake, if given, tells a connected unit to poll: it has something to see.
@@ -58,14 +60,15 @@ type Service struct {
 
 	idle *idle
 
-	ledger  Ledger
-	state   State
-	wake    func(unitID string)
-	guards  guards
-	waiting waiting
-	gate    Gate
-	signed  Signed
-	minutes struct {
+	ledger   Ledger
+	settings SettingStore
+	state    State
+	wake     func(unitID string)
+	guards   guards
+	waiting  waiting
+	gate     Gate
+	signed   Signed
+	minutes  struct {
 		mu sync.Mutex
 		of map[string]minutesKept
 	}
@@ -76,7 +79,7 @@ type Service struct {
 func NewService(ctx context.Context, cfg Config) (*Service, error) {
 	s := &Service{
 		store: cfg.Store, logs: cfg.Logs, blobs: cfg.Blobs, fleet: cfg.Fleet, tx: cfg.Tx, clock: cfg.Clock, log: cfg.Log, dir: cfg.Dir, room: cfg.Room,
-		idle: newIdle(), ledger: cfg.Ledger, state: cfg.State, wake: cfg.Wake,
+		idle: newIdle(), ledger: cfg.Ledger, settings: cfg.Settings, state: cfg.State, wake: cfg.Wake,
 	}
 	if s.ledger == nil {
 		return nil, fault.New(fault.Internal, "the room update needs a ledger")
@@ -229,6 +232,9 @@ func (s *Service) change(ctx context.Context, id int64, fn func(*Assignment) err
 	if errors.Is(err, errSame) {
 		return kept, nil
 	}
+	if err == nil && !kept.Started.IsZero() && (a.State == Failed || a.State == Canceled) {
+		err = s.unset(ctx, &a)
+	}
 	return a, err
 }
 
@@ -283,8 +289,20 @@ func (s *Service) Withhold(ctx context.Context, id int64) (Assignment, error) {
 // until the unit agrees; one it cannot have seen is canceled at once. What has
 // ended, or is claimed, stays as it is.
 func (s *Service) Cancel(ctx context.Context, id int64) (Assignment, error) {
+	before, err := s.store.Assignment(ctx, id)
+	if err != nil {
+		return before, wrap("cancel assignment", id, err)
+	}
+	settings, err := s.isSettings(ctx, &before)
+	if err != nil {
+		return before, wrap("cancel assignment", id, err)
+	}
 	a, err := s.change(ctx, id, func(a *Assignment) error {
 		now := s.clock.Now()
+		if settings && (a.State == Offered || a.State == Running) {
+			a.State, a.Ended = Canceled, now // the unit is told what it was before; there is nothing to agree to
+			return nil
+		}
 		switch a.State {
 		case Withheld:
 			// It may have been shown before it was withheld, but no feedback

@@ -85,9 +85,12 @@ func ValidateRelease(r Release, product *fleet.Product) error {
 	if _, err := time.Parse(time.DateOnly, r.SupportEnd); err != nil && r.SupportEnd != "" {
 		v.add("supportEnd", "a day, as 2031-12-31", r.SupportEnd)
 	}
-	if len(r.Parts) > 0 {
+	switch {
+	case r.Settings != nil:
+		v.settings()
+	case len(r.Parts) > 0:
 		v.parts()
-	} else {
+	default:
 		v.artifact("artifact", r.Artifact)
 	}
 	return fault.Fields("release "+r.Name, v.fields)

@@ -55,7 +55,13 @@ func (s *Service) Work(ctx context.Context, unitID string) (Work, error) {
 		w.Open = w.Open || !a.Over()
 		switch {
 		case a.Due(now), a.State == Canceling:
-			w.Action = a
+			settings, err := s.isSettings(ctx, a)
+			if err != nil {
+				return w, fmt.Errorf("work of %s: %w", unitID, err)
+			}
+			if !settings {
+				w.Action = a
+			}
 		case a.State == Offered:
 			until = min(until, a.NotBefore.UnixMilli())
 		case a.State == Installed && w.Installed == 0:
@@ -150,6 +156,9 @@ func (s *Service) deployment(ctx context.Context, a Assignment) (Deployment, err
 	if err != nil {
 		return Deployment{}, fmt.Errorf("deployment %d: %w", a.ID, err)
 	}
+	if r.Settings != nil {
+		return Deployment{}, fault.New(fault.NotFound, "action %d changes settings: they come with fettle/v1/desired", a.ID)
+	}
 	images, err := s.images(ctx, &r)
 	if err != nil {
 		return Deployment{}, fmt.Errorf("deployment %d: %w", a.ID, err)
@@ -174,6 +183,9 @@ func (s *Service) images(ctx context.Context, r *Release) ([]Image, error) {
 
 // Size is how many bytes the images of a release have together.
 func (s *Service) Size(ctx context.Context, r *Release) (n int64, err error) {
+	if r.Settings != nil {
+		return 0, nil
+	}
 	images, err := s.images(ctx, r)
 	for _, i := range images {
 		n += i.Artifact.Size

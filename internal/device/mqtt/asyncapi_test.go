@@ -64,7 +64,7 @@ func TestAsyncAPI(t *testing.T) {
 				require.NoError(t, p.Parse(e.Payload))
 				require.NotEmpty(t, p.Events)
 			case "attributes":
-				_, err := device.ParseVersions(e.Payload)
+				_, err := device.ParseReport(e.Payload)
 				require.NoError(t, err)
 			case "thingsBoardTelemetry", "thingsBoardAttributes":
 				c.write(publishBytes(true, 1, 1, spec.Channels[name].Address, string(e.Payload)))

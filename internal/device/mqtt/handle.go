@@ -201,11 +201,15 @@ func (c *conn) refused(err error) error {
 }
 
 func (c *conn) attributes(body []byte, s slot) error {
-	versions, err := device.ParseVersions(body)
+	report, err := device.ParseReport(body)
 	if err != nil {
 		return c.unreadable(s, err)
 	}
-	if err := c.srv.gateway.ReportVersions(c.ctx, c.id, versions); err != nil {
+	err = c.srv.gateway.Report(c.ctx, c.id, report)
+	switch {
+	case fault.KindOf(err) == fault.Invalid:
+		return c.unreadable(s, err)
+	case err != nil:
 		return c.refused(err)
 	}
 	return c.reply(s, reasonOK, "")

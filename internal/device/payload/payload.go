@@ -224,38 +224,9 @@ func shortInfinity(body []byte) []byte {
 	return out
 }
 
-// ParseVersions reads {"versions":{"software":"2.0.0"}}.
-func ParseVersions(body []byte) (map[string]string, error) {
-	var parser fastjson.Parser
-	v, err := parser.ParseBytes(body)
-	if err != nil {
-		return nil, fault.Fields("attributes", []fault.Field{{Expected: "JSON", Got: Shorten(err.Error())}})
-	}
-	o := v.GetObject("versions")
-	if o == nil {
-		return nil, fault.Fields("attributes", []fault.Field{{Path: "versions", Expected: "an object of versions by component", Got: "nothing"}})
-	}
-	out := make(map[string]string, min(o.Len(), maxComponents))
-	var fields []fault.Field
-	o.Visit(func(key []byte, v *fastjson.Value) {
-		if len(fields) > 0 || len(out) > maxComponents {
-			return
-		}
-		if v.Type() != fastjson.TypeString {
-			fields = append(fields, fault.Field{Path: "versions." + Shorten(string(key)), Expected: "a string", Got: Shorten(v.String())})
-			return
-		}
-		out[string(key)] = string(v.GetStringBytes())
-	})
-	if err := fault.Fields("attributes", fields); err != nil {
-		return nil, err
-	}
-	return out, CheckVersions(out)
-}
-
-// A unit has few components; the bounds keep a version report small.
+// A unit has few components and settings; the bounds keep a report small.
 const (
-	maxComponents    = 32
+	maxComponents    = 128
 	maxComponentName = 64
 	maxVersion       = 128
 )

@@ -112,12 +112,13 @@ func FuzzPayload(f *testing.F) {
 	})
 }
 
-func FuzzVersions(f *testing.F) {
+func FuzzReport(f *testing.F) {
 	f.Add([]byte(`{"versions":{"software":"2.0.0"}}`))
 	f.Add([]byte(`{"versions":{"software":1}}`))
+	f.Add([]byte(`{"parameters":{"height":120.0,"mode":"eco"},"features":{"eco":true},"refused":{"height":"not while driving"}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		v, err := payload.ParseVersions(body)
-		if (err == nil) == (len(v) == 0) && err == nil {
+		r, err := payload.ParseReport(body)
+		if err == nil && len(r.Versions)+len(r.Refused) == 0 {
 			t.Fatal("an empty report was taken")
 		}
 		if err != nil && fault.KindOf(err) != fault.Invalid {

@@ -99,7 +99,7 @@ func (h *Handler) attributes(w http.ResponseWriter, r *http.Request, id device.I
 		return
 	}
 	defer body.Free()
-	versions, err := device.ParseVersions(body.Bytes)
+	report, err := device.ParseReport(body.Bytes)
 	if err != nil {
 		h.gateway.Malformed("https")
 		h.door.Fail(w, r, err)
@@ -107,7 +107,7 @@ func (h *Handler) attributes(w http.ResponseWriter, r *http.Request, id device.I
 	}
 	ctx, cancel := h.door.Waiting(r.Context())
 	defer cancel()
-	if err := h.gateway.ReportVersions(ctx, id, versions); err != nil {
+	if err := h.gateway.Report(ctx, id, report); err != nil {
 		h.door.Fail(w, r, err)
 		return
 	}

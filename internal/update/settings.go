@@ -1,0 +1,252 @@
+package update
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/fleet"
+)
+
+// Settings are what a release of settings changes on a unit: a remedy without
+// an image. To all that judges, counts and follows a release, a parameter is a
+// component whose version is its value: "parameter:height" at version "120".
+type Settings struct {
+	Parameters map[string]any  `json:"parameters,omitempty" doc:"Values of the product's parameters, by name."`
+	Features   map[string]bool `json:"features,omitempty" doc:"Features of the product that are switched on (true) or off, by name."`
+}
+
+// The components of settings begin with these.
+const (
+	parameterPrefix = fleet.ParameterComponent
+	featurePrefix   = fleet.FeatureComponent
+)
+
+// Bounds of settings.
+const (
+	maxSettings     = 64
+	longestSetting  = 100 // bytes of a text
+	maxSettingsList = 1000
+)
+
+// parts are the settings as parts of a release, by component.
+func (s *Settings) parts() []ReleasePart {
+	var out []ReleasePart
+	for _, name := range sortedKeys(s.Parameters) {
+		out = append(out, ReleasePart{Component: parameterPrefix + name, Version: SettingText(s.Parameters[name])})
+	}
+	for _, name := range sortedKeys(s.Features) {
+		out = append(out, ReleasePart{Component: featurePrefix + name, Version: strconv.FormatBool(s.Features[name])})
+	}
+	return out
+}
+
+// SettingText is a setting's value as JSON, one text for one value: 120 and
+// 120.0 are the same.
+func SettingText(v any) string {
+	switch x := v.(type) {
+	case int:
+		v = float64(x)
+	case int64:
+		v = float64(x)
+	case uint64:
+		v = float64(x)
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return ""
+	}
+	return string(b)
+}
+
+// settings finds the mistakes of a release of settings.
+func (v *validation) settings() {
+	r := v.r
+	for _, f := range []struct {
+		path string
+		set  bool
+	}{{"artifact", r.Artifact != ""}, {"component", r.Component != ""}, {"from", len(r.From) > 0}, {"parts", len(r.Parts) > 0}} {
+		if f.set {
+			v.add(f.path, "nothing here where there are settings: they have no image", "something")
+		}
+	}
+	if n := len(r.Settings.Parameters) + len(r.Settings.Features); n == 0 || n > maxSettings {
+		v.add("settings", fmt.Sprintf("1 to %d parameters and features", maxSettings), strconv.Itoa(n))
+	}
+	if v.product == nil {
+		return
+	}
+	for _, name := range sortedKeys(r.Settings.Parameters) {
+		path, value := "settings.parameters."+name, r.Settings.Parameters[name]
+		i := slices.IndexFunc(v.product.Parameters, func(p fleet.Parameter) bool { return p.Name == name })
+		if i < 0 {
+			v.add("settings.parameters", "parameters of product "+v.product.Name, name)
+			continue
+		}
+		if expected := v.product.Parameters[i].Refuse(value); expected != "" {
+			v.add(path, expected, SettingText(value))
+		} else if text, ok := value.(string); ok && len(text) > longestSetting {
+			v.add(path, fmt.Sprintf("at most %d bytes", longestSetting), fmt.Sprintf("%d bytes", len(text)))
+		}
+	}
+	for _, name := range sortedKeys(r.Settings.Features) {
+		if !slices.ContainsFunc(v.product.Features, func(f fleet.Feature) bool { return f.Name == name }) {
+			v.add("settings.features", "features of product "+v.product.Name, name)
+		}
+	}
+}
+
+// Setting is the value that a unit is told to have of a parameter or feature.
+type Setting struct {
+	UnitID     string    `json:"unitId"`
+	Component  string    `json:"-"` // "parameter:" or "feature:" and its name
+	Value      string    `json:"-"` // JSON
+	Before     string    `json:"-"` // JSON that the unit was told before this release; "": nothing
+	Release    string    `json:"release"`
+	Assignment int64     `json:"assignment"`
+	At         time.Time `json:"at"`
+	Reported   string    `json:"-"` // JSON; "": never
+	ReportedAt time.Time `json:"reportedAt,omitzero"`
+}
+
+// Drifted reports whether the unit says that it has another value than it was told.
+func (s *Setting) Drifted() bool { return s.Reported != "" && s.Reported != s.Value }
+
+// SettingStore keeps what units are told to be set to. What they report stands
+// with their versions.
+type SettingStore interface {
+	// Settings are a unit's, by component, with what it reports.
+	Settings(ctx context.Context, unitID string) ([]Setting, error)
+	PutSettings(ctx context.Context, list []Setting) error
+	// Unset takes an assignment's settings back to what the unit was told before.
+	Unset(ctx context.Context, assignment int64) error
+	// Drifted lists settings of which units of a product ("": any) report another value, by unit and component.
+	Drifted(ctx context.Context, product, afterUnit, afterComponent string, limit int) ([]Setting, error)
+}
+
+// Settings are what a unit is told to be set to now, after a change of
+// settings whose time has come, and of which nothing is in the way, has been
+// taken up: from then on it is running, and the unit's report ends it.
+func (s *Service) Settings(ctx context.Context, unitID string) ([]Setting, error) {
+	if s.settings == nil || !s.idle.knows(unitID) {
+		return nil, nil
+	}
+	list, err := s.store.OfUnit(ctx, unitID, ofUnit)
+	if err != nil {
+		return nil, fmt.Errorf("settings of %s: %w", unitID, err)
+	}
+	for i := len(list) - 1; i >= 0; i-- { // oldest first
+		if a := &list[i]; a.State == Offered && a.Due(s.clock.Now()) {
+			if err := s.take(ctx, a); err != nil {
+				return nil, fmt.Errorf("settings of %s: %w", unitID, err)
+			}
+		}
+	}
+	return s.settings.Settings(ctx, unitID)
+}
+
+// take tells a unit a change of settings that is offered and due.
+func (s *Service) take(ctx context.Context, a *Assignment) error {
+	r, err := s.store.Release(ctx, a.Release)
+	if err != nil || r.Settings == nil || r.Withdrawn != nil {
+		return err
+	}
+	looked, err := s.look(ctx, *a)
+	if err != nil || looked.Waiting != nil || looked.State != Offered {
+		return err
+	}
+	return s.tx.InTx(ctx, func(ctx context.Context) error {
+		old, err := s.settings.Settings(ctx, a.UnitID)
+		if err != nil {
+			return err
+		}
+		now := s.clock.Now()
+		var list []Setting
+		for _, p := range r.Settings.parts() {
+			x := Setting{UnitID: a.UnitID, Component: p.Component, Value: p.Version, Release: r.Name, Assignment: a.ID, At: now}
+			for _, o := range old {
+				if o.Component == p.Component {
+					x.Before = o.Value
+				}
+			}
+			list = append(list, x)
+		}
+		if err := s.settings.PutSettings(ctx, list); err != nil {
+			return err
+		}
+		return s.Begun(ctx, a.ID)
+	})
+}
+
+// RefuseSettings takes a unit's refusal of settings, by component, with its
+// reasons: the change that it was told has failed, and it is told what it was
+// before. A refusal of what no change under way asks for changes nothing.
+func (s *Service) RefuseSettings(ctx context.Context, unitID string, why map[string]string) error {
+	if s.settings == nil || !s.idle.knows(unitID) {
+		return nil
+	}
+	list, err := s.settings.Settings(ctx, unitID)
+	if err != nil {
+		return fmt.Errorf("refused settings of %s: %w", unitID, err)
+	}
+	reasons := map[int64][]string{}
+	for _, x := range list {
+		if words, ok := why[x.Component]; ok {
+			_, name, _ := strings.Cut(x.Component, ":")
+			reasons[x.Assignment] = append(reasons[x.Assignment], name+": "+words)
+		}
+	}
+	for id, details := range reasons {
+		_, err := s.Feedback(ctx, unitID, id, Feedback{State: Failed, Details: details})
+		if err != nil && fault.KindOf(err) != fault.Conflict { // ended already
+			return err
+		}
+	}
+	return nil
+}
+
+// UnitSettings are what a unit was told, with what it reports.
+func (s *Service) UnitSettings(ctx context.Context, unitID string) ([]Setting, error) {
+	if s.settings == nil {
+		return nil, nil
+	}
+	return s.settings.Settings(ctx, unitID)
+}
+
+// Drift lists settings of which units report another value than they were
+// told, by unit and component; product "" means all.
+func (s *Service) Drift(ctx context.Context, product, afterUnit, afterComponent string, limit int) ([]Setting, error) {
+	if s.settings == nil {
+		return nil, nil
+	}
+	if limit <= 0 || limit > maxSettingsList {
+		limit = maxSettingsList
+	}
+	return s.settings.Drifted(ctx, product, afterUnit, afterComponent, limit)
+}
+
+// isSettings reports whether an assignment changes settings: those go with
+// fettle/v1/desired and concern no update client.
+func (s *Service) isSettings(ctx context.Context, a *Assignment) (bool, error) {
+	if s.settings == nil {
+		return false, nil
+	}
+	r, err := s.store.Release(ctx, a.Release)
+	return r.Settings != nil, err
+}
+
+// unset takes back what the unit was told by an assignment that has come to
+// nothing, and tells it.
+func (s *Service) unset(ctx context.Context, a *Assignment) error {
+	is, err := s.isSettings(ctx, a)
+	if err != nil || !is {
+		return err
+	}
+	fleet.AtEnd(ctx, func() { s.wakeUnit(a.UnitID) })
+	return s.settings.Unset(ctx, a.ID)
+}
