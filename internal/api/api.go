@@ -18,6 +18,7 @@ import (
 	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/logs"
 	"fettle.dev/fettle/internal/api/outlook"
+	"fettle.dev/fettle/internal/api/releases"
 	"fettle.dev/fettle/internal/api/trust"
 	"fettle.dev/fettle/internal/api/wear"
 	"fettle.dev/fettle/internal/api/wire"
@@ -86,6 +87,7 @@ func newServer(d Deps, mux *http.ServeMux) *server {
 	wear.Register(s.Server, wear.Deps{Clock: d.Clock, Maintenance: d.Maintenance, Prognosis: d.Prognosis, Conditions: d.Condition})
 	s.overview()
 	s.routes()
+	releases.Register(s.Server, releases.Deps{Updates: d.Updates, Register: d.Register, Fleet: d.Fleet, Cohorts: d.Cohorts, Campaigns: d.Campaigns, Runs: d.Runs})
 	artifacts.Register(s.Server, artifacts.Deps{Updates: d.Updates, Uploads: d.Uploads, Deltas: d.Deltas})
 	logs.Register(s.Server, d.Updates)
 	trust.Register(s.Server, d.Trust)

@@ -20,6 +20,7 @@ import (
 	"fettle.dev/fettle/internal/telemetry"
 	"fettle.dev/fettle/internal/update"
 	"fettle.dev/fettle/internal/update/delta"
+	"fettle.dev/fettle/internal/update/register"
 	"fettle.dev/fettle/internal/update/trust"
 	"fettle.dev/fettle/internal/update/upload"
 )
@@ -48,6 +49,7 @@ type Deps struct {
 	Updates      *update.Service
 	Uploads      *upload.Service
 	Deltas       *delta.Manager
+	Register     register.Store
 	Trust        *trust.Service
 	Campaigns    *campaign.Manager
 	Runs         campaign.Store

@@ -73,3 +73,6 @@ func (s *Service) Minutes(ctx context.Context, r *Release) (Minutes, error) {
 	s.minutes.of[r.Name] = minutesKept{Minutes: m, declared: r.Minutes, at: now}
 	return m, nil
 }
+
+// Now is the service's time.
+func (s *Service) Now() time.Time { return s.clock.Now() }

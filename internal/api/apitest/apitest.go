@@ -191,7 +191,7 @@ func on(tb testing.TB, db *sqldb.DB, change ...func(*Env)) *Env {
 	e.Deps = api.Deps{
 		Log: log, Clock: e.Clock, Wall: wall, IDs: ids, Tx: e.DB, Speed: 1,
 		Access: access, Fleet: units, Versions: e.DB, Consents: consents, Choices: e.DB.Consent(), Condition: conditions, Backtests: backtests, Cohorts: cohorts,
-		Maintenance: serviced, Prognosis: foreseen, Trust: trusted, Uploads: uploads, Deltas: deltas,
+		Maintenance: serviced, Prognosis: foreseen, Trust: trusted, Uploads: uploads, Deltas: deltas, Register: release.New(e.DB),
 		Updates: updates, Campaigns: campaigns, Runs: e.DB.Campaign(), Outcomes: outcomes, Notify: e.DB.Notify(), History: e.History,
 		Provisioning: fleet.NewProvisioning(units, e.DB.Credentials(), e.DB.Claims(), e.DB, e.Clock, ids, e),
 		Backup: func(_ context.Context, w io.Writer) error {

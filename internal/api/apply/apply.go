@@ -330,6 +330,9 @@ func (a *applying) putReleases(ctx context.Context) error {
 		if err == nil {
 			before = old
 		}
+		if err := a.d.Updates.Complete(ctx, r); err != nil {
+			return err
+		}
 		if !a.changed(d, before, *r) && !d.broken {
 			continue
 		}

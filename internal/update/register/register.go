@@ -7,11 +7,15 @@
 package register
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"time"
 )
 
@@ -122,4 +126,32 @@ func (c *Chain) Next(r Record) (Entry, error) {
 	}
 	c.Seq, c.Hash = e.Seq, r.Hash
 	return e, nil
+}
+
+// longestRecord bounds a line of an export.
+const longestRecord = 4 << 20
+
+// Read calls fn for each record of an export: a line a record, {"hash":...,
+// "entry":{...}}. Lines that are empty are passed over; errors name the line.
+func Read(r io.Reader, fn func(Record) error) error {
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, longestRecord)
+	n := 0
+	for lines.Scan() {
+		n++
+		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
+			continue
+		}
+		var rec Record
+		if err := json.Unmarshal(lines.Bytes(), &rec); err != nil {
+			return fmt.Errorf("line %d is no record of a register: %w", n, err)
+		}
+		if err := fn(rec); err != nil {
+			return err
+		}
+	}
+	if errors.Is(lines.Err(), bufio.ErrTooLong) {
+		return fmt.Errorf("line %d is longer than %d bytes: no record of a register", n+1, longestRecord)
+	}
+	return lines.Err()
 }
