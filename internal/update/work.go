@@ -172,6 +172,10 @@ func (s *Service) images(ctx context.Context, r *Release) ([]Image, error) {
 	parts := r.Images()
 	out := make([]Image, len(parts))
 	for i, p := range parts {
+		if r.Settings != nil {
+			out[i] = Image{ReleasePart: p}
+			continue
+		}
 		a, err := s.store.Artifact(ctx, p.SHA256())
 		if err != nil {
 			return nil, err

@@ -9,6 +9,7 @@ import (
 
 	"fettle.dev/fettle/cmd/fettle/remote/artifact"
 	"fettle.dev/fettle/cmd/fettle/remote/release"
+	"fettle.dev/fettle/cmd/fettle/remote/setting"
 	"fettle.dev/fettle/cmd/fettle/remote/trial"
 	"fettle.dev/fettle/cmd/fettle/remote/wear"
 	"fettle.dev/fettle/internal/api/client"
@@ -44,6 +45,7 @@ func Add(root *cobra.Command, version string, offline trial.Offline) (check func
 	add("declare", "Declare:", artifact.Command(artifact.Shared{Client: &c.Client, Print: c.print, Row: row, Size: size, Names: c.completeNames}))
 	c.Progress = artifact.Progress(root.ErrOrStderr())
 	add("work", "Work:", release.Commands(release.Shared{Client: &c.Client, Print: c.print, Row: row, Names: c.completeNames})...)
+	add("work", "Work:", setting.Command(setting.Shared{Client: &c.Client, Print: c.print, Row: row, Names: c.completeNames}))
 	add("access", "Access:", newLoginCmd(c), newTokenCmd(c), newClaimCmd(c))
 	root.AddCommand(newCompletionCmd())
 	return c.check
