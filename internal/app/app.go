@@ -39,6 +39,7 @@ import (
 	"fettle.dev/fettle/internal/sqldb/wear"
 	"fettle.dev/fettle/internal/telemetry"
 	"fettle.dev/fettle/internal/update"
+	"fettle.dev/fettle/internal/update/bench"
 	"fettle.dev/fettle/internal/update/delta"
 	"fettle.dev/fettle/internal/update/link"
 	"fettle.dev/fettle/internal/update/trust"
@@ -68,6 +69,7 @@ type house struct {
 	foreseen   *prognosis.Manager
 	cohorts    *cohort.Service
 	updates    *update.Service
+	bench      *bench.Service // nil: off
 	trust      *trust.Service
 	links      *link.Signer
 	uploads    *upload.Service
@@ -158,6 +160,9 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 		Applied: e.history.Applied, Clock: clk, Wall: clock.Real{}, IDs: h.ids, Log: log,
 	})
 	h.remedies()
+	if err := h.tools(ctx); err != nil {
+		return nil, err
+	}
 	h.gauges() //nolint:contextcheck // read when somebody asks, long after ctx
 	return h, nil
 }

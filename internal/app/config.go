@@ -68,6 +68,10 @@ type Config struct {
 	// UnitTrust stands in the file alone, as unit-trust.
 	UnitTrust ddi.Trust
 
+	HawkbitAPI     bool   `name:"hawkbit-api" default:"false" help:"serve the part of hawkBit's Management API that tools call, under /rest/v1; its password is an API token of scope hawkbit"`
+	HawkbitProduct string `name:"hawkbit-product" default:"bench" help:"product of the bench units that tools make over that API; made if there is none"`
+	HawkbitLogin   string `name:"hawkbit-bench-login" default:"" help:"user:password that /rest/v1 takes too, for tools whose credential is written into them; it reaches bench units alone; empty: none"`
+
 	LogLevel  string `name:"log-level" default:"info" help:"debug, info, warn or error"`
 	LogFormat string `name:"log-format" default:"" help:"json or text (default: text on a terminal)"`
 

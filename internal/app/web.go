@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"fettle.dev/fettle/internal/api"
+	"fettle.dev/fettle/internal/api/hawkbit"
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/device/ddi"
 	"fettle.dev/fettle/internal/device/door"
@@ -127,22 +128,30 @@ func (h *house) routes() http.Handler {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(h.metrics, promhttp.HandlerOpts{}))
 
 	h.unitRoutes(mux)
-	mux.Handle(link.Prefix, h.downloads())
+	files := h.downloads()
+	mux.Handle(link.Prefix, files)
 	mux.Handle(tuf.Prefix, h.metadata())
 	mux.Handle(mender.Prefix, h.mender())
 	operations := api.New(h.deps())
 	mux.Handle("/v1/", operations)
 	mux.Handle("/owner/v1/", operations)
+	if h.bench != nil {
+		mux.Handle(hawkbit.Prefix, h.hawkbit())
+	}
 	mux.Handle("/", web.Handler())
-	return pollsFirst(h.updateClients(), secured(mux))
+	return pollsFirst(h.updateClients(files), secured(mux))
 }
 
 // updateClients is the door of DDI clients.
-func (h *house) updateClients() http.Handler {
-	return ddi.New(ddi.Config{
-		Updates: h.updates, Units: h.gateway, Links: h.links, Trust: h.config.UnitTrust, Log: h.log, Metrics: h.metrics,
+func (h *house) updateClients(files http.Handler) http.Handler {
+	c := ddi.Config{
+		Updates: h.updates, Units: h.gateway, Links: h.links, Trust: h.config.UnitTrust, Log: h.log, Metrics: h.metrics, Clock: h.clock,
 		Polling: h.config.PollInterval, Offered: h.config.PollOffered,
-	})
+	}
+	if h.bench != nil {
+		c.Bench, c.Download = h.bench, files
+	}
+	return ddi.New(c)
 }
 
 // pollsFirst takes the calls of DDI clients, nearly all that come, before the

@@ -30,12 +30,18 @@ const (
 	ScopeRead  Scope = "read"
 	ScopeWrite Scope = "write"
 	ScopeAdmin Scope = "admin"
+	// ScopeHawkbit opens the API that tools for hawkBit speak, and nothing else;
+	// no other scope opens that.
+	ScopeHawkbit Scope = "hawkbit"
 )
 
 var scopes = []Scope{ScopeRead, ScopeWrite, ScopeAdmin}
 
 // Includes reports whether s allows what needs other.
 func (s Scope) Includes(other Scope) bool {
+	if s == ScopeHawkbit {
+		return other == s
+	}
 	have, want := slices.Index(scopes, s), slices.Index(scopes, other)
 	return want >= 0 && have >= want
 }
@@ -72,7 +78,7 @@ type APIToken struct {
 	ID         string    `json:"id"`
 	Hash       string    `json:"-"`
 	Name       string    `json:"name"`
-	Scope      Scope     `json:"scope" enum:"read,write,admin"`
+	Scope      Scope     `json:"scope" enum:"read,write,admin,hawkbit"`
 	OperatorID string    `json:"operatorId"`
 	CreatedAt  time.Time `json:"createdAt"`
 	ExpiresAt  time.Time `json:"expiresAt"`
@@ -374,8 +380,8 @@ func (a *Access) CreateAPIToken(ctx context.Context, operatorID, name string, sc
 	if strings.TrimSpace(name) == "" || len(name) > 100 {
 		m.add("name", "what the token is for, in at most 100 bytes", name)
 	}
-	if !slices.Contains(scopes, scope) {
-		m.add("scope", "read, write or admin", string(scope))
+	if scope != ScopeHawkbit && !slices.Contains(scopes, scope) {
+		m.add("scope", "read, write, admin or hawkbit", string(scope))
 	}
 	if !expires.After(now) || expires.Sub(now) > MaxTokenLife {
 		m.add("expires", "a time to come, at most 366 days from now", expires.Format(time.RFC3339))

@@ -37,6 +37,12 @@ func (p *Provisioning) IssueToken(ctx context.Context, unitID string) (string, e
 	return issued[0].Token, nil
 }
 
+// KnownToken gives a unit a token that somebody else has made. It takes part in
+// the caller's transaction; tell the gateway afterwards.
+func (p *Provisioning) KnownToken(ctx context.Context, unitID, token string) error {
+	return p.creds.PutTokenHashes(ctx, map[string]string{unitID: SecretHash(token)}, p.clock.Now())
+}
+
 // IssueTokens does the same for many units, all or nothing, in the order given.
 func (p *Provisioning) IssueTokens(ctx context.Context, unitIDs []string) ([]IssuedToken, error) {
 	out := make([]IssuedToken, 0, len(unitIDs))

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"maps"
 	"time"
 )
 
@@ -46,10 +47,42 @@ type UnitSpec struct {
 	Batch      string            `json:"batch,omitempty"`
 	Region     string            `json:"region,omitempty"`
 	Attributes map[string]string `json:"attributes,omitempty"`
+	Bench      bool              `json:"bench,omitempty" doc:"It stands on a bench and has no owner: updates need nobody's consent, and its token may be read by tools."`
 	Owner      *OwnerSpec        `json:"owner,omitempty"`
 	// Consents become the unit's first choices (consent.Choice By "import");
 	// a choice that the owner has made since is never changed by a file.
 	Consents []string `json:"consents,omitempty" doc:"Purposes the owner consented to at the sale; the maker holds the proof."`
+}
+
+// benchAttribute is the attribute that marks a unit on a bench. It is declared,
+// never the unit's own to set: what a unit says of itself is kept elsewhere.
+const benchAttribute = "bench"
+
+// Declared are the attributes that the unit has by its declaration.
+func (s *UnitSpec) Declared() map[string]string {
+	if !s.Bench {
+		return s.Attributes
+	}
+	out := map[string]string{benchAttribute: "true"}
+	maps.Copy(out, s.Attributes)
+	return out
+}
+
+// OnBench reports whether the unit stands on a bench and has no owner.
+func (u *Unit) OnBench() bool { return u.OwnerID == "" && u.Attributes[benchAttribute] == "true" }
+
+// SpecAttributes are the attributes as they are declared, and whether the unit
+// is declared to stand on a bench.
+func (u *Unit) SpecAttributes() (attributes map[string]string, bench bool) {
+	if u.Attributes[benchAttribute] != "true" {
+		return u.Attributes, false
+	}
+	attributes = maps.Clone(u.Attributes)
+	delete(attributes, benchAttribute)
+	if len(attributes) == 0 {
+		attributes = nil
+	}
+	return attributes, true
 }
 
 // OwnerSpec names a unit's owner; owners are the same person when the email is.

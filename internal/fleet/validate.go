@@ -275,6 +275,12 @@ func ValidateUnit(id string, spec UnitSpec) []fault.Field {
 			m.add("spec.attributes."+k, "a name of 1 to 100 bytes and a value of at most 1000", fmt.Sprintf("%d and %d", len(k), len(v)))
 		}
 	}
+	if v, ok := spec.Attributes[benchAttribute]; ok {
+		m.add("spec.attributes."+benchAttribute, "bench: true beside the attributes, for a unit on a bench", v)
+	}
+	if spec.Bench && spec.Owner != nil {
+		m.add("spec.bench", "no owner with it: a unit on a bench belongs to nobody who would have to be asked", "true")
+	}
 	if o := spec.Owner; o != nil {
 		if !ValidEmail(o.Email) {
 			m.add("spec.owner.email", "an email address, as ada@example.org", o.Email)

@@ -142,6 +142,12 @@ func (m *Manager) pass(ctx context.Context) (rows int, err error) {
 }
 
 func (m *Manager) one(ctx context.Context, r *campaign.Run, w *watch) (rows int, err error) {
+	if r.Detector.Name == "" {
+		if r.Open() {
+			return 1, m.plain(ctx, r)
+		}
+		return 0, nil
+	}
 	if !r.Open() {
 		if w.frozen {
 			return 0, nil

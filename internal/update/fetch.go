@@ -2,6 +2,7 @@ package update
 
 import (
 	"context"
+	"slices"
 
 	"fettle.dev/fettle/internal/fault"
 )
@@ -33,6 +34,9 @@ func (s *Service) Fetch(ctx context.Context, id int64, sha256 string, ahead bool
 	for _, p := range d.Parts {
 		if p.Artifact.SHA256 == sha256 {
 			return a, p.Artifact, nil
+		}
+		if i := slices.IndexFunc(p.More, func(f Artifact) bool { return f.SHA256 == sha256 }); i >= 0 {
+			return a, p.More[i], nil
 		}
 	}
 	return a, Artifact{}, fault.New(fault.Conflict, "action %d is of another image by now", id)

@@ -65,6 +65,7 @@ type ReleasePart struct {
 	From      []string `json:"from,omitempty" doc:"Versions of the component that it may be installed over; empty: any."`
 	Artifact  string   `json:"artifact" doc:"Path of the signed image beside this file, or sha256:<hex> of one uploaded before."`
 	After     []string `json:"after,omitempty" doc:"Components of this release that must be installed before it."`
+	Files     []string `json:"files,omitempty" doc:"More files of the part, for clients that take several: sha256:<hex> of each, uploaded before."`
 }
 
 // Withdrawal is the act that ended the offering of a release.

@@ -49,6 +49,7 @@ type Assignment struct {
 	Details   []string        `json:"details,omitempty"`  // the client's words, latest last, bounded
 	Done, Of  int             `json:"-"`                  // progress
 	Hold      Hold            `json:"hold,omitzero"`
+	Manner    *Manner         `json:"manner,omitempty"` // of a bench unit; nil: as usual
 	Created   time.Time       `json:"created"`
 	Offered   time.Time       `json:"offered,omitzero"`
 	Started   time.Time       `json:"started,omitzero"`

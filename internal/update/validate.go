@@ -210,6 +210,9 @@ func (v *validation) parts() {
 		v.once(path+".hardware", p.Hardware, "each hardware revision once, not empty")
 		v.from(path+".from", p.From, p.Version)
 		v.artifact(path+".artifact", p.Artifact)
+		for j, f := range p.Files {
+			v.artifact(fmt.Sprintf("%s.files[%d]", path, j), f)
+		}
 		for j, c := range p.After {
 			if _, ok := index[c]; !ok || c == p.Component {
 				v.add(fmt.Sprintf("%s.after[%d]", path, j), "the component of another part of this release", c)

@@ -32,6 +32,7 @@ type Deployment struct {
 type Image struct {
 	ReleasePart
 	Artifact Artifact
+	More     []Artifact // the part's other files
 }
 
 // Work tells what a unit's poll shows: the oldest assignment that is due or
@@ -181,6 +182,12 @@ func (s *Service) images(ctx context.Context, r *Release) ([]Image, error) {
 			return nil, err
 		}
 		out[i] = Image{ReleasePart: p, Artifact: a}
+		for _, f := range p.Files {
+			if a, err = s.store.Artifact(ctx, sum(f)); err != nil {
+				return nil, err
+			}
+			out[i].More = append(out[i].More, a)
+		}
 	}
 	return out, nil
 }

@@ -17,10 +17,11 @@ func newTokenCmd(c *cli) *cobra.Command {
 	cmd := &cobra.Command{Use: "token", Short: "API tokens of operators' programs"}
 	var scope, expires, name string
 	create := &cobra.Command{
-		Use:   "create --scope read|write|admin",
+		Use:   "create --scope read|write|admin|hawkbit",
 		Short: "Make an API token and print it, once",
 		Long: `Make an API token and print it, once. Scopes: read; write, which also changes;
-admin, which also makes tokens, approves claims and issues units' credentials.`,
+admin, which also makes tokens, approves claims and issues units' credentials;
+hawkbit, the password of tools for hawkBit (/rest/v1), which opens nothing else.`,
 		Example: "  fettle token create --scope read --expires 30d --name dashboards",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -35,11 +36,11 @@ admin, which also makes tokens, approves claims and issues units' credentials.`,
 			return c.print(cmd, t, func(w io.Writer) { fmt.Fprintln(w, t.Token) })
 		},
 	}
-	create.Flags().StringVar(&scope, "scope", "", "read, write or admin")
+	create.Flags().StringVar(&scope, "scope", "", "read, write, admin or hawkbit")
 	create.Flags().StringVar(&expires, "expires", "90d", "how long it is valid, at most 366d")
 	create.Flags().StringVar(&name, "name", "made by fettle token create", "what it is for")
 	_ = create.MarkFlagRequired("scope")
-	_ = create.RegisterFlagCompletionFunc("scope", cobra.FixedCompletions([]string{"read", "write", "admin"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = create.RegisterFlagCompletionFunc("scope", cobra.FixedCompletions([]string{"read", "write", "admin", "hawkbit"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.AddCommand(create, &cobra.Command{
 		Use: "list", Short: "List API tokens", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

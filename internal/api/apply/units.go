@@ -153,7 +153,7 @@ func (a *applying) unit(ctx context.Context, v *fleetView, d *one, spec *fleet.U
 	}
 	u := fleet.Unit{
 		ID: id, Key: old.Key, Product: spec.Product, Serial: spec.Serial, Hardware: spec.Hardware, Batch: spec.Batch, Region: spec.Region,
-		Attributes: spec.Attributes, State: old.State, CreatedAt: old.CreatedAt, Versions: old.Versions, VersionAt: old.VersionAt,
+		Attributes: spec.Declared(), State: old.State, CreatedAt: old.CreatedAt, Versions: old.Versions, VersionAt: old.VersionAt,
 	}
 	if !known {
 		u.Key, u.State, u.CreatedAt = a.d.IDs.Key(), fleet.UnitActive, a.d.Clock.Now()
@@ -222,7 +222,8 @@ func (a *applying) specOf(ctx context.Context, v *fleetView, u fleet.Unit) (flee
 
 // UnitSpec is a unit as it would be declared.
 func UnitSpec(u fleet.Unit, o *fleet.Owner, mask consent.Mask) fleet.UnitSpec {
-	spec := fleet.UnitSpec{Product: u.Product, Serial: u.Serial, Hardware: u.Hardware, Batch: u.Batch, Region: u.Region, Attributes: u.Attributes}
+	attributes, bench := u.SpecAttributes()
+	spec := fleet.UnitSpec{Product: u.Product, Serial: u.Serial, Hardware: u.Hardware, Batch: u.Batch, Region: u.Region, Attributes: attributes, Bench: bench}
 	if o != nil {
 		spec.Owner = &fleet.OwnerSpec{Email: o.Email, Name: o.Name, Locale: o.Locale, TimeZone: o.TimeZone}
 	}

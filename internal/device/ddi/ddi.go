@@ -21,6 +21,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/device"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/update"
@@ -41,6 +42,7 @@ type Updates interface {
 	Canceling(ctx context.Context, unitID string, id int64) (update.Assignment, error)
 	Feedback(ctx context.Context, unitID string, id int64, f update.Feedback) (update.Assignment, error)
 	CancelFeedback(ctx context.Context, unitID string, id int64, f update.Feedback) (update.Assignment, error)
+	Downloaded(ctx context.Context, unitID string, id int64, f update.Feedback) (update.Assignment, error)
 	SetAttributes(ctx context.Context, unitID string, mode update.AttributeMode, data map[string]string) error
 }
 
@@ -64,9 +66,14 @@ type Config struct {
 	Units   Units
 	Links   *link.Signer
 	Trust   Trust
+	Bench   Bench // nil: no unit is on a bench
+	// Download serves link.Prefix, for bench units also at hawkBit's own address.
+	Download http.Handler
+
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
 
+	Clock   clock.Clock                  // opens the windows of bench units (default: the machine's)
 	Polling time.Duration                // sleep between two polls that clients are told, at least 1 s (default 5 min)
 	Offered time.Duration                // the like while an update is offered to the owner of a unit that hears of nothing in between (default 30 s, at most Polling)
 	BaseURL func(r *http.Request) string // scheme and host of the links (default: those of the request)
@@ -93,6 +100,9 @@ func New(cfg Config) *Handler {
 	if cfg.BaseURL == nil {
 		cfg.BaseURL = requestBase
 	}
+	if cfg.Clock == nil {
+		cfg.Clock = clock.Real{}
+	}
 	if cfg.Offered <= 0 {
 		cfg.Offered = 30 * time.Second
 	}
@@ -103,6 +113,9 @@ func New(cfg Config) *Handler {
 	route := func(pattern string, fn func(http.ResponseWriter, *http.Request, device.Identity) error) {
 		method, path, _ := strings.Cut(pattern, " ")
 		h.mux.HandleFunc(method+" "+Prefix+"{unit}"+path, h.authenticated(fn))
+	}
+	if cfg.Download != nil {
+		h.mux.HandleFunc("GET "+Prefix+"{unit}/softwaremodules/{sum}/artifacts/{filename}", h.fetch)
 	}
 	route("PUT /configData", h.configData)
 	route("GET /deploymentBase/{id}", h.deploymentBase)
@@ -287,7 +300,12 @@ func (h *Handler) feedback(w http.ResponseWriter, r *http.Request, id device.Ide
 	if err != nil {
 		return err
 	}
-	if _, err := h.cfg.Updates.Feedback(r.Context(), id.UnitID, n, s.update()); err != nil {
+	if s.execution == "downloaded" {
+		_, err = h.cfg.Updates.Downloaded(r.Context(), id.UnitID, n, s.update())
+	} else {
+		_, err = h.cfg.Updates.Feedback(r.Context(), id.UnitID, n, s.update())
+	}
+	if err != nil {
 		return err
 	}
 	done(w)

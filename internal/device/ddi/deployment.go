@@ -26,6 +26,7 @@ type chunk struct {
 type deployment struct {
 	Download string  `json:"download"`
 	Update   string  `json:"update"`
+	Window   string  `json:"maintenanceWindow,omitempty"`
 	Chunks   []chunk `json:"chunks"`
 }
 
@@ -58,26 +59,30 @@ func (h *Handler) installedBase(w http.ResponseWriter, r *http.Request, id devic
 // deployment describes what is to be installed: a chunk for each image, in the
 // order of installation. Each address is signed, for this assignment alone, and
 // dead at once when the update is withdrawn.
-func (h *Handler) deployment(w http.ResponseWriter, r *http.Request, _ device.Identity, d update.Deployment) {
+func (h *Handler) deployment(w http.ResponseWriter, r *http.Request, id device.Identity, d update.Deployment) {
 	chunks := make([]chunk, len(d.Parts))
 	for i, p := range d.Parts {
-		at := ref{h.cfg.BaseURL(r) + h.cfg.Links.Path(link.Claims{
-			Assignment: d.Assignment.ID, SHA256: p.Artifact.SHA256, Filename: p.Artifact.Filename,
-		})}
-		chunks[i] = chunk{
-			Part: "os", Version: p.Version, Name: d.Release.Name,
-			Artifacts: []artifact{{
-				Filename: p.Artifact.Filename, Size: p.Artifact.Size,
-				Hashes: map[string]string{"sha1": p.Artifact.SHA1, "md5": p.Artifact.MD5, "sha256": p.Artifact.SHA256},
+		chunks[i] = chunk{Part: "os", Version: p.Version, Name: d.Release.Name}
+		for _, a := range append([]update.Artifact{p.Artifact}, p.More...) {
+			c := link.Claims{Assignment: d.Assignment.ID, SHA256: a.SHA256, Filename: a.Filename}
+			path := h.cfg.Links.Path(c)
+			if d.Assignment.Manner != nil && h.cfg.Download != nil {
+				path = hawkBitPath(id.UnitID, c, path)
+			}
+			at := ref{h.cfg.BaseURL(r) + path}
+			chunks[i].Artifacts = append(chunks[i].Artifacts, artifact{
+				Filename: a.Filename, Size: a.Size,
+				Hashes: map[string]string{"sha1": a.SHA1, "md5": a.MD5, "sha256": a.SHA256},
 				Links:  map[string]ref{"download": at, "download-http": at},
-			}},
+			})
 		}
 		if len(d.Parts) > 1 {
 			chunks[i].Name += " " + p.Component
 		}
 	}
+	download, install, window := d.Assignment.Manner.Wire(h.cfg.Clock.Now())
 	reply(w, http.StatusOK, map[string]any{
 		"id":         strconv.FormatInt(d.Assignment.ID, 10), // a numeric string: SWUpdate parses an int
-		"deployment": deployment{Download: "forced", Update: "forced", Chunks: chunks},
+		"deployment": deployment{Download: download, Update: install, Window: window, Chunks: chunks},
 	})
 }

@@ -120,7 +120,7 @@ func deny(why, by, format string, args ...any) error {
 // certificate, or the word of a gateway or proxy that is trusted for it. Token
 // is nil for polls.
 func (h *Handler) identify(r *http.Request, unit string, token func(ctx context.Context, unit, token string) (device.Identity, error)) (device.Identity, error) {
-	if said := r.Header[controllerHeader]; said != nil {
+	if said := r.Header[controllerHeader]; said != nil && !h.benchToken(r, unit) {
 		return h.byHeader(r, unit, said)
 	}
 	scheme, value, _ := strings.Cut(first(r.Header["Authorization"]), " ")
@@ -161,6 +161,9 @@ func (h *Handler) byGateway(r *http.Request, unit, token string) (device.Identit
 			found = i
 		}
 	}
+	if found < 0 && h.cfg.Bench != nil && h.cfg.Bench.Gateway(token) {
+		return h.onBench(r, unit, whyGatewayProduct)
+	}
 	if found < 0 {
 		return device.Identity{}, deny(whyGatewayToken, "", "a token of no gateway")
 	}
@@ -174,6 +177,9 @@ func (h *Handler) byGateway(r *http.Request, unit, token string) (device.Identit
 func (h *Handler) byHeader(r *http.Request, unit string, said []string) (device.Identity, error) {
 	at := peer(r)
 	i := slices.IndexFunc(h.trust.Proxies, func(p Proxy) bool { return inside(p.Networks, at) })
+	if i < 0 && h.cfg.Bench != nil && at.IsLoopback() && len(said) == 1 && said[0] == unit && h.cfg.Bench.Issuer(r.Header.Get(issuerHeader)) {
+		return h.onBench(r, unit, whyHeaderProduct)
+	}
 	if i < 0 {
 		return device.Identity{}, deny(whyHeaderNetwork, "", "%s is believed of the proxies that the configuration names alone, and %s is none", controllerHeader, at)
 	}

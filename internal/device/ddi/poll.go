@@ -47,7 +47,14 @@ func (h *Handler) poll(w http.ResponseWriter, r *http.Request, unit string) erro
 		return err
 	}
 	sleep := &h.usual
-	if work.Open && !h.cfg.Units.Listening(id.UnitID) {
+	if h.cfg.Bench != nil {
+		if d := h.cfg.Bench.Polling(id.Product); d > 0 {
+			asked := newSleep(d)
+			sleep = &asked
+			h.cfg.Units.Told(id.UnitID, d)
+		}
+	}
+	if work.Open && sleep == &h.usual && !h.cfg.Units.Listening(id.UnitID) {
 		sleep = &h.offered
 		h.cfg.Units.Told(id.UnitID, sleep.Duration)
 	}

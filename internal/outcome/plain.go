@@ -1,0 +1,30 @@
+package outcome
+
+import (
+	"context"
+
+	"fettle.dev/fettle/internal/campaign"
+)
+
+// plain follows a campaign without a detector, which was begun for one unit:
+// what is installed is not judged, and when all is over the campaign is.
+func (m *Manager) plain(ctx context.Context, r *campaign.Run) error {
+	tasks, err := m.cfg.Runs.Tasks(ctx, campaign.TaskFilter{CampaignID: r.ID, Wave: -1})
+	if err != nil {
+		return err
+	}
+	over := len(tasks) > 0
+	var said []campaign.Judgement
+	for i := range tasks {
+		t := &tasks[i]
+		if t.State == campaign.Verifying {
+			said = append(said, campaign.Judgement{TaskID: t.ID, State: campaign.Unjudged, Why: "installed; no detector was named that would judge it"})
+		}
+		over = over && t.Over()
+	}
+	if _, err := m.cfg.Campaigns.Judge(ctx, said); err != nil || !over {
+		return err
+	}
+	_, err = m.cfg.Campaigns.Finish(ctx, r.Campaign.Name, "the unit is done with it")
+	return err
+}
