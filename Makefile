@@ -15,7 +15,7 @@ ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j3
 endif
 
-.PHONY: agent bench-detect bench-gates bench-history bench-query demo build web deps test check lint soak fuzz bench bench-deps bench-ingest bench-growth bench-connections bench-connections-spread clean generate
+.PHONY: agent bench-detect bench-gates bench-history bench-query demo build web deps test check lint soak fuzz bench bench-deps bench-ingest bench-growth bench-delta bench-download bench-connections bench-connections-spread clean generate
 
 demo: build ## run the 2014 story: 1,000 simulated wall chargers, from telemetry to verified remedy
 	@if [ -t 1 ]; then $(BIN) demo --units $(UNITS); else $(BIN) demo --units $(UNITS) --exit; fi
@@ -108,6 +108,13 @@ bench-poll: build ## idle polls of update clients with 1,000,000 units registere
 	@$(MAKE) --no-print-directory deps TEST_PACKAGES=wrk
 	mkdir -p .tools && go build -o .tools/bench-poll ./bench/poll # it starts itself for the bare handler
 	.tools/bench-poll -fettle $(BIN) $(ARGS)
+
+bench-delta: ## deltas beside zstd --patch-from, xdelta3 and bsdiff, over versions of Debian packages (about 5 minutes; ARGS="-bsdiff=false" for less)
+	@$(MAKE) --no-print-directory deps TEST_PACKAGES="zstd xdelta3 bsdiff"
+	go run ./bench/delta $(ARGS)
+
+bench-download: ## one artifact fetched by 1,000 units at once, beside a bare file server; ARGS="-size 67108864" for a larger one
+	ulimit -n 20000; go run ./bench/download $(ARGS)
 
 bench-connections: build ## memory of idle connections, and 10,000 units back at once after an outage
 	ulimit -n 20000; go run ./bench/connections -fettle $(BIN) $(ARGS)

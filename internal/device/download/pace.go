@@ -27,7 +27,7 @@ type Share struct {
 // one it is what a download may send in quarterTurn, so that all those that
 // share it get the same and none waits for long.
 const (
-	freeTurn    = 256 << 10
+	freeTurn    = 1 << 20
 	leastTurn   = 1 << 10
 	quarterTurn = 0.25 // seconds
 )
