@@ -120,6 +120,7 @@ func (t *telemetry) stream(ctx context.Context, argv []string) error {
 // {"ts": …, "values": {…}}, or an event, {"kind": "fault", "name": …}.
 type line struct {
 	TS     *json.Number               `json:"ts"`
+	Seq    uint64                     `json:"seq"`
 	Values map[string]json.RawMessage `json:"values"`
 	Kind   string                     `json:"kind"`
 	Name   string                     `json:"name"`
@@ -128,8 +129,8 @@ type line struct {
 	Text   string                     `json:"text"`
 }
 
-// take keeps of one line what may be collected. It gets a time and a number,
-// so that the server recognises it when it comes twice.
+// take keeps of one line what may be collected. Without a time of its own it
+// gets one, and a number, so that the server recognises it when it comes twice.
 func (t *telemetry) take(raw []byte) error {
 	var all map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &all); err != nil {
@@ -145,20 +146,20 @@ func (t *telemetry) take(raw []byte) error {
 	} else {
 		l.Values = all
 	}
-	ts := t.now().UnixMilli()
+	ts, number := t.now().UnixMilli(), func(seq uint64) uint64 { return seq }
 	if l.TS != nil {
 		f, err := l.TS.Float64()
 		if err != nil || f != f || f < 0 || f > 1e14 {
 			return fmt.Errorf("ts: want Unix time in milliseconds, got %s", l.TS)
 		}
-		ts = int64(f)
+		ts, number = int64(f), func(uint64) uint64 { return l.Seq }
 	}
 	if event {
 		if !t.policy.event(l.Kind, l.Name, l.Level) {
 			return nil
 		}
 		return t.spool.Put(spool.Events, func(seq uint64) (json.RawMessage, error) {
-			return json.Marshal(eventBody{ts, seq, l.Kind, l.Name, l.State, l.Level, l.Text})
+			return json.Marshal(eventBody{ts, number(seq), l.Kind, l.Name, l.State, l.Level, l.Text})
 		})
 	}
 	kept := t.policy.values(l.Values)
@@ -166,19 +167,19 @@ func (t *telemetry) take(raw []byte) error {
 		return nil
 	}
 	return t.spool.Put(spool.Telemetry, func(seq uint64) (json.RawMessage, error) {
-		return json.Marshal(telemetryBody{ts, seq, kept})
+		return json.Marshal(telemetryBody{ts, number(seq), kept})
 	})
 }
 
 type telemetryBody struct {
 	TS     int64                      `json:"ts"`
-	Seq    uint64                     `json:"seq"`
+	Seq    uint64                     `json:"seq,omitempty"`
 	Values map[string]json.RawMessage `json:"values"`
 }
 
 type eventBody struct {
 	TS    int64  `json:"ts"`
-	Seq   uint64 `json:"seq"`
+	Seq   uint64 `json:"seq,omitempty"`
 	Kind  string `json:"kind"`
 	Name  string `json:"name,omitempty"`
 	State string `json:"state,omitempty"`
