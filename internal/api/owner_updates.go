@@ -111,19 +111,34 @@ func (c *showcase) show(ctx context.Context, t *campaign.Task) (wire.MyUpdate, e
 	}
 	out := wire.MyUpdate{
 		ID: t.ID, UnitID: u.ID, Serial: u.Serial, ProductTitle: p.Title, Kind: run.Campaign.Kind,
-		Title: fleet.InLanguage(run.Campaign.Title, o.Locale), Reason: fleet.InLanguage(run.Campaign.Reason, o.Locale), Version: r.Version, Minutes: r.Minutes,
+		Title: fleet.InLanguage(run.Campaign.Title, o.Locale), Reason: fleet.InLanguage(run.Campaign.Reason, o.Locale), Version: r.Version, SupportEnd: r.SupportEnd,
 		WhatChanges: fleet.InLanguage(r.Notes, o.Locale), Unavailable: fleet.InLanguage(r.Unavailable, o.Locale), State: t.State, Why: t.Why,
 		At: t.At, Deadline: t.Deadline, OfferedAt: t.OfferedAt, InstalledAt: t.InstalledAt, Choices: choicesFor(t, run.Open()),
 	}
 	if out.Size, err = d.Deltas.Size(ctx, &r, &u); err != nil && fault.KindOf(err) != fault.NotFound {
 		return wire.MyUpdate{}, err
 	}
+	takes, err := d.Updates.Minutes(ctx, &r)
+	if err != nil {
+		return wire.MyUpdate{}, err
+	}
+	out.Minutes, out.Measured, out.MeasuredOf = takes.Minutes, takes.Measured, takes.Of
 	if t.AssignmentID != 0 {
 		as, err := d.Updates.Assignment(ctx, t.AssignmentID)
 		if err != nil {
 			return wire.MyUpdate{}, err
 		}
 		out.Progress = wire.Progress{Done: as.Done, Of: as.Of}
+		no, err := d.Updates.Waits(ctx, as)
+		if err != nil {
+			return wire.MyUpdate{}, err
+		}
+		if no != nil {
+			out.Waiting = &wire.Waiting{
+				Code: no.Code, Why: no.Why, Words: fleet.InLanguage(no.Words, o.Locale), Signal: no.Signal, Title: no.Title,
+				Have: no.Have, Op: no.Op, Need: no.Need, Unit: no.Unit, At: no.At, Until: no.Until,
+			}
+		}
 		if n := len(as.Details); n > 0 {
 			out.Progress.Words = as.Details[n-1]
 		}

@@ -10,6 +10,7 @@ import (
 	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/outcome"
+	"fettle.dev/fettle/internal/update"
 )
 
 // Link asks for a one-time link by mail.
@@ -416,6 +417,10 @@ type MyUpdate struct {
 	Version      string             `json:"version"`
 	Size         int64              `json:"size" doc:"Bytes."`
 	Minutes      int                `json:"minutes" doc:"How long the installation takes."`
+	Measured     string             `json:"minutesMeasured" enum:"release,product,declared" doc:"Where minutes comes from: nine of ten installations of this release, or of the product's, took no longer; or an estimate."`
+	MeasuredOf   int                `json:"minutesOf" doc:"On how many installations it is measured; 0: none."`
+	SupportEnd   string             `json:"supportEnd,omitempty" doc:"Last day on which the new version is supported."`
+	Waiting      *Waiting           `json:"waiting,omitempty" doc:"What keeps it from the unit at this moment."`
 	WhatChanges  string             `json:"whatChanges"`
 	Unavailable  string             `json:"unavailable,omitempty" doc:"What will not work meanwhile."`
 	State        campaign.TaskState `json:"state"`
@@ -427,6 +432,22 @@ type MyUpdate struct {
 	Progress     Progress           `json:"progress"`
 	Held         bool               `json:"held,omitempty" doc:"The update has begun, and the unit waits before its next step because the owner asked for it."`
 	Choices      []campaign.Choice  `json:"choices" doc:"What the owner may choose now; empty when nothing."`
+}
+
+// Waiting is what keeps an update from a unit at this moment, and what the
+// owner can do.
+type Waiting struct {
+	Code   update.Code `json:"code" doc:"As precondition, state unknown or withdrawn."`
+	Why    string      `json:"why" doc:"In plain English; the words by code are the screens' own."`
+	Words  string      `json:"words,omitempty" doc:"What the owner can do, in the owner's language."`
+	Signal string      `json:"signal,omitempty"`
+	Title  string      `json:"title,omitempty" doc:"What people call the signal."`
+	Have   string      `json:"have,omitempty"`
+	Op     string      `json:"op,omitempty" doc:"How have must stand to need: >=, >, <=, <, == or !=."`
+	Need   string      `json:"need,omitempty"`
+	Unit   string      `json:"unit,omitempty" doc:"UCUM unit of measure of have and need."`
+	At     time.Time   `json:"at,omitzero" doc:"When the unit sent the value in have."`
+	Until  time.Time   `json:"until,omitzero" doc:"When it ends by itself, where that is known."`
 }
 
 // Progress is how far an installation is. It never runs backwards.
