@@ -8,11 +8,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"fettle.dev/fettle/cmd/fettle/remote/artifact"
+	"fettle.dev/fettle/cmd/fettle/remote/keys"
 	"fettle.dev/fettle/cmd/fettle/remote/release"
 	"fettle.dev/fettle/cmd/fettle/remote/setting"
 	"fettle.dev/fettle/cmd/fettle/remote/trial"
 	"fettle.dev/fettle/cmd/fettle/remote/wear"
 	"fettle.dev/fettle/internal/api/client"
+	"fettle.dev/fettle/internal/clock"
 )
 
 // errTold ends a command with status 1 when what is to be said was printed.
@@ -46,6 +48,7 @@ func Add(root *cobra.Command, version string, offline trial.Offline) (check func
 	c.Progress = artifact.Progress(root.ErrOrStderr())
 	add("work", "Work:", release.Commands(release.Shared{Client: &c.Client, Print: c.print, Row: row, Names: c.completeNames})...)
 	add("work", "Work:", setting.Command(setting.Shared{Client: &c.Client, Print: c.print, Row: row, Names: c.completeNames}))
+	add("access", "Access:", keys.Command(keys.Shared{Client: &c.Client, Print: c.print, Row: row, Names: c.completeNames, Now: clock.Real{}.Now}))
 	add("access", "Access:", newLoginCmd(c), newTokenCmd(c), newClaimCmd(c))
 	root.AddCommand(newCompletionCmd())
 	return c.check
