@@ -376,6 +376,9 @@ func (s *Service) Feedback(ctx context.Context, unitID string, id int64, f Feedb
 				a.Started = now
 			}
 		case Failed, Canceled:
+			if a.State == Canceling { // stopped as it was asked to, or cut off: its words stay
+				f.State = Canceled
+			}
 			a.end(f.State, parts, now)
 		case Offered, Withheld, Canceling, Installed:
 			return fault.New(fault.Invalid, "a unit cannot say that its update is %s", f.State)

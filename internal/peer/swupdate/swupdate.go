@@ -65,9 +65,30 @@ type File struct {
 // path dest on the unit, after the other files.
 func Build(tb testing.TB, k Key, version, dest string, payload []byte, others ...File) []byte {
 	tb.Helper()
+	return Image{Key: k, Version: version, Files: append(others, File{dest, payload})}.Build(tb)
+}
+
+// Image is what a .swu is made of.
+type Image struct {
+	Key      Key
+	Version  string
+	Hardware string // that it is for; empty: that of Board
+	Unsigned bool   // leave the signature out
+	Files    []File
+}
+
+// Build makes the .swu.
+func (m Image) Build(tb testing.TB) []byte {
+	tb.Helper()
 	dir := tb.TempDir()
-	list, names := "", "sw-description\nsw-description.sig\n"
-	for i, f := range append(others, File{dest, payload}) {
+	if m.Hardware == "" {
+		m.Hardware = "1.0"
+	}
+	list, names := "", "sw-description\n"
+	if !m.Unsigned {
+		names += "sw-description.sig\n"
+	}
+	for i, f := range m.Files {
 		sum := sha256.Sum256(f.Data)
 		name := fmt.Sprintf("payload%d", i)
 		if i > 0 {
@@ -85,14 +106,14 @@ func Build(tb testing.TB, k Key, version, dest string, payload []byte, others ..
 	description := fmt.Sprintf(`software =
 {
 	version = %q;
-	hardware-compatibility: [ "1.0" ];
+	hardware-compatibility: [ %q ];
 	files: (%s
 	);
 }
-`, version, list)
+`, m.Version, m.Hardware, list)
 	require.NoError(tb, os.WriteFile(filepath.Join(dir, "sw-description"), []byte(description), 0o600))
 	run(tb, dir, nil, "openssl", "cms", "-sign", "-in", "sw-description", "-out", "sw-description.sig",
-		"-signer", k.cert, "-inkey", k.key, "-outform", "DER", "-nosmimecap", "-binary")
+		"-signer", m.Key.cert, "-inkey", m.Key.key, "-outform", "DER", "-nosmimecap", "-binary")
 	return run(tb, dir, strings.NewReader(names), "cpio", "-o", "-H", "crc", "--quiet")
 }
 
@@ -233,6 +254,37 @@ func (c *Client) ipc(tb testing.TB, args ...string) {
 	}
 	tb.Fatalf("swupdate-ipc %s: %v\n%s", strings.Join(args, " "), err, out)
 }
+
+// Wake runs a hook that makes the client ask the server at once whenever the
+// unit hears over MQTT that an update waits for it, until the test ends. It is
+// the script of docs/updates.md.
+func (c *Client) Wake(tb testing.TB, host, port, unitID, token string) {
+	tb.Helper()
+	cmd := exec.Command("sh", "-c", WakeHook) //nolint:noctx // ended below
+	cmd.Dir, cmd.Env = c.dir, append(c.env(), "BROKER="+host, "PORT="+port, "UNIT="+unitID, "TOKEN="+token)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: c.cred, Pdeathsig: syscall.SIGKILL}
+	cmd.Stdout, cmd.Stderr = &c.log, &c.log
+	require.NoError(tb, cmd.Start())
+	tb.Cleanup(func() {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		_ = cmd.Wait()
+	})
+}
+
+// WakeHook is a shell script for units whose update client only polls: it
+// listens for notices and makes SWUpdate poll at each. It subscribes anew when
+// the connection is lost; what it missed meanwhile it is told then.
+const WakeHook = `
+# BROKER, PORT, UNIT, TOKEN: the unit's MQTT access.
+while true; do
+  mosquitto_sub -h "$BROKER" -p "$PORT" -i "$UNIT-wake" -u "$UNIT" -P "$TOKEN" \
+    -k 60 -q 1 -t fettle/v1/notice |
+  while read -r notice; do
+    swupdate-ipc hawkbitcfg -t
+  done
+  sleep 5
+done
+`
 
 // Stop ends the client and the processes that it started.
 func (c *Client) Stop() {

@@ -1,0 +1,54 @@
+package update
+
+import (
+	"slices"
+	"strings"
+)
+
+// saysNothing are words that clients end with whatever went wrong: the reason
+// stands before them. SWUpdate 2022.12 closes with the first of them.
+var saysNothing = []string{
+	"no suitable .swu image found", "waiting for requests", "main thread sleep again",
+	"image invalid or corrupted. not installing", "update log to server from thread",
+	"cannot read stored update state",                                                 // of a unit without a bootloader, at every poll
+	"writing into swupdate ipc stream failed", "failed writing received data to disk", // of the downloader, when the installer has given up
+	"error processing update chunk",
+}
+
+// mostReasons is how many of a client's errors are named.
+const mostReasons = 3
+
+// Reason picks why an update failed out of what the unit's client said: its
+// last errors, or else its last words that say something.
+func Reason(details []string) string {
+	var all, errors []string
+	for _, d := range slices.Backward(details) {
+		d = strings.TrimSpace(d)
+		low := strings.ToLower(d)
+		if d == "" || slices.ContainsFunc(saysNothing, func(s string) bool { return strings.Contains(low, s) }) {
+			continue
+		}
+		if strings.Contains(low, "software update started") { // what came before belongs to another attempt
+			break
+		}
+		if !slices.Contains(all, d) {
+			all = append(all, d)
+		}
+		if strings.Contains(low, "error") && !slices.Contains(errors, d) && len(errors) < mostReasons {
+			errors = append(errors, d)
+		}
+	}
+	switch {
+	case len(errors) > 0:
+		slices.Reverse(errors)
+		return strings.Join(errors, "; ")
+	case len(all) == 0:
+		return "the unit gave no reason"
+	case strings.HasPrefix(all[0], "["): // a trace: those before are of other steps
+		return all[0]
+	default:
+		said := slices.DeleteFunc(all[:min(len(all), mostReasons)], func(d string) bool { return strings.HasPrefix(d, "[") })
+		slices.Reverse(said)
+		return strings.Join(said, "; ")
+	}
+}
