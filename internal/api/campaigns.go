@@ -10,12 +10,13 @@ import (
 	"fettle.dev/fettle/internal/campaign"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/outcome"
+	"fettle.dev/fettle/internal/update"
 )
 
 type campaignList struct {
 	wire.PageParams
 	Product string `query:"product"`
-	State   string `query:"state" enum:"draft,running,paused,canceled,finished"`
+	State   string `query:"state" enum:"draft,planning,running,paused,canceled,finished"`
 }
 
 type dryRunIn struct {
@@ -32,7 +33,8 @@ type controlIn struct {
 type taskList struct {
 	frame.NameParam
 	wire.PageParams
-	State string `query:"state" enum:"planned,blocked,offered,scheduled,snoozed,accepted,installing,claimed,verifying,verified,relapsed,not judgeable,declined,failed,expired,canceled,unreachable"`
+	State string `query:"state" enum:"planned,blocked,offered,scheduled,snoozed,accepted,retrying,installing,claimed,verifying,verified,relapsed,not judgeable,declined,failed,expired,canceled,unreachable,superseded"`
+	Code  string `query:"code" maxLength:"100" doc:"Code of the refusal that holds it."`
 	Wave  int    `query:"wave" default:"-1" minimum:"-1" doc:"Index of a wave; -1: all."`
 	Unit  string `query:"unit"`
 }
@@ -77,7 +79,7 @@ func (s *server) campaignView(ctx context.Context, r campaign.Run) (wire.Campaig
 	counts, err := s.d.Runs.CountTasks(ctx, r.ID)
 	out := wire.Campaign{
 		Name: r.Campaign.Name, Spec: r.Campaign, ID: r.ID, State: r.State, Why: r.Why, SnapshotID: r.SnapshotID, Detector: r.Detector,
-		WaveOpen: r.WaveOpen, CreatedAt: r.CreatedAt, StartedAt: r.StartedAt, EndedAt: r.EndedAt, Counts: map[string]int{},
+		WaveOpen: r.WaveOpen, Planned: r.Planned, Joined: r.Joined, Closing: r.Closing, CreatedAt: r.CreatedAt, StartedAt: r.StartedAt, EndedAt: r.EndedAt, Counts: map[string]int{},
 	}
 	for _, c := range counts {
 		out.Counts[string(c.State)] += c.N
@@ -127,7 +129,7 @@ func (s *server) getCampaign(ctx context.Context, in *frame.NameParam) (wire.Cam
 	out := wire.CampaignDetail{Campaign: view, Waves: make([]wire.Wave, len(run.Campaign.Waves))}
 	for i, w := range run.Campaign.Waves {
 		out.Waves[i] = wire.Wave{
-			Index: i, Name: w.Name, Share: w.Share, OpenedAt: at(run.WaveOpened, i), PassedAt: at(run.GatePassed, i),
+			Index: i, Name: w.Name, Share: w.Share, Count: w.Count, Random: w.Random(), OpenedAt: at(run.WaveOpened, i), PassedAt: at(run.GatePassed, i),
 			Gate: outcome.GateWaiting, GateWhy: "the wave is not open", Counts: map[string]int{},
 		}
 	}
@@ -137,7 +139,10 @@ func (s *server) getCampaign(ctx context.Context, in *frame.NameParam) (wire.Cam
 			out.Waves[c.Wave].Units += c.N
 		}
 	}
-	if run.State == campaign.Draft {
+	if out.Refusals, err = s.d.Campaigns.Refusals(ctx, &run, counts); err != nil {
+		return wire.CampaignDetail{}, err
+	}
+	if run.State == campaign.Draft || run.State == campaign.Planning {
 		return out, nil
 	}
 	status, err := s.d.Outcomes.Status(ctx, in.Name)
@@ -158,31 +163,25 @@ func (s *server) getCampaign(ctx context.Context, in *frame.NameParam) (wire.Cam
 	return out, nil
 }
 
-// cut takes limit items after the first skip.
-func cut[T any](items []T, skip, limit int) []T {
-	items = items[min(skip, len(items)):]
-	return items[:min(limit, len(items))]
-}
-
 func (s *server) dryRun(ctx context.Context, in *dryRunIn) (wire.DryRun, error) {
-	plan, err := s.d.Campaigns.DryRun(ctx, in.Name)
+	plan, err := s.d.Campaigns.DryRun(ctx, in.Name, in.Skip, in.Limit)
 	if err != nil {
 		return wire.DryRun{}, err
 	}
 	out := wire.DryRun{
-		SnapshotID: plan.SnapshotID, Detector: plan.Detector, OfferedCount: len(plan.Offered), NotCount: len(plan.Not),
+		SnapshotID: plan.SnapshotID, Detector: plan.Detector, OfferedCount: plan.OfferedN, NotCount: plan.NotN,
 		Waves: []wire.DryRunWave{}, NotByCode: map[string]int{}, Offered: []wire.DryRunOffer{}, Not: []wire.DryRunRefusal{},
 	}
 	for _, w := range plan.Waves {
 		out.Waves = append(out.Waves, wire.DryRunWave(w))
 	}
-	for _, o := range cut(plan.Offered, in.Skip, in.Limit) {
+	for _, o := range plan.Offered {
 		out.Offered = append(out.Offered, wire.DryRunOffer(o))
 	}
-	for _, n := range plan.Not {
-		out.NotByCode[n.Code]++
+	for code, n := range plan.NotByCode {
+		out.NotByCode[string(code)] = n
 	}
-	for _, n := range cut(plan.Not, in.Skip, in.Limit) {
+	for _, n := range plan.Not {
 		out.Not = append(out.Not, wire.DryRunRefusal(n))
 	}
 	return out, nil
@@ -193,7 +192,7 @@ func (s *server) listTasks(ctx context.Context, in *taskList) (wire.Page[wire.Ta
 	if err != nil {
 		return wire.Page[wire.Task]{}, err
 	}
-	f := campaign.TaskFilter{CampaignID: run.ID, UnitID: in.Unit, Wave: in.Wave, After: in.After, Limit: in.Limit + 1}
+	f := campaign.TaskFilter{CampaignID: run.ID, UnitID: in.Unit, Code: update.Code(in.Code), Wave: in.Wave, After: in.After, Limit: in.Limit + 1}
 	if in.State != "" {
 		f.States = []campaign.TaskState{campaign.TaskState(in.State)}
 	}
@@ -203,6 +202,9 @@ func (s *server) listTasks(ctx context.Context, in *taskList) (wire.Page[wire.Ta
 	}
 	out := make([]wire.Task, 0, len(list))
 	for _, t := range list {
+		if no := run.Refusal(&t); no != nil {
+			t.Refusal, t.Why = no, no.Why
+		}
 		v := wire.Task{Task: t}
 		if t.Wave >= 0 && t.Wave < len(run.Campaign.Waves) {
 			v.WaveName = run.Campaign.Waves[t.Wave].Name

@@ -21,6 +21,7 @@ var templates = map[campaign.NoticeKind]notify.Template{
 	campaign.NoticeOffer:      notify.UpdateOffer,
 	campaign.NoticeReminder:   notify.UpdateReminder,
 	campaign.NoticeEscalation: notify.UpdateEscalation,
+	campaign.NoticeCountdown:  notify.UpdateCountdown,
 	campaign.NoticeDone:       notify.UpdateDone,
 	campaign.NoticeFailed:     notify.UpdateFailed,
 }
@@ -45,6 +46,12 @@ func (n notices) Tell(ctx context.Context, c campaign.Notice) error {
 		Minutes:     c.Release.Minutes,
 		Bytes:       c.Size,
 		Deadline:    c.Task.Deadline,
+		StartsAt:    c.Task.At,
 		Why:         c.Task.Why,
 	})
+}
+
+// Delivered reports whether a notice's mail has been sent.
+func (n notices) Delivered(ctx context.Context, key string) (bool, error) {
+	return n.writer.Sent(ctx, "task:"+key)
 }

@@ -7,8 +7,11 @@ import (
 	"context"
 	"time"
 
+	"fettle.dev/fettle/internal/campaign/wave"
+	"fettle.dev/fettle/internal/campaign/window"
 	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/update"
 )
 
 // Kind sets the owner's policy.
@@ -44,23 +47,50 @@ type Campaign struct {
 
 	DownloadRate     int64 `json:"downloadRate,omitempty" doc:"Bytes a second that all its units fetch together (default: no limit)."`
 	SiteDownloadRate int64 `json:"siteDownloadRate,omitempty" doc:"Bytes a second that its units at one site fetch together (default: no limit). A site is what a unit's attribute site says, else the address that it comes from."`
+
+	Reminders int            `json:"reminders,omitempty" doc:"Most reminders an owner gets before the deadline (default 30); a safety or recall campaign goes on after it until it ends."`
+	Countdown fleet.Duration `json:"countdown,omitempty" doc:"How long before a security update that starts by itself the owner is told (default 1h)."`
+	Reoffer   fleet.Duration `json:"reoffer,omitempty" doc:"A service or feature offer that expired is made again after this (default: never)."`
+
+	Dynamic bool           `json:"dynamic,omitempty" doc:"Units that come to match the cohort's definition join while the campaign runs."`
+	Every   fleet.Duration `json:"every,omitempty" doc:"How often it looks for units that came to match (default 1h)."`
+
+	Start         time.Time      `json:"start,omitzero" doc:"Nothing is offered before."`
+	End           time.Time      `json:"end,omitzero" doc:"The campaign ends by itself."`
+	Hours         []window.Hours `json:"hours,omitempty" doc:"Working hours in which units may begin (default: always)."`
+	Zone          string         `json:"zone,omitempty" doc:"Where hours are of: owner (default), unit (its attribute timeZone, else the owner's), or an IANA name as Europe/Oslo."`
+	MaxConcurrent int            `json:"maxConcurrent,omitempty" doc:"Most units that have the update at hand at the same time (default: any)."`
+	MaxPerHour    int            `json:"maxPerHour,omitempty" doc:"Most units that are given the update within any hour (default: any)."`
+	Retry         Retry          `json:"retry,omitzero" doc:"What follows a failed installation (default: nothing)."`
+	Timeout       fleet.Duration `json:"timeout,omitempty" doc:"An installation that has begun and shows no progress for this long has failed (default 24h)."`
 }
 
-// Wave is a step: a share of the cohort, drawn at random. The last wave takes the rest.
-type Wave struct {
-	Name  string  `json:"name"`
-	Share float64 `json:"share" doc:"Of the whole cohort, 0 to 1."`
+// Retry tries a failed installation again, each time after twice as long.
+type Retry struct {
+	Limit   int            `json:"limit,omitempty" doc:"Most attempts after the first."`
+	After   fleet.Duration `json:"after,omitempty" doc:"Before the second attempt (default 1h)."`
+	Longest fleet.Duration `json:"longest,omitempty" doc:"Between two attempts (default 24h)."`
 }
+
+// Wave is a step of a campaign.
+type Wave = wave.Wave
 
 // Gate is what must hold before the next wave opens. Shares are of the wave's
-// tasks that could be judged; only verified counts as success.
+// tasks that could be judged; only verified counts as success. Beside what is
+// declared here, the campaign pauses as soon as the evidence says that the
+// release does worse than those before it (docs/gates.md).
 type Gate struct {
 	Soak        fleet.Duration `json:"soak" doc:"At least this long after the wave opened."`
 	Verified    float64        `json:"verified" doc:"Least share verified, of verified, relapsed and failed."`
-	MinVerified int            `json:"minVerified,omitempty" doc:"Least number verified (default 1)."`
-	Failed      float64        `json:"failed" doc:"Most share failed, of those begun: above it the campaign pauses."`
-	Relapsed    float64        `json:"relapsed" doc:"Most share relapsed, of verified and relapsed: above it the campaign pauses."`
-	MinJudged   int            `json:"minJudged,omitempty" doc:"Units that must be judged before a share can pause the campaign (default 5)."`
+	MinVerified int            `json:"minVerified,omitempty" doc:"Least number verified (default: as many as make the lower end of the 95 % interval of the share verified reach the least share; in a wave too small for that, half of it)."`
+	Installed   float64        `json:"installed,omitempty" doc:"Least share of the wave's units that report the new version (default: any)."`
+	Effect      bool           `json:"effect,omitempty" doc:"Waits until the effect against units not yet offered is demonstrated; not in a recall or safety campaign."`
+	Failed      float64        `json:"failed,omitempty" doc:"Most share of the wave's units that may fail: above it the campaign pauses (default: no ceiling; the evidence stops it sooner)."`
+	Relapsed    float64        `json:"relapsed,omitempty" doc:"Most share of the wave's units in which the fault may come back: above it the campaign pauses (default: no ceiling; the evidence stops it sooner)."`
+	Usual       float64        `json:"usual,omitempty" doc:"Share of units that fail with a good release (default: learned from the product's earlier campaigns)."`
+	Tolerated   float64        `json:"tolerated,omitempty" doc:"Share of units that may fail beyond the usual."`
+	FalseStops  float64        `json:"falseStops,omitempty" doc:"Most share of campaigns with a good release that the evidence may pause (default 0.05; 1: the evidence pauses none)."`
+	MinJudged   int            `json:"minJudged,omitempty" doc:"Units of each side of a comparison, and units that must be judged before a ceiling can pause the campaign (default 5)."`
 	MaxWait     fleet.Duration `json:"maxWait,omitempty" doc:"If the gate has neither held nor failed after this long, the campaign pauses and says what is missing (default 30d)."`
 }
 
@@ -70,6 +100,7 @@ type State string
 // The states of a campaign.
 const (
 	Draft    State = "draft"
+	Planning State = "planning" // tasks are being made, or its time to start has not come
 	Running  State = "running"
 	Paused   State = "paused"
 	Canceled State = "canceled"
@@ -98,10 +129,51 @@ type Run struct {
 	Excused   int       `json:"excused,omitempty"` // tasks of the open wave that had failed or relapsed by then
 	// ExcusedAll are those of all waves.
 	ExcusedAll int `json:"excusedAll,omitempty"`
+	// Looked are the outcomes of all waves at the resumption: evidence is
+	// gathered anew from there.
+	Looked Looked `json:"looked,omitzero"`
+
+	// Planning goes page by page of the cohort, closing page by page of the
+	// tasks; either resumes after the last that was done.
+	Cuts      []uint64 `json:"cuts,omitempty"` // see wave.Draw.Cuts
+	Planned   int      `json:"planned,omitempty"`
+	PlannedTo string   `json:"plannedTo,omitempty"` // unit
+	PlanDone  bool     `json:"planDone,omitempty"`
+	Closing   bool     `json:"closing,omitempty"`
+	ClosedTo  string   `json:"closedTo,omitempty"` // task
+
+	Starts []Minute `json:"starts,omitempty"` // within the last hour, if there is a limit
+
+	Joined  int       `json:"joined,omitempty"` // units that came to match since the start
+	LookAt  time.Time `json:"lookAt,omitzero"`  // when units that came to match are looked for next
+	LookSeq int64     `json:"lookSeq,omitempty"`
+	LookFor time.Time `json:"lookFor,omitzero"` // findings from then on
+	Swept   string    `json:"swept,omitempty"`  // unit that the first look, at all of them, has come to
+	SweptAt time.Time `json:"sweptAt,omitzero"` // when that look ended
+}
+
+// Minute is how many units were given the update within a minute.
+type Minute struct {
+	At int64 `json:"at"` // Unix minutes
+	N  int   `json:"n"`
+}
+
+// Looked counts outcomes that an operator has looked at.
+type Looked struct {
+	Ended    int `json:"ended,omitempty"` // installed, or failed
+	Failed   int `json:"failed,omitempty"`
+	Judged   int `json:"judged,omitempty"` // verified, or relapsed
+	Relapsed int `json:"relapsed,omitempty"`
 }
 
 // Open reports whether the campaign has begun and not ended.
-func (r *Run) Open() bool { return r.State == Running || r.State == Paused }
+func (r *Run) Open() bool { return r.State == Planning || r.State == Running || r.State == Paused }
+
+// Comparable reports whether a task's wave was given by lot at the start, so
+// that it may be compared with other waves.
+func (r *Run) Comparable(t *Task) bool {
+	return t.JoinedAt.IsZero() && t.Wave >= 0 && t.Wave < len(r.Campaign.Waves) && r.Campaign.Waves[t.Wave].Random()
+}
 
 // Last reports whether the last wave is open.
 func (r *Run) Last() bool { return r.WaveOpen == len(r.Campaign.Waves)-1 }
@@ -109,7 +181,7 @@ func (r *Run) Last() bool { return r.WaveOpen == len(r.Campaign.Waves)-1 }
 // TaskState is one unit's remedy as owner-experience.md names it.
 type TaskState string
 
-// The states of a task. The last six are ends, but Installed ends only where
+// The states of a task. Installed ends only where
 // nothing can be judged; an end is an Outcome.
 const (
 	Planned     TaskState = "planned"    // its wave is not open
@@ -129,43 +201,66 @@ const (
 	Expired     TaskState = "expired"
 	Withdrawn   TaskState = "canceled"
 	Unreachable TaskState = "unreachable"
+	Superseded  TaskState = "superseded" // a newer campaign has another release for the same component
+	Retrying    TaskState = "retrying"   // an attempt failed; another follows
+)
+
+// Busy are the states in which a task holds its unit: another campaign waits.
+var Busy = []TaskState{Offered, Scheduled, Snoozed, Accepted, Installing, Claimed, Retrying}
+
+// Queue says what a task waits for that is handed out in turn.
+type Queue int
+
+// The queues.
+const (
+	NotQueued  Queue = iota
+	QueueOffer       // its wave
+	QueueStart       // a place among those that may begin
 )
 
 // Task is one unit's remedy.
 type Task struct {
-	ID           string    `json:"id"`
-	CampaignID   string    `json:"campaignId"`
-	Campaign     string    `json:"campaign"`
-	UnitID       string    `json:"unitId"`
-	UnitKey      int64     `json:"-"`
-	OwnerID      string    `json:"ownerId,omitempty"`
-	Wave         int       `json:"wave"`
-	State        TaskState `json:"state"`
-	Why          string    `json:"why,omitempty"`
-	AssignmentID int64     `json:"assignmentId,omitempty"`
-	At           time.Time `json:"at,omitzero"` // the owner's time, when scheduled; until when, when snoozed
-	Deadline     time.Time `json:"deadline,omitzero"`
-	OfferedAt    time.Time `json:"offeredAt,omitzero"`
-	AcceptedAt   time.Time `json:"acceptedAt,omitzero"`
-	StartedAt    time.Time `json:"startedAt,omitzero"`
-	ClaimedAt    time.Time `json:"claimedAt,omitzero"`
-	InstalledAt  time.Time `json:"installedAt,omitzero"`
-	EndedAt      time.Time `json:"endedAt,omitzero"`
-	FoundAt      time.Time `json:"foundAt,omitzero"` // OpenedAt of the unit's earliest finding of the detector, if any
-	NextAt       time.Time `json:"-"`
-	SeenAt       time.Time `json:"-"` // Updated of the assignment as last looked at
-	Reminded     int       `json:"reminded,omitempty"`
-	Handed       int       `json:"handed,omitempty" hidden:"true"` // times that the unit went to another owner, who was asked anew
-	Done         int       `json:"done,omitempty"`                 // progress of the installation
-	Of           int       `json:"of,omitempty"`
-	Details      []string  `json:"details,omitempty"` // the client's last words
-	Updated      time.Time `json:"updated"`
+	ID           string          `json:"id"`
+	CampaignID   string          `json:"campaignId"`
+	Campaign     string          `json:"campaign"`
+	UnitID       string          `json:"unitId"`
+	UnitKey      int64           `json:"-"`
+	OwnerID      string          `json:"ownerId,omitempty"`
+	Wave         int             `json:"wave"`
+	State        TaskState       `json:"state"`
+	Why          string          `json:"why,omitempty"`
+	Refusal      *update.Refusal `json:"refusal,omitempty" doc:"What it waits for, or why it is blocked: a code, and the data of the sentence."`
+	AssignmentID int64           `json:"assignmentId,omitempty"`
+	Attempt      int             `json:"attempt,omitempty" doc:"Number of the attempt; each has an action id of its own."`
+	JoinedAt     time.Time       `json:"joinedAt,omitzero" doc:"When it joined a campaign that was running; absent for those it began with."`
+	JoinedWhy    string          `json:"joinedWhy,omitempty"`
+	At           time.Time       `json:"at,omitzero"` // the owner's time, when scheduled; until when, when snoozed
+	Deadline     time.Time       `json:"deadline,omitzero"`
+	OfferedAt    time.Time       `json:"offeredAt,omitzero"`
+	AcceptedAt   time.Time       `json:"acceptedAt,omitzero"`
+	StartedAt    time.Time       `json:"startedAt,omitzero"`
+	ClaimedAt    time.Time       `json:"claimedAt,omitzero"`
+	InstalledAt  time.Time       `json:"installedAt,omitzero"`
+	EndedAt      time.Time       `json:"endedAt,omitzero"`
+	FoundAt      time.Time       `json:"foundAt,omitzero"` // OpenedAt of the unit's earliest finding of the detector, if any
+	NextAt       time.Time       `json:"-"`
+	SeenAt       time.Time       `json:"-"` // Updated of the assignment as last looked at
+	Queue        Queue           `json:"-"`
+	Reminded     int             `json:"reminded,omitempty" doc:"Reminders that could be seen: delivered, not at night, and not answered by not now."`
+	Nudges       int             `json:"nudges,omitempty" hidden:"true"` // notices of the kind told, counted or not
+	Told         string          `json:"told,omitempty" hidden:"true"`   // key of a reminder that is not counted yet
+	Round        int             `json:"round,omitempty" doc:"Times that it was offered anew after it expired."`
+	Handed       int             `json:"handed,omitempty" hidden:"true"` // times that the unit went to another owner, who was asked anew
+	Done         int             `json:"done,omitempty"`                 // progress of the installation
+	Of           int             `json:"of,omitempty"`
+	Details      []string        `json:"details,omitempty"` // the client's last words
+	Updated      time.Time       `json:"updated"`
 }
 
 // Over reports whether the task has come to an end that nothing but a relapse changes.
 func (t *Task) Over() bool {
 	switch t.State {
-	case Blocked, Verified, Relapsed, Unjudged, Declined, FailedTask, Expired, Withdrawn, Unreachable:
+	case Blocked, Verified, Relapsed, Unjudged, Declined, FailedTask, Expired, Withdrawn, Unreachable, Superseded:
 		return true
 	default:
 		return false
@@ -188,8 +283,8 @@ const (
 type TaskFilter struct {
 	CampaignID, UnitID, OwnerID string
 	States                      []TaskState
-	Wave                        int       // -1: any
-	DueAt                       time.Time // NextAt set and not after this
+	Code                        update.Code // of the refusal
+	Wave                        int         // -1: any
 	After                       string
 	Limit                       int
 }
@@ -201,27 +296,67 @@ type Count struct {
 	N     int       `json:"n"`
 }
 
+// CodeCount is a number of tasks that a refusal holds, by its code.
+type CodeCount struct {
+	Code  update.Code `json:"code"`
+	State TaskState   `json:"state"`
+	N     int         `json:"n"`
+}
+
+// Member is a member of a cohort with what is known of its unit.
+type Member struct {
+	Unit      fleet.Unit // ID and Key alone where it is not known any more
+	Known     bool
+	FoundAt   time.Time // when its earliest finding of the detector opened, if any
+	Busy      string    // campaign that works on it, if it was asked for
+	FindingID string    // of FoundSince
+	Why       string    // of that finding
+}
+
+// MemberQuery picks members that are in a snapshot, by unit.
+type MemberQuery struct {
+	Snapshot string
+	Detector string // for FoundAt
+	Except   string // if set, Busy is looked for in other campaigns than this (id)
+	After    string
+	Limit    int
+}
+
 // Store keeps campaigns and tasks.
 type Store interface {
 	PutCampaign(ctx context.Context, c Campaign) error // only while draft
 	Campaign(ctx context.Context, name string) (Run, error)
 	CampaignByID(ctx context.Context, id string) (Run, error)
 	Campaigns(ctx context.Context, product string) ([]Run, error)
+	Active(ctx context.Context) ([]Run, error) // those that are open or closing
 	UpdateCampaign(ctx context.Context, name string, change func(*Run) error) (Run, error)
 	DeleteCampaign(ctx context.Context, name string) error // only draft, canceled, finished
 
-	AddTasks(ctx context.Context, t []Task) error // known (campaign, unit) pairs are left
+	Members(ctx context.Context, q MemberQuery) ([]Member, error)
+	AddTasks(ctx context.Context, t []Task) error  // known (campaign, unit) pairs are left
+	SaveTasks(ctx context.Context, t []Task) error // in few statements; for a caller who has locked the campaign
 	Task(ctx context.Context, id string) (Task, error)
 	Tasks(ctx context.Context, f TaskFilter) ([]Task, error)
 	CountTasks(ctx context.Context, campaignID string) ([]Count, error)
+	CountCodes(ctx context.Context, campaignID string) ([]CodeCount, error)
 	UpdateTask(ctx context.Context, id string, change func(*Task) error) (Task, error)
 
-	// DueTasks are those of running campaigns whose NextAt is set and not after now, soonest first.
-	DueTasks(ctx context.Context, now time.Time, limit int) ([]Task, error)
+	// DueTasks are those of a campaign whose NextAt is set and not after now, soonest first.
+	DueTasks(ctx context.Context, campaignID string, now time.Time, limit int) ([]Task, error)
+	// QueuedTasks are the first in a queue, of waves up to one.
+	QueuedTasks(ctx context.Context, campaignID string, q Queue, wave, limit int) ([]Task, error)
+	// UnderWay counts the tasks whose units have the update at hand.
+	UnderWay(ctx context.Context, campaignID string) (int, error)
 	// StaleTasks are those whose assignment was updated after their SeenAt.
 	StaleTasks(ctx context.Context, after string, limit int) ([]Task, error)
-	// WakeTasks sets NextAt of a campaign's tasks in the states; wave -1: any.
-	WakeTasks(ctx context.Context, campaignID string, wave int, states []TaskState, at time.Time) error
-	// UnitsBusy are the units with a task of another campaign that is under way.
-	UnitsBusy(ctx context.Context, product, except string) (map[string]string, error)
+
+	// Watch begins or ends noting a product's units that change.
+	Watch(ctx context.Context, campaignID, product string, on bool) error
+	// ChangedUnits are those noted after a number, in order, and the number of the last; some may come twice.
+	ChangedUnits(ctx context.Context, product string, after int64, limit int) ([]fleet.Unit, int64, error)
+	// FoundSince are the units of findings of a detector that opened since, by time, after a finding's id.
+	FoundSince(ctx context.Context, product, detector string, since time.Time, after string, limit int) ([]Member, error)
+
+	PutPreferences(ctx context.Context, ownerID string, p Preferences) error
+	Preferences(ctx context.Context, ownerID string) (Preferences, error) // fault.NotFound if never set
 }

@@ -296,25 +296,27 @@ func TestPauseWithholdsAndResumeGoesOn(t *testing.T) {
 		run, err := w.Campaigns.Pause(ctx, campaigntest.Name, "smoke")
 		require.NoError(t, err)
 		require.Equal(t, "smoke", run.Why)
-		states := func() (out []update.AssignmentState) {
+		shown := func() (out []bool) {
 			for _, x := range first {
-				now := w.Task(x.ID)
-				a, err := w.Updates.Assignment(t.Context(), now.AssignmentID)
+				work, err := w.Updates.Work(t.Context(), x.UnitID)
 				require.NoError(t, err)
-				out = append(out, a.State)
+				out = append(out, work.Action != nil)
 			}
 			return out
 		}
-		require.Equal(t, []update.AssignmentState{update.Withheld, update.Running}, states())
+		require.Equal(t, []bool{false, true}, shown(), "what has begun goes on, the rest is not shown")
+		_, err = w.Updates.Deployment(ctx, first[0].UnitID, w.Task(first[0].ID).AssignmentID)
+		require.Equal(t, fault.NotFound, fault.KindOf(err), "nor fetched")
 		w.Clock.Advance(time.Hour)
 		w.Settle()
-		require.Equal(t, []update.AssignmentState{update.Withheld, update.Running}, states())
+		require.Equal(t, []bool{false, true}, shown())
+		require.Equal(t, campaign.CodePaused, run.Refusal(&first[0]).Code)
 		_, err = w.Campaigns.OpenWave(ctx, campaigntest.Name, 1)
 		require.Equal(t, fault.Conflict, fault.KindOf(err))
 		_, err = w.Campaigns.Resume(ctx, campaigntest.Name, "looked at")
 		require.NoError(t, err)
 		w.Settle()
-		require.Equal(t, []update.AssignmentState{update.Offered, update.Running}, states())
+		require.Equal(t, []bool{true, true}, shown())
 	})
 }
 
@@ -370,17 +372,17 @@ func TestDryRunSaysWhoAndWhy(t *testing.T) {
 				cohort.Member{UnitID: "X-2", List: cohort.Out, Code: "no evidence", Reason: "quiet"}))
 		c := campaigntest.Campaign(campaign.Safety)
 		require.NoError(t, w.Campaigns.Put(ctx, c))
-		plan, err := w.Campaigns.DryRun(ctx, c.Name)
+		plan, err := w.Campaigns.DryRun(ctx, c.Name, 0, 1000)
 		require.NoError(t, err)
 		require.Len(t, plan.Offered, 8)
 		codes := map[string]string{}
 		for _, n := range plan.Not {
 			require.NotEmpty(t, n.Why)
-			codes[n.UnitID] = n.Code
+			codes[n.UnitID] = string(n.Code)
 		}
 		require.Equal(t, map[string]string{
-			campaigntest.UnitID(1): campaign.CodeVersion, campaigntest.UnitID(2): campaign.CodeInactive,
-			"WC-GONE": campaign.CodeUnknown, "WC-NEW": campaign.CodeNoOwner, "X-1": "no consent", "X-2": "no evidence",
+			campaigntest.UnitID(1): string(update.CodeVersion), campaigntest.UnitID(2): string(update.CodeInactive),
+			"WC-GONE": string(update.CodeUnknown), "WC-NEW": string(campaign.CodeNoOwner), "X-1": "no consent", "X-2": "no evidence",
 		}, codes)
 		require.Equal(t, 12, plan.Waves[0].Units+plan.Waves[1].Units)
 		require.Empty(t, w.Tasks(-1), "it changes nothing")
@@ -459,6 +461,10 @@ func TestValidateNamesEveryMistake(t *testing.T) {
 		{"a feature in service", func(c *campaign.Campaign) { c.Kind, c.Release = campaign.Service, "shiny" }, nil},
 		{"unknown names", func(c *campaign.Campaign) { c.Product, c.Release, c.Detector = "a", "b", "c" }, []string{"spec.detector", "spec.product", "spec.release"}},
 		{"too much in waves", func(c *campaign.Campaign) { c.Waves[0].Share = 0.9 }, []string{"spec.waves"}},
+		{"no such zone", func(c *campaign.Campaign) { c.Zone = "Mars/Olympus" }, []string{"spec.zone"}},
+		{"an end before the start", func(c *campaign.Campaign) { c.Start, c.End = campaigntest.Start.Add(time.Hour), campaigntest.Start }, []string{"spec.end"}},
+		{"negative limits", func(c *campaign.Campaign) { c.MaxConcurrent, c.MaxPerHour, c.Timeout, c.Retry.Limit = -1, -1, -1, 1000 }, []string{"spec.maxConcurrent", "spec.maxPerHour", "spec.retry.limit", "spec.timeout"}},
+		{"a safety offer that expires", func(c *campaign.Campaign) { c.Reoffer = fleet.Duration(time.Hour) }, []string{"spec.reoffer"}},
 		{"twin waves", func(c *campaign.Campaign) { c.Waves[1].Name = "first" }, []string{"spec.waves[1].name"}},
 		{"an empty wave", func(c *campaign.Campaign) { c.Waves[0].Share = 0 }, []string{"spec.waves[0].share"}},
 		{"a share above one", func(c *campaign.Campaign) { c.Gate.Failed = 1.5 }, []string{"spec.gate.failed"}},
@@ -480,27 +486,33 @@ func TestValidateNamesEveryMistake(t *testing.T) {
 	}
 }
 
-func TestWavesAreDrawnByTheSeedInExactShares(t *testing.T) {
+func TestWavesAreDrawnByTheSeed(t *testing.T) {
 	t.Parallel()
 	waves := func(seed int64) map[string]int {
 		w := campaigntest.New(t, sqldbtest.SQLite(t), 103)
 		c := campaigntest.Campaign(campaign.Safety)
-		c.Seed, c.Waves = seed, []campaign.Wave{{Name: "a", Share: 0.05}, {Name: "b", Share: 0.25}, {Name: "c"}}
+		c.Seed, c.Waves = seed, []campaign.Wave{{Name: "a", Count: 5}, {Name: "b", Share: 0.25}, {Name: "named", Units: []string{campaigntest.UnitID(1)}}, {Name: "c"}}
+		require.NoError(t, w.Campaigns.Put(t.Context(), c))
+		plan, err := w.Campaigns.DryRun(t.Context(), c.Name, 0, 1000)
+		require.NoError(t, err)
+		planned := map[string]int{}
+		for _, x := range plan.Offered {
+			planned[x.UnitID] = x.Wave
+		}
 		w.Started(c)
 		out := map[string]int{}
 		for _, x := range w.Tasks(-1) {
 			out[x.UnitID] = x.Wave
 		}
+		require.Equal(t, planned, out, "the dry run shows what the start does")
+		require.Equal(t, 2, out[campaigntest.UnitID(1)])
+		require.Equal(t, []bool{true, true, false, true}, []bool{plan.Waves[0].Random, plan.Waves[1].Random, plan.Waves[2].Random, plan.Waves[3].Random})
+		require.Equal(t, 5, plan.Waves[0].Units)
 		return out
 	}
 	a, b, c := waves(1), waves(1), waves(2)
 	require.Equal(t, a, b)
 	require.NotEqual(t, a, c)
-	n := map[int]int{}
-	for _, wave := range a {
-		n[wave]++
-	}
-	require.Equal(t, map[int]int{0: 5, 1: 26, 2: 72}, n)
 }
 
 // aborting is a Transactor that fails at random, before or instead of the

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"fettle.dev/fettle/internal/fault"
-	"fettle.dev/fettle/internal/fleet"
 )
 
 // lateGrace is how far ahead an owner may still set a time after the deadline
@@ -16,7 +15,7 @@ const lateGrace = 24 * time.Hour
 // latest is the last moment an owner may set.
 func latest(t *Task, k Kind, now time.Time) time.Time {
 	p := k.policy()
-	if grace := now.Add(lateGrace); !p.starts && !p.expires && grace.After(t.Deadline) {
+	if grace := now.Add(lateGrace); p.insists && grace.After(t.Deadline) {
 		return grace
 	}
 	return t.Deadline
@@ -24,8 +23,8 @@ func latest(t *Task, k Kind, now time.Time) time.Time {
 
 // tonight is the next 02:00 where the owner is, or the first moment after it
 // where clocks skip it.
-func tonight(now time.Time, o fleet.Owner) time.Time {
-	local := now.In(o.Location())
+func tonight(now time.Time, loc *time.Location) time.Time {
+	local := now.In(loc)
 	y, mo, d := local.Date()
 	at := time.Date(y, mo, d, 2, 0, 0, 0, local.Location())
 	if !at.After(now) {
@@ -55,7 +54,10 @@ func (m *Manager) Choose(ctx context.Context, ownerID, taskID string, c Choice, 
 			t.Updated = m.cfg.Clock.Now()
 			return m.choose(ctx, e, t, c, at)
 		})
-		return err
+		if err != nil {
+			return err
+		}
+		return m.keep(ctx, known)
 	})
 	if err != nil {
 		return Task{}, fmt.Errorf("choose for task %s: %w", taskID, err)
@@ -69,8 +71,11 @@ func (m *Manager) choose(ctx context.Context, e *env, t *Task, c Choice, at time
 	if !e.run.Open() {
 		return fault.New(fault.Conflict, "this update is not offered any more")
 	}
+	if e.release.Withdrawn != nil && c != Decline {
+		return fault.New(fault.Conflict, "this update has been withdrawn: %s", e.release.Withdrawn.Why)
+	}
 	switch t.State {
-	case Offered, Scheduled, Snoozed, Accepted, Declined:
+	case Offered, Scheduled, Snoozed, Accepted, Declined, Retrying:
 	case Installing:
 		return m.hold(ctx, t, c)
 	case Claimed, Verifying, Verified, Relapsed, Unjudged:
@@ -90,21 +95,18 @@ func (m *Manager) choose(ctx context.Context, e *env, t *Task, c Choice, at time
 			return err
 		}
 	}
+	if c == StartNow && t.State == Accepted {
+		return nil
+	}
+	t.EndedAt, t.Why, t.Refusal, t.Queue, t.Told = time.Time{}, "", nil, NotQueued, "" // who answers has not been reminded for nothing
 	switch c {
 	case StartNow:
-		if t.State == Accepted {
-			return nil
-		}
-		t.State, t.AcceptedAt, t.EndedAt, t.Why = Accepted, now, time.Time{}, ""
-		if e.run.State == Paused {
-			t.At, t.NextAt, t.Why = time.Time{}, now, "the campaign is paused; the update starts when it goes on"
-			return nil
-		}
+		t.State, t.AcceptedAt = Accepted, now
 		return m.assign(ctx, e, t, now)
 	case Tonight, SetTime:
-		t.State, t.At, t.NextAt, t.EndedAt, t.Why = Scheduled, when, when, time.Time{}, ""
+		t.State, t.At, t.NextAt = Scheduled, when, when
 	case NotNow:
-		t.State, t.At, t.NextAt, t.EndedAt, t.Why = Snoozed, next, next, time.Time{}, ""
+		t.State, t.At, t.NextAt = Snoozed, next, next
 	case Decline:
 		t.State, t.At, t.NextAt, t.EndedAt, t.Why = Declined, time.Time{}, time.Time{}, now, "declined by the owner"
 	}
@@ -127,11 +129,11 @@ func (m *Manager) timeOf(ctx context.Context, e *env, t *Task, c Choice, at, now
 		}
 		next = e.nextNudge(t, now)
 	case Tonight:
-		owner, err := m.cfg.Fleet.Owner(ctx, t.OwnerID)
+		owner, err := m.owner(ctx, t.OwnerID)
 		if err != nil {
 			return when, next, err
 		}
-		if when = tonight(now, owner); when.After(last) {
+		if when = tonight(now, owner.loc); when.After(last) {
 			return when, next, mistake("choice", "now, or a time before "+last.Format(time.RFC3339)+", because the deadline comes before tonight", c)
 		}
 	case SetTime:

@@ -43,7 +43,8 @@ func (m *Manager) followChanges(ctx context.Context) (moved int, err error) {
 	var ids []string
 	for _, a := range list {
 		if at, seen := f.at0[a.ID]; !seen || !at.Equal(a.Updated) {
-			ids = append(ids, a.Ref)
+			id, _, _ := strings.Cut(a.Ref, "/") // attempts have one of their own
+			ids = append(ids, id)
 		}
 	}
 	n, err := m.moveAll(ctx, ids, m.followOne)
@@ -115,32 +116,47 @@ func (m *Manager) apply(ctx context.Context, e *env, t *Task, a update.Assignmen
 	}
 	t.StartedAt, t.ClaimedAt = a.Started, a.Claimed
 	switch a.State {
-	case update.Withheld, update.Offered:
+	case update.Withheld:
+	case update.Offered:
+		if t.State == Accepted && t.Queue == NotQueued {
+			if waited := t.Refusal != nil; a.Waiting != nil || waited {
+				t.Refusal, t.Why = a.Waiting, ""
+			}
+			if a.Waiting != nil {
+				t.Why = a.Waiting.Why
+			}
+		}
 	case update.Running, update.Canceling:
 		if t.State == Accepted && a.State == update.Running {
-			t.State, t.Why = Installing, ""
+			t.State, t.Why, t.Refusal, t.Queue = Installing, "", nil, NotQueued
+		}
+		if t.State == Installing && e.run.Open() {
+			t.NextAt = a.Updated.Add(e.run.Campaign.PatienceWith())
 		}
 	case update.Claimed:
+		t.Refusal, t.Queue = nil, NotQueued
 		t.State, t.NextAt = Claimed, now.Add(e.run.Campaign.Gate.WaitAtMost())
 		t.Why = "waits until the unit reports version " + e.release.Version
 	case update.Installed:
 		if t.StartedAt.IsZero() {
 			t.StartedAt = a.Installed
 		}
-		t.InstalledAt, t.NextAt = a.Installed, time.Time{}
+		t.InstalledAt, t.NextAt, t.Refusal, t.Queue = a.Installed, time.Time{}, nil, NotQueued
 		if !e.run.Open() {
 			t.State, t.EndedAt, t.Why = Unjudged, now, "installed after the campaign had ended"
 			return nil
 		}
 		t.State, t.EndedAt, t.Why = Verifying, time.Time{}, "installed; it is being watched whether the fault has gone"
 	case update.Failed:
-		t.State, t.EndedAt, t.NextAt, t.Why = FailedTask, now, time.Time{}, reason(a.Details)
-		return m.tell(ctx, e, t, NoticeFailed, string(NoticeFailed))
+		return m.failed(ctx, e, t, now, reason(a.Details))
 	case update.Canceled:
 		t.EndedAt, t.NextAt = now, time.Time{}
-		if e.run.Open() {
-			t.State, t.Why = FailedTask, "the unit canceled the update: "+reason(a.Details)
-			return m.tell(ctx, e, t, NoticeFailed, string(NoticeFailed))
+		switch {
+		case e.release.Withdrawn != nil:
+			t.block(&update.Refusal{Code: update.CodeWithdrawn, Why: "the release has been withdrawn: " + e.release.Withdrawn.Why}, now)
+			return nil
+		case e.run.Open():
+			return m.failed(ctx, e, t, now, "the unit canceled the update: "+reason(a.Details))
 		}
 		t.State, t.Why = Withdrawn, "the campaign ended: "+e.run.Why
 	}
@@ -150,17 +166,7 @@ func (m *Manager) apply(ctx context.Context, e *env, t *Task, a update.Assignmen
 // reason is why an update failed, in the client's words. The closing words of
 // SWUpdate only say that no image was found; what went wrong stands before.
 func reason(details []string) string {
-	const last = 3
-	var out []string
-	for _, d := range details[max(0, len(details)-last):] {
-		if d = strings.TrimSpace(d); d != "" && !slices.Contains(out, d) {
-			out = append(out, d)
-		}
-	}
-	if len(out) == 0 {
-		return "the unit gave no reason"
-	}
-	return strings.Join(out, "; ")
+	return reason(details)
 }
 
 // Judgement is what has been found out about one installed remedy.

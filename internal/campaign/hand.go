@@ -52,13 +52,17 @@ func (m *Manager) OwnersChanged(ctx context.Context, unitIDs []string) error {
 func (m *Manager) hand(ctx context.Context, t *Task, ownerID string) error {
 	now := m.cfg.Clock.Now()
 	switch t.State {
-	case FailedTask, Expired, Withdrawn, Unreachable:
+	case FailedTask, Withdrawn, Unreachable, Superseded:
 		return nil
+	case Expired:
+		if t.NextAt.IsZero() { // it is not offered again
+			return nil
+		}
 	case Blocked:
 		if t.OwnerID != "" { // it waits for something else than an owner
 			return nil
 		}
-	case Offered, Scheduled, Snoozed, Accepted, Declined:
+	case Offered, Scheduled, Snoozed, Accepted, Declined, Retrying:
 	default: // not offered yet, or begun: it goes on under the new owner's eyes
 		t.OwnerID, t.Updated = ownerID, now
 		return nil
@@ -75,7 +79,7 @@ func (m *Manager) hand(ctx context.Context, t *Task, ownerID string) error {
 	}
 	t.State, t.Why, t.NextAt = Planned, "the unit has another owner, who is asked anew", now
 	t.At, t.Deadline, t.OfferedAt, t.AcceptedAt, t.EndedAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}, time.Time{}
-	t.Reminded = 0
+	t.Reminded, t.Nudges, t.Told, t.Round, t.Refusal, t.Queue = 0, 0, "", 0, nil, NotQueued
 	t.Handed++
 	return nil
 }

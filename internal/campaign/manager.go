@@ -21,6 +21,7 @@ const (
 	NoticeOffer      NoticeKind = "offer"
 	NoticeReminder   NoticeKind = "reminder"
 	NoticeEscalation NoticeKind = "escalation"
+	NoticeCountdown  NoticeKind = "countdown" // it starts by itself at Task.At
 	NoticeDone       NoticeKind = "done"
 	NoticeFailed     NoticeKind = "failed"
 )
@@ -41,6 +42,8 @@ type Notice struct {
 // with a known key is not kept.
 type Notices interface {
 	Tell(ctx context.Context, n Notice) error
+	// Delivered reports whether the notice with a key has reached its owner.
+	Delivered(ctx context.Context, key string) (bool, error)
 }
 
 // Detectors gives the detector to freeze and the findings that tell how long a
@@ -70,8 +73,9 @@ type Config struct {
 // owners choose, and Run moves what is due. Every step is one transaction over
 // task, assignment and notice, so that a crash anywhere resumes.
 type Manager struct {
-	cfg    Config
-	follow follower
+	cfg      Config
+	follow   follower
+	failures failures
 }
 
 // NewManager makes a Manager.

@@ -4,12 +4,9 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
-	"math"
-	"math/rand/v2"
-	"slices"
-	"strings"
 	"time"
 
+	"fettle.dev/fettle/internal/campaign/wave"
 	"fettle.dev/fettle/internal/cohort"
 	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/fault"
@@ -17,37 +14,30 @@ import (
 	"fettle.dev/fettle/internal/update"
 )
 
-// Refusal is a unit that would not be offered the remedy, and why. Code is the
-// member's own where it is not in the cohort, else one of those below.
-type Refusal struct {
+// Refused is a unit that would not be offered the remedy, and why. The code is
+// the member's own where it is not in the cohort.
+type Refused struct {
 	UnitID string `json:"unitId"`
-	Code   string `json:"code"`
-	Why    string `json:"why"`
+	update.Refusal
 }
-
-// The codes of refusals of members.
-const (
-	CodeUnknown  = "unknown unit"
-	CodeInactive = "not active"
-	CodeUnfit    = "does not fit"
-	CodeVersion  = "has version"
-	CodeNoOwner  = "no owner"
-	CodeBusy     = "other campaign"
-)
 
 // Plan is what a start would do.
 type Plan struct {
-	SnapshotID string        `json:"snapshotId"`
-	Detector   condition.Ref `json:"detector"`
-	Waves      []PlannedWave `json:"waves"`
-	Offered    []PlannedTask `json:"offered"`
-	Not        []Refusal     `json:"not"`
+	SnapshotID string              `json:"snapshotId"`
+	Detector   condition.Ref       `json:"detector"`
+	Waves      []PlannedWave       `json:"waves"`
+	OfferedN   int                 `json:"offeredN"`
+	NotN       int                 `json:"notN"`
+	NotByCode  map[update.Code]int `json:"notByCode"`
+	Offered    []PlannedTask       `json:"offered"` // a part of them, by wave
+	Not        []Refused           `json:"not"`     // a part of them
 }
 
 // PlannedWave is a wave with its number of units.
 type PlannedWave struct {
-	Name  string `json:"name"`
-	Units int    `json:"units"`
+	Name   string `json:"name"`
+	Units  int    `json:"units"`
+	Random bool   `json:"random"` // drawn by lot: may be compared with others
 }
 
 // PlannedTask is a unit that would be offered the remedy.
@@ -56,51 +46,14 @@ type PlannedTask struct {
 	Wave   int    `json:"wave"`
 }
 
-const memberPage = 2000
-
-func (m *Manager) members(ctx context.Context, snapshot string, list cohort.List) ([]cohort.Member, error) {
-	var all []cohort.Member
-	after := ""
-	for {
-		page, err := m.cfg.Cohorts.Members(ctx, snapshot, list, after, memberPage)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, page...)
-		if len(page) < memberPage {
-			return all, nil
-		}
-		after = page[len(page)-1].UnitID
-	}
-}
-
-// draw assigns members to waves: a shuffle of the members in order of their
-// ids, so that the same seed and membership give the same waves, cut at the
-// exact shares. Owners cannot choose their wave, which is what makes waves
-// comparable.
-func draw(members []cohort.Member, waves []Wave, seed int64) map[string]int {
-	ids := make([]string, len(members))
-	for i, m := range members {
-		ids[i] = m.UnitID
-	}
-	slices.Sort(ids)
-	rng := rand.New(rand.NewPCG(uint64(seed), 0x66657474))
-	rng.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
-	out := make(map[string]int, len(ids))
-	from, sum := 0, 0.0
-	for w, wave := range waves {
-		sum += wave.Share
-		to := min(len(ids), int(math.Round(sum*float64(len(ids)))))
-		if w == len(waves)-1 {
-			to = len(ids)
-		}
-		for _, id := range ids[min(from, to):to] {
-			out[id] = w
-		}
-		from = max(from, to)
-	}
-	return out
-}
+const (
+	memberPage = 5000
+	// planAtOnce is how many members Start plans before it answers; the rest is
+	// the manager's.
+	planAtOnce = 50_000
+	// closeAtOnce is how many tasks Cancel and Finish end before they answer.
+	closeAtOnce = 2000
+)
 
 func (r *Run) seed() int64 {
 	if r.Campaign.Seed != 0 {
@@ -112,29 +65,26 @@ func (r *Run) seed() int64 {
 }
 
 // refuse says why a unit may not be offered the remedy, as it stands now.
-func refuse(u *fleet.Unit, r *update.Release, k Kind) (code, why string) {
-	switch ok, unfit := r.Fits(u); {
-	case u.State != fleet.UnitActive:
-		return CodeInactive, "the unit is " + string(u.State)
-	case r.InstalledOn(u.Versions):
-		return CodeVersion, unfit
-	case !ok:
-		return CodeUnfit, unfit
+func refuse(u *fleet.Unit, r *update.Release, k Kind) *update.Refusal {
+	switch no := r.Refuse(u); {
+	case no != nil:
+		return no
+	case r.Skilled:
+		return &update.Refusal{Code: update.CodeSkilled, Why: "it needs a skilled person: dispatch one"}
 	case u.OwnerID == "" && !k.policy().unasked:
-		return CodeNoOwner, "no owner to ask"
+		return &update.Refusal{Code: CodeNoOwner, Why: "no owner to ask"}
 	}
-	return "", ""
+	return nil
 }
 
-// material is all that DryRun and Start look at.
+// material is all that DryRun and Start look at, but for the members.
 type material struct {
 	run      Run
 	snapshot cohort.Snapshot
 	detector condition.Detector
 	release  update.Release
-	members  []cohort.Member
-	units    map[string]fleet.Unit
-	waves    map[string]int
+	draw     *wave.Draw
+	cuts     []uint64
 }
 
 func (m *Manager) material(ctx context.Context, name string) (mat material, err error) {
@@ -154,7 +104,7 @@ func (m *Manager) material(ctx context.Context, name string) (mat material, err 
 		return mat, fmt.Errorf("cohort of campaign %s: %w", name, err)
 	}
 	switch s := mat.snapshot; {
-	case s.State != "ready":
+	case s.State != cohort.Ready:
 		return mat, fault.New(fault.Conflict, "cohort %s is %s: wait until it is ready", c.Cohort, s.State)
 	case s.Definition.Product != c.Product:
 		return mat, fault.New(fault.Conflict, "cohort %s is of product %s, the campaign of %s", c.Cohort, s.Definition.Product, c.Product)
@@ -165,143 +115,206 @@ func (m *Manager) material(ctx context.Context, name string) (mat material, err 
 	if mat.release, err = m.cfg.Updates.Release(ctx, c.Release); err != nil {
 		return mat, err
 	}
-	if mat.members, err = m.members(ctx, mat.snapshot.ID, cohort.In); err != nil {
+	if mat.draw, err = wave.New(mat.run.seed(), c.Waves); err != nil {
 		return mat, err
 	}
-	units, err := m.cfg.Fleet.Units(ctx, fleet.Filter{Product: c.Product})
-	if err != nil {
-		return mat, err
+	mat.cuts = mat.run.Cuts
+	if !mat.draw.Counts() || mat.run.State != Draft {
+		return mat, nil
 	}
-	mat.units = make(map[string]fleet.Unit, len(units))
-	for _, u := range units {
-		mat.units[u.ID] = u
+	err = m.members(ctx, MemberQuery{Snapshot: mat.snapshot.ID}, func(x *Member) { mat.draw.See(&x.Unit) })
+	mat.cuts = mat.draw.Cuts()
+	return mat, err
+}
+
+// members calls fn for every member that is in, by unit, page by page.
+func (m *Manager) members(ctx context.Context, q MemberQuery, fn func(x *Member)) error {
+	q.Limit = memberPage
+	for {
+		page, err := m.cfg.Store.Members(ctx, q)
+		if err != nil {
+			return err
+		}
+		for i := range page {
+			fn(&page[i])
+		}
+		if len(page) < q.Limit {
+			return nil
+		}
+		q.After = page[len(page)-1].Unit.ID
 	}
-	mat.waves = draw(mat.members, c.Waves, mat.run.seed())
-	return mat, nil
 }
 
 // DryRun says who would be offered the remedy, in which wave, and who not,
-// each with the reason; it changes nothing.
-func (m *Manager) DryRun(ctx context.Context, name string) (Plan, error) {
+// each with the reason; it changes nothing. Of either list it gives limit
+// units after the first skip, and keeps no more than that in memory.
+func (m *Manager) DryRun(ctx context.Context, name string, skip, limit int) (Plan, error) {
 	mat, err := m.material(ctx, name)
 	if err != nil {
 		return Plan{}, err
 	}
-	busy, err := m.cfg.Store.UnitsBusy(ctx, mat.run.Campaign.Product, mat.run.ID)
+	p := Plan{SnapshotID: mat.snapshot.ID, Detector: mat.detector.Ref(), NotByCode: map[update.Code]int{}}
+	for i := range mat.run.Campaign.Waves {
+		w := &mat.run.Campaign.Waves[i]
+		p.Waves = append(p.Waves, PlannedWave{Name: w.Name, Random: w.Random()})
+	}
+	not := func(unit string, no *update.Refusal) {
+		p.NotByCode[no.Code]++
+		if p.NotN++; p.NotN > skip && len(p.Not) < limit {
+			p.Not = append(p.Not, Refused{unit, *no})
+		}
+	}
+	offered := make([][]PlannedTask, len(p.Waves)) // the first of each wave
+	kind := mat.run.Campaign.Kind
+	err = m.members(ctx, MemberQuery{Snapshot: mat.snapshot.ID, Detector: mat.detector.Name, Except: mat.run.ID}, func(x *Member) {
+		w := mat.draw.Wave(&x.Unit, mat.cuts, false)
+		p.Waves[w].Units++
+		no := &update.Refusal{Code: update.CodeUnknown, Why: "the unit is not known any more"}
+		if x.Known {
+			no = refuse(&x.Unit, &mat.release, kind)
+		}
+		if no == nil && x.Busy != "" {
+			no = &update.Refusal{Code: CodeBusy, Name: x.Busy, Why: "waits until campaign " + x.Busy + " is done with it"}
+		}
+		if no != nil {
+			not(x.Unit.ID, no)
+			return
+		}
+		p.OfferedN++
+		if len(offered[w]) < skip+limit {
+			offered[w] = append(offered[w], PlannedTask{x.Unit.ID, w})
+		}
+	})
 	if err != nil {
 		return Plan{}, err
 	}
-	p := Plan{SnapshotID: mat.snapshot.ID, Detector: mat.detector.Ref()}
-	for _, w := range mat.run.Campaign.Waves {
-		p.Waves = append(p.Waves, PlannedWave{Name: w.Name})
-	}
-	for _, member := range mat.members {
-		wave := mat.waves[member.UnitID]
-		p.Waves[wave].Units++
-		u, ok := mat.units[member.UnitID]
-		code, why := CodeUnknown, "the unit is not known any more"
-		if ok {
-			code, why = refuse(&u, &mat.release, mat.run.Campaign.Kind)
-		}
-		if other := busy[member.UnitID]; code == "" && other != "" {
-			code, why = CodeBusy, "waits until campaign "+other+" is done with it"
-		}
-		if code != "" {
-			p.Not = append(p.Not, Refusal{member.UnitID, code, why})
-			continue
-		}
-		p.Offered = append(p.Offered, PlannedTask{member.UnitID, wave})
+	left := skip
+	for _, w := range offered {
+		gone := min(left, len(w))
+		left -= gone
+		w = w[gone:]
+		p.Offered = append(p.Offered, w[:min(len(w), limit-len(p.Offered))]...)
 	}
 	for _, list := range []cohort.List{cohort.NotJudgeable, cohort.Out} {
-		others, err := m.members(ctx, mat.snapshot.ID, list)
-		if err != nil {
-			return Plan{}, err
-		}
-		for _, o := range others {
-			p.Not = append(p.Not, Refusal{o.UnitID, o.Code, "not in the cohort: " + o.Reason})
+		for after := ""; ; {
+			page, err := m.cfg.Cohorts.Members(ctx, mat.snapshot.ID, list, after, memberPage)
+			if err != nil {
+				return Plan{}, err
+			}
+			for _, o := range page {
+				not(o.UnitID, &update.Refusal{Code: update.Code(o.Code), Why: "not in the cohort: " + o.Reason})
+			}
+			if len(page) < memberPage {
+				break
+			}
+			after = page[len(page)-1].UnitID
 		}
 	}
-	slices.SortStableFunc(p.Offered, func(a, b PlannedTask) int {
-		if a.Wave != b.Wave {
-			return a.Wave - b.Wave
-		}
-		return strings.Compare(a.UnitID, b.UnitID)
-	})
 	return p, nil
 }
 
-// Start freezes the cohort's newest snapshot and the detector's newest
-// version, draws the waves, plans a task for each member and opens the first
-// wave: all of it or nothing.
+// Start freezes the cohort's newest snapshot, the detector's newest version
+// and the waves, and plans a task for each member, page by page: a crash
+// resumes after the last page. When all are planned, and the campaign's time
+// has come, the first wave opens. A large campaign goes on being planned after
+// Start has answered.
 func (m *Manager) Start(ctx context.Context, name, by string) (Run, error) {
 	mat, err := m.material(ctx, name)
 	if err != nil {
 		return Run{}, err
 	}
-	if len(mat.members) == 0 {
-		return Run{}, fault.New(fault.Conflict, "cohort %s has no members: there is nobody to remedy", mat.run.Campaign.Cohort)
-	}
-	found, err := m.earliest(ctx, mat)
+	first, err := m.cfg.Store.Members(ctx, MemberQuery{Snapshot: mat.snapshot.ID, Limit: 1})
 	if err != nil {
 		return Run{}, fmt.Errorf("start campaign %s: %w", name, err)
 	}
-	var run Run
-	err = m.cfg.Tx.InTx(ctx, func(ctx context.Context) error {
+	c := &mat.run.Campaign
+	switch now := m.cfg.Clock.Now(); {
+	case len(first) == 0 && !c.Dynamic:
+		return Run{}, fault.New(fault.Conflict, "cohort %s has no members: there is nobody to remedy", c.Cohort)
+	case !c.End.IsZero() && !now.Before(c.End):
+		return Run{}, fault.New(fault.Conflict, "campaign %s ended at %s, before it started: declare another end", name, c.End.Format(time.RFC3339))
+	case mat.release.Withdrawn != nil:
+		return Run{}, fault.New(fault.Conflict, "release %s has been withdrawn: %s", mat.release.Name, mat.release.Withdrawn.Why)
+	}
+	run, err := m.control(ctx, "start", name, func(_ context.Context, r *Run) error {
+		switch r.State {
+		case Draft:
+		case Planning: // a start that was cut short
+			return errSame
+		default:
+			return fault.New(fault.Conflict, "campaign %s is %s: it starts once", name, r.State)
+		}
+		r.State, r.Why = Planning, "started by "+by
+		r.SnapshotID, r.Detector, r.Cuts = mat.snapshot.ID, mat.detector.Ref(), mat.cuts
+		r.StartedAt = m.cfg.Clock.Now()
+		return nil
+	})
+	for planned := 0; err == nil && run.State == Planning && !run.PlanDone && planned < planAtOnce; planned += memberPage {
+		run, err = m.planPage(ctx, name)
+	}
+	return run, err
+}
+
+// planPage plans the next page of members, in one transaction, and opens the
+// first wave when there is nothing left to plan.
+func (m *Manager) planPage(ctx context.Context, name string) (Run, error) {
+	return m.control(ctx, "plan", name, func(ctx context.Context, r *Run) error {
 		now := m.cfg.Clock.Now()
-		run, err = m.cfg.Store.UpdateCampaign(ctx, name, func(r *Run) error {
-			if r.State != Draft {
-				return fault.New(fault.Conflict, "campaign %s is %s: it starts once", name, r.State)
-			}
-			r.State, r.Why = Running, "started by "+by
-			r.SnapshotID, r.Detector = mat.snapshot.ID, mat.detector.Ref()
-			r.WaveOpen, r.WaveOpened, r.StartedAt, r.NextAt = 0, []time.Time{now}, now, now
-			return nil
-		})
+		switch {
+		case r.State != Planning:
+			return errSame // somebody else was faster, or it was canceled
+		case r.PlanDone:
+			return m.openFirst(ctx, r, now)
+		}
+		draw, err := wave.New(r.seed(), r.Campaign.Waves)
 		if err != nil {
 			return err
 		}
-		tasks := make([]Task, 0, len(mat.members))
-		for _, member := range mat.members {
-			t := Task{
-				ID: m.cfg.IDs.ID(), CampaignID: run.ID, Campaign: name, UnitID: member.UnitID, UnitKey: member.UnitKey,
-				Wave: mat.waves[member.UnitID], State: Planned, FoundAt: found[member.UnitID], Updated: now,
-			}
-			if u, ok := mat.units[member.UnitID]; ok {
-				t.OwnerID, t.UnitKey = u.OwnerID, u.Key
-			}
-			if t.Wave == 0 {
-				t.NextAt = now
-			}
-			tasks = append(tasks, t)
+		page, err := m.cfg.Store.Members(ctx, MemberQuery{Snapshot: r.SnapshotID, Detector: r.Detector.Name, After: r.PlannedTo, Limit: memberPage})
+		if err != nil {
+			return err
 		}
-		return m.cfg.Store.AddTasks(ctx, tasks)
+		tasks := make([]Task, len(page))
+		for i := range page {
+			tasks[i] = m.newTask(r, &page[i], draw.Wave(&page[i].Unit, r.Cuts, false), now)
+		}
+		if err := m.cfg.Store.AddTasks(ctx, tasks); err != nil {
+			return err
+		}
+		r.Planned += len(page)
+		if len(page) > 0 {
+			r.PlannedTo = page[len(page)-1].Unit.ID
+		}
+		if len(page) < memberPage {
+			r.PlanDone = true
+			return m.openFirst(ctx, r, now)
+		}
+		return nil
 	})
-	if err != nil {
-		return Run{}, fmt.Errorf("start campaign %s: %w", name, err)
-	}
-	return run, nil
 }
 
-const findingPage = 1000
-
-// earliest is when each unit's earliest finding of the detector, in any
-// version, opened.
-func (m *Manager) earliest(ctx context.Context, mat material) (map[string]time.Time, error) {
-	out := map[string]time.Time{}
-	f := condition.FindingFilter{Product: mat.run.Campaign.Product, Detector: mat.detector.Name, Limit: findingPage}
-	for {
-		page, err := m.cfg.Detectors.Findings(ctx, f)
-		if err != nil {
-			return nil, err
-		}
-		for _, x := range page {
-			if at, ok := out[x.UnitID]; !ok || x.OpenedAt.Before(at) {
-				out[x.UnitID] = x.OpenedAt
-			}
-		}
-		if len(page) < findingPage {
-			return out, nil
-		}
-		f.Before = page[len(page)-1].ID
+func (m *Manager) newTask(r *Run, x *Member, wave int, now time.Time) Task {
+	return Task{
+		ID: m.cfg.IDs.ID(), CampaignID: r.ID, Campaign: r.Campaign.Name, UnitID: x.Unit.ID, UnitKey: x.Unit.Key, OwnerID: x.Unit.OwnerID,
+		Wave: wave, State: Planned, Queue: QueueOffer, FoundAt: x.FoundAt, Updated: now,
 	}
+}
+
+// openFirst opens the first wave of a campaign that is planned, if its time
+// has come.
+func (m *Manager) openFirst(ctx context.Context, r *Run, now time.Time) error {
+	if at := r.Campaign.Start; now.Before(at) {
+		why := "planned; it begins at " + at.UTC().Format(time.RFC3339)
+		if r.Why == why {
+			return errSame
+		}
+		r.Why = why
+		return nil
+	}
+	r.State, r.WaveOpen, r.WaveOpened, r.NextAt = Running, 0, []time.Time{now}, now
+	r.Why = "wave " + r.Campaign.Waves[0].Name + " is open"
+	if r.Campaign.Dynamic {
+		return m.cfg.Store.Watch(ctx, r.ID, r.Campaign.Product, true)
+	}
+	return nil
 }

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"fettle.dev/fettle/internal/fault"
-	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/update"
 )
 
@@ -21,27 +19,6 @@ const (
 	busyAfter = time.Hour
 )
 
-// policy is what the kind of a campaign asks for at its deadline.
-type policy struct {
-	starts  bool // at the deadline the update starts by itself, announced
-	expires bool // at the deadline the offer ends
-	unasked bool // a unit without an owner is updated all the same
-}
-
-// policy: security starts at the deadline unless the owner opted out; service
-// and feature expire; safety and recall never start by themselves and never
-// expire: they remind and escalate until the campaign ends.
-func (k Kind) policy() policy {
-	switch k {
-	case Security:
-		return policy{starts: true, unasked: true}
-	case Service, Feature:
-		return policy{expires: true}
-	default:
-		return policy{}
-	}
-}
-
 // errSame ends a change that would change nothing.
 var errSame = errors.New("nothing changes")
 
@@ -51,6 +28,9 @@ type env struct {
 	release update.Release
 	size    int64
 	wake    []string // units to be told, after the commit
+
+	underWay int  // units with the update at hand; -1: not counted yet
+	started  bool // run.Starts has changed
 }
 
 type envs map[string]*env
@@ -62,7 +42,7 @@ func (m *Manager) env(ctx context.Context, known envs, campaign string) (*env, e
 	if e := known[campaign]; e != nil {
 		return e, nil
 	}
-	e := &env{}
+	e := &env{underWay: -1}
 	_, err := m.cfg.Store.UpdateCampaign(ctx, campaign, func(r *Run) error {
 		e.run = *r
 		return errSame
@@ -80,22 +60,132 @@ func (m *Manager) env(ctx context.Context, known envs, campaign string) (*env, e
 	return e, nil
 }
 
-// Pass moves everything that is due once, and says how many tasks moved.
+// keep writes what the steps changed of their campaigns.
+func (m *Manager) keep(ctx context.Context, known envs) error {
+	for name, e := range known {
+		if !e.started {
+			continue
+		}
+		if _, err := m.cfg.Store.UpdateCampaign(ctx, name, func(r *Run) error {
+			r.Starts = e.run.Starts
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Pass moves everything that is due once, and says how much moved. What it
+// costs grows with what is due and with the campaigns that are open, not with
+// their tasks.
 func (m *Manager) Pass(ctx context.Context) (moved int, err error) {
-	n, err := m.followChanges(ctx)
+	moved, err = m.followChanges(ctx)
 	if err != nil {
-		return n, fmt.Errorf("follow updates: %w", err)
+		return moved, fmt.Errorf("follow updates: %w", err)
 	}
-	due, err := m.cfg.Store.DueTasks(ctx, m.cfg.Clock.Now(), chunk)
+	active, err := m.cfg.Store.Active(ctx)
 	if err != nil {
-		return n, fmt.Errorf("look for due tasks: %w", err)
+		return moved, fmt.Errorf("look for campaigns: %w", err)
 	}
-	ids := make([]string, len(due))
-	for i, t := range due {
-		ids[i] = t.ID
+	var errs []error
+	for i := range active {
+		n, err := m.passOne(ctx, &active[i])
+		moved += n
+		if err != nil {
+			errs = append(errs, fmt.Errorf("campaign %s: %w", active[i].Campaign.Name, err))
+		}
 	}
-	k, err := m.moveAll(ctx, ids, m.step)
-	return n + k, err
+	return moved, errors.Join(errs...)
+}
+
+func (m *Manager) passOne(ctx context.Context, r *Run) (moved int, err error) {
+	name, now := r.Campaign.Name, m.cfg.Clock.Now()
+	if end := r.Campaign.End; r.Open() && !end.IsZero() && !now.Before(end) {
+		_, err := m.Finish(ctx, name, "its end came at "+end.UTC().Format(time.RFC3339))
+		return 1, err
+	}
+	switch {
+	case r.Closing:
+		_, err := m.closePage(ctx, name)
+		return 1, err
+	case r.State == Planning && !r.PlanDone:
+		_, err := m.planPage(ctx, name)
+		return 1, err
+	case r.State == Planning:
+		after, err := m.planPage(ctx, name)
+		if after.State != Planning || after.Why != r.Why {
+			return 1, err
+		}
+		return 0, err
+	case r.State != Running:
+		return 0, nil
+	}
+	due, err := m.cfg.Store.DueTasks(ctx, r.ID, now, chunk)
+	if err != nil {
+		return 0, fmt.Errorf("look for due tasks: %w", err)
+	}
+	moved, err = m.moveAll(ctx, idsOf(due), m.step)
+	if err != nil {
+		return moved, err
+	}
+	n, err := m.pull(ctx, r, now)
+	moved += n
+	if err == nil && r.Campaign.Dynamic && !now.Before(r.LookAt) {
+		n, err = m.look(ctx, r, now)
+		moved += n
+	}
+	return moved, err
+}
+
+func idsOf(list []Task) []string {
+	ids := make([]string, len(list))
+	for i := range list {
+		ids[i] = list[i].ID
+	}
+	return ids
+}
+
+// pull takes the next of the queues: units of open waves that have not been
+// offered the update, and those that wait for a place among those that begin.
+func (m *Manager) pull(ctx context.Context, r *Run, now time.Time) (moved int, err error) {
+	free, err := m.free(ctx, r, now)
+	if err != nil {
+		return 0, err
+	}
+	for _, q := range []struct {
+		queue Queue
+		most  int
+	}{{QueueStart, min(chunk, free)}, {QueueOffer, chunk}} {
+		if q.most <= 0 {
+			continue
+		}
+		list, err := m.cfg.Store.QueuedTasks(ctx, r.ID, q.queue, r.WaveOpen, q.most)
+		if err != nil {
+			return moved, fmt.Errorf("look for the next tasks: %w", err)
+		}
+		n, err := m.moveAll(ctx, idsOf(list), m.pullOne)
+		moved += n
+		if err != nil {
+			return moved, err
+		}
+	}
+	return moved, nil
+}
+
+func (m *Manager) pullOne(ctx context.Context, e *env, t *Task) error {
+	queue, now := t.Queue, m.cfg.Clock.Now()
+	if e.run.State != Running || queue == NotQueued || t.Wave > e.run.WaveOpen {
+		return errSame
+	}
+	t.Queue = NotQueued
+	switch {
+	case queue == QueueOffer && t.State == Planned:
+		return m.offer(ctx, e, t, now)
+	case queue == QueueStart && t.State == Accepted:
+		return m.assign(ctx, e, t, now)
+	}
+	return nil
 }
 
 // move changes one task; it runs inside the transaction that holds the task,
@@ -110,7 +200,7 @@ func (m *Manager) moveAll(ctx context.Context, ids []string, fn move) (moved int
 		return 0, nil
 	}
 	moved, err = m.moveTogether(ctx, ids, fn)
-	if err == nil || len(ids) == 1 || ctx.Err() != nil {
+	if err == nil || len(ids) == 1 && fault.KindOf(err) == fault.Unavailable || ctx.Err() != nil {
 		return moved, err
 	}
 	moved = 0
@@ -123,8 +213,8 @@ func (m *Manager) moveAll(ctx context.Context, ids []string, fn move) (moved int
 		}
 		errs = append(errs, fmt.Errorf("task %s: %w", id, err))
 		_, err = m.cfg.Store.UpdateTask(ctx, id, func(t *Task) error {
-			if !t.NextAt.IsZero() {
-				t.NextAt = m.cfg.Clock.Now().Add(retryAfter)
+			if !t.NextAt.IsZero() || t.Queue != NotQueued {
+				t.NextAt, t.Queue = m.cfg.Clock.Now().Add(retryAfter), NotQueued
 			}
 			return nil
 		})
@@ -162,7 +252,7 @@ func (m *Manager) moveTogether(ctx context.Context, ids []string, fn move) (move
 				moved++
 			}
 		}
-		return nil
+		return m.keep(ctx, known)
 	})
 	if err != nil {
 		return 0, err
@@ -190,15 +280,17 @@ func (m *Manager) step(ctx context.Context, e *env, t *Task) error {
 		return m.offer(ctx, e, t, now)
 	case Offered, Snoozed:
 		return m.nudge(ctx, e, t, now)
-	case Scheduled:
+	case Expired:
+		return m.offerAgain(ctx, e, t, now)
+	case Scheduled, Retrying:
 		t.State, t.AcceptedAt = Accepted, now
 		return m.assign(ctx, e, t, now)
 	case Accepted:
 		return m.assign(ctx, e, t, now)
+	case Installing:
+		return m.timeOut(ctx, e, t, now)
 	case Claimed:
-		t.State, t.EndedAt, t.NextAt = FailedTask, now, time.Time{}
-		t.Why = "the unit's client said that it succeeded, but the unit has not reported version " + e.release.Version
-		return m.tell(ctx, e, t, NoticeFailed, string(NoticeFailed))
+		return m.failed(ctx, e, t, now, "the unit's client said that it succeeded, but the unit has not reported version "+e.release.Version)
 	default:
 		t.NextAt = time.Time{}
 		return nil
@@ -209,108 +301,191 @@ func (m *Manager) step(ctx context.Context, e *env, t *Task) error {
 func (m *Manager) offer(ctx context.Context, e *env, t *Task, now time.Time) error {
 	u, err := m.cfg.Fleet.Unit(ctx, t.UnitID)
 	if fault.KindOf(err) == fault.NotFound {
-		t.block("the unit is not known any more", now)
+		t.block(&update.Refusal{Code: update.CodeUnknown, Why: "the unit is not known any more"}, now)
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	kind := e.run.Campaign.Kind
-	if _, why := refuse(&u, &e.release, kind); why != "" {
-		t.block(why, now)
+	if no := refuse(&u, &e.release, e.run.Campaign.Kind); no != nil {
+		t.block(no, now)
 		return nil
 	}
-	others, err := m.cfg.Store.Tasks(ctx, TaskFilter{
-		UnitID: t.UnitID, Wave: -1, States: []TaskState{Offered, Scheduled, Snoozed, Accepted, Installing, Claimed},
-	})
-	if err != nil {
+	if free, err := m.others(ctx, e, t, now); err != nil || !free {
 		return err
 	}
-	for _, o := range others {
-		if o.ID != t.ID {
-			t.Why, t.NextAt = "waits until campaign "+o.Campaign+" is done with the unit", now.Add(busyAfter)
-			return nil
-		}
-	}
-	t.OwnerID, t.Why = u.OwnerID, ""
+	t.OwnerID, t.Why, t.Refusal, t.EndedAt = u.OwnerID, "", nil, time.Time{}
 	t.OfferedAt, t.Deadline = now, now.Add(time.Duration(e.run.Campaign.Deadline))
 	if t.OwnerID == "" { // kind.policy().unasked: nobody could postpone it
 		t.State, t.AcceptedAt, t.Why = Accepted, now, "no owner to ask: a security update starts by itself"
 		return m.assign(ctx, e, t, now)
 	}
 	t.State = Offered
-	t.NextAt = e.nextNudge(t, now)
+	o, err := m.owner(ctx, t.OwnerID)
+	if err != nil {
+		return err
+	}
+	if at := o.awake(now); at.After(now) && !e.run.Campaign.Kind.policy().insists {
+		t.NextAt = at // it stands in the portal, and the mail comes in the morning
+		return nil
+	}
+	t.NextAt, t.Nudges = e.nextNudge(t, now), 1
 	return m.tell(ctx, e, t, NoticeOffer, string(NoticeOffer))
 }
 
-func (t *Task) block(why string, now time.Time) {
-	t.State, t.Why, t.EndedAt, t.NextAt = Blocked, why, now, time.Time{}
+func (t *Task) block(no *update.Refusal, now time.Time) {
+	t.State, t.Why, t.Refusal, t.EndedAt, t.NextAt, t.Queue = Blocked, no.Why, no, now, time.Time{}, NotQueued
 }
 
-// nextNudge is when to come back to an owner who has not chosen: the next
-// reminder, or the deadline if it is sooner.
-func (e *env) nextNudge(t *Task, now time.Time) time.Time {
-	next := now.Add(e.run.Campaign.RemindEvery())
-	if now.Before(t.Deadline) && t.Deadline.Before(next) {
-		return t.Deadline
+// wait leaves a task where it is until next.
+func (t *Task) wait(no *update.Refusal, next time.Time) {
+	t.Why, t.Refusal, t.NextAt = no.Why, no, next
+}
+
+// others looks at what other campaigns want of the unit. The newest release
+// for a component wins: tasks of older campaigns that no unit has begun are
+// superseded. What has begun is waited for.
+func (m *Manager) others(ctx context.Context, e *env, t *Task, now time.Time) (free bool, err error) {
+	list, err := m.cfg.Store.Tasks(ctx, TaskFilter{UnitID: t.UnitID, Wave: -1})
+	if err != nil {
+		return false, err
 	}
-	return next
+	for i := range list {
+		o := &list[i]
+		if o.ID == t.ID || o.Over() && o.State != Verified && o.State != Unjudged || o.State == Planned {
+			continue
+		}
+		run, err := m.cfg.Store.Campaign(ctx, o.Campaign)
+		if err != nil {
+			return false, err
+		}
+		release, err := m.cfg.Updates.Release(ctx, run.Campaign.Release)
+		if err != nil {
+			return false, err
+		}
+		same, newer := release.Name != e.release.Name && overlap(&e.release, &release), newer(&release, &run, &e.release, &e.run)
+		holds := o.holds()
+		switch {
+		case same && newer:
+			t.State, t.EndedAt, t.NextAt = Superseded, now, time.Time{}
+			t.Refusal = &update.Refusal{Code: CodeSuperseded, Name: o.Campaign, Have: e.release.Version, Need: release.Version, Why: "campaign " + o.Campaign + " brings version " + release.Version + " instead"}
+			t.Why = t.Refusal.Why
+			return false, nil
+		case same && holds && o.State != Installing && o.State != Claimed:
+			over, err := m.supersede(ctx, e, o, now)
+			if err != nil {
+				return false, err
+			}
+			if over {
+				continue
+			}
+			t.wait(busy(o, now.Add(time.Minute)), now.Add(time.Minute))
+			return false, nil
+		case holds:
+			t.wait(busy(o, now.Add(busyAfter)), now.Add(busyAfter))
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
-// nudge reminds an owner who has not reacted, or does what the kind of the
-// campaign says at the deadline.
-func (m *Manager) nudge(ctx context.Context, e *env, t *Task, now time.Time) error {
-	p := e.run.Campaign.Kind.policy()
-	late := !now.Before(t.Deadline)
-	switch {
-	case late && p.starts:
-		t.State, t.AcceptedAt, t.Why = Accepted, now, "the deadline has come: security updates start by themselves unless declined"
-		return m.assign(ctx, e, t, now)
-	case late && p.expires:
-		t.State, t.EndedAt, t.NextAt, t.Why = Expired, now, time.Time{}, "the deadline passed without a choice"
+func busy(o *Task, until time.Time) *update.Refusal {
+	return &update.Refusal{Code: CodeBusy, Name: o.Campaign, Until: until, Why: "waits until campaign " + o.Campaign + " is done with the unit"}
+}
+
+// holds reports whether the task holds its unit against other campaigns.
+func (t *Task) holds() bool {
+	for _, s := range Busy {
+		if t.State == s {
+			return true
+		}
+	}
+	return false
+}
+
+// overlap reports whether two releases are for a component that both change.
+func overlap(a, b *update.Release) bool {
+	for _, p := range a.Images() {
+		for _, q := range b.Images() {
+			if p.Component == q.Component {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// newer reports whether release a, of campaign ra, is newer than b: by its
+// counter, and between equals by which campaign began later.
+func newer(a *update.Release, ra *Run, b *update.Release, rb *Run) bool {
+	if a.Counter != b.Counter {
+		return a.Counter > b.Counter
+	}
+	if !ra.StartedAt.Equal(rb.StartedAt) {
+		return ra.StartedAt.After(rb.StartedAt)
+	}
+	return ra.ID > rb.ID
+}
+
+// supersede ends a task of an older campaign that its unit has not begun. It
+// says whether nothing of it is under way any more: a unit that may have seen
+// the update must first agree to leave it.
+func (m *Manager) supersede(ctx context.Context, e *env, o *Task, now time.Time) (over bool, err error) {
+	_, err = m.cfg.Store.UpdateTask(ctx, o.ID, func(o *Task) error {
+		if !o.holds() || o.State == Installing || o.State == Claimed {
+			return errSame // it was faster
+		}
+		over = true
+		if o.AssignmentID != 0 {
+			a, err := m.cfg.Updates.Cancel(ctx, o.AssignmentID)
+			if err != nil {
+				return err
+			}
+			over = a.Over()
+			if over = a.Over(); a.Begun() && !over && a.State != update.Canceling {
+				return errSame
+			}
+		}
+		o.State, o.EndedAt, o.NextAt, o.Queue, o.Updated = Superseded, now, time.Time{}, NotQueued, now
+		o.Refusal = &update.Refusal{Code: CodeSuperseded, Name: e.run.Campaign.Name, Need: e.release.Version, Why: "campaign " + e.run.Campaign.Name + " brings version " + e.release.Version + " instead"}
+		o.Why = o.Refusal.Why
 		return nil
+	})
+	if errors.Is(err, errSame) {
+		return false, nil
 	}
-	owner, err := m.cfg.Fleet.Owner(ctx, t.OwnerID)
-	if err != nil && fault.KindOf(err) != fault.NotFound {
+	return over, err
+}
+
+// ref names an attempt's assignment: the task, and from the second attempt on
+// its number.
+func (t *Task) ref() string {
+	if t.Attempt <= 1 {
+		return t.ID
+	}
+	return fmt.Sprintf("%s/%d", t.ID, t.Attempt)
+}
+
+// assign makes the assignment of the task's attempt, or takes the one there
+// is, and lets the unit have it, unless it must still wait.
+func (m *Manager) assign(ctx context.Context, e *env, t *Task, now time.Time) error {
+	t.NextAt, t.At, t.Queue, t.Refusal = time.Time{}, time.Time{}, NotQueued, nil
+	if wait, err := m.mustWait(ctx, e, t, now); err != nil || wait {
 		return err
 	}
-	if at := daytime(now, owner); at.After(now) && (late || at.Before(t.Deadline)) {
-		t.NextAt = at // not at night
-		return nil
+	if free, err := m.nothingElse(ctx, t, now); err != nil || !free {
+		return err
 	}
-	t.Reminded++
-	t.State, t.At = Offered, time.Time{}
-	t.NextAt = e.nextNudge(t, now)
-	kind := NoticeReminder
-	if late {
-		kind = NoticeEscalation
-		t.Why = fmt.Sprintf("the deadline has passed; reminded %d times", t.Reminded)
+	if t.AssignmentID == 0 {
+		t.Attempt++
 	}
-	return m.tell(ctx, e, t, kind, fmt.Sprintf("remind:%d", t.Reminded))
-}
-
-// daytime is t, or the next 09:00 of the owner's where it is night there
-// (before 08:00, from 21:00).
-func daytime(t time.Time, o fleet.Owner) time.Time {
-	local := t.In(o.Location())
-	y, mo, d := local.Date()
-	switch h := local.Hour(); {
-	case h < 8:
-		return time.Date(y, mo, d, 9, 0, 0, 0, local.Location()).UTC()
-	case h >= 21:
-		return time.Date(y, mo, d+1, 9, 0, 0, 0, local.Location()).UTC()
-	default:
-		return t
-	}
-}
-
-// assign makes the task's one assignment, or takes the one there is, and lets
-// the unit have it.
-func (m *Manager) assign(ctx context.Context, e *env, t *Task, now time.Time) error {
-	t.NextAt, t.At = time.Time{}, time.Time{}
-	a, err := m.cfg.Updates.Assign(ctx, t.UnitID, e.release.Name, t.ID)
+	a, err := m.cfg.Updates.Assign(ctx, t.UnitID, e.release.Name, t.ref())
 	if k := fault.KindOf(err); k == fault.Conflict || k == fault.NotFound {
-		t.block(err.Error(), now)
+		no, ok := errors.AsType[*update.Refusal](err)
+		if !ok {
+			no = &update.Refusal{Code: update.CodeUnknown, Why: err.Error()}
+		}
+		t.block(no, now)
 		return nil
 	}
 	if err != nil {
@@ -322,8 +497,27 @@ func (m *Manager) assign(ctx context.Context, e *env, t *Task, now time.Time) er
 			return err
 		}
 		e.wake = append(e.wake, t.UnitID)
+		e.start(now)
 	}
 	return m.apply(ctx, e, t, a)
+}
+
+// nothingElse makes sure that a unit has no other update under way, such as
+// one that it has been asked to stop and has not answered yet.
+func (m *Manager) nothingElse(ctx context.Context, t *Task, now time.Time) (free bool, err error) {
+	list, err := m.cfg.Updates.OfUnit(ctx, t.UnitID, chunk)
+	if err != nil {
+		return false, err
+	}
+	for i := range list {
+		a := &list[i]
+		if a.ID != t.AssignmentID && !a.Over() && a.State != update.Withheld {
+			next := now.Add(time.Minute)
+			t.wait(&update.Refusal{Code: CodeBusy, Name: a.Release, Until: next, Why: "waits until the unit is done with release " + a.Release}, next)
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // tell keeps a notice for the owner of a task, in the transaction that moves it.
@@ -338,11 +532,8 @@ func (m *Manager) tell(ctx context.Context, e *env, t *Task, kind NoticeKind, ke
 	if err != nil {
 		return fmt.Errorf("owner of %s: %w", t.UnitID, err)
 	}
-	if t.Handed > 0 {
-		key = strconv.Itoa(t.Handed) + ":" + key
-	}
 	return m.cfg.Notices.Tell(ctx, Notice{
-		Key: t.ID + ":" + key, Kind: kind, Owner: owner,
+		Key: t.noticeKey(key), Kind: kind, Owner: owner,
 		Campaign: e.run.Campaign, Release: e.release, Size: e.size, Task: *t,
 	})
 }

@@ -8,8 +8,11 @@ import (
 	"strings"
 	"time"
 
+	"fettle.dev/fettle/internal/campaign/wave"
+	"fettle.dev/fettle/internal/campaign/window"
 	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/update"
 )
 
@@ -18,7 +21,43 @@ const (
 	defaultRemind    = 7 * 24 * time.Hour
 	defaultMaxWait   = 30 * 24 * time.Hour
 	defaultMinJudged = 5
+
+	defaultFalseStops = 0.05
+	defaultEvery      = time.Hour
+	defaultTimeout    = 24 * time.Hour
 )
+
+// MostReminders is how many reminders an owner gets before the deadline.
+func (c *Campaign) MostReminders() int {
+	if c.Reminders > 0 {
+		return c.Reminders
+	}
+	return defaultReminders
+}
+
+// Warning is how long before it starts by itself an owner is told.
+func (c *Campaign) Warning() time.Duration {
+	if c.Countdown > 0 {
+		return time.Duration(c.Countdown)
+	}
+	return defaultCountdown
+}
+
+// LookEvery is the time between two looks for units that came to match.
+func (c *Campaign) LookEvery() time.Duration {
+	if c.Every > 0 {
+		return time.Duration(c.Every)
+	}
+	return defaultEvery
+}
+
+// PatienceWith is how long an installation may show no progress.
+func (c *Campaign) PatienceWith() time.Duration {
+	if c.Timeout > 0 {
+		return time.Duration(c.Timeout)
+	}
+	return defaultTimeout
+}
 
 // RemindEvery is the time between reminders.
 func (c *Campaign) RemindEvery() time.Duration {
@@ -44,8 +83,13 @@ func (g *Gate) WaitAtMost() time.Duration {
 	return defaultMaxWait
 }
 
-// LeastVerified is MinVerified or its default.
-func (g *Gate) LeastVerified() int { return max(1, g.MinVerified) }
+// MostFalseStops is FalseStops or its default.
+func (g *Gate) MostFalseStops() float64 {
+	if g.FalseStops > 0 {
+		return g.FalseStops
+	}
+	return defaultFalseStops
+}
 
 // LeastJudged is MinJudged or its default.
 func (g *Gate) LeastJudged() int {
@@ -128,7 +172,7 @@ func (m *Manager) Validate(ctx context.Context, c Campaign) error {
 			add("detector", "a detector that counts exposure: silence and prognosis show no use", c.Detector+", of type "+string(detector.Type))
 		}
 	}
-	c.validateWaves(add)
+	c.validateRollout(add)
 	c.validateGate(add)
 	c.validateDownload(add)
 	for _, d := range []struct {
@@ -154,35 +198,65 @@ func known[T any](v T, err error) (*T, error) {
 	return &v, nil
 }
 
-func (c *Campaign) validateWaves(add func(string, string, any)) {
-	if len(c.Waves) == 0 || len(c.Waves) > 100 {
-		add("waves", "1 to 100 waves", len(c.Waves))
+func (c *Campaign) validateRollout(add func(string, string, any)) {
+	wave.Validate(c.Waves, add)
+	window.Validate(c.Hours, "hours", add)
+	if _, err := time.LoadLocation(c.Zone); c.Zone != "owner" && c.Zone != "unit" && (err != nil || c.Zone == "Local") {
+		add("zone", "owner, unit or an IANA time zone, as Europe/Oslo", c.Zone)
 	}
-	names, sum := map[string]bool{}, 0.0
-	for i, w := range c.Waves {
-		if w.Name == "" || names[w.Name] {
-			add(fmt.Sprintf("waves[%d].name", i), "a name that no other wave has", w.Name)
-		}
-		names[w.Name] = true
-		last := i == len(c.Waves)-1
-		if !(w.Share >= 0 && w.Share <= 1) || !last && w.Share == 0 {
-			add(fmt.Sprintf("waves[%d].share", i), "a share of the cohort above 0, at most 1", w.Share)
-		}
-		sum += w.Share
+	if !c.End.IsZero() && !c.End.After(c.Start) {
+		add("end", "a time after the start", c.End.Format(time.RFC3339))
 	}
-	if sum > 1+1e-9 {
-		add("waves", "shares that add up to at most 1", sum)
+	for _, n := range []struct {
+		path string
+		v    int
+	}{{"maxConcurrent", c.MaxConcurrent}, {"maxPerHour", c.MaxPerHour}, {"reminders", c.Reminders}, {"retry.limit", c.Retry.Limit}} {
+		if n.v < 0 || n.path == "retry.limit" && n.v > mostRetries {
+			add(n.path, fmt.Sprintf("0 (the default) or more; at most %d attempts", mostRetries), n.v)
+		}
+	}
+	for _, d := range []struct {
+		path string
+		v    fleet.Duration
+	}{
+		{"remind", c.Remind},
+		{"countdown", c.Countdown}, {"reoffer", c.Reoffer}, {"every", c.Every}, {"timeout", c.Timeout},
+		{"retry.after", c.Retry.After}, {"retry.longest", c.Retry.Longest},
+	} {
+		if d.v < 0 {
+			add(d.path, "a duration, as 48h or 14d", d.v)
+		}
+	}
+	if c.Retry.Longest > 0 && c.Retry.Longest < c.Retry.After {
+		add("retry.longest", "at least retry.after, "+c.Retry.After.String(), c.Retry.Longest)
+	}
+	if c.Reoffer > 0 && !c.Kind.policy().expires {
+		add("reoffer", "nothing: only service and feature offers expire", c.Reoffer)
 	}
 }
+
+// mostRetries bounds how often a failed installation is tried again.
+const mostRetries = 100
 
 func (c *Campaign) validateGate(add func(string, string, any)) {
 	for _, s := range []struct {
 		name string
 		v    float64
-	}{{"verified", c.Gate.Verified}, {"failed", c.Gate.Failed}, {"relapsed", c.Gate.Relapsed}} {
+	}{
+		{"verified", c.Gate.Verified},
+		{"installed", c.Gate.Installed},
+		{"failed", c.Gate.Failed},
+		{"relapsed", c.Gate.Relapsed},
+		{"usual", c.Gate.Usual},
+		{"tolerated", c.Gate.Tolerated},
+		{"falseStops", c.Gate.FalseStops},
+	} {
 		if !(s.v >= 0 && s.v <= 1) {
 			add("gate."+s.name, "a share from 0 to 1", s.v)
 		}
+	}
+	if c.Gate.Effect && (c.Kind == Recall || c.Kind == Safety) {
+		add("gate.effect", "no waiting for proof of the effect in a "+string(c.Kind)+" campaign: it would keep the remedy from those who wait for it", c.Gate.Effect)
 	}
 	if c.Gate.MinVerified < 0 {
 		add("gate.minVerified", "0 or more", c.Gate.MinVerified)
@@ -227,3 +301,6 @@ func (m *Manager) Put(ctx context.Context, c Campaign) error {
 func (m *Manager) Delete(ctx context.Context, name string) error {
 	return m.cfg.Store.DeleteCampaign(ctx, name)
 }
+
+// LeastVerified is MinVerified or its default.
+func (g *Gate) LeastVerified() int { return max(1, g.MinVerified) }

@@ -66,6 +66,8 @@ type Store interface {
 	// SaveAttempts keeps SentAt, Attempts, LastError and NextAt of messages; one
 	// with a zero NextAt is done.
 	SaveAttempts(ctx context.Context, all []Message) error
+	// Sent reports whether the message with a key has been delivered; one that is not known has not.
+	Sent(ctx context.Context, key string) (bool, error)
 	UpdateMessage(ctx context.Context, id string, change func(*Message) error) error
 	Messages(ctx context.Context, ownerID string, limit int) ([]Message, error) // newest first
 	PutRoute(ctx context.Context, r Route) error

@@ -68,7 +68,7 @@ func TestCatalogueComplete(t *testing.T) {
 	used := []string{"update.greeting", "update.facts"}
 	for _, tmpl := range []notify.Template{
 		notify.OwnerSignIn, notify.OperatorSignIn, notify.UpdateOffer, notify.UpdateReminder,
-		notify.UpdateEscalation, notify.UpdateDone, notify.UpdateFailed, notify.FindingsDigest,
+		notify.UpdateEscalation, notify.UpdateCountdown, notify.UpdateDone, notify.UpdateFailed, notify.FindingsDigest,
 	} {
 		used = append(used, string(tmpl)+".subject", string(tmpl)+".body")
 	}
@@ -80,7 +80,7 @@ func TestWriter(t *testing.T) {
 	t.Parallel()
 	db, ctx := sqldbtest.SQLite(t), t.Context()
 	w := notify.NewWriter(db.Notify(), words(t), clock.NewManual(noon), &clock.Sequence{Prefix: "m"}, "https://fettle.example/")
-	for i, tmpl := range []notify.Template{notify.UpdateOffer, notify.UpdateReminder, notify.UpdateEscalation, notify.UpdateDone, notify.UpdateFailed} {
+	for i, tmpl := range []notify.Template{notify.UpdateOffer, notify.UpdateReminder, notify.UpdateEscalation, notify.UpdateCountdown, notify.UpdateDone, notify.UpdateFailed} {
 		for _, locale := range []string{"en", "de-AT", "fr", "!"} {
 			o := ada
 			o.Locale = locale
@@ -89,7 +89,7 @@ func TestWriter(t *testing.T) {
 	}
 	all, err := db.Notify().Messages(ctx, "o1", 100)
 	require.NoError(t, err)
-	require.Len(t, all, 20)
+	require.Len(t, all, 24)
 	byKey := map[string]notify.Message{}
 	for _, m := range all {
 		require.NotContains(t, m.Subject+m.Body, "<no value>", m.Key)
@@ -116,7 +116,7 @@ func TestWriter(t *testing.T) {
 	require.NoError(t, w.Update(ctx, notify.UpdateOffer, "nobody", fleet.Owner{ID: "o1"}, u))
 	all, err = db.Notify().Messages(ctx, "o1", 100)
 	require.NoError(t, err)
-	require.Len(t, all, 21)
+	require.Len(t, all, 25)
 	for _, m := range all {
 		if m.Key == "lines" {
 			require.Equal(t, "x Bcc: eve@example.org: an update for your Wall charger", m.Subject)
@@ -134,7 +134,7 @@ func TestWriter(t *testing.T) {
 	require.Contains(t, all[0].Body, "15 Minuten")
 	all, err = db.Notify().Due(ctx, notify.Mail, today, 100)
 	require.NoError(t, err)
-	require.Len(t, all, 23)
+	require.Len(t, all, 27)
 }
 
 // sink is a mail server in memory.

@@ -25,6 +25,7 @@ const (
 	UpdateOffer      Template = "updateOffer"
 	UpdateReminder   Template = "updateReminder"
 	UpdateEscalation Template = "updateEscalation"
+	UpdateCountdown  Template = "updateCountdown"
 	UpdateDone       Template = "updateDone"
 	UpdateFailed     Template = "updateFailed"
 	FindingsDigest   Template = "findings"

@@ -34,7 +34,8 @@ type Update struct {
 	Minutes                  int
 	Bytes                    int64
 	Deadline                 time.Time
-	Why                      string // of a failure
+	StartsAt                 time.Time // when it starts by itself, if it does
+	Why                      string    // of a failure
 }
 
 // Update tells an owner of an update, once for each key. Without an address
@@ -46,7 +47,8 @@ func (w *Writer) Update(ctx context.Context, t Template, key string, owner fleet
 	data := map[string]any{
 		"Name": owner.Name, "Title": u.Title, "Reason": strings.TrimSpace(u.Reason), "Product": u.Product, "Unit": u.Unit,
 		"WhatChanges": u.WhatChanges, "Unavailable": u.Unavailable, "Minutes": u.Minutes, "Size": Size(u.Bytes),
-		"Deadline": When(owner.Locale, u.Deadline, owner.Location()), "Why": u.Why, "Link": w.url + "/my/",
+		"Deadline": When(owner.Locale, u.Deadline, owner.Location()), "Why": u.Why,
+		"StartsAt": When(owner.Locale, u.StartsAt, owner.Location()), "Link": w.url + "/my/",
 	}
 	for name, id := range map[string]string{"Greeting": "update.greeting", "Facts": "update.facts"} {
 		text, err := w.words.text(owner.Locale, id, nil, data)
@@ -57,6 +59,9 @@ func (w *Writer) Update(ctx context.Context, t Template, key string, owner fleet
 	}
 	return w.mail(ctx, owner.Locale, t, data, Message{Key: key, To: owner.Email, OwnerID: owner.ID})
 }
+
+// Sent reports whether the message with a key has been delivered.
+func (w *Writer) Sent(ctx context.Context, key string) (bool, error) { return w.store.Sent(ctx, key) }
 
 // SendLink mails a sign-in link; Writer is a fleet.LinkSender.
 func (w *Writer) SendLink(ctx context.Context, l fleet.Link, email, locale, secret string) error {

@@ -149,7 +149,7 @@ func (m *Manager) one(ctx context.Context, r *campaign.Run, w *watch) (rows int,
 		return 0, nil
 	}
 	if !r.Open() {
-		if w.frozen {
+		if w.frozen || r.Closing { // its tasks are still being ended
 			return 0, nil
 		}
 		return 0, m.freeze(ctx, r, w)

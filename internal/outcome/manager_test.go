@@ -81,8 +81,7 @@ func (w *world) run() campaign.Run {
 func spec() campaign.Campaign {
 	c := campaigntest.Campaign(campaign.Safety)
 	c.Gate.MinJudged = 5
-	c.Waves[0].Share = 0.5
-	c.Waves[1].Share = 0.5
+	c.Waves = []campaign.Wave{{Name: "first", Count: 10}, {Name: "all"}}
 	return c
 }
 

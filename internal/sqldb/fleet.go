@@ -12,6 +12,7 @@ import (
 
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/sqldb/rows"
 )
 
 type fleetStore struct{ db *DB }
@@ -87,8 +88,6 @@ const upsertUnit = ` ON CONFLICT (id) DO UPDATE SET product = excluded.product, 
 	hardware = excluded.hardware, batch = excluded.batch, region = excluded.region,
 	attributes = excluded.attributes, owner_id = excluded.owner_id`
 
-const unitColumns = `id, unit_key, product, serial, hardware, batch, region, attributes, versions, version_at, owner_id, state, created_at`
-
 func (s fleetStore) PutUnits(ctx context.Context, units []fleet.Unit) error {
 	place := make(map[string]int, len(units))
 	rows := make([][]any, 0, len(units))
@@ -128,42 +127,15 @@ func textMap(m map[string]string) string {
 	return string(b)
 }
 
-func readMap(text string) (map[string]string, error) {
-	if text == "{}" {
-		return nil, nil
-	}
-	var m map[string]string
-	err := json.Unmarshal([]byte(text), &m)
-	return m, err
-}
-
 type scanner interface{ Scan(dest ...any) error }
 
-func scanUnit(r scanner) (u fleet.Unit, err error) {
-	var attributes, versions, state string
-	var owner sql.NullString
-	var versionAt, created int64
-	err = r.Scan(&u.ID, &u.Key, &u.Product, &u.Serial, &u.Hardware, &u.Batch, &u.Region, &attributes, &versions, &versionAt, &owner, &state, &created)
-	if err != nil {
-		return u, err
-	}
-	if u.Attributes, err = readMap(attributes); err != nil {
-		return u, fmt.Errorf("attributes of unit %s in the records: %w", u.ID, err)
-	}
-	if u.Versions, err = readMap(versions); err != nil {
-		return u, fmt.Errorf("versions of unit %s in the records: %w", u.ID, err)
-	}
-	u.OwnerID, u.State, u.VersionAt, u.CreatedAt = owner.String, fleet.UnitState(state), fromMillis(versionAt), fromMillis(created)
-	return u, nil
-}
-
 func (s fleetStore) Unit(ctx context.Context, id string) (fleet.Unit, error) {
-	u, err := scanUnit(s.db.queryRow(ctx, `SELECT `+unitColumns+` FROM fleet_unit WHERE id = ?`, id))
+	u, err := rows.ScanUnit(s.db.queryRow(ctx, `SELECT `+rows.UnitColumns+` FROM fleet_unit WHERE id = ?`, id))
 	return u, missing(err, "no unit %q", id)
 }
 
 func (s fleetStore) UnitByKey(ctx context.Context, key int64) (fleet.Unit, error) {
-	u, err := scanUnit(s.db.queryRow(ctx, `SELECT `+unitColumns+` FROM fleet_unit WHERE unit_key = ?`, key))
+	u, err := rows.ScanUnit(s.db.queryRow(ctx, `SELECT `+rows.UnitColumns+` FROM fleet_unit WHERE unit_key = ?`, key))
 	return u, missing(err, "no unit has key %d", key)
 }
 
@@ -202,7 +174,7 @@ func (s fleetStore) where(f fleet.Filter) (text string, args []any) {
 
 func (s fleetStore) Units(ctx context.Context, f fleet.Filter) ([]fleet.Unit, error) {
 	where, args := s.where(f)
-	text := `SELECT ` + unitColumns + ` FROM fleet_unit WHERE ` + where
+	text := `SELECT ` + rows.UnitColumns + ` FROM fleet_unit WHERE ` + where
 	if f.After != "" {
 		text += ` AND id > ?`
 		args = append(args, f.After)
@@ -212,8 +184,8 @@ func (s fleetStore) Units(ctx context.Context, f fleet.Filter) ([]fleet.Unit, er
 		text += ` LIMIT ?`
 		args = append(args, f.Limit)
 	}
-	rows, err := s.db.query(ctx, text, args...)
-	units, err := collect(rows, err, func(r *sql.Rows) (fleet.Unit, error) { return scanUnit(r) })
+	found, err := s.db.query(ctx, text, args...)
+	units, err := collect(found, err, func(r *sql.Rows) (fleet.Unit, error) { return rows.ScanUnit(r) })
 	if err != nil {
 		return nil, fmt.Errorf("units: %w", err)
 	}
@@ -241,7 +213,7 @@ func (s fleetStore) SetVersions(ctx context.Context, id string, versions map[str
 		if err != nil {
 			return missing(err, "no unit %q", id)
 		}
-		merged, err := readMap(text)
+		merged, err := rows.ReadMap(text)
 		if err != nil {
 			return fmt.Errorf("versions of unit %s in the records: %w", id, err)
 		}

@@ -47,6 +47,12 @@ func (s notifyStore) Due(ctx context.Context, ch notify.Channel, now time.Time, 
 	return s.messages(ctx, `WHERE channel = ? AND next_at > 0 AND next_at <= ? ORDER BY next_at, id LIMIT ?`, string(ch), millis(now), limit)
 }
 
+func (s notifyStore) Sent(ctx context.Context, key string) (bool, error) {
+	var n int
+	err := s.db.queryRow(ctx, `SELECT count(*) FROM notify_message WHERE msg_key = ? AND sent_at > 0`, key).Scan(&n)
+	return n > 0, err
+}
+
 func (s notifyStore) SaveAttempts(ctx context.Context, all []notify.Message) error {
 	return s.db.InTx(ctx, func(ctx context.Context) error {
 		for _, m := range all {

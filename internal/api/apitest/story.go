@@ -90,7 +90,7 @@ spec:
   cohort: hot-adapters
   release: charger-2.0.0
   detector: plug-overheat
-  waves: [{name: first, share: 0.5}, {name: rest, share: 0.5}]
+  waves: [{name: first, count: 1}, {name: rest}]
   gate: {soak: 1h, verified: 0.9, failed: 0.1, relapsed: 0.1}
   exposure: 2h
   deadline: 14d

@@ -213,6 +213,9 @@ type Campaign struct {
 	CreatedAt  time.Time         `json:"createdAt"`
 	StartedAt  time.Time         `json:"startedAt,omitzero"`
 	EndedAt    time.Time         `json:"endedAt,omitzero"`
+	Planned    int               `json:"planned,omitempty" doc:"Units planned so far."`
+	Joined     int               `json:"joined,omitempty" doc:"Units that came to match since, in a dynamic campaign."`
+	Closing    bool              `json:"closing,omitempty" doc:"It has ended, and the last of its tasks are being ended."`
 	Counts     map[string]int    `json:"counts" doc:"Tasks by state, over all waves."`
 }
 
@@ -221,15 +224,20 @@ type CampaignDetail struct {
 	Campaign
 	Waves  []Wave          `json:"waves"`
 	Effect *outcome.Effect `json:"effect,omitempty" doc:"The comparison that decides, once made; before it, the newest for information."`
+
 	// EffectFinal tells the two apart.
 	EffectFinal bool `json:"effectFinal" doc:"Whether effect is the one that decides."`
+	// Refusals say what holds how many units.
+	Refusals []campaign.CodeCount `json:"refusals" doc:"How many tasks wait or are blocked, by the code of the reason and state."`
 }
 
 // Wave is a step of a campaign.
 type Wave struct {
 	Index    int            `json:"index"`
 	Name     string         `json:"name"`
-	Share    float64        `json:"share" doc:"Of the cohort, 0 to 1."`
+	Share    float64        `json:"share" doc:"Of the units drawn by lot, 0 to 1."`
+	Count    int            `json:"count,omitempty" doc:"Number of units asked for, where the wave has one."`
+	Random   bool           `json:"random" doc:"Drawn by lot, and so comparable with other such waves; a wave by list or attribute is not."`
 	OpenedAt time.Time      `json:"openedAt,omitzero"`
 	PassedAt time.Time      `json:"passedAt,omitzero"`
 	Gate     string         `json:"gate" enum:"waiting,open,passed,failed"`
@@ -252,8 +260,9 @@ type DryRun struct {
 
 // DryRunWave is a wave with its number of units.
 type DryRunWave struct {
-	Name  string `json:"name"`
-	Units int    `json:"units"`
+	Name   string `json:"name"`
+	Units  int    `json:"units"`
+	Random bool   `json:"random" doc:"Drawn by lot, and so comparable with other such waves; a wave by list or attribute is not."`
 }
 
 // DryRunOffer is a unit that would be offered the remedy.
@@ -265,8 +274,7 @@ type DryRunOffer struct {
 // DryRunRefusal is a unit that would not, and why.
 type DryRunRefusal struct {
 	UnitID string `json:"unitId"`
-	Code   string `json:"code" doc:"out, not judgeable, unknown unit, not active, does not fit, has version, no owner or other campaign."`
-	Why    string `json:"why" doc:"In a sentence."`
+	update.Refusal
 }
 
 // Task is one unit's remedy.
@@ -416,7 +424,7 @@ type MyUpdate struct {
 	Reason       string             `json:"reason"`
 	Version      string             `json:"version"`
 	Size         int64              `json:"size" doc:"Bytes."`
-	Minutes      int                `json:"minutes" doc:"How long the installation takes."`
+	Minutes      int                `json:"minutes" doc:"How long the installation takes: nine of ten took no longer, where that has been measured."`
 	Measured     string             `json:"minutesMeasured" enum:"release,product,declared" doc:"Where minutes comes from: nine of ten installations of this release, or of the product's, took no longer; or an estimate."`
 	MeasuredOf   int                `json:"minutesOf" doc:"On how many installations it is measured; 0: none."`
 	SupportEnd   string             `json:"supportEnd,omitempty" doc:"Last day on which the new version is supported."`
@@ -425,6 +433,7 @@ type MyUpdate struct {
 	Unavailable  string             `json:"unavailable,omitempty" doc:"What will not work meanwhile."`
 	State        campaign.TaskState `json:"state"`
 	Why          string             `json:"why,omitempty"`
+	LatestStart  time.Time          `json:"latestStart,omitzero" doc:"When accepted: by when the unit will have asked for it, if it is on and connected. Until it begins, the choice can be changed."`
 	At           time.Time          `json:"at,omitzero" doc:"The time set, when scheduled; until when, when snoozed."`
 	Deadline     time.Time          `json:"deadline,omitzero" doc:"Until when it may be postponed."`
 	OfferedAt    time.Time          `json:"offeredAt,omitzero"`

@@ -11,6 +11,7 @@ import (
 	"sort"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -51,6 +52,8 @@ type World struct {
 	Config    campaign.Config // what Campaigns was made of
 	Blobs     *Blobs
 	Units     []string
+	// Undelivered, if set, keeps notices from reaching anybody.
+	Undelivered atomic.Bool
 
 	mu    sync.Mutex
 	woken []string
@@ -66,11 +69,13 @@ func OwnerEmail(n int) string { return fmt.Sprintf("owner%d@example.com", n) }
 func New(tb testing.TB, db *sqldb.DB, n int) *World {
 	tb.Helper()
 	ctx := tb.Context()
-	w := &World{T: tb, DB: db, Clock: clock.NewManual(Start), Cohorts: &Cohorts{}, Blobs: &Blobs{kept: map[string][]byte{}}}
+	w := &World{T: tb, DB: db, Clock: clock.NewManual(Start), Cohorts: &Cohorts{db.Cohort(), tb}, Blobs: &Blobs{kept: map[string][]byte{}}}
 	require.NoError(tb, db.Fleet().PutProduct(ctx, fleet.Product{
 		Name: Product, Title: "Wall charger",
-		Purposes: []fleet.Purpose{{Name: "care", Basis: fleet.BasisConsent}, {Name: "operation", Basis: fleet.BasisNecessary}},
-		Signals:  []fleet.Signal{{Name: "plug_temperature", Type: fleet.Number, Unit: "Cel", Purposes: []string{"care"}}},
+		Purposes:   []fleet.Purpose{{Name: "care", Basis: fleet.BasisConsent}, {Name: "operation", Basis: fleet.BasisNecessary}},
+		Signals:    []fleet.Signal{{Name: "plug_temperature", Type: fleet.Number, Unit: "Cel", Purposes: []string{"care"}}},
+		Parameters: []fleet.Parameter{{Name: "max_current", Type: fleet.Number, Unit: "A", Default: 32.0, Min: new(6.0), Max: new(32.0)}},
+		Features:   []fleet.Feature{{Name: "solar_charging", Title: "Solar charging"}},
 	}))
 	members := make([]cohort.Member, 0, n)
 	units := make([]fleet.Unit, 0, n)
@@ -91,8 +96,7 @@ func New(tb testing.TB, db *sqldb.DB, n int) *World {
 	for _, u := range units {
 		require.NoError(tb, db.Fleet().SetVersions(ctx, u.ID, map[string]string{"software": "1.0.0"}, Start))
 	}
-	w.Cohorts.snapshot = cohort.Snapshot{ID: "snap-1", Definition: cohort.Definition{Name: Cohort, Product: Product}, State: "ready", In: n}
-	w.Cohorts.members = members
+	w.Cohorts.Put(cohort.Snapshot{ID: "snap-1", Definition: cohort.Definition{Name: Cohort, Product: Product}, State: cohort.Ready, In: n, At: Start}, members)
 	_, err := db.Condition().PutDetector(ctx, condition.Detector{
 		Name: Detector, Product: Product, Type: condition.TypeTolerance, Severity: condition.Critical, Purpose: "care", Tolerance: "plug",
 	})
@@ -109,7 +113,7 @@ func New(tb testing.TB, db *sqldb.DB, n int) *World {
 	}))
 	w.Config = campaign.Config{
 		Store: db.Campaign(), Fleet: db.Fleet(), Cohorts: w.Cohorts, Detectors: db.Condition(), Updates: w.Updates,
-		Notices: Notices{w.DB.Update()}, Tx: db, Clock: w.Clock, IDs: clock.Random{}, Log: slog.New(slog.DiscardHandler),
+		Notices: Notices{w.DB.Update(), &w.Undelivered}, Tx: db, Clock: w.Clock, IDs: clock.Random{}, Log: slog.New(slog.DiscardHandler),
 		NotifyUnit: func(id string) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -117,6 +121,7 @@ func New(tb testing.TB, db *sqldb.DB, n int) *World {
 		},
 	}
 	w.Campaigns = campaign.NewManager(w.Config)
+	w.Updates.SetGate(w.Campaigns.Guard)
 	return w
 }
 
@@ -131,7 +136,7 @@ func Campaign(kind campaign.Kind) campaign.Campaign {
 		Gate: campaign.Gate{
 			Soak: 2 * day, Verified: 0.9, Failed: 0.2, Relapsed: 0.2, MinVerified: 1, MinJudged: 2, MaxWait: 30 * day,
 		},
-		Exposure: day, Deadline: 14 * day, Remind: 3 * day, Seed: 7,
+		Exposure: day, Deadline: 14 * day, Remind: 3 * day, Seed: 1370, // a fifth of 10, 20, 40, 50 and 100 units exactly
 	}
 }
 
@@ -219,7 +224,10 @@ func (w *World) Woken() []string {
 
 // Notices keeps notices in the records, so that they stand or fall with the
 // task's transaction, and counts how often each key was told.
-type Notices struct{ Store update.Store }
+type Notices struct {
+	Store       update.Store
+	Undelivered *atomic.Bool
+}
 
 const noticePrefix = "notice:"
 
@@ -235,6 +243,12 @@ func (n Notices) Tell(ctx context.Context, x campaign.Notice) error {
 	})
 }
 
+// Delivered reports whether a notice was told, unless none is delivered.
+func (n Notices) Delivered(ctx context.Context, key string) (bool, error) {
+	a, err := n.Store.Attributes(ctx, noticePrefix+key)
+	return a["times"] != "" && !n.Undelivered.Load(), err
+}
+
 // Told is how often the notice with a key was told.
 func (w *World) Told(key string) int {
 	w.T.Helper()
@@ -244,41 +258,21 @@ func (w *World) Told(key string) int {
 	return n
 }
 
-// Cohorts is one snapshot in memory.
+// Cohorts replaces the one snapshot of a World.
 type Cohorts struct {
 	cohort.Store
-	snapshot cohort.Snapshot
-	members  []cohort.Member
+	tb testing.TB
 }
 
 // Put replaces the snapshot.
-func (c *Cohorts) Put(s cohort.Snapshot, m []cohort.Member) { c.snapshot, c.members = s, m }
-
-// Snapshot is the one snapshot.
-func (c *Cohorts) Snapshot(_ context.Context, id string) (cohort.Snapshot, error) {
-	if id != c.snapshot.ID {
-		return cohort.Snapshot{}, fault.New(fault.NotFound, "no snapshot %q", id)
+func (c *Cohorts) Put(s cohort.Snapshot, m []cohort.Member) {
+	c.tb.Helper()
+	ctx := c.tb.Context()
+	if err := c.DeleteSnapshot(ctx, s.ID); fault.KindOf(err) != fault.NotFound {
+		require.NoError(c.tb, err)
 	}
-	return c.snapshot, nil
-}
-
-// SnapshotByName is the one snapshot.
-func (c *Cohorts) SnapshotByName(_ context.Context, name string) (cohort.Snapshot, error) {
-	if name != c.snapshot.Definition.Name {
-		return cohort.Snapshot{}, fault.New(fault.NotFound, "no cohort %q", name)
-	}
-	return c.snapshot, nil
-}
-
-// Members lists members by unit id.
-func (c *Cohorts) Members(_ context.Context, _ string, list cohort.List, after string, limit int) ([]cohort.Member, error) {
-	var out []cohort.Member
-	for _, m := range c.members {
-		if m.List == list && m.UnitID > after && (limit == 0 || len(out) < limit) {
-			out = append(out, m)
-		}
-	}
-	return out, nil
+	require.NoError(c.tb, c.PutSnapshot(ctx, s))
+	require.NoError(c.tb, c.PutMembers(ctx, s.ID, m))
 }
 
 // Blobs keeps bytes in memory.
