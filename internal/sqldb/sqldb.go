@@ -272,6 +272,9 @@ func (db *DB) QueryRow(ctx context.Context, query string, args ...any) *sql.Row 
 	return db.queryRow(ctx, query, args...)
 }
 
+// ForUpdate locks the rows that a read-change-write reads; see forUpdate.
+func (db *DB) ForUpdate() string { return db.forUpdate() }
+
 // InsertRows writes rows by few statements; see insertRows.
 func (db *DB) InsertRows(ctx context.Context, head, tail string, rows [][]any) error {
 	return db.insertRows(ctx, head, tail, rows)
