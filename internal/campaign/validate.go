@@ -301,6 +301,3 @@ func (m *Manager) Put(ctx context.Context, c Campaign) error {
 func (m *Manager) Delete(ctx context.Context, name string) error {
 	return m.cfg.Store.DeleteCampaign(ctx, name)
 }
-
-// LeastVerified is MinVerified or its default.
-func (g *Gate) LeastVerified() int { return max(1, g.MinVerified) }

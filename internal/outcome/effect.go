@@ -52,10 +52,46 @@ func (c comparison) effect(minJudged int) Effect {
 			seen[f.UnitKey] = true // a finding is made of judged data
 		}
 	}
-	for _, t := range c.tasks {
-		if !seen[t.UnitKey] {
+	lots := c.arms(&e, seen, breached, func(t *campaign.Task) bool { return c.run.Comparable(t) })
+	least := max(1, minJudged)
+	if e.Offered.Units < least || e.NotOffered.Units < least {
+		drawn := e
+		// A wave by list or attribute is not like the others; nor is who joined
+		// later. What they show is better than nothing, and not a comparison.
+		if lots = c.arms(&e, seen, breached, func(*campaign.Task) bool { return true }); e.Offered.Units < least || e.NotOffered.Units < least {
+			drawn.Why = fmt.Sprintf("no comparison: %d units that were offered the remedy and %d that were not could be judged; %d of each are needed",
+				drawn.Offered.Units, drawn.NotOffered.Units, least)
+			return drawn
+		}
+	}
+	e.Difference, e.Low, e.High = newcombe(e.NotOffered.Breached, e.NotOffered.Units, e.Offered.Breached, e.Offered.Units)
+	e.P = fisher(e.NotOffered.Breached, e.NotOffered.Units, e.Offered.Breached, e.Offered.Units)
+	e.Verdict = NotDemonstrated
+	switch {
+	case !lots:
+		e.Verdict = Observational
+	case e.P < significance && e.Difference > 0:
+		e.Verdict = Demonstrated
+	}
+	e.Why = fmt.Sprintf("%s: the fault showed in %d of %d units offered the remedy and in %d of %d not yet offered it (difference %.0f %%, 95 %% interval %.0f to %.0f, p = %.2g)",
+		e.Verdict, e.Offered.Breached, e.Offered.Units, e.NotOffered.Breached, e.NotOffered.Units,
+		100*e.Difference, 100*e.Low, 100*e.High, e.P)
+	if !lots {
+		e.Why += "; the waves were not drawn by lot, so this may have other causes than the remedy"
+	}
+	return e
+}
+
+// arms counts the judged units that counts takes, and says whether all of them
+// were drawn by lot.
+func (c comparison) arms(e *Effect, seen, breached map[int64]bool, counts func(t *campaign.Task) bool) (lots bool) {
+	e.Offered, e.NotOffered, lots = Arm{}, Arm{}, true
+	for i := range c.tasks {
+		t := &c.tasks[i]
+		if !seen[t.UnitKey] || !counts(t) {
 			continue
 		}
+		lots = lots && c.run.Comparable(t)
 		arm := &e.NotOffered
 		if t.Wave <= c.run.WaveOpen {
 			arm = &e.Offered
@@ -65,21 +101,7 @@ func (c comparison) effect(minJudged int) Effect {
 			arm.Breached++
 		}
 	}
-	if e.Offered.Units < max(1, minJudged) || e.NotOffered.Units < max(1, minJudged) {
-		e.Why = fmt.Sprintf("no comparison: %d units that were offered the remedy and %d that were not could be judged; %d of each are needed",
-			e.Offered.Units, e.NotOffered.Units, max(1, minJudged))
-		return e
-	}
-	e.Difference, e.Low, e.High = newcombe(e.NotOffered.Breached, e.NotOffered.Units, e.Offered.Breached, e.Offered.Units)
-	e.P = fisher(e.NotOffered.Breached, e.NotOffered.Units, e.Offered.Breached, e.Offered.Units)
-	e.Verdict = NotDemonstrated
-	if e.P < significance && e.Difference > 0 {
-		e.Verdict = Demonstrated
-	}
-	e.Why = fmt.Sprintf("%s: the fault showed in %d of %d units offered the remedy and in %d of %d not yet offered it (difference %.0f %%, 95 %% interval %.0f to %.0f, p = %.2g)",
-		e.Verdict, e.Offered.Breached, e.Offered.Units, e.NotOffered.Breached, e.NotOffered.Units,
-		100*e.Difference, 100*e.Low, 100*e.High, e.P)
-	return e
+	return lots
 }
 
 // compared keeps a comparison made at the gate of a wave. The first gate at
@@ -89,7 +111,7 @@ func (c comparison) effect(minJudged int) Effect {
 // often than once in twenty.
 func (r *Record) compared(wave int, e Effect) {
 	r.Latest = &e
-	if r.Primary == nil && e.Verdict != NoComparison {
+	if r.Primary == nil && e.Verdict != NoComparison && e.Verdict != Observational {
 		r.Primary, r.PrimaryAt = &e, wave
 	}
 }

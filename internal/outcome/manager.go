@@ -14,6 +14,7 @@ import (
 	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/outcome/sequential"
 )
 
 // Record is what is kept of a campaign's outcome.
@@ -24,7 +25,16 @@ type Record struct {
 	PrimaryAt  int          `json:"primaryAt"`         // the wave whose gate it was made at
 	Latest     *Effect      `json:"latest,omitempty"`  // the newest comparison, for information
 	Report     *Report      `json:"report,omitempty"`  // frozen when the campaign has ended
-	At         time.Time    `json:"at"`
+
+	Usual    *Usual              `json:"usual,omitempty"` // as known when the campaign began
+	Baseline sequential.Baseline `json:"baseline"`
+	Drawn    []int               `json:"drawn,omitempty"` // units that each wave was drawn
+	Harm     sequential.Hazard   `json:"harm"`
+	Evidence []Evidence          `json:"evidence,omitempty"` // as it stands; as it stood when a gate was last decided
+	Looks    int                 `json:"looks,omitempty"`    // at the effect, where the gate waits for it
+	LookedAt time.Time           `json:"lookedAt,omitzero"`
+	Shown    bool                `json:"shown,omitempty"` // the effect, at one of those looks
+	At       time.Time           `json:"at"`
 }
 
 // Store keeps records of outcomes.
@@ -74,8 +84,10 @@ type watch struct {
 	next   time.Time // by the clock
 	rested int       // passes since it was looked at
 	passes int
+	failed int // tasks that had failed when it was looked at
 	masks  map[string]consent.Mask
 	frozen bool
+	ills   ills
 }
 
 // NewManager makes a Manager.
@@ -155,15 +167,16 @@ func (m *Manager) one(ctx context.Context, r *campaign.Run, w *watch) (rows int,
 		return 0, m.freeze(ctx, r, w)
 	}
 	now := m.cfg.Clock.Now()
-	if now.Before(w.next) && w.rested < mostRests {
+	failed := m.cfg.Campaigns.Failures(r.ID)
+	if now.Before(w.next) && w.rested < mostRests && failed == w.failed {
 		w.rested++
 		return 0, nil
 	}
-	w.rested = 0
+	w.rested, w.failed = 0, failed
 	if rows, err = m.judgeAll(ctx, r, w); err != nil {
 		return rows, err
 	}
-	n, err := m.gate(ctx, r)
+	n, err := m.gate(ctx, r, w)
 	if err != nil {
 		return rows + n, err
 	}
@@ -287,62 +300,6 @@ func (m *Manager) permitted(ctx context.Context, r *campaign.Run, w *watch, aske
 	}
 	w.passes++
 	return func(unitID string) bool { return w.masks[unitID].PermitsPurpose(&p, d.Purpose) }, nil
-}
-
-// gate decides about the open wave. Decision, comparison and what follows are
-// one transaction.
-func (m *Manager) gate(ctx context.Context, r *campaign.Run) (rows int, err error) {
-	if r.State != campaign.Running {
-		return 0, nil
-	}
-	counts, err := m.cfg.Runs.CountTasks(ctx, r.ID)
-	if err != nil {
-		return 0, err
-	}
-	now := m.cfg.Clock.Now()
-	status, act := decide(r, counts, now)
-	if act == wait {
-		return 0, nil
-	}
-	rec, err := m.record(ctx, r.ID)
-	if err != nil {
-		return 0, err
-	}
-	if !r.Last() && (act == openNext || act == pause) {
-		c := comparison{run: r, from: now.Add(-r.Campaign.CompareOver()), to: now}
-		if rows, err = m.load(ctx, &c); err != nil {
-			return rows, err
-		}
-		rec.compared(r.WaveOpen, c.effect(r.Campaign.Gate.LeastJudged()))
-	}
-	rec.At = now
-	rec.decided(status)
-	name := r.Campaign.Name
-	err = m.cfg.Tx.InTx(ctx, func(ctx context.Context) error {
-		var err error
-		switch act {
-		case openNext:
-			_, err = m.cfg.Campaigns.OpenWave(ctx, name, r.WaveOpen+1)
-		case pause:
-			_, err = m.cfg.Campaigns.Pause(ctx, name, status.Why)
-		case passLast:
-			_, err = m.cfg.Campaigns.PassLastGate(ctx, name)
-		case wait: // decided above
-		case finish:
-			_, err = m.cfg.Campaigns.Finish(ctx, name, "done; the last gate "+status.State+": "+status.Why)
-		}
-		if err != nil {
-			return err
-		}
-		return m.cfg.Store.PutRecord(ctx, rec)
-	})
-	if fault.KindOf(err) == fault.Conflict {
-		return rows, nil // an operator was faster; look again
-	}
-	if err == nil {
-		m.cfg.Log.InfoContext(ctx, "gate decided", "campaign", name, "wave", r.WaveOpen, "gate", status.State, "why", status.Why)
-	}
-	return rows, err
 }
 
 // decided keeps the status of a gate, one for each wave.

@@ -16,6 +16,7 @@ import (
 	"fettle.dev/fettle/internal/outcome"
 	"fettle.dev/fettle/internal/sqldb"
 	"fettle.dev/fettle/internal/sqldb/sqldbtest"
+	"fettle.dev/fettle/internal/update"
 )
 
 var ref = condition.Ref{Name: campaigntest.Detector, Version: 1}
@@ -61,6 +62,17 @@ func (w *world) faulty(t campaign.Task) {
 	require.NoError(w.t, w.DB.Condition().Commit(w.t.Context(), "p", w.seq, []condition.Finding{{
 		ID: fmt.Sprintf("%s-%d", t.UnitID, now.UnixMilli()), Detector: ref, Severity: condition.Critical, UnitID: t.UnitID, UnitKey: t.UnitKey,
 		Product: campaigntest.Product, State: condition.Open, Onset: now.Add(-time.Hour), OpenedAt: now, SeenAt: now, LastAt: now, Why: "hot plug",
+	}}, nil))
+}
+
+// another opens a finding of another detector.
+func (w *world) another(t campaign.Task) {
+	w.t.Helper()
+	now := w.Clock.Now()
+	w.seq++
+	require.NoError(w.t, w.DB.Condition().Commit(w.t.Context(), "p", w.seq, []condition.Finding{{
+		ID: fmt.Sprintf("%s-other-%d", t.UnitID, now.UnixMilli()), Detector: condition.Ref{Name: "reboots", Version: 1}, Severity: condition.Warning,
+		UnitID: t.UnitID, UnitKey: t.UnitKey, Product: campaigntest.Product, State: condition.Open, Onset: now, OpenedAt: now, SeenAt: now, LastAt: now, Why: "reboots",
 	}}, nil))
 }
 
@@ -298,4 +310,84 @@ func TestAPausedCampaignSaysHowItsGateStands(t *testing.T) {
 	require.Equal(t, outcome.GateWaiting, s.Gates[0].State)
 	require.Contains(t, s.Gates[0].Why, "the campaign is paused; 0 verified")
 	require.Equal(t, "the wave is not open", s.Gates[1].Why)
+}
+
+// A bad release is stopped while its first wave goes on, as soon as the
+// evidence is there; resumed, it is measured anew; and what finished campaigns
+// came to is what the next one is measured by.
+func TestABadReleaseIsStoppedByEvidence(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sqldbtest.SQLite(t), 60)
+	c := spec()
+	c.Gate = campaign.Gate{Soak: c.Gate.Soak, Verified: 0.9, Usual: 0.02}
+	c.Waves = []campaign.Wave{{Name: "first", Count: 40}, {Name: "all"}}
+	w.Started(c)
+	begun := 0
+	for i, x := range w.Tasks(0) {
+		w.Clock.Advance(time.Millisecond) // far less than the time between two looks
+		w.Choose(x, campaign.StartNow)
+		begun++
+		if i%3 == 0 {
+			w.Says(x, update.Failed, "no space left")
+		} else {
+			w.Says(x, update.Claimed, "done")
+			w.Reports(x.UnitID, "2.0.0")
+		}
+		w.pass()
+		if w.run().State == campaign.Paused {
+			break
+		}
+	}
+	require.Equal(t, campaign.Paused, w.run().State)
+	require.Equal(t, 4, begun, "at once, at the second failure")
+	require.Contains(t, w.run().Why, "where 2 % is usual; a release as good as before comes to that in fewer than 1 of")
+	s, err := w.outcomes.Status(t.Context(), campaigntest.Name)
+	require.NoError(t, err)
+	require.True(t, s.Evidence[0].Stops)
+	require.NotEmpty(t, s.Evidence[0].Limits)
+	require.Equal(t, begun, s.Evidence[0].Of)
+	require.Equal(t, outcome.GateFailed, s.Gates[0].State)
+
+	_, err = w.Campaigns.Resume(t.Context(), campaigntest.Name, "the disks were full; looked at")
+	require.NoError(t, err)
+	w.pass()
+	require.Equal(t, campaign.Running, w.run().State, w.run().Why)
+	s, err = w.outcomes.Status(t.Context(), campaigntest.Name)
+	require.NoError(t, err)
+	require.Equal(t, []int{0, 0}, []int{s.Evidence[0].Bad, s.Evidence[0].Of})
+	_, err = w.Campaigns.Finish(t.Context(), campaigntest.Name, "enough")
+	require.NoError(t, err)
+	w.pass()
+
+	w.Clock.Advance(time.Hour)
+	next := spec()
+	next.Name = "next"
+	w.Started(next)
+	w.pass()
+	s, err = w.outcomes.Status(t.Context(), "next")
+	require.NoError(t, err)
+	require.Equal(t, "learned", s.Usual.Source)
+	require.Equal(t, begun, s.Usual.Units)
+}
+
+// Units that were offered the update show something new, the others do not.
+func TestHarmPausesACampaign(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sqldbtest.SQLite(t), 120)
+	c := spec()
+	c.Gate = campaign.Gate{Soak: c.Gate.Soak, Verified: 0.9, Usual: 0.02}
+	c.Waves = []campaign.Wave{{Name: "first", Count: 60}, {Name: "all"}}
+	w.Started(c)
+	w.pass()
+	for i, x := range w.Tasks(0) {
+		w.Clock.Advance(2 * time.Minute)
+		w.another(x)
+		w.pass()
+		if w.run().State == campaign.Paused {
+			require.GreaterOrEqual(t, i, 5, "a few may be chance")
+			require.Contains(t, w.run().Why, "that showed something new had been offered the update")
+			return
+		}
+	}
+	t.Fatal("harm was not noticed")
 }

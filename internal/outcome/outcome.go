@@ -13,6 +13,7 @@ const (
 	Demonstrated    Verdict = "demonstrated"
 	NotDemonstrated Verdict = "not demonstrated"
 	NoComparison    Verdict = "no comparison"
+	Observational   Verdict = "observational" // waves by list or attribute: shown, and no proof of anything
 )
 
 // Arm is one side of a comparison: units by the wave they were drawn into,

@@ -45,6 +45,11 @@ func (m *Manager) Status(ctx context.Context, name string) (Record, error) {
 		return Record{}, err
 	}
 	rec.Gates = gates(&r, &rec, counts, m.cfg.Clock.Now())
+	if !r.StartedAt.IsZero() {
+		f := rec.facts(&r, counts)
+		rec.Evidence = f.evidence(&r)
+		rec.Evidence[0].Limits = f.limits(&r)
+	}
 	return rec, nil
 }
 
@@ -64,9 +69,9 @@ func gates(r *campaign.Run, rec *Record, counts []campaign.Count, now time.Time)
 	}
 	switch {
 	case r.State == campaign.Running:
-		out[r.WaveOpen], _ = decide(r, counts, now)
+		out[r.WaveOpen], _ = decide(r, rec.facts(r, counts), now)
 	case r.State == campaign.Paused && !judged: // not by its gate: by an operator
-		g, _ := decide(r, counts, now)
+		g, _ := decide(r, rec.facts(r, counts), now)
 		g.State, g.Why = GateWaiting, "the campaign is paused; "+g.Why
 		out[r.WaveOpen] = g
 	}

@@ -149,7 +149,7 @@ func TestHarmIsNoEffect(t *testing.T) {
 // offered of which b breach.
 func arms(n, a, m, b int) comparison {
 	to := time.Date(2014, 3, 3, 0, 0, 0, 0, time.UTC)
-	c := comparison{run: &campaign.Run{}, judgedAt: map[int64]time.Time{}, from: to.Add(-time.Hour), to: to}
+	c := comparison{run: &campaign.Run{Campaign: campaign.Campaign{Waves: []campaign.Wave{{Share: 0.5}, {Share: 0.5}}}}, judgedAt: map[int64]time.Time{}, from: to.Add(-time.Hour), to: to}
 	for i := range n + m {
 		wave, breach := 0, i < a
 		if i >= n {
