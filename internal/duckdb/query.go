@@ -32,11 +32,16 @@ func (n *placed) before(o *placed) bool {
 	return cmp.Or(cmp.Compare(n.event, o.event), cmp.Compare(n.seq, o.seq), cmp.Compare(n.idx, o.idx)) < 0
 }
 
-// Latest is the newest value of each signal of a unit. Of values of the same
-// time the one stored last counts: seq breaks ties.
-func (h *History) Latest(ctx context.Context, product string, unit int64) (map[string]telemetry.Sample, error) {
+// Latest is the newest value of each of the signals (none: all) of a unit. Of
+// values of the same time the one stored last counts: seq breaks ties. Numbers
+// are known from memory, texts are looked up.
+func (h *History) Latest(ctx context.Context, product string, unit int64, signals ...string) (map[string]telemetry.Sample, error) {
 	latest := map[string]telemetry.Sample{}
+	wanted := func(c layout.Column) bool { return len(signals) == 0 || slices.Contains(signals, c.Signal) }
 	take := func(c layout.Column, sample telemetry.Sample) {
+		if !wanted(c) {
+			return
+		}
 		// A signal whose type has changed has two columns.
 		if other, ok := latest[c.Signal]; !ok || sample.At.After(other.At) {
 			latest[c.Signal] = sample
@@ -54,6 +59,10 @@ func (h *History) Latest(ctx context.Context, product string, unit int64) (map[s
 				}
 			}
 		}
+		text := func(c layout.Column) bool { return c.IsText && wanted(c) }
+		if numbers && !slices.ContainsFunc(p.Columns, text) {
+			return latest, nil
+		}
 	}
 	err := h.read(ctx, func(c *sql.Conn, s *schema) error {
 		p := s.products[product]
@@ -62,7 +71,7 @@ func (h *History) Latest(ctx context.Context, product string, unit int64) (map[s
 		}
 		var columns []int
 		for i, column := range p.Columns {
-			if column.IsText || !numbers {
+			if wanted(column) && (column.IsText || !numbers) {
 				columns = append(columns, i)
 			}
 		}

@@ -143,8 +143,8 @@ type History interface {
 	// products included; exactly one of row and mark is set. The values passed
 	// are valid during the call only.
 	Replay(ctx context.Context, q Query, fn func(row *Stored, mark *StoredMark) error) error
-	// Latest is the newest value of each signal of a unit, with its event time.
-	Latest(ctx context.Context, product string, unit int64) (map[string]Sample, error)
+	// Latest is the newest value of each of the signals (none: all) of a unit, with its event time.
+	Latest(ctx context.Context, product string, unit int64, signals ...string) (map[string]Sample, error)
 	// Series is a unit's signal between from and to in at most buckets points.
 	Series(ctx context.Context, product string, unit int64, signal string, from, to time.Time, buckets int) ([]Point, error)
 	// Windows calls fn for each window of each unit that has values, by unit

@@ -17,16 +17,18 @@ import (
 	"fettle.dev/fettle/internal/telemetry"
 )
 
-// State tells the newest value of each signal of a unit, by its key;
+// State tells the newest value of each of the signals of a unit, by its key;
 // telemetry.History does.
 type State interface {
-	Latest(ctx context.Context, product string, unit int64) (map[string]telemetry.Sample, error)
+	Latest(ctx context.Context, product string, unit int64, signals ...string) (map[string]telemetry.Sample, error)
 }
 
 // guard is the preconditions of a release, compiled.
 type guard struct {
 	declared []Precondition
 	signals  []fleet.Signal // of the product, as it was compiled for
+
+	read []string // the signals that are read
 
 	mu    sync.Mutex // expressions keep scratch of their own
 	exprs []*expression.Expression
@@ -42,6 +44,7 @@ func newGuard(r *Release, p *fleet.Product) (*guard, error) {
 		names := x.Signals()
 		x.Bind(func(name string) int { return slices.Index(names, name) })
 		g.exprs = append(g.exprs, x)
+		g.read = append(g.read, names...)
 	}
 	return g, nil
 }
@@ -176,7 +179,7 @@ func (s *Service) Precondition(ctx context.Context, r *Release, u *fleet.Unit) (
 	}
 	latest := map[string]telemetry.Sample{}
 	if s.state != nil {
-		if latest, err = s.state.Latest(ctx, u.Product, u.Key); err != nil {
+		if latest, err = s.state.Latest(ctx, u.Product, u.Key, g.read...); err != nil {
 			return nil, fmt.Errorf("last state of %s: %w", u.ID, err)
 		}
 	}

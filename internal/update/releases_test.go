@@ -29,12 +29,14 @@ type last struct {
 	values map[int64]map[string]telemetry.Sample
 }
 
-func (l *last) Latest(_ context.Context, _ string, unit int64) (map[string]telemetry.Sample, error) {
+func (l *last) Latest(_ context.Context, _ string, unit int64, signals ...string) (map[string]telemetry.Sample, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	out := map[string]telemetry.Sample{}
-	for k, v := range l.values[unit] {
-		out[k] = v
+	for _, k := range signals {
+		if v, ok := l.values[unit][k]; ok {
+			out[k] = v
+		}
 	}
 	return out, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -42,6 +43,20 @@ func latest(t *testing.T, open Open) {
 	got, err = s.Latest(t.Context(), product, 1)
 	require.NoError(t, err)
 	require.InDelta(t, 9.0, got["current"].Number, 0)
+
+	// Of some signals alone.
+	for _, c := range []struct {
+		signals []string
+		want    int
+	}{{[]string{"current"}, 1}, {[]string{"state", "current"}, 2}, {[]string{"state"}, 1}, {[]string{"nothing"}, 0}} {
+		some, err := s.Latest(t.Context(), product, 1, c.signals...)
+		require.NoError(t, err)
+		require.Len(t, some, c.want)
+		for name, sample := range some {
+			require.Contains(t, c.signals, name)
+			require.Equal(t, got[name], sample)
+		}
+	}
 }
 
 func series(t *testing.T, open Open) {
