@@ -111,9 +111,9 @@ func TestTheAgent(t *testing.T) {
 	now := u.until("installed", func(now agentNow) bool {
 		return now.Update.State == "idle" && now.Update.Last != nil && now.Update.Last.Release == "good"
 	})
-	require.EqualValues(t, "installed", now.Update.Last.Result)
+	require.Equal(t, "installed", now.Update.Last.Result)
 	require.NotZero(t, now.Update.Unsent, "the server has yet to hear of it")
-	require.EqualValues(t, now.Update.Counters["software"], 2, "raised after the health check")
+	require.Equal(t, 2, now.Update.Counters["software"], "raised after the health check")
 
 	s.start()
 	until(t, 20*time.Second, "installed by the server's word", func() bool { return s.taskOf("good").State == "verifying" })

@@ -65,7 +65,7 @@ func run(ctx context.Context, argv []string, timeout time.Duration, env ...strin
 	}
 	e := &exitError{name: strings.Join(argv, " "), status: -1, why: err.Error(), output: errs.b.String() + out.b.String()}
 	if x, ok := errors.AsType[*exec.ExitError](err); ok {
-		e.status, e.why = x.ExitCode(), x.ProcessState.String()
+		e.status, e.why = x.ExitCode(), x.String()
 	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		e.status, e.why = -1, "not done after "+timeout.String()

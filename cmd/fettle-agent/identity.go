@@ -150,7 +150,7 @@ func loadIdentity(name string) (identity, error) {
 }
 
 func saveIdentity(name string, id identity) error {
-	raw, err := json.Marshal(id) //nolint:gosec // G117: it is the file that keeps the secret
+	raw, err := json.Marshal(id)
 	if err != nil {
 		return err
 	}

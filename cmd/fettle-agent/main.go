@@ -33,7 +33,7 @@ func main() {
 
 // execute is the program; it gives the exit status.
 func execute(ctx context.Context, args []string, out, errOut io.Writer) int {
-	root := newCommand()
+	root := newCommand() //nolint:contextcheck // commands get it from cobra
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(errOut)

@@ -166,17 +166,14 @@ func (u *uplink) overMQTT(ctx context.Context) error {
 		return err
 	}
 	for {
-		more, err := true, error(nil)
-		if u.t.policy.known() {
-			more, err = u.send(ctx, publish)
-		} else {
-			more = false
-		}
-		if err != nil {
-			return err
-		}
-		if more {
-			continue
+		if u.t.policy.known() { // before, nothing is kept that could be sent
+			more, err := u.send(ctx, publish)
+			if err != nil {
+				return err
+			}
+			if more {
+				continue
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -244,10 +241,10 @@ func (u *uplink) overHTTPS(ctx context.Context, until time.Duration) error {
 
 // quiet is err unless the time was over.
 func quiet(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
+	if ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil
 }
 
 // call sends a request with the unit's credential.

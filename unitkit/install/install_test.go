@@ -370,7 +370,10 @@ func TestOwnersTime(t *testing.T) {
 func TestTheServersNewTimeCountsMoreThanAnOldWord(t *testing.T) {
 	t.Parallel()
 	x := newUnit(t)
-	x.cfg.Tell = func(_ context.Context, _ *unitkit.Update, c install.Choice) error { x.told = append(x.told, c); return nil }
+	x.cfg.Tell = func(_ context.Context, _ *unitkit.Update, c install.Choice) error {
+		x.told = append(x.told, c)
+		return nil
+	}
 	x.open()
 	u := x.update(1)
 	u.NotBefore = x.now.Add(time.Hour)

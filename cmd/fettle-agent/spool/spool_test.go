@@ -112,7 +112,7 @@ func TestTheOldestAreDroppedAndCounted(t *testing.T) {
 	dropped := b.s.Dropped()
 	require.EqualValues(t, 500, n+dropped, "the count survives")
 	seqs := b.drain()
-	require.EqualValues(t, n, len(seqs))
+	require.Len(t, seqs, int(n))
 	require.EqualValues(t, 500, seqs[len(seqs)-1], "the newest are kept")
 	require.NoError(t, b.s.Told(dropped))
 	require.Zero(t, open(t, dir, 16<<10).s.Dropped())
