@@ -18,7 +18,9 @@ import (
 	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/logs"
 	"fettle.dev/fettle/internal/api/outlook"
+	"fettle.dev/fettle/internal/api/preferences"
 	"fettle.dev/fettle/internal/api/releases"
+	"fettle.dev/fettle/internal/api/settings"
 	"fettle.dev/fettle/internal/api/trust"
 	"fettle.dev/fettle/internal/api/wear"
 	"fettle.dev/fettle/internal/api/wire"
@@ -90,7 +92,9 @@ func newServer(d Deps, mux *http.ServeMux) *server {
 	releases.Register(s.Server, releases.Deps{Updates: d.Updates, Register: d.Register, Fleet: d.Fleet, Cohorts: d.Cohorts, Campaigns: d.Campaigns, Runs: d.Runs})
 	artifacts.Register(s.Server, artifacts.Deps{Updates: d.Updates, Uploads: d.Uploads, Deltas: d.Deltas})
 	logs.Register(s.Server, d.Updates)
+	preferences.Register(s.Server, d.Campaigns)
 	trust.Register(s.Server, d.Trust)
+	settings.Register(s.Server, d.Fleet, d.Updates)
 	s.ownerSession()
 	s.ownerUnits()
 	s.ownerUpdates()

@@ -156,6 +156,7 @@ func (s *server) getCampaign(ctx context.Context, in *frame.NameParam) (wire.Cam
 			out.Waves[g.Wave].Gate, out.Waves[g.Wave].GateWhy = g.State, g.Why
 		}
 	}
+	out.Evidence, out.Usual = status.Evidence, status.Usual
 	out.Effect, out.EffectFinal = status.Latest, false
 	if status.Primary != nil {
 		out.Effect, out.EffectFinal = status.Primary, true

@@ -59,6 +59,9 @@ type Deps struct {
 
 	// LastContact is when the gateway last heard of a unit, zero if it has not since it started.
 	LastContact func(unitID string) time.Time
+	// NextPoll is by when a unit that is on and connected asks for its update,
+	// zero if that is not known; a hook.
+	NextPoll func(unitID string) time.Time
 	// ClockSkew is how far a unit's clock is ahead of the server's, if that is known; a hook.
 	ClockSkew func(unitID string) (ahead time.Duration, known bool)
 

@@ -123,6 +123,10 @@ func (c *showcase) show(ctx context.Context, t *campaign.Task) (wire.MyUpdate, e
 		return wire.MyUpdate{}, err
 	}
 	out.Minutes, out.Measured, out.MeasuredOf = takes.Minutes, takes.Measured, takes.Of
+	if t.State == campaign.Accepted && d.NextPoll != nil {
+		out.LatestStart = d.NextPoll(t.UnitID)
+	}
+	out.Waiting = waiting(run.Refusal(t), o.Locale)
 	if t.AssignmentID != 0 {
 		as, err := d.Updates.Assignment(ctx, t.AssignmentID)
 		if err != nil {
@@ -134,10 +138,7 @@ func (c *showcase) show(ctx context.Context, t *campaign.Task) (wire.MyUpdate, e
 			return wire.MyUpdate{}, err
 		}
 		if no != nil {
-			out.Waiting = &wire.Waiting{
-				Code: no.Code, Why: no.Why, Words: fleet.InLanguage(no.Words, o.Locale), Signal: no.Signal, Title: no.Title,
-				Have: no.Have, Op: no.Op, Need: no.Need, Unit: no.Unit, At: no.At, Until: no.Until,
-			}
+			out.Waiting = waiting(no, o.Locale)
 		}
 		if n := len(as.Details); n > 0 {
 			out.Progress.Words = as.Details[n-1]
@@ -150,6 +151,17 @@ func (c *showcase) show(ctx context.Context, t *campaign.Task) (wire.MyUpdate, e
 		}
 	}
 	return out, nil
+}
+
+// waiting is what holds an update, with what the owner can do in their language.
+func waiting(no *update.Refusal, locale string) *wire.Waiting {
+	if no == nil {
+		return nil
+	}
+	return &wire.Waiting{
+		Code: no.Code, Why: no.Why, Words: fleet.InLanguage(no.Words, locale), Signal: no.Signal, Title: no.Title,
+		Have: no.Have, Op: no.Op, Need: no.Need, Unit: no.Unit, At: no.At, Until: no.Until,
+	}
 }
 
 // choicesFor are the choices that would be taken, but for times that may have passed.

@@ -146,7 +146,7 @@ func (h *house) routes() http.Handler {
 func (h *house) updateClients(files http.Handler) http.Handler {
 	c := ddi.Config{
 		Updates: h.updates, Units: h.gateway, Links: h.links, Trust: h.config.UnitTrust, Log: h.log, Metrics: h.metrics, Clock: h.clock,
-		Polling: h.config.PollInterval, Offered: h.config.PollOffered,
+		Polling: h.config.PollInterval, Offered: h.config.PollOffered, Offers: h.offers,
 	}
 	if h.bench != nil {
 		c.Bench, c.Download = h.bench, files
@@ -188,7 +188,7 @@ func (h *house) deps() api.Deps {
 		Maintenance: h.serviced, Prognosis: h.foreseen, Trust: h.trust,
 		Updates: h.updates, Uploads: h.uploads, Deltas: h.deltas, Register: release.New(h.records), Campaigns: h.campaigns, Runs: h.records.Campaign(),
 		Outcomes: h.outcomes, Notify: h.records.Notify(), History: h.history,
-		LastContact: h.gateway.LastContact, ClockSkew: h.gateway.ClockSkew,
+		LastContact: h.gateway.LastContact, ClockSkew: h.gateway.ClockSkew, NextPoll: h.nextPoll,
 		Backup: h.backup,
 		OnProducts: func(ctx context.Context, names []string) error {
 			for _, n := range names {
@@ -200,6 +200,23 @@ func (h *house) deps() api.Deps {
 		OnDetectors: func(context.Context) error { h.watcher.Reload(); return nil },
 		OnUnits:     h.unitsChanged,
 	}
+}
+
+// nextPoll is by when a unit that is on and connected asks for its update: at
+// once where it hears of it, else after the time it was told to wait.
+func (h *house) nextPoll(unitID string) time.Time {
+	now := h.clock.Now()
+	if h.gateway.Listening(unitID) {
+		return now
+	}
+	at, again := h.gateway.Polled(unitID)
+	if again == 0 {
+		again = h.config.PollInterval
+	}
+	if at.IsZero() || now.After(at.Add(again)) { // it has missed its time: nobody knows
+		return time.Time{}
+	}
+	return at.Add(again)
 }
 
 // unitsChanged lets the gateway read the units anew and the detectors watch

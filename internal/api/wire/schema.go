@@ -7,6 +7,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"fettle.dev/fettle/internal/campaign"
+	"fettle.dev/fettle/internal/campaign/window"
 	"fettle.dev/fettle/internal/cohort"
 	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/condition/backtest"
@@ -105,7 +106,7 @@ func (listSchema) Schema(r huma.Registry) *huma.Schema {
 }
 
 func (campaignStateSchema) Schema(r huma.Registry) *huma.Schema {
-	return named(r, "CampaignState", "The state of a campaign.", "draft", "running", "paused", "canceled", "finished")
+	return named(r, "CampaignState", "The state of a campaign.", "draft", "planning", "running", "paused", "canceled", "finished")
 }
 
 func (campaignKindSchema) Schema(r huma.Registry) *huma.Schema {
@@ -117,7 +118,7 @@ func (taskStateSchema) Schema(r huma.Registry) *huma.Schema {
 		string(campaign.Planned), string(campaign.Blocked), string(campaign.Offered), string(campaign.Scheduled), string(campaign.Snoozed),
 		string(campaign.Accepted), string(campaign.Installing), string(campaign.Claimed), string(campaign.Verifying), string(campaign.Verified),
 		string(campaign.Relapsed), string(campaign.Unjudged), string(campaign.Declined), string(campaign.FailedTask), string(campaign.Expired),
-		string(campaign.Withdrawn), string(campaign.Unreachable))
+		string(campaign.Withdrawn), string(campaign.Unreachable), string(campaign.Superseded), string(campaign.Retrying))
 }
 
 func (choiceSchema) Schema(r huma.Registry) *huma.Schema {
@@ -129,7 +130,7 @@ func (channelSchema) Schema(r huma.Registry) *huma.Schema {
 }
 
 func (verdictSchema) Schema(r huma.Registry) *huma.Schema {
-	return named(r, "Verdict", "What a comparison of waves says.", "demonstrated", "not demonstrated", "no comparison")
+	return named(r, "Verdict", "What a comparison of waves says.", "demonstrated", "not demonstrated", "no comparison", "observational")
 }
 
 func (releaseKindSchema) Schema(r huma.Registry) *huma.Schema {
@@ -158,7 +159,7 @@ func (conditionStateSchema) Schema(r huma.Registry) *huma.Schema {
 }
 
 func (scopeSchema) Schema(r huma.Registry) *huma.Schema {
-	return named(r, "Scope", "What a token may do: read; write: also changes; admin: also tokens, claims, routes, credentials.", "read", "write", "admin")
+	return named(r, "Scope", "What a token may do: read; write: also changes; admin: also tokens, claims, routes, credentials; hawkbit: the password of tools for hawkBit (/rest/v1), and nothing else.", "read", "write", "admin", "hawkbit")
 }
 
 func (jobStateSchema) Schema(r huma.Registry) *huma.Schema {
@@ -167,44 +168,49 @@ func (jobStateSchema) Schema(r huma.Registry) *huma.Schema {
 
 // schemaNames gives clear names to types whose own says little outside their room.
 var schemaNames = map[reflect.Type]string{
-	reflect.TypeFor[condition.Ref]():      "DetectorRef",
-	reflect.TypeFor[cohort.Definition]():  "CohortDefinition",
-	reflect.TypeFor[cohort.Evidence]():    "CohortEvidence",
-	reflect.TypeFor[cohort.Attributes]():  "CohortAttributes",
-	reflect.TypeFor[cohort.Snapshot]():    "Cohort",
-	reflect.TypeFor[campaign.Campaign]():  "CampaignSpec",
-	reflect.TypeFor[campaign.Wave]():      "WaveSpec",
-	reflect.TypeFor[campaign.Gate]():      "GateSpec",
-	reflect.TypeFor[fleet.Product]():      "ProductSpec",
-	reflect.TypeFor[condition.Detector](): "DetectorSpec",
-	reflect.TypeFor[update.Release]():     "ReleaseSpec",
-	reflect.TypeFor[fleet.Band]():         "BandSpec",
-	reflect.TypeFor[consent.Choice]():     "Receipt",
-	reflect.TypeFor[notify.Route]():       "NotifyRoute",
-	reflect.TypeFor[trust.Status]():       "Trust",
-	reflect.TypeFor[trust.RootStatus]():   "TrustRoot",
-	reflect.TypeFor[trust.Holder]():       "TrustHolder",
-	reflect.TypeFor[trust.Targets]():      "TrustTargets",
-	reflect.TypeFor[trust.Change]():       "TrustChange",
-	reflect.TypeFor[trust.OnlineKey]():    "TrustKey",
-	reflect.TypeFor[trust.Requirement]():  "TrustRequirement",
-	reflect.TypeFor[trust.Imported]():     "TrustImported",
-	reflect.TypeFor[backtest.Threshold](): "BacktestThreshold",
-	reflect.TypeFor[backtest.Result]():    "BacktestResult",
-	reflect.TypeFor[backtest.Match]():     "BacktestMatch",
-	reflect.TypeFor[backtest.Cost]():      "BacktestCost",
-	reflect.TypeFor[backtest.Sweep]():     "BacktestSweep",
-	reflect.TypeFor[huma.ErrorModel]():    "Problem",
-	reflect.TypeFor[maintenance.Record](): "MaintenanceRecord",
-	reflect.TypeFor[prognosis.Point]():    "SurvivalPoint",
-	reflect.TypeFor[prognosis.Group]():    "LifeGroup",
-	reflect.TypeFor[prognosis.Fit]():      "WeibullFit",
-	reflect.TypeFor[prognosis.Number]():   "ExpectedFailures",
-	reflect.TypeFor[prognosis.Figures]():  "ModelFigures",
-	reflect.TypeFor[prognosis.Reason]():   "RiskReason",
-	reflect.TypeFor[prognosis.Counts]():   "RiskCounts",
-	reflect.TypeFor[spec.Prognosis]():     "PrognosisSpec",
-	reflect.TypeFor[huma.ErrorDetail]():   "ProblemDetail",
+	reflect.TypeFor[condition.Ref]():        "DetectorRef",
+	reflect.TypeFor[cohort.Definition]():    "CohortDefinition",
+	reflect.TypeFor[cohort.Evidence]():      "CohortEvidence",
+	reflect.TypeFor[cohort.Attributes]():    "CohortAttributes",
+	reflect.TypeFor[outcome.Evidence]():     "GateEvidence",
+	reflect.TypeFor[outcome.Limit]():        "GateLimit",
+	reflect.TypeFor[campaign.Preferences](): "UpdatePreferences",
+	reflect.TypeFor[window.Hours]():         "WorkingHours",
+	reflect.TypeFor[outcome.Usual]():        "UsualFailures",
+	reflect.TypeFor[cohort.Snapshot]():      "Cohort",
+	reflect.TypeFor[campaign.Campaign]():    "CampaignSpec",
+	reflect.TypeFor[campaign.Wave]():        "WaveSpec",
+	reflect.TypeFor[campaign.Gate]():        "GateSpec",
+	reflect.TypeFor[fleet.Product]():        "ProductSpec",
+	reflect.TypeFor[condition.Detector]():   "DetectorSpec",
+	reflect.TypeFor[update.Release]():       "ReleaseSpec",
+	reflect.TypeFor[fleet.Band]():           "BandSpec",
+	reflect.TypeFor[consent.Choice]():       "Receipt",
+	reflect.TypeFor[notify.Route]():         "NotifyRoute",
+	reflect.TypeFor[trust.Status]():         "Trust",
+	reflect.TypeFor[trust.RootStatus]():     "TrustRoot",
+	reflect.TypeFor[trust.Holder]():         "TrustHolder",
+	reflect.TypeFor[trust.Targets]():        "TrustTargets",
+	reflect.TypeFor[trust.Change]():         "TrustChange",
+	reflect.TypeFor[trust.OnlineKey]():      "TrustKey",
+	reflect.TypeFor[trust.Requirement]():    "TrustRequirement",
+	reflect.TypeFor[trust.Imported]():       "TrustImported",
+	reflect.TypeFor[backtest.Threshold]():   "BacktestThreshold",
+	reflect.TypeFor[backtest.Result]():      "BacktestResult",
+	reflect.TypeFor[backtest.Match]():       "BacktestMatch",
+	reflect.TypeFor[backtest.Cost]():        "BacktestCost",
+	reflect.TypeFor[backtest.Sweep]():       "BacktestSweep",
+	reflect.TypeFor[huma.ErrorModel]():      "Problem",
+	reflect.TypeFor[maintenance.Record]():   "MaintenanceRecord",
+	reflect.TypeFor[prognosis.Point]():      "SurvivalPoint",
+	reflect.TypeFor[prognosis.Group]():      "LifeGroup",
+	reflect.TypeFor[prognosis.Fit]():        "WeibullFit",
+	reflect.TypeFor[prognosis.Number]():     "ExpectedFailures",
+	reflect.TypeFor[prognosis.Figures]():    "ModelFigures",
+	reflect.TypeFor[prognosis.Reason]():     "RiskReason",
+	reflect.TypeFor[prognosis.Counts]():     "RiskCounts",
+	reflect.TypeFor[spec.Prognosis]():       "PrognosisSpec",
+	reflect.TypeFor[huma.ErrorDetail]():     "ProblemDetail",
 }
 
 func (maintenanceKindSchema) Schema(r huma.Registry) *huma.Schema {

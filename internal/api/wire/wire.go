@@ -225,6 +225,8 @@ type CampaignDetail struct {
 	Waves  []Wave          `json:"waves"`
 	Effect *outcome.Effect `json:"effect,omitempty" doc:"The comparison that decides, once made; before it, the newest for information."`
 
+	Evidence []outcome.Evidence `json:"evidence,omitempty" doc:"That the release does worse than a good one: failed, relapsed, harm."`
+	Usual    *outcome.Usual     `json:"usual,omitempty" doc:"What failures are measured by, as known when the campaign began."`
 	// EffectFinal tells the two apart.
 	EffectFinal bool `json:"effectFinal" doc:"Whether effect is the one that decides."`
 	// Refusals say what holds how many units.
