@@ -166,7 +166,7 @@ func (m *Manager) apply(ctx context.Context, e *env, t *Task, a update.Assignmen
 // reason is why an update failed, in the client's words. The closing words of
 // SWUpdate only say that no image was found; what went wrong stands before.
 func reason(details []string) string {
-	return reason(details)
+	return update.Reason(details)
 }
 
 // Judgement is what has been found out about one installed remedy.
