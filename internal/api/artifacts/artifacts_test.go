@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -21,6 +22,8 @@ import (
 	"fettle.dev/fettle/internal/api/apitest"
 	"fettle.dev/fettle/internal/api/client"
 	"fettle.dev/fettle/internal/api/wire"
+	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/update"
 )
 
 func image(t *testing.T, n int) (path, sum string) {
@@ -223,4 +226,41 @@ func TestSizesOfARelease(t *testing.T) {
 	e := apitest.New(t)
 	status, raw, _ := e.Do("GET", "/v1/releases/unknown/sizes", "", apitest.Bearer(e.Admin))
 	require.Equal(t, 404, status, "%s", raw)
+
+	ctx := t.Context()
+	require.NoError(t, e.DB.Fleet().PutProduct(ctx, fleet.Product{Name: "charger", Title: "Charger"}))
+	require.NoError(t, e.DB.Fleet().PutUnits(ctx, []fleet.Unit{{ID: "C-1", Key: 1, Product: "charger", Serial: "1", State: fleet.UnitActive, CreatedAt: apitest.Start}}))
+	require.NoError(t, e.DB.Fleet().SetVersions(ctx, "C-1", map[string]string{"software": "1.0.0"}, apitest.Start))
+	old := make([]byte, 100_000)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(old)
+	copy(old[50_000:], make([]byte, 30_000)) // of which a part compresses
+	for i, image := range [][]byte{old, append(bytes.Clone(old), "and more"...)} {
+		a, err := e.Deps.Updates.PutArtifact(ctx, bytes.NewReader(image), "c.swu")
+		require.NoError(t, err)
+		require.NoError(t, e.Deps.Updates.Put(ctx, update.Release{
+			Name: fmt.Sprintf("charger-%d", i+1), Product: "charger", Version: fmt.Sprintf("%d.0.0", i+1), Kind: update.Fix, Minutes: 1,
+			Notes: map[string]string{"en": "Better."}, Artifact: "sha256:" + a.SHA256,
+		}))
+	}
+	sizes := func() []wire.ReleaseSize {
+		return apitest.Call[wire.Page[wire.ReleaseSize]](e, 200, "GET", "/v1/releases/charger-2/sizes", nil).Items
+	}
+	before := sizes()
+	require.Len(t, before, 2)
+	require.Equal(t, "waiting", before[0].State)
+	require.Equal(t, before[0].Full, before[0].Size)
+	for more := true; more; {
+		var err error
+		more, err = e.Deps.Deltas.Pass(ctx)
+		require.NoError(t, err)
+	}
+	after := sizes()
+	require.Equal(t, "1.0.0", after[0].Version)
+	require.Equal(t, 1, after[0].Units)
+	require.Equal(t, "ready", after[0].State)
+	require.Equal(t, "dcz", after[0].Coding)
+	require.EqualValues(t, len(old)+8, after[0].Full)
+	require.Less(t, after[0].Size, int64(200))
+	require.Equal(t, "zstd", after[1].Coding)
+	require.Empty(t, after[1].Version)
 }

@@ -150,3 +150,32 @@ func TestMakingEndsWhenItIsToldTo(t *testing.T) {
 	_, err := delta.Make(ctx, io.Discard, file(t, from), file(t, to), nil)
 	require.ErrorIs(t, err, context.Canceled)
 }
+
+// What making takes does not grow with the images, but for the pages that are
+// mapped.
+func TestSoakLargeImages(t *testing.T) {
+	if os.Getenv("FETTLE_SOAK") == "" {
+		t.Skip("FETTLE_SOAK is not set: minutes")
+	}
+	sparse := func(size int64) *os.File {
+		f := file(t, nil)
+		require.NoError(t, f.Truncate(size))
+		for i := range int64(64) {
+			_, err := f.WriteAt(noise(uint64(i), 1<<20), i*size/64)
+			require.NoError(t, err)
+		}
+		return f
+	}
+	for _, c := range []struct{ from, to int64 }{{0, 10 << 30}, {700 << 20, 710 << 20}, {1900 << 20, 1901 << 20}} {
+		var from *os.File
+		if c.from > 0 {
+			from = sparse(c.from)
+		}
+		made, err := delta.Make(t.Context(), io.Discard, from, sparse(c.to), nil)
+		require.NoError(t, err)
+		t.Logf("from %d MiB to %d MiB: %d MiB, window %d MiB, %d MiB of memory", c.from>>20, c.to>>20, made.Size>>20, made.Window>>20, made.Memory>>20)
+		require.Less(t, made.Memory, int64(350<<20))
+	}
+	_, err := delta.Make(t.Context(), io.Discard, sparse(2<<30+1), sparse(1<<30), nil)
+	require.ErrorContains(t, err, "2 GiB")
+}
