@@ -212,6 +212,7 @@ func (h *house) remedies() {
 		Notices: notices{notify.NewWriter(h.records.Notify(), h.words, h.clock, h.ids, h.config.publicURL()), h.fleet},
 		Tx:      h.records, Clock: h.clock, IDs: h.ids, Log: h.log, NotifyUnit: h.gateway.Notify,
 	})
+	h.campaigns.SetAhead(func(product string) bool { return h.trust.Required(product) })
 	h.updates.SetGate(h.campaigns.Guard)
 	h.outcomes = outcome.NewManager(outcome.Config{
 		Store: h.records.Outcome(), Campaigns: h.campaigns, Runs: h.records.Campaign(), Fleet: h.fleet,

@@ -105,6 +105,7 @@ func (m *Manager) choose(ctx context.Context, e *env, t *Task, c Choice, at time
 		return m.assign(ctx, e, t, now)
 	case Tonight, SetTime:
 		t.State, t.At, t.NextAt = Scheduled, when, when
+		return m.ahead(ctx, e, t, when)
 	case NotNow:
 		t.State, t.At, t.NextAt = Snoozed, next, next
 	case Decline:

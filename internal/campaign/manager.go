@@ -74,6 +74,7 @@ type Config struct {
 // task, assignment and notice, so that a crash anywhere resumes.
 type Manager struct {
 	cfg      Config
+	keepTime func(product string) bool // nil: none
 	follow   follower
 	failures failures
 }

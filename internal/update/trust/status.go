@@ -164,6 +164,13 @@ func (s *Service) Require(ctx context.Context, product, by string) error {
 	})
 }
 
+// Required reports whether a product's units are told by signed metadata what
+// to install, and from when on.
+func (s *Service) Required(product string) bool {
+	_, ok := s.now.Load().required[product]
+	return ok
+}
+
 // Release lets releases of a product be offered unsigned.
 func (s *Service) Release(ctx context.Context, product string) error {
 	return s.change(ctx, func() error { return s.cfg.Store.Release(ctx, product) })
