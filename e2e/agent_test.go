@@ -22,8 +22,8 @@ import (
 
 // TestTheAgent is a unit with fettle-agent, from its enrolment on: what it
 // sends leads to a finding; a bad release comes back by itself; a good one is
-// installed when its owner says so on the unit, through a kill of the agent and
-// an outage of the server.
+// fetched ahead of its owner's time and installed when the owner says so on the
+// unit, through kills of the agent and an outage of the server.
 func TestTheAgent(t *testing.T) {
 	t.Parallel()
 	mails := openPostOffice(t)
@@ -66,10 +66,18 @@ func TestTheAgent(t *testing.T) {
 	})
 	s.fettle("cohort", "create", "--finding", found.Items[0].ID, "--name", "hot-adapters")
 
-	// A bad release: the old version comes back by itself, and the reason is told.
+	// A bad release: it waits while the unit is in use; then the old version comes
+	// back by itself, and the reason is told.
+	u.write("in-use", "")
 	s.campaign("bad", "2.0.0", "version 2.0.0\n")
 	holders.sign(s)
-	s.ownerStarts(mails, u.id)
+	s.ownerChooses(mails, client.Now, time.Time{})
+	u.until("waiting", func(now agentNow) bool { return now.Update.Waiting == "the unit is in use" })
+	until(t, 10*time.Second, "the reason in the campaign", func() bool {
+		return strings.Contains(strings.Join(s.taskOf("bad").Details, "\n"), "waiting: the unit is in use")
+	})
+	u.remove("in-use")
+	u.command("start-now")
 	u.until("rolled-back", func(now agentNow) bool {
 		return now.Update.Last != nil && now.Update.Last.Result == "rolled-back"
 	})
@@ -84,19 +92,16 @@ func TestTheAgent(t *testing.T) {
 	require.Empty(t, u.status().Update.Counters)
 	s.fettle("campaign", "cancel", "bad", "--yes")
 
-	// A good one: downloaded, then held back by the unit's use and its owner.
-	u.write("in-use", "")
+	// A good one: fetched ahead of the owner's time, and held until then.
 	s.campaign("good", "2.1.0", "version 2.1.0\nwell\n"+strings.Repeat("data\n", 200_000))
 	holders.sign(s)
-	s.ownerStarts(mails, u.id)
-	u.until("waiting", func(now agentNow) bool { return now.Update.State == "waiting" && now.Update.Waiting != "" })
-	require.Equal(t, "the unit is in use", u.status().Update.Waiting)
-	until(t, 10*time.Second, "the reason in the campaign", func() bool {
-		return strings.Contains(strings.Join(s.taskOf("good").Details, "\n"), "waiting: the unit is in use")
+	s.ownerChooses(mails, client.At, time.Now().Add(time.Hour))
+	u.until("waiting for the owner's time", func(now agentNow) bool {
+		return now.Update.State == "waiting" && strings.HasPrefix(now.Update.Waiting, "the owner's time is ")
 	})
+	require.Equal(t, "scheduled", s.taskOf("good").State, "nothing has begun")
 	s.kill() // the server goes away: what follows needs none
 	require.Contains(t, u.command("not-now"), "owner     not-now")
-	u.remove("in-use")
 	u.kill()
 	u.start()
 	u.until("held by its owner", func(now agentNow) bool { return now.Update.Waiting == "the owner said: not now" })
@@ -228,21 +233,21 @@ func (s *server) taskOf(campaign string) (out taskNow) {
 	return out
 }
 
-// ownerStarts is the owner in the portal, who says: now.
-func (s *server) ownerStarts(mails *postOffice, _ string) {
+// ownerChooses is the owner in the portal.
+func (s *server) ownerChooses(mails *postOffice, choice client.Choice, at time.Time) {
 	s.t.Helper()
 	owner := client.Owner{Caller: client.Caller{HTTP: client.HTTP(4), Base: s.url("")}}
 	before := mails.link("ada@example.com")
 	require.NoError(s.t, owner.AskLink(s.t.Context(), "ada@example.com"))
 	until(s.t, 20*time.Second, "the link by mail", func() bool { l := mails.link("ada@example.com"); return l != "" && l != before })
 	require.NoError(s.t, owner.Click(s.t.Context(), mails.link("ada@example.com")))
-	until(s.t, 20*time.Second, "the offer, and its start", func() bool {
+	until(s.t, 20*time.Second, "the offer, and the choice", func() bool {
 		updates, err := owner.Updates(s.t.Context())
 		if err != nil {
 			return false
 		}
 		for _, u := range updates {
-			if owner.Choose(s.t.Context(), u.ID, client.Now, time.Time{}) == nil {
+			if owner.Choose(s.t.Context(), u.ID, choice, at) == nil {
 				return true
 			}
 		}
