@@ -48,7 +48,7 @@ func (s *server) campaigns() {
 		do            func(ctx context.Context, name, by, why string) (campaign.Run, error)
 	}{
 		{"start", "Start a campaign", func(ctx context.Context, name, by, _ string) (campaign.Run, error) {
-			return s.d.Campaigns.Start(ctx, name, by)
+			return s.d.Campaigns.Start(ctx, name, by, frame.Who(ctx).ID)
 		}},
 		{"pause", "Pause a campaign", func(ctx context.Context, name, _, why string) (campaign.Run, error) {
 			return s.d.Campaigns.Pause(ctx, name, why)

@@ -120,6 +120,7 @@ type Run struct {
 	GatePassed []time.Time   `json:"gatePassed"`
 	CreatedAt  time.Time     `json:"createdAt"`
 	StartedAt  time.Time     `json:"startedAt,omitzero"`
+	ApprovedBy string        `json:"approvedBy,omitempty"` // id of the operator who started it
 	EndedAt    time.Time     `json:"endedAt,omitzero"`
 	NextAt     time.Time     `json:"-"` // when the outcome is judged next
 

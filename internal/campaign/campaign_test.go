@@ -387,10 +387,10 @@ func TestDryRunSaysWhoAndWhy(t *testing.T) {
 		require.Equal(t, 12, plan.Waves[0].Units+plan.Waves[1].Units)
 		require.Empty(t, w.Tasks(-1), "it changes nothing")
 
-		_, err = w.Campaigns.Start(ctx, c.Name, "test")
+		_, err = w.Campaigns.Start(ctx, c.Name, "test", "op-1")
 		require.NoError(t, err)
 		require.Len(t, w.Tasks(-1), 12, "only members get tasks")
-		_, err = w.Campaigns.Start(ctx, c.Name, "test")
+		_, err = w.Campaigns.Start(ctx, c.Name, "test", "op-1")
 		require.Equal(t, fault.Conflict, fault.KindOf(err))
 		_, err = w.Campaigns.OpenWave(ctx, c.Name, 1)
 		require.NoError(t, err)
@@ -597,7 +597,7 @@ func TestCrashesAnywhereResume(t *testing.T) {
 			c := campaigntest.Campaign(campaign.Safety)
 			c.Waves = []campaign.Wave{{Name: "all", Share: 1}}
 			try(func() error { return w.Campaigns.Put(ctx, c) })
-			try(func() error { _, err := w.Campaigns.Start(ctx, c.Name, "test"); return err })
+			try(func() error { _, err := w.Campaigns.Start(ctx, c.Name, "test", "op-1"); return err })
 			for range 40 {
 				_ = pass()
 				w.Clock.Advance(6 * time.Minute)

@@ -65,11 +65,11 @@ func (r *Run) seed() int64 {
 }
 
 // refuse says why a unit may not be offered the remedy, as it stands now.
-func refuse(u *fleet.Unit, r *update.Release, k Kind) *update.Refusal {
-	switch no := r.Refuse(u); {
+func refuse(u *fleet.Unit, j *update.Judge, k Kind) *update.Refusal {
+	switch no := j.Refuse(u); {
 	case no != nil:
 		return no
-	case r.Skilled:
+	case j.Release.Skilled:
 		return &update.Refusal{Code: update.CodeSkilled, Why: "it needs a skilled person: dispatch one"}
 	case u.OwnerID == "" && !k.policy().unasked:
 		return &update.Refusal{Code: CodeNoOwner, Why: "no owner to ask"}
@@ -83,6 +83,7 @@ type material struct {
 	snapshot cohort.Snapshot
 	detector condition.Detector
 	release  update.Release
+	judge    *update.Judge
 	draw     *wave.Draw
 	cuts     []uint64
 }
@@ -112,9 +113,10 @@ func (m *Manager) material(ctx context.Context, name string) (mat material, err 
 	if mat.detector, err = m.cfg.Detectors.Detector(ctx, c.Detector, mat.run.Detector.Version); err != nil {
 		return mat, err
 	}
-	if mat.release, err = m.cfg.Updates.Release(ctx, c.Release); err != nil {
+	if mat.judge, err = m.cfg.Updates.Judge(ctx, c.Release); err != nil {
 		return mat, err
 	}
+	mat.release = mat.judge.Release
 	if mat.draw, err = wave.New(mat.run.seed(), c.Waves); err != nil {
 		return mat, err
 	}
@@ -171,7 +173,7 @@ func (m *Manager) DryRun(ctx context.Context, name string, skip, limit int) (Pla
 		p.Waves[w].Units++
 		no := &update.Refusal{Code: update.CodeUnknown, Why: "the unit is not known any more"}
 		if x.Known {
-			no = refuse(&x.Unit, &mat.release, kind)
+			no = refuse(&x.Unit, mat.judge, kind)
 		}
 		if no == nil && x.Busy != "" {
 			no = &update.Refusal{Code: CodeBusy, Name: x.Busy, Why: "waits until campaign " + x.Busy + " is done with it"}
@@ -217,8 +219,9 @@ func (m *Manager) DryRun(ctx context.Context, name string, skip, limit int) (Pla
 // and the waves, and plans a task for each member, page by page: a crash
 // resumes after the last page. When all are planned, and the campaign's time
 // has come, the first wave opens. A large campaign goes on being planned after
-// Start has answered.
-func (m *Manager) Start(ctx context.Context, name, by string) (Run, error) {
+// Start has answered. By is who started it, in words; id, the operator's, is
+// what the register of versions names as who approved it.
+func (m *Manager) Start(ctx context.Context, name, by, id string) (Run, error) {
 	mat, err := m.material(ctx, name)
 	if err != nil {
 		return Run{}, err
@@ -246,7 +249,7 @@ func (m *Manager) Start(ctx context.Context, name, by string) (Run, error) {
 		}
 		r.State, r.Why = Planning, "started by "+by
 		r.SnapshotID, r.Detector, r.Cuts = mat.snapshot.ID, mat.detector.Ref(), mat.cuts
-		r.StartedAt = m.cfg.Clock.Now()
+		r.StartedAt, r.ApprovedBy = m.cfg.Clock.Now(), id
 		return nil
 	})
 	for planned := 0; err == nil && run.State == Planning && !run.PlanDone && planned < planAtOnce; planned += memberPage {

@@ -307,7 +307,11 @@ func (m *Manager) offer(ctx context.Context, e *env, t *Task, now time.Time) err
 	if err != nil {
 		return err
 	}
-	if no := refuse(&u, &e.release, e.run.Campaign.Kind); no != nil {
+	judge, err := m.cfg.Updates.JudgeUnit(ctx, &e.release, u.ID)
+	if err != nil {
+		return err
+	}
+	if no := refuse(&u, judge, e.run.Campaign.Kind); no != nil {
 		t.block(no, now)
 		return nil
 	}
@@ -466,6 +470,11 @@ func (t *Task) ref() string {
 	return fmt.Sprintf("%s/%d", t.ID, t.Attempt)
 }
 
+// origin is what the register of versions keeps of why an assignment was made.
+func (e *env) origin() update.Origin {
+	return update.Origin{Campaign: e.run.Campaign.Name, ApprovedBy: e.run.ApprovedBy, ApprovedAt: e.run.StartedAt}
+}
+
 // assign makes the assignment of the task's attempt, or takes the one there
 // is, and lets the unit have it, unless it must still wait.
 func (m *Manager) assign(ctx context.Context, e *env, t *Task, now time.Time) error {
@@ -479,7 +488,7 @@ func (m *Manager) assign(ctx context.Context, e *env, t *Task, now time.Time) er
 	if t.AssignmentID == 0 {
 		t.Attempt++
 	}
-	a, err := m.cfg.Updates.Assign(ctx, t.UnitID, e.release.Name, t.ref())
+	a, err := m.cfg.Updates.AssignFor(ctx, t.UnitID, e.release.Name, t.ref(), e.origin())
 	if k := fault.KindOf(err); k == fault.Conflict || k == fault.NotFound {
 		no, ok := errors.AsType[*update.Refusal](err)
 		if !ok {

@@ -190,14 +190,20 @@ func (j *Judge) Refuse(u *fleet.Unit) *Refusal {
 // Refuse says why a unit may not be offered a release, nil if it may, its
 // preconditions aside.
 func (s *Service) Refuse(ctx context.Context, r *Release, u *fleet.Unit) (*Refusal, error) {
+	j, err := s.JudgeUnit(ctx, r, u.ID)
+	if err != nil {
+		return nil, err
+	}
+	return j.Refuse(u), nil
+}
+
+// JudgeUnit reads what is needed to judge one unit for a release.
+func (s *Service) JudgeUnit(ctx context.Context, r *Release, unitID string) (*Judge, error) {
 	j, err := s.judge(ctx, *r)
 	if err != nil {
 		return nil, err
 	}
-	if err := j.one(ctx, s.ledger, u.ID); err != nil {
-		return nil, err
-	}
-	return j.Refuse(u), nil
+	return j, j.one(ctx, s.ledger, unitID)
 }
 
 // installed keeps what follows from an installation that the unit has

@@ -144,7 +144,7 @@ func Campaign(kind campaign.Kind) campaign.Campaign {
 func (w *World) Started(c campaign.Campaign) campaign.Run {
 	w.T.Helper()
 	require.NoError(w.T, w.Campaigns.Put(w.T.Context(), c))
-	_, err := w.Campaigns.Start(w.T.Context(), c.Name, "test")
+	_, err := w.Campaigns.Start(w.T.Context(), c.Name, "test", "op-1")
 	require.NoError(w.T, err)
 	w.Settle()
 	r, err := w.DB.Campaign().Campaign(w.T.Context(), c.Name)
