@@ -178,6 +178,12 @@ func (c *Client) Check(ctx context.Context) (*Update, error) {
 	if err != nil || cancel != nil {
 		return cancel, err
 	}
+	return c.Ordered(ctx)
+}
+
+// Ordered is Check without the poll: what the director orders, verified, for
+// whoever polls by other means.
+func (c *Client) Ordered(ctx context.Context) (*Update, error) {
 	director, err := c.director.refresh(ctx, c.Now())
 	if err != nil {
 		return nil, err

@@ -71,17 +71,19 @@ type house struct {
 	updates    *update.Service
 	bench      *bench.Service // nil: off
 	trust      *trust.Service
-	links      *link.Signer
-	uploads    *upload.Service
-	deltas     *delta.Manager
-	campaigns  *campaign.Manager
-	outcomes   *outcome.Manager
-	words      *notify.Words
-	digest     *notify.Digest
-	dispatcher *notify.Dispatcher
-	peers      *bus.Peers // nil: the stream is in this process
-	closers    []func() error
-	notes      []note
+
+	versionRefused *prometheus.CounterVec
+	links          *link.Signer
+	uploads        *upload.Service
+	deltas         *delta.Manager
+	campaigns      *campaign.Manager
+	outcomes       *outcome.Manager
+	words          *notify.Words
+	digest         *notify.Digest
+	dispatcher     *notify.Dispatcher
+	peers          *bus.Peers // nil: the stream is in this process
+	closers        []func() error
+	notes          []note
 }
 
 // speed is how much faster than the machine's the service's clock runs.
@@ -125,7 +127,8 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 		Units: reported{h.fleet, h.updates, e.records}, Credentials: e.records.Credentials(), Consents: e.records.Consent(),
 		Stream: e.stream, Received: received, Clock: clk, Log: log, Metrics: h.metrics,
 		MaxAge: c.MaxEventAge, UnitRate: c.UnitRate, Waiting: h.waiting, Settings: settings{h.updates}, Peers: h.joinPeers(),
-		Roll: roster.New(e.records), Polls: c.pollLimits(),
+		MayReport: h.mayReport,
+		Roll:      roster.New(e.records), Polls: c.pollLimits(),
 	})
 	if err := h.enlist(ctx); err != nil {
 		return nil, err

@@ -110,8 +110,10 @@ func ingest(ctx context.Context, c Config, log *slog.Logger, version string) (er
 		return err
 	}
 	h.fleet = h.records.Fleet()
+	h.reportRefused()
 	h.gateway = device.New(device.Config{
-		Units: h.fleet, Credentials: h.records.Credentials(), Consents: h.records.Consent(),
+		MayReport: h.mayReport,
+		Units:     h.fleet, Credentials: h.records.Credentials(), Consents: h.records.Consent(),
 		Stream: h.stream, Received: received, Clock: clk, Log: log, Metrics: h.metrics,
 		MaxAge: c.MaxEventAge, UnitRate: c.UnitRate, Peers: h.joinPeers(), Quiet: true,
 		Settings: settingsRead{setting.New(h.records), log},

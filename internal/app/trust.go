@@ -43,14 +43,10 @@ func (h *house) trusts(ctx context.Context) error {
 	if err != nil || len(seal) != trust.SealSize {
 		return fmt.Errorf("%s does not hold a key of %d bytes in hexadecimal digits", path, trust.SealSize)
 	}
-	refused := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: "fettle", Name: "trust_refused_total", Help: "Version reports of units that were refused, by name.",
-	}, []string{"name"})
-	h.metrics.MustRegister(refused)
 	h.trust, err = trust.NewService(ctx, trust.Config{
 		Store: store.New(h.records), Releases: h.records.Update(), Tx: h.records, Clock: h.clock, Log: h.log,
 		Server: h.config.publicURL(), Seal: seal, Versions: h.proven,
-		Refused: func(name string) { refused.WithLabelValues(name).Inc() },
+		Refused: h.reportRefused(),
 	})
 	if err != nil {
 		return err
@@ -60,13 +56,47 @@ func (h *house) trusts(ctx context.Context) error {
 	return nil
 }
 
+// reportRefused counts refused version reports by name.
+func (h *house) reportRefused() func(name string) {
+	n := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "fettle", Name: "trust_refused_total", Help: "Version reports of units that were refused, by name.",
+	}, []string{"name"})
+	h.metrics.MustRegister(n)
+	h.versionRefused = n
+	return func(name string) { n.WithLabelValues(name).Inc() }
+}
+
+// provenKey marks a context in which a unit's versions are proven by its
+// signature.
+type provenKey struct{}
+
 // proven takes versions that a unit has signed.
 func (h *house) proven(ctx context.Context, unitID string, versions map[string]string) error {
 	u, err := h.fleet.Unit(ctx, unitID)
 	if err != nil {
 		return err
 	}
+	ctx = context.WithValue(ctx, provenKey{}, true)
 	return h.gateway.ReportVersions(ctx, device.Identity{UnitID: u.ID, Key: u.Key, Product: u.Product}, versions)
+}
+
+// mayReport tells whether versions count that a unit is said to have: those of
+// a unit that signs its reports only when they are signed. Else whoever has its
+// credential could report an installation that there never was.
+func (h *house) mayReport(ctx context.Context, unitID string) (bool, error) {
+	if ctx.Value(provenKey{}) != nil {
+		return true, nil
+	}
+	_, err := store.New(h.records).Reporter(ctx, unitID)
+	switch {
+	case fault.KindOf(err) == fault.NotFound:
+		return true, nil
+	case err != nil:
+		return false, fault.Wrap(fault.Unavailable, "versions of "+unitID, err)
+	}
+	h.versionRefused.WithLabelValues("report-unsigned").Inc()
+	h.log.WarnContext(ctx, "an unsigned version report of a unit that signs them was ignored", "unit", unitID)
+	return false, nil
 }
 
 // metadata is the door at which units fetch signed metadata.

@@ -46,6 +46,10 @@ type Config struct {
 	// Settings tells what units are to be set to; nil: nothing.
 	Settings Settings
 
+	// MayReport tells whether versions count that a unit is said to have with
+	// ctx; those that do not are ignored. Nil: all do.
+	MayReport func(ctx context.Context, unitID string) (bool, error)
+
 	// Received is the newest receive time that the stream has, Unix ms: none is
 	// given an earlier one, whatever the clock shows.
 	Received int64

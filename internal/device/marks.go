@@ -131,6 +131,11 @@ func (g *Gateway) ReportVersions(ctx context.Context, id Identity, versions map[
 		g.Contact(id) //nolint:contextcheck // Contact is not the caller's request: it may outlive it
 		return nil
 	}
+	if g.cfg.MayReport != nil {
+		if may, err := g.cfg.MayReport(ctx, id.UnitID); err != nil || !may {
+			return err
+		}
+	}
 	if err := g.Mark(ctx, marks...); err != nil {
 		return err
 	}

@@ -50,7 +50,7 @@ func (s *Service) Directed(ctx context.Context, unitID string) (Assignment, Rele
 	if a.ID == 0 {
 		return Assignment{}, Release{}, nil
 	}
-	if s.gate != nil {
+	if s.gate != nil && !a.Due(now) { // what is due was let through by Work, or has begun
 		if no, err := s.gate(ctx, &a); err != nil || no != nil {
 			return Assignment{}, Release{}, err
 		}

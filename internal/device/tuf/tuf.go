@@ -13,6 +13,7 @@ package tuf
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -166,6 +167,9 @@ func (d *Door) target(w http.ResponseWriter, r *http.Request, id device.Identity
 
 func (d *Door) report(w http.ResponseWriter, r *http.Request, id device.Identity) error {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxReport))
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+		return door.Refuse(http.StatusRequestEntityTooLarge, "a version report has at most 64 KiB")
+	}
 	if err != nil {
 		return fault.Wrap(fault.Invalid, "read version report", err)
 	}

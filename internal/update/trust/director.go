@@ -21,8 +21,10 @@ import (
 // a unit fetches its three files within a second.
 const remembered = 1024
 
-// ahead is by how much the ceiling of versions is raised at once.
-const ahead = 10 * time.Minute
+// ahead is by how much the ceiling of versions is raised at once. After a start
+// versions are ahead of the clock by at most that, and tags seem as much younger
+// than they are: it must be far below half of DirectorLife.
+const ahead = time.Hour
 
 // units numbers and remembers what was made for single units.
 type units struct {

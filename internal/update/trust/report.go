@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"fettle.dev/fettle/internal/fault"
@@ -79,7 +80,7 @@ func ReadReport(body []byte) (SignedReport, VersionReport, error) {
 // copies reports, or steals the credential alone, can report nothing.
 func (s *Service) Report(ctx context.Context, unitID string, body []byte) error {
 	err := s.report(ctx, unitID, body)
-	if r, ok := err.(*ReportError); ok { //nolint:errorlint // made just here
+	if r, ok := errors.AsType[*ReportError](err); ok {
 		s.cfg.Refused(string(r.Code))
 		s.cfg.Log.WarnContext(ctx, "a version report was refused", "unit", unitID, "as", string(r.Code), "error", r.Err)
 	}
@@ -113,16 +114,6 @@ func (s *Service) report(ctx context.Context, unitID string, body []byte) error 
 	// Not in that transaction: it waits for the stream. Should it fail, the
 	// unit reports again, with the next number.
 	return s.cfg.Versions(ctx, unitID, r.Versions)
-}
-
-// Signs reports whether a unit signs its version reports: then versions that
-// it is said to have otherwise prove nothing.
-func (s *Service) Signs(ctx context.Context, unitID string) (bool, error) {
-	_, err := s.cfg.Store.Reporter(ctx, unitID)
-	if fault.KindOf(err) == fault.NotFound {
-		return false, nil
-	}
-	return err == nil, err
 }
 
 // ForgetUnit lets a unit that was set up anew report with a new key.
