@@ -111,6 +111,13 @@ func ValidateProduct(p *fleet.Product) []fault.Field {
 			c.Add(fmt.Sprintf("spec.signals[%d].name", i), "a name that is no word of CEL: expressions refer to it", s.Name)
 		}
 	}
+	if p.InUse != nil {
+		if p.InUse.When == "" {
+			c.Add("spec.inUse.when", "CEL over signals, as current >= 1.0", "")
+		}
+		_, mistakes := expression.Parse(p, p.InUse.When, "spec.inUse.when")
+		c.Fields = append(c.Fields, mistakes...)
+	}
 	for i, t := range p.Tolerances {
 		_, mistakes := expression.Parse(p, t.Breach, fmt.Sprintf("spec.tolerances[%d].breach", i))
 		c.Fields = append(c.Fields, mistakes...)

@@ -34,10 +34,25 @@ type Product struct {
 	Tolerances  []Tolerance `json:"tolerances,omitempty"`
 	Mappings    []Mapping   `json:"mappings,omitempty" doc:"How messages in other platforms' shapes are read."`
 	Relays      []string    `json:"relays,omitempty" doc:"Units that may send for all units of this product, as a LoRaWAN network server does. A message on a topic with {unit} is then that unit's. Nobody may without."`
+	InUse       *InUse      `json:"inUse,omitempty" doc:"When a unit is in use: no update starts meanwhile."`
 	Limits      *Limits     `json:"limits,omitempty" doc:"How fast samples are taken. Senders beyond are slowed; nothing is lost."`
 	// SampleGap caps the time that one sample stands for, in hold times and
 	// exposure: a longer silence between two samples counts as no evidence.
 	SampleGap Duration `json:"sampleGap,omitempty" doc:"Longest time one sample stands for (default 1h)."`
+}
+
+// InUse says when a unit of a product is in use.
+type InUse struct {
+	When string   `json:"when" doc:"CEL over signals that holds while it is used, as current >= 1.0."`
+	Age  Duration `json:"age,omitempty" doc:"Values older than this say nothing, and no update starts (default 15m)."`
+}
+
+// Stale is how old values may be that tell of use.
+func (u *InUse) Stale() time.Duration {
+	if u.Age > 0 {
+		return time.Duration(u.Age)
+	}
+	return 15 * time.Minute
 }
 
 // Limits bound how many samples and events are taken a second (token buckets);

@@ -167,8 +167,12 @@ func (s *Service) guard(ctx context.Context, r *Release) (*guard, error) {
 // this moment; nil when all do. A release whose preconditions cannot be read
 // any more, since the product has changed, is not offered either.
 func (s *Service) Precondition(ctx context.Context, r *Release, u *fleet.Unit) (*Refusal, error) {
-	if len(r.Preconditions) == 0 {
-		return nil, nil //nolint:nilnil // no refusal
+	p, err := s.fleet.Product(ctx, r.Product)
+	if err != nil {
+		return nil, fmt.Errorf("preconditions of release %s: %w", r.Name, err)
+	}
+	if no, err := s.InUse(ctx, &p, u); err != nil || no != nil || len(r.Preconditions) == 0 {
+		return no, err
 	}
 	g, err := s.guard(ctx, r)
 	if fault.KindOf(err) == fault.Invalid {

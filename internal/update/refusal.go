@@ -52,7 +52,7 @@ func (r *Refusal) Error() string { return r.Why }
 
 // Passes reports whether the refusal is of the moment: the update is offered
 // as soon as it no longer holds.
-func (r *Refusal) Passes() bool { return r.Code == CodePrecondition || r.Code == CodeUnknownState }
+func (r *Refusal) Passes() bool { return r.Code == CodePrecondition || r.Code == CodeUnknownState || r.Code == CodeInUse }
 
 // Same reports whether two refusals (nil: none) have the same cause, whatever
 // the values measured since.

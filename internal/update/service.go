@@ -67,6 +67,7 @@ type Service struct {
 	guards   guards
 	waiting  waiting
 	gate     Gate
+	uses     uses
 	signed   Signed
 	minutes  struct {
 		mu sync.Mutex
