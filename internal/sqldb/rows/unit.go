@@ -16,6 +16,32 @@ type Scanner interface{ Scan(dest ...any) error }
 
 // ScanUnit reads UnitColumns, and before them what else stands in the row.
 func ScanUnit(r Scanner, before ...any) (u fleet.Unit, err error) {
+	return scanUnit(r, ReadMap, before)
+}
+
+// UnitScanner reads many units. Units of a fleet are much alike: those with
+// the same attributes or versions share one map, which must not be changed.
+type UnitScanner struct{ maps map[string]map[string]string }
+
+// mostMaps bounds what a UnitScanner remembers.
+const mostMaps = 10_000
+
+// Scan is ScanUnit.
+func (s *UnitScanner) Scan(r Scanner, before ...any) (fleet.Unit, error) {
+	return scanUnit(r, func(text string) (map[string]string, error) {
+		if m, ok := s.maps[text]; ok {
+			return m, nil
+		}
+		m, err := ReadMap(text)
+		if s.maps == nil || len(s.maps) >= mostMaps {
+			s.maps = map[string]map[string]string{}
+		}
+		s.maps[text] = m
+		return m, err
+	}, before)
+}
+
+func scanUnit(r Scanner, readMap func(string) (map[string]string, error), before []any) (u fleet.Unit, err error) {
 	var attributes, versions, state string
 	var owner sql.NullString
 	var versionAt, created int64
@@ -23,10 +49,10 @@ func ScanUnit(r Scanner, before ...any) (u fleet.Unit, err error) {
 	if err != nil {
 		return u, err
 	}
-	if u.Attributes, err = ReadMap(attributes); err != nil {
+	if u.Attributes, err = readMap(attributes); err != nil {
 		return u, fmt.Errorf("attributes of unit %s in the records: %w", u.ID, err)
 	}
-	if u.Versions, err = ReadMap(versions); err != nil {
+	if u.Versions, err = readMap(versions); err != nil {
 		return u, fmt.Errorf("versions of unit %s in the records: %w", u.ID, err)
 	}
 	u.OwnerID, u.State, u.VersionAt, u.CreatedAt = owner.String, fleet.UnitState(state), Time(versionAt), Time(created)

@@ -16,22 +16,26 @@ const memberUnit = `m.unit_id, m.unit_key, COALESCE(u.product, ''), COALESCE(u.s
 	COALESCE(u.region, ''), COALESCE(u.attributes, ''), COALESCE(u.versions, ''), COALESCE(u.version_at, 0), u.owner_id, COALESCE(u.state, ''), COALESCE(u.created_at, 0)`
 
 func (s store) Members(ctx context.Context, q campaign.MemberQuery) ([]campaign.Member, error) {
-	args := []any{q.Detector}
-	busy := `''`
+	var args []any
+	found, busy := `0`, `''`
+	if q.Detector != "" {
+		found, args = `COALESCE((SELECT MIN(f.opened_at) FROM condition_finding f WHERE f.unit_id = m.unit_id AND f.detector = ?), 0)`, []any{q.Detector}
+	}
 	if q.Except != "" {
 		text, states := in("t.state", campaign.Busy)
 		busy = `COALESCE((SELECT r.name FROM campaign_task t JOIN campaign_run r ON r.id = t.campaign_id
 			WHERE t.unit_id = m.unit_id AND r.id <> ? AND r.state IN (?, ?) AND ` + text + ` ORDER BY r.name LIMIT 1), '')`
 		args = append(append(args, q.Except, campaign.Running, campaign.Paused), states...)
 	}
-	found, err := s.db.Query(ctx, `SELECT COALESCE((SELECT MIN(f.opened_at) FROM condition_finding f WHERE f.unit_id = m.unit_id AND f.detector = ?), 0), `+busy+`,
+	list, err := s.db.Query(ctx, `SELECT `+found+`, `+busy+`,
 		u.id IS NOT NULL, `+memberUnit+` FROM cohort_member m LEFT JOIN fleet_unit u ON u.id = m.unit_id
 		WHERE m.snapshot = ? AND m.list = 'in' AND m.unit_id > ? ORDER BY m.unit_id LIMIT ?`, append(args, q.Snapshot, q.After, q.Limit)...)
-	return rows.Collect(found, err, func(r *sql.Rows) (campaign.Member, error) {
+	var units rows.UnitScanner
+	return rows.Collect(list, err, func(r *sql.Rows) (campaign.Member, error) {
 		var m campaign.Member
 		var at int64
 		var err error
-		m.Unit, err = rows.ScanUnit(r, &at, &m.Busy, &m.Known)
+		m.Unit, err = units.Scan(r, &at, &m.Busy, &m.Known)
 		m.FoundAt = rows.Time(at)
 		return m, err
 	})
