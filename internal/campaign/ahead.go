@@ -36,7 +36,7 @@ func (m *Manager) ahead(ctx context.Context, e *env, t *Task, when time.Time) er
 	if t.AssignmentID == 0 {
 		t.Attempt++
 	}
-	a, err := m.cfg.Updates.Assign(ctx, t.UnitID, e.release.Name, t.ref())
+	a, err := m.cfg.Updates.AssignFor(ctx, t.UnitID, e.release.Name, t.ref(), e.origin())
 	if k := fault.KindOf(err); k == fault.Conflict || k == fault.NotFound {
 		if t.AssignmentID == 0 {
 			t.Attempt--
