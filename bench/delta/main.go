@@ -119,7 +119,7 @@ func text[T int64 | float64](v T, format string) string {
 // fetch gives an image of the oldest and of the newest version that apt has.
 func fetch(ctx context.Context, dir, pkgs, file string) (from, to string, versions [2]string, err error) {
 	var trees [2][]string
-	for _, pkg := range strings.Fields(pkgs) {
+	for pkg := range strings.FieldsSeq(pkgs) {
 		out, err := exec.CommandContext(ctx, "apt-cache", "madison", pkg).Output() //nolint:gosec // names of this file
 		if err != nil {
 			return "", "", versions, fmt.Errorf("apt-cache: %w", err)
@@ -196,7 +196,7 @@ func unpack(ctx context.Context, pkg, version, tree string) error {
 // pack writes trees as one tar, in the order of their names and without times,
 // as a reproducible image has them.
 func pack(path string, trees []string) (err error) {
-	f, err := os.Create(path) //nolint:gosec // below the directory given
+	f, err := os.Create(path)
 	if err != nil {
 		return err
 	}
@@ -269,12 +269,12 @@ func compare(ctx context.Context, dir, from, to string, slow bool) (map[string]m
 }
 
 func ours(ctx context.Context, from, to string) (measured, error) {
-	old, err := os.Open(from) //nolint:gosec // an image
+	old, err := os.Open(from)
 	if err != nil {
 		return measured{}, err
 	}
 	defer func() { _ = old.Close() }()
-	next, err := os.Open(to) //nolint:gosec // an image
+	next, err := os.Open(to)
 	if err != nil {
 		return measured{}, err
 	}
@@ -286,7 +286,7 @@ func ours(ctx context.Context, from, to string) (measured, error) {
 		return measured{}, err
 	}
 	m := measured{size: made.Size, took: time.Since(began), peak: made.Memory >> 10}
-	was, err := os.ReadFile(from) //nolint:gosec // an image
+	was, err := os.ReadFile(from)
 	if err != nil {
 		return m, err
 	}

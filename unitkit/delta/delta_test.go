@@ -17,8 +17,8 @@ import (
 
 // sample is an old image, a new one and the delta between them, made by another
 // encoder than the server's.
-func sample(t testing.TB) (from, to, patch []byte) {
-	t.Helper()
+func sample(tb testing.TB) (from, to, patch []byte) {
+	tb.Helper()
 	for i := range 5000 {
 		from = fmt.Appendf(from, "line %d of the old image\n", i*i)
 	}
@@ -26,11 +26,11 @@ func sample(t testing.TB) (from, to, patch []byte) {
 	var b bytes.Buffer
 	b.Write(delta.Header(sha256.Sum256(from)))
 	e, err := zstd.NewWriter(&b, zstd.WithEncoderDictRaw(0, from), zstd.WithWindowSize(1<<20), zstd.WithEncoderLevel(zstd.SpeedBestCompression))
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	_, err = e.Write(to)
-	require.NoError(t, err)
-	require.NoError(t, e.Close())
-	require.Less(t, b.Len(), 1000)
+	require.NoError(tb, err)
+	require.NoError(tb, e.Close())
+	require.Less(tb, b.Len(), 1000)
 	return from, to, b.Bytes()
 }
 

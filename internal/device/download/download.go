@@ -140,14 +140,14 @@ func (d *Door) get(w http.ResponseWriter, r *http.Request) {
 
 // assigned serves a unit by its own address.
 func (d *Door) assigned(w http.ResponseWriter, r *http.Request, c link.Claims) error {
-	may := func() (update.Assignment, update.Artifact, error) {
-		a, f, err := d.cfg.Updates.Fetch(r.Context(), c.Assignment, c.SHA256, c.Ahead)
+	may := func(ctx context.Context) (update.Assignment, update.Artifact, error) {
+		a, f, err := d.cfg.Updates.Fetch(ctx, c.Assignment, c.SHA256, c.Ahead)
 		if k := fault.KindOf(err); k == fault.Conflict || k == fault.NotFound {
 			err = &link.RefusedError{Code: link.Withdrawn, Claims: c, Err: err}
 		}
 		return a, f, err
 	}
-	a, f, err := may()
+	a, f, err := may(r.Context())
 	if err != nil {
 		return err
 	}
@@ -173,12 +173,12 @@ func (d *Door) assigned(w http.ResponseWriter, r *http.Request, c link.Claims) e
 	defer turns.leave()
 	return d.send(w, r, out, "unit", &paced{
 		turns: turns, recheck: d.cfg.Recheck,
-		may: func() error {
-			a, _, err := may()
+		may: func(ctx context.Context) error {
+			a, _, err := may(ctx)
 			if err != nil {
 				return err
 			}
-			shares, err := d.cfg.Shares(r.Context(), a, address(r))
+			shares, err := d.cfg.Shares(ctx, a, address(r))
 			if err == nil {
 				turns.change(shares)
 			}
@@ -292,7 +292,7 @@ func (d *Door) send(w http.ResponseWriter, r *http.Request, f content, to string
 		return nil
 	}
 	if _, ok := errors.AsType[*link.RefusedError](p.err); ok {
-		d.note(r, p.err)
+		d.note(r.Context(), address(r), p.err)
 	} else if r.Context().Err() == nil && !p.gone {
 		d.cfg.Log.WarnContext(r.Context(), "a download was cut", "sha256", f.sha256, "error", p.err)
 	}
@@ -309,7 +309,7 @@ func (d *Door) refuse(w http.ResponseWriter, r *http.Request, c link.Claims, err
 		if e.Code == link.Withdrawn {
 			status = http.StatusGone
 		}
-		d.note(r, err)
+		d.note(r.Context(), address(r), err)
 	} else {
 		switch fault.KindOf(err) {
 		case fault.NotFound:
@@ -334,14 +334,14 @@ func (d *Door) refuse(w http.ResponseWriter, r *http.Request, c link.Claims, err
 }
 
 // note counts a refused address and tells an operator of it.
-func (d *Door) note(r *http.Request, err error) {
+func (d *Door) note(ctx context.Context, from string, err error) {
 	e, ok := errors.AsType[*link.RefusedError](err)
 	if !ok {
 		return
 	}
 	d.refused.WithLabelValues(string(e.Code)).Inc()
 	d.told.Do(func() {
-		d.cfg.Log.WarnContext(r.Context(), "download refused", "reason", string(e.Code), "assignment", e.Claims.Assignment,
-			"sha256", e.Claims.SHA256, "from", address(r), "error", e.Error())
+		d.cfg.Log.WarnContext(ctx, "download refused", "reason", string(e.Code), "assignment", e.Claims.Assignment,
+			"sha256", e.Claims.SHA256, "from", from, "error", e.Error())
 	})
 }

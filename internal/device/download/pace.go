@@ -141,8 +141,8 @@ type paced struct {
 	control *http.ResponseController
 	turns   *turns
 	sent    prometheus.Counter
-	size    int64        // of the whole
-	may     func() error // nil: always
+	size    int64                           // of the whole
+	may     func(ctx context.Context) error // nil: always
 	recheck time.Duration
 	checked time.Time // when it was asked last
 	left    int       // bytes of this turn that are left
@@ -176,7 +176,7 @@ func (p *paced) turn() error {
 			p.checked = now // asked when the request came
 		}
 		if now.Sub(p.checked) >= p.recheck {
-			if p.err = p.may(); p.err != nil {
+			if p.err = p.may(p.ctx); p.err != nil {
 				return p.err
 			}
 			p.checked = now

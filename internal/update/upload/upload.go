@@ -322,7 +322,8 @@ func (s *Service) Append(ctx context.Context, id string, offset int64, r io.Read
 	return u, err
 }
 
-// hashes are sha256, sha1 and md5 of what has arrived.
+// hashes are sha256, sha1 and md5 of what has arrived; those of the standard
+// library can be kept and taken up again.
 type hashes [3]hash.Hash
 
 func resume(states [3][]byte) (hashes, error) {
@@ -331,7 +332,7 @@ func resume(states [3][]byte) (hashes, error) {
 		if states[i] == nil {
 			continue
 		}
-		if err := h[i].(encoding.BinaryUnmarshaler).UnmarshalBinary(states[i]); err != nil { //nolint:errcheck,forcetypeassert // those of the standard library are
+		if err := h[i].(encoding.BinaryUnmarshaler).UnmarshalBinary(states[i]); err != nil {
 			return h, err
 		}
 	}
@@ -351,7 +352,7 @@ func (s *Service) receive(ctx context.Context, u *Upload, f *os.File, h hashes, 
 		next := *u
 		next.Offset, next.At = offset, s.cfg.Clock.Now()
 		for i := range h {
-			state, err := h[i].(encoding.BinaryMarshaler).MarshalBinary() //nolint:errcheck,forcetypeassert // those of the standard library are
+			state, err := h[i].(encoding.BinaryMarshaler).MarshalBinary()
 			if err != nil {
 				return err
 			}

@@ -226,6 +226,7 @@ func TestMemoryIsABuffer(t *testing.T) {
 	const size = 64 << 20
 	u := w.begin(size)
 	got := testing.Benchmark(func(b *testing.B) {
+		b.Helper()
 		b.ReportAllocs()
 		for range b.N {
 			_, err := w.uploads.Append(t.Context(), u.ID, 0, io.LimitReader(zeros{}, size-1))
