@@ -473,7 +473,7 @@ func (m *machine) judge(what string) {
 		require.True(m.t, m.all("1"), "%s: %s, it says, and runs %v", what, m.result, m.running)
 		require.Empty(m.t, u.Journal().Counters, what)
 		require.Empty(m.t, m.reported, what)
-		if m.s.release == "good" && !m.s.try && m.disk.FailAt == 0 {
+		if m.s.release == "good" && !m.s.try && m.disk.FailAt == 0 && m.cuts < 3 { // three cuts on trial look like a version that takes the unit down
 			m.t.Fatalf("%s: %s, though nothing was against it: %s", what, m.result, u.Journal().Last.Why)
 		}
 	}
