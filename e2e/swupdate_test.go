@@ -41,6 +41,7 @@ func TestARealUpdate(t *testing.T) {
 	t.Run("verified", func(t *testing.T) {
 		t.Parallel()
 		r := newUpdateRun(t)
+		r.woken = true
 		r.untilInstalled("verified")
 		r.verified()
 	})
@@ -58,6 +59,7 @@ type updateRun struct {
 	mail      *exim.Server
 	seen      int // mails read
 	unit      *swupdate.Client
+	woken     bool // the unit hears of its owner's start over MQTT; else it polls more often while an update is offered
 	key       swupdate.Key
 	token     string // the unit's
 	installed string // the file that says what software the unit has
@@ -72,7 +74,7 @@ func newUpdateRun(t *testing.T) *updateRun {
 	tool(t, "mosquitto_pub")
 	r := &updateRun{mail: exim.Start(t), files: filepath.Join(root(), "docs", "tutorials", "update")}
 	r.ada = browse(t, phone)
-	r.server = serve(t, "--smtp", "smtp://"+r.mail.Address, "--mail-from", "fettle@example.org")
+	r.server = serve(t, "--smtp", "smtp://"+r.mail.Address, "--mail-from", "fettle@example.org", "--poll-interval-offered", "1s")
 	r.key, r.installed = swupdate.NewKey(t), filepath.Join(swupdate.Dir(t), "attributes.json")
 	return r
 }
@@ -81,7 +83,16 @@ func newUpdateRun(t *testing.T) *updateRun {
 func (r *updateRun) untilInstalled(run string) {
 	t := r.t
 	r.declare()
-	r.unit = swupdate.Start(t, swupdate.Options{URL: "http://" + r.http, UnitID: cooler, Token: r.token, Key: r.key, Poll: time.Second})
+	client := swupdate.Options{URL: "http://" + r.http, UnitID: cooler, Token: r.token, Key: r.key}
+	if r.woken {
+		client.Poll = 10 * time.Minute // it would come too late by itself
+	}
+	r.unit = swupdate.Start(t, client)
+	if r.woken {
+		tool(t, "mosquitto_sub")
+		host, port, _ := strings.Cut(r.mqtt, ":")
+		r.unit.Wake(t, host, port, cooler, r.token)
+	}
 
 	// The unit says what software it has, and sends what it measured: a
 	// recording of a room that becomes too warm.
@@ -293,11 +304,17 @@ func (r *updateRun) startCampaign() {
 }
 
 // polledAndOfferedNothing waits until SWUpdate has asked, twice from now, and
-// looks at what the server answers to it.
+// looks at what the server answers to it. The update is being offered to the
+// owner: the unit is to poll more often, unless it hears of the start at once.
 func (r *updateRun) polledAndOfferedNothing() {
 	r.t.Helper()
-	before := strings.Count(r.unit.Log(), noAction)
-	r.eventually("SWUpdate polls", func() bool { return strings.Count(r.unit.Log(), noAction) >= before+2 })
+	for range 2 {
+		before := strings.Count(r.unit.Log(), noAction)
+		if r.woken {
+			r.unit.Poll(r.t)
+		}
+		r.eventually("SWUpdate polls", func() bool { return strings.Count(r.unit.Log(), noAction) > before })
+	}
 	require.NotContains(r.t, r.unit.Log(), "deploymentBase")
 	req, err := http.NewRequestWithContext(r.t.Context(), http.MethodGet, "http://"+r.http+"/DEFAULT/controller/v1/"+cooler, nil)
 	require.NoError(r.t, err)
@@ -308,6 +325,11 @@ func (r *updateRun) polledAndOfferedNothing() {
 	raw, _ := io.ReadAll(res.Body)
 	require.Equal(r.t, http.StatusOK, res.StatusCode)
 	require.NotContains(r.t, string(raw), "deploymentBase")
+	sleep := "00:00:01"
+	if r.woken {
+		sleep = "00:00:02"
+	}
+	require.Contains(r.t, string(raw), `"sleep":"`+sleep+`"`)
 }
 
 // noAction is what SWUpdate writes at each poll that offers nothing.

@@ -26,6 +26,7 @@ import (
 	"fettle.dev/fettle/internal/condition/prognosis"
 	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/device"
+	"fettle.dev/fettle/internal/device/ddi"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/fleet/maintenance"
 	"fettle.dev/fettle/internal/notify"
@@ -49,6 +50,8 @@ import (
 // house is the rooms of one process, built on its engines.
 type house struct {
 	*engines
+	offers *ddi.Offers // that are open, for how often units poll
+
 	config  Config
 	log     *slog.Logger
 	version string
@@ -133,6 +136,7 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 	if err := h.enlist(ctx); err != nil {
 		return nil, err
 	}
+	h.offers = ddi.NewOffers(roster.New(e.records).Offered, log)
 	h.provision = fleet.NewProvisioning(h.fleet, e.records.Credentials(), e.records.Claims(), e.records, clk, h.ids, h.gateway)
 	h.consents.OnChange(h.consentChanged)
 
@@ -341,6 +345,7 @@ func (h *house) run(ctx context.Context) error {
 			{"updates", h.updates.Run},
 			{"campaigns", h.campaigns.Run},
 			{"outcomes", h.outcomes.Run},
+			{"offers", h.offers.Run},
 			{"digest", func(ctx context.Context) error { return h.digest.Run(ctx, h.log) }},
 			{"messages", h.dispatcher.Run},
 			{"consents", func(ctx context.Context) error { return h.consents.Run(ctx, h.log) }},

@@ -13,6 +13,7 @@ var saysNothing = []string{
 	"cannot read stored update state",                                                 // of a unit without a bootloader, at every poll
 	"writing into swupdate ipc stream failed", "failed writing received data to disk", // of the downloader, when the installer has given up
 	"error processing update chunk",
+	"effective url resolved", "mtd is not present", "cannot open libmtd",
 }
 
 // mostReasons is how many of a client's errors are named.

@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -65,6 +66,7 @@ type Config struct {
 	Updates Updates
 	Units   Units
 	Links   *link.Signer
+	Offers  *Offers // nil: only what was accepted makes a unit poll more often
 	Trust   Trust
 	Bench   Bench // nil: no unit is on a bench
 	// Download serves link.Prefix, for bench units also at hawkBit's own address.
@@ -75,7 +77,7 @@ type Config struct {
 
 	Clock   clock.Clock                  // opens the windows of bench units (default: the machine's)
 	Polling time.Duration                // sleep between two polls that clients are told, at least 1 s (default 5 min)
-	Offered time.Duration                // the like while an update is offered to the owner of a unit that hears of nothing in between (default 30 s, at most Polling)
+	Offered time.Duration                // the like while an update is offered to the owner of a unit that hears of nothing in between (default 30 s, at most Polling); longer when so many are that they would poll more than openRate times a second
 	BaseURL func(r *http.Request) string // scheme and host of the links (default: those of the request)
 }
 
@@ -86,7 +88,7 @@ type Handler struct {
 	trust   trust
 	metrics *metrics
 	usual   sleep
-	offered sleep
+	offered atomic.Pointer[sleep]
 }
 
 // Prefix is the path that all routes begin with.
@@ -108,7 +110,7 @@ func New(cfg Config) *Handler {
 	}
 	h := &Handler{
 		cfg: cfg, mux: http.NewServeMux(), trust: newTrust(cfg.Trust), metrics: newMetrics(cfg.Metrics),
-		usual: newSleep(cfg.Polling), offered: newSleep(min(cfg.Offered, cfg.Polling)),
+		usual: newSleep(cfg.Polling),
 	}
 	route := func(pattern string, fn func(http.ResponseWriter, *http.Request, device.Identity) error) {
 		method, path, _ := strings.Cut(pattern, " ")

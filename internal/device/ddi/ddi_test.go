@@ -119,13 +119,18 @@ func newWorld(t *testing.T, db *sqldb.DB) *world { return newTrusting(t, db, ddi
 
 func newTrusting(t *testing.T, db *sqldb.DB, trust ddi.Trust) *world {
 	t.Helper()
+	return newOffering(t, db, trust, nil, 20*time.Second)
+}
+
+func newOffering(t *testing.T, db *sqldb.DB, trust ddi.Trust, offers *ddi.Offers, offered time.Duration) *world {
+	t.Helper()
 	w := &world{World: campaigntest.New(t, db, 3), t: t, units: &auth{}, log: &lines{}, metrics: prometheus.NewRegistry()}
 	links, err := link.New(make([]byte, link.KeySize), w.Clock)
 	require.NoError(t, err)
 	mux := http.NewServeMux()
 	mux.Handle(ddi.Prefix, ddi.New(ddi.Config{
-		Updates: w.Updates, Units: w.units, Links: links, Trust: trust, Log: slog.New(slog.NewTextHandler(w.log, nil)), Metrics: w.metrics,
-		Polling: 90 * time.Second, Offered: 20 * time.Second,
+		Updates: w.Updates, Units: w.units, Links: links, Offers: offers, Trust: trust, Log: slog.New(slog.NewTextHandler(w.log, nil)), Metrics: w.metrics,
+		Polling: 90 * time.Second, Offered: offered,
 	}))
 	mux.Handle(link.Prefix, download.New(download.Config{
 		Updates: w.Updates, Blobs: w.Blobs, Links: links, Clock: w.Clock, Log: slog.New(slog.DiscardHandler), Recheck: 100 * time.Millisecond,

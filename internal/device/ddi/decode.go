@@ -3,6 +3,7 @@ package ddi
 import (
 	"bytes"
 	"encoding/json"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -81,6 +82,10 @@ func integer(raw json.RawMessage) (int64, bool) {
 	return n, err == nil
 }
 
+// signature is that of an artifact's address (room update/link), which clients
+// write down. It is a credential, and nobody who reads their words should have it.
+var signature = regexp.MustCompile(`([?&]s=)[A-Za-z0-9_-]+`)
+
 func words(raw json.RawMessage) []string {
 	var list []string
 	if json.Unmarshal(raw, &list) != nil {
@@ -92,7 +97,7 @@ func words(raw json.RawMessage) []string {
 	}
 	out := list[:0]
 	for _, w := range list {
-		if w = strings.ToValidUTF8(strings.TrimSpace(w), "�"); w != "" {
+		if w = signature.ReplaceAllString(strings.ToValidUTF8(strings.TrimSpace(w), "�"), "${1}…"); w != "" {
 			out = append(out, w)
 		}
 	}

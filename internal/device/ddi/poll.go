@@ -15,7 +15,8 @@ import (
 // one that there is nothing for, made once.
 type sleep struct {
 	time.Duration
-	text   string // as hawkBit has it, 00:05:00
+	of     time.Duration // what it was made of
+	text   string        // as hawkBit has it, 00:05:00
 	idle   []byte
 	length []string
 }
@@ -23,7 +24,7 @@ type sleep struct {
 func newSleep(d time.Duration) sleep {
 	s := int(max(d, time.Second) / time.Second)
 	s = min(s, 23*3600+59*60+59) // hawkBit's format ends there
-	out := sleep{Duration: time.Duration(s) * time.Second, text: fmt.Sprintf("%02d:%02d:%02d", s/3600, s/60%60, s%60)}
+	out := sleep{of: d, Duration: time.Duration(s) * time.Second, text: fmt.Sprintf("%02d:%02d:%02d", s/3600, s/60%60, s%60)}
 	out.idle = []byte(`{"config":{"polling":{"sleep":"` + out.text + `"}}}`)
 	out.length = []string{strconv.Itoa(len(out.idle))}
 	return out
@@ -54,9 +55,11 @@ func (h *Handler) poll(w http.ResponseWriter, r *http.Request, unit string) erro
 			h.cfg.Units.Told(id.UnitID, d)
 		}
 	}
-	if work.Open && sleep == &h.usual && !h.cfg.Units.Listening(id.UnitID) {
-		sleep = &h.offered
-		h.cfg.Units.Told(id.UnitID, sleep.Duration)
+	open, units := h.cfg.Offers.Open(id.UnitID)
+	if (open || work.Open) && sleep == &h.usual && !h.cfg.Units.Listening(id.UnitID) {
+		if sleep = h.whileOffered(units); sleep != &h.usual {
+			h.cfg.Units.Told(id.UnitID, sleep.Duration)
+		}
 	}
 	if work.Action == nil && work.Installed == 0 && !work.Attributes {
 		h.metrics.idle.Inc()
@@ -85,6 +88,25 @@ func (h *Handler) poll(w http.ResponseWriter, r *http.Request, unit string) erro
 	}
 	reply(w, http.StatusOK, base{Config: config{polling{sleep.text}}, Links: links})
 	return nil
+}
+
+// openRate is how many polls a second there may be of units whose owners have
+// an offer open: it is there for a start to come soon, not to add load.
+const openRate = 1000
+
+// whileOffered is the sleep of units whose owners have an offer open, of which
+// there are so many. It is made once for each number of seconds.
+func (h *Handler) whileOffered(units int) *sleep {
+	want := max(h.cfg.Offered, time.Duration(units/openRate)*time.Second)
+	if want >= h.usual.Duration {
+		return &h.usual
+	}
+	if s := h.offered.Load(); s != nil && s.of == want {
+		return s
+	}
+	s := newSleep(want)
+	h.offered.Store(&s)
+	return &s
 }
 
 type polling struct {

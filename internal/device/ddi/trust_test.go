@@ -1,9 +1,11 @@
 package ddi_test
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -191,6 +193,45 @@ func TestSleepIsShortWhileTheOwnerIsAsked(t *testing.T) {
 	sleep, links := w.poll(unit)
 	require.Equal(t, "00:01:30", sleep)
 	require.Contains(t, links, "installedBase")
+}
+
+// An owner who is asked has no assignment yet: the offer is enough, and many
+// offers do not become a flood of polls.
+func TestSleepIsShortWhileAnOfferIsOpen(t *testing.T) {
+	t.Parallel()
+	one, two := campaigntest.UnitID(1), campaigntest.UnitID(2)
+	open, more := []string{one, one}, 0
+	offers := ddi.NewOffers(func(_ context.Context, fn func(string)) error {
+		for _, id := range open {
+			fn(id)
+		}
+		for i := range more {
+			fn(fmt.Sprint("another ", i))
+		}
+		return nil
+	}, slog.New(slog.DiscardHandler))
+	w := newOffering(t, sqldbtest.SQLite(t), ddi.Trust{}, offers, 20*time.Second)
+	slept := func(unit string) string {
+		s, _ := w.poll(unit)
+		return s
+	}
+	require.Equal(t, "00:01:30", slept(one), "not read yet")
+	require.NoError(t, offers.Refresh(t.Context()))
+	require.Equal(t, "00:00:20", slept(one))
+	require.Equal(t, "00:01:30", slept(two))
+	w.units.listening.Store(true)
+	require.Equal(t, "00:01:30", slept(one))
+	w.units.listening.Store(false)
+	more = 45_000
+	require.NoError(t, offers.Refresh(t.Context()))
+	require.Equal(t, "00:00:45", slept(one))
+	require.EqualValues(t, 45*time.Second, w.units.told.Load())
+	more = 200_000
+	require.NoError(t, offers.Refresh(t.Context()))
+	require.Equal(t, "00:01:30", slept(one), "never longer than usual")
+	open, more = nil, 0
+	require.NoError(t, offers.Refresh(t.Context()))
+	require.Equal(t, "00:01:30", slept(one))
 }
 
 func TestAUnitThatPollsTooOftenIsToldWhenToComeAgain(t *testing.T) {

@@ -3,6 +3,7 @@ package roster
 
 import (
 	"context"
+	"database/sql"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -38,6 +39,23 @@ func (r Roll) Members(ctx context.Context, fn func(unitID string, key int64, pro
 			return fmt.Errorf("token of unit %s in the records is not a SHA-256", id)
 		}
 		fn(id, key, product, hash[:])
+	}
+	return found.Err()
+}
+
+// Offered calls fn for each unit whose owner has an offer open, once for each.
+func (r Roll) Offered(ctx context.Context, fn func(unitID string)) (err error) {
+	found, err := r.db.Query(ctx, `SELECT unit_id FROM campaign_task WHERE state IN ('offered', 'snoozed', 'scheduled', 'accepted')`)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, found.Close()) }()
+	var id sql.RawBytes
+	for found.Next() {
+		if err := found.Scan(&id); err != nil {
+			return err
+		}
+		fn(string(id))
 	}
 	return found.Err()
 }
