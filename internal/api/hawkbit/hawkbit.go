@@ -102,7 +102,7 @@ func New(cfg Config) *Handler {
 	route("DELETE distributionsets/{set}", h.dropSet)
 	route("POST distributionsets/{set}/assignedTargets", h.assign)
 	h.mux.HandleFunc(Prefix, h.known(func(_ http.ResponseWriter, r *http.Request, _ caller) error {
-		return fault.New(fault.NotFound, "%s %s is not among the calls of hawkBit's Management API that are here: see docs/updates.md#hawkbit-api", r.Method, r.URL.Path)
+		return fault.New(fault.NotFound, "%s %s is not among the calls of hawkBit's Management API that are here: see docs/updates.md#hawkbit-management-api", r.Method, r.URL.Path)
 	}))
 	return h
 }
