@@ -126,7 +126,7 @@ func (c *showcase) show(ctx context.Context, t *campaign.Task) (wire.MyUpdate, e
 	if t.State == campaign.Accepted && d.NextPoll != nil {
 		out.LatestStart = d.NextPoll(t.UnitID)
 	}
-	out.Waiting = waiting(run.Refusal(t), o.Locale)
+	held := run.Refusal(t)
 	if t.AssignmentID != 0 {
 		as, err := d.Updates.Assignment(ctx, t.AssignmentID)
 		if err != nil {
@@ -137,8 +137,8 @@ func (c *showcase) show(ctx context.Context, t *campaign.Task) (wire.MyUpdate, e
 		if err != nil {
 			return wire.MyUpdate{}, err
 		}
-		if no != nil {
-			out.Waiting = waiting(no, o.Locale)
+		if no != nil || held != nil && held.Passes() && as.State == update.Offered { // newer than the task's
+			held = no
 		}
 		if n := len(as.Details); n > 0 {
 			out.Progress.Words = as.Details[n-1]
@@ -150,6 +150,7 @@ func (c *showcase) show(ctx context.Context, t *campaign.Task) (wire.MyUpdate, e
 			}
 		}
 	}
+	out.Waiting = waiting(held, o.Locale)
 	return out, nil
 }
 

@@ -152,7 +152,7 @@ func on(tb testing.TB, db *sqldb.DB, change ...func(*Env)) *Env {
 		e.hook("consents")
 		return nil
 	})
-	updates, err := update.NewService(ctx, update.Config{Store: e.DB.Update(), Ledger: release.New(e.DB), Logs: unitlog.New(e.DB), Blobs: blobs, Fleet: units, Tx: e.DB, Clock: e.Clock, Log: log, Dir: tb.TempDir()})
+	updates, err := update.NewService(ctx, update.Config{Store: e.DB.Update(), Ledger: release.New(e.DB), State: e.History, Logs: unitlog.New(e.DB), Blobs: blobs, Fleet: units, Tx: e.DB, Clock: e.Clock, Log: log, Dir: tb.TempDir()})
 	require.NoError(tb, err)
 	uploads, err := upload.New(upload.Config{Artifacts: updates, Clock: e.Clock, IDs: ids, Log: log, Dir: tb.TempDir()})
 	require.NoError(tb, err)

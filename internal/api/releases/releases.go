@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"time"
 
 	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
@@ -308,6 +309,7 @@ func (s *server) draft(ctx context.Context, bad, good *update.Release) (name, of
 	c := last.Campaign
 	c.Name, c.Release, c.Cohort = clipName("back-"+good.Name), good.Name, of
 	c.Reason = good.Notes
+	c.Start, c.End = time.Time{}, time.Time{}
 	return c.Name, of, s.d.Campaigns.Put(ctx, c)
 }
 
