@@ -71,3 +71,12 @@ export function span(seconds: number): string {
 export function percent(share: number): string {
   return `${(100 * share).toLocaleString("en", { maximumFractionDigits: 1 })} %`;
 }
+
+/** A number of bytes in units of a thousand: 512 B, 46.3 MB. */
+export function bytes(n: number): string {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let at = 0;
+  let v = n;
+  for (; v >= 999.5 && at < units.length - 1; at++) v /= 1000;
+  return `${v.toLocaleString("en", { maximumSignificantDigits: 3 })} ${units[at]}`;
+}

@@ -16,12 +16,14 @@ const sections = [
     { to: "/parts", label: "Part life" },
     { to: "/cohorts", label: "Cohorts" },
     { to: "/campaigns", label: "Campaigns" },
+    { to: "/releases", label: "Releases" },
   ],
   [
     { to: "/products", label: "Products" },
     { to: "/detectors", label: "Detectors" },
     { to: "/claims", label: "Claims" },
     { to: "/notifications", label: "Notifications" },
+    { to: "/keys", label: "Keys" },
     { to: "/tokens", label: "API tokens" },
   ],
 ] as const;

@@ -119,7 +119,7 @@ const campaigns = createRoute({
 const campaign = createRoute({
   getParentRoute: () => shell,
   path: "campaigns/$name",
-  validateSearch: strings("state", "wave", "unit", "sort"),
+  validateSearch: strings("state", "wave", "unit", "code", "sort"),
   component: lazyRouteComponent(() => import("./pages/CampaignPage"), "CampaignPage"),
 });
 
@@ -127,6 +127,26 @@ const report = createRoute({
   getParentRoute: () => shell,
   path: "campaigns/$name/report",
   component: lazyRouteComponent(() => import("./pages/ReportPage"), "ReportPage"),
+});
+
+const releases = createRoute({
+  getParentRoute: () => shell,
+  path: "releases",
+  validateSearch: strings("product", "sort"),
+  component: lazyRouteComponent(() => import("./pages/ReleasesPage"), "ReleasesPage"),
+});
+
+const release = createRoute({
+  getParentRoute: () => shell,
+  path: "releases/$name",
+  validateSearch: strings("holding", "sort"),
+  component: lazyRouteComponent(() => import("./pages/ReleasePage"), "ReleasePage"),
+});
+
+const keys = createRoute({
+  getParentRoute: () => shell,
+  path: "keys",
+  component: lazyRouteComponent(() => import("./pages/TrustPage"), "TrustPage"),
 });
 
 const detectors = createRoute({
@@ -199,6 +219,9 @@ export const router = createRouter({
       campaigns,
       campaign,
       report,
+      releases,
+      release,
+      keys,
       detectors,
       detector,
       backtest,

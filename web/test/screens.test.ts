@@ -150,6 +150,26 @@ const console_: Screen[] = [
     },
   },
   { name: "report", path: "/console/campaigns/adapter-overheat/report", wait: "text=Completion" },
+  {
+    name: "campaign-paused",
+    path: "/console/campaigns/adapter-overheat-eu",
+    wait: "text=paused by it",
+  },
+  { name: "releases", path: "/console/releases", wait: "text=charger-1.5.0" },
+  { name: "releases-empty", path: "/console/releases", wait: "text=No release yet", prepare: (m) => (m.empty = true) },
+  { name: "release", path: "/console/releases/charger-2.0.0", wait: "text=made in 41 s" },
+  { name: "release-withdrawn", path: "/console/releases/charger-1.5.0", wait: "text=display stays dark" },
+  {
+    name: "release-withdraw",
+    path: "/console/releases/charger-2.0.0",
+    wait: "text=made in 41 s",
+    act: async (p) => {
+      await p.getByRole("button", { name: "Withdraw" }).click();
+      await p.getByRole("dialog").waitFor();
+    },
+  },
+  { name: "keys", path: "/console/keys", wait: "text=The safe in Oslo" },
+  { name: "keys-empty", path: "/console/keys", wait: "text=There is no root yet", prepare: (m) => (m.empty = true) },
   { name: "detectors", path: "/console/detectors", wait: "text=Plug overheats" },
   {
     name: "detectors-empty",

@@ -8,6 +8,7 @@ import * as d from "./fixtures/detectors";
 import * as f from "./fixtures/fleet";
 import * as outlook from "./fixtures/outlook";
 import * as o from "./fixtures/owner";
+import * as r from "./fixtures/releases";
 import * as w from "./fixtures/wear";
 
 // A server of the API that answers from fixtures, so that every screen can be
@@ -209,6 +210,29 @@ function operatorAnswer(mock: Mock, method: string, url: URL, body: Record<strin
       if (part === "report") return c.report;
       return campaign;
     }
+    case "releases": {
+      if (!id) return list(matching(r.releases, url, "product"));
+      const release = r.releases.find((x) => x.name === id);
+      if (part === "sizes") return { items: id === "charger-2.0.0" ? r.sizes : [] };
+      if (part === "units") return list(matching(r.holders, url, "holding"));
+      if (part === "withdraw") return { canceled: 210, asked: 14, tooLate: 3 };
+      if (part === "revert")
+        return {
+          release: "charger-1.4.2-back",
+          counter: 13,
+          campaign: "back-charger-1.4.2-back",
+          cohort: "on-charger-2.0.0",
+        };
+      return release;
+    }
+    case "uploads":
+      return { items: mock.empty ? [] : r.uploads };
+    case "trust":
+      return mock.empty
+        ? { ...r.trust, roots: [], pending: [], required: [], warnings: [], targets: undefined }
+        : r.trust;
+    case "register":
+      return { items: url.searchParams.get("unit") === "WC-000010" ? r.register : [] };
     case "detectors":
       return id ? d.detail(id) : list(matching(d.list, url, "product"));
     case "backtests": {
@@ -302,6 +326,8 @@ function unitAnswer(id: string, part: string | undefined, url: URL): unknown {
         })),
       };
     }
+    case "settings":
+      return { items: id === "WC-000010" ? r.settings : [] };
     case "prognosis":
       return { current: w.risks.filter((p) => p.unitId === id), history: w.history(id) };
     case "accounting":
@@ -379,6 +405,7 @@ function findingAnswer(
 
 function declaredAnswer(kind: string | undefined, name: string | undefined, list: (rows: Rows) => unknown): unknown {
   const document = (n: string, spec: unknown) => ({ apiVersion: "fettle.dev/v1", kind, metadata: { name: n }, spec });
+  if (kind === "release") return document(name ?? "", { ...r.spec, ...r.releases.find((x) => x.name === name) });
   if (kind === "product") return name ? document(name, f.product) : list([document("wall-charger", f.product)]);
   return list(f.detectors.map((d) => document(d.name, d.spec)));
 }

@@ -6,7 +6,9 @@ export type Campaign = Wire["Campaign"];
 export type CampaignDetail = Wire["CampaignDetail"];
 export type CampaignState = Wire["CampaignState"];
 export type Wave = Wire["Wave"];
+export type WaveSpec = Wire["WaveSpec"];
 export type Effect = Wire["Effect"];
+export type GateEvidence = Wire["GateEvidence"];
 export type Task = Wire["Task"];
 export type TaskState = Wire["TaskState"];
 export type DryRun = Wire["DryRun"];
@@ -31,11 +33,11 @@ export function useCampaign(name: string) {
   return useQuery({
     queryKey: ["campaign", name],
     queryFn: () => ask(client.GET("/v1/campaigns/{name}", { params: { path: { name } } })),
-    refetchInterval: (q) => (q.state.data?.state === "running" ? live : 10_000),
+    refetchInterval: (q) => (["planning", "running"].includes(q.state.data?.state ?? "") ? live : 10_000),
   });
 }
 
-export function useTasks(name: string, filter: { state?: TaskState; wave?: number; unit?: string }) {
+export function useTasks(name: string, filter: { state?: TaskState; wave?: number; unit?: string; code?: string }) {
   return usePages(
     ["tasks", name, filter],
     (after) =>

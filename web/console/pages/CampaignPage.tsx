@@ -1,5 +1,6 @@
 import { getRouteApi, Link } from "@tanstack/react-router";
-import { counted } from "../../chart/measure";
+import type { ReactNode } from "react";
+import { counted, percent } from "../../chart/measure";
 import {
   type CampaignAction,
   type CampaignDetail,
@@ -9,6 +10,7 @@ import {
   useCampaignAction,
   useTasks,
   type Wave,
+  type WaveSpec,
 } from "../api/campaigns";
 import { useMay } from "../api/session";
 import { Time } from "../clock";
@@ -16,9 +18,11 @@ import { ShareBar, taskGroups, taskShares } from "../parts/Bars";
 import { Confirm } from "../parts/Confirm";
 import { DryRunButton } from "../parts/DryRunView";
 import { EffectView } from "../parts/Effect";
+import { EvidenceView } from "../parts/EvidenceView";
 import { ChoiceFilter, TextFilter } from "../parts/Filters";
 import { CampaignMark } from "../parts/Mark";
 import { Facts, Page, PageTrouble, Sheet } from "../parts/Page";
+import { Refusals } from "../parts/Refusals";
 import { Empty, Loading } from "../parts/States";
 import { type Column, Table } from "../parts/Table";
 
@@ -49,12 +53,17 @@ export function CampaignPage() {
         />
         <ol className="waves">
           {c.waves.map((w) => (
-            <WaveRow key={w.index} wave={w} />
+            <WaveRow key={w.index} wave={w} spec={c.spec.waves[w.index]} />
           ))}
         </ol>
       </Sheet>
+      {(c.evidence ?? []).length > 0 && (
+        <Sheet title="Does it do harm?">
+          <EvidenceView campaign={c} />
+        </Sheet>
+      )}
       <div className="pair">
-        <Sheet title="Effect">
+        <Sheet title="Does it help?">
           {c.effect ? (
             <EffectView effect={c.effect} final={c.effectFinal} />
           ) : (
@@ -65,6 +74,7 @@ export function CampaignPage() {
         </Sheet>
         <About campaign={c} />
       </div>
+      <Held campaign={c} />
       <Tasks campaign={c} />
     </Page>
   );
@@ -77,12 +87,24 @@ const gateTones: Record<Wave["gate"], string> = {
   failed: "failed",
 };
 
-function WaveRow({ wave: w }: { wave: Wave }) {
+/** How a wave's units were chosen. */
+function chosen(w: Wave, spec: WaveSpec | undefined): string {
+  if (spec?.units?.length) return "by list";
+  if (spec?.where) return `where ${spec.where}`;
+  if (spec?.match) return "by attributes";
+  if (w.count) return `${w.count.toLocaleString("en")} drawn by lot`;
+  return w.share > 0 ? `${percent(w.share)} drawn by lot` : "the rest";
+}
+
+function WaveRow({ wave: w, spec }: { wave: Wave; spec?: WaveSpec }) {
   return (
     <li>
       <div className="spread">
         <h3>
-          {w.name} <span className="soft">{counted(w.units, "unit")}</span>
+          {w.name}{" "}
+          <span className="soft">
+            {counted(w.units, "unit")}, {chosen(w, spec)}
+          </span>
         </h3>
         <span className="soft">
           {w.openedAt ? (
@@ -123,6 +145,7 @@ const consequences: Record<CampaignAction, { label: string; text: string; danger
 
 const possible: Record<CampaignDetail["state"], CampaignAction[]> = {
   draft: ["start"],
+  planning: ["cancel"],
   running: ["pause", "cancel"],
   paused: ["resume", "cancel"],
   canceled: [],
@@ -161,14 +184,19 @@ function Actions({ campaign: c }: { campaign: CampaignDetail }) {
 }
 
 function About({ campaign: c }: { campaign: CampaignDetail }) {
-  const { gate } = c.spec;
+  const { gate, retry, hours } = c.spec;
   return (
     <Sheet title="Campaign">
       <p>{c.spec.reason.en}</p>
       <Facts
         facts={[
           ["Kind", c.spec.kind],
-          ["Release", c.spec.release],
+          [
+            "Release",
+            <Link key="r" to="/releases/$name" params={{ name: c.spec.release }}>
+              {c.spec.release}
+            </Link>,
+          ],
           [
             "Cohort",
             c.snapshotId ? (
@@ -184,11 +212,57 @@ function About({ campaign: c }: { campaign: CampaignDetail }) {
           ["Owners may postpone", c.spec.deadline],
           ["Gate: soak", gate.soak],
           ["Gate: verified, at least", `${100 * gate.verified} %`],
-          ["Gate: failed, at most", `${100 * gate.failed} %`],
-          ["Gate: relapsed, at most", `${100 * gate.relapsed} %`],
+          ...(gate.installed ? [["Gate: installed, at least", percent(gate.installed)] as Fact] : []),
+          ...(gate.effect ? [["Gate: effect", "must be demonstrated"] as Fact] : []),
+          ["Ceiling of failures", gate.failed ? percent(gate.failed) : "none"],
+          ["Ceiling of relapses", gate.relapsed ? percent(gate.relapsed) : "none"],
+          ["Usual failures", usualWords(c)],
+          ["Good releases paused, at most", percent(gate.falseStops || 0.05)],
+          ["Most at once", c.spec.maxConcurrent ? counted(c.spec.maxConcurrent, "unit") : "any"],
+          ["Most within an hour", c.spec.maxPerHour ? counted(c.spec.maxPerHour, "unit") : "any"],
+          ["Working hours", hoursWords(hours, c.spec.zone)],
+          ["After a failure", retry?.limit ? `${counted(retry.limit, "attempt")} more` : "no further attempt"],
+          ["An attempt may stand still for", c.spec.timeout || "24h"],
+          ["Starts not before", <Time key="a" at={c.spec.start} />],
+          ["Ends by itself", <Time key="z" at={c.spec.end} />],
+          ["Units join", c.spec.dynamic ? `yes, ${(c.joined ?? 0).toLocaleString("en")} so far` : "no"],
           ["Started", <Time key="s" at={c.startedAt} />],
           ["Ended", <Time key="e" at={c.endedAt} />],
         ]}
+      />
+    </Sheet>
+  );
+}
+
+type Fact = [string, ReactNode];
+
+function usualWords(c: CampaignDetail): string {
+  const u = c.usual;
+  if (!u) return c.spec.gate.usual ? `${percent(c.spec.gate.usual)}, declared` : "learned from earlier campaigns";
+  if (u.source === "declared") return `${percent(u.share)}, declared`;
+  if (u.source === "assumed") return `${percent(u.share)}, assumed: nothing is known yet`;
+  return `${percent(u.share)}: ${(u.failed ?? 0).toLocaleString("en")} of ${counted(u.units ?? 0, "unit")} in ${counted(u.campaigns ?? 0, "earlier campaign")}`;
+}
+
+function hoursWords(hours: CampaignDetail["spec"]["hours"], zone: string | undefined): string {
+  if (!hours?.length) return "always";
+  const text = hours.map((h) => `${h.days?.length ? `${h.days.join(", ")} ` : ""}${h.from} to ${h.to}`).join("; ");
+  return `${text}, ${zone && zone !== "owner" ? (zone === "unit" ? "where the unit is" : zone) : "where the owner is"}`;
+}
+
+/** What holds the tasks, by the name of the refusal; each shows its units in the list below. */
+function Held({ campaign: c }: { campaign: CampaignDetail }) {
+  const { code } = route.useSearch();
+  const navigate = route.useNavigate();
+  if (c.state === "draft") return null;
+  return (
+    <Sheet title="What holds units">
+      <Refusals
+        refusals={c.refusals}
+        shown={code}
+        show={(next) =>
+          navigate({ search: (s) => ({ ...s, code: next || undefined }), replace: true, resetScroll: false })
+        }
       />
     </Sheet>
   );
@@ -201,6 +275,7 @@ const states: TaskState[] = [
   "scheduled",
   "snoozed",
   "accepted",
+  "retrying",
   "installing",
   "claimed",
 ];
@@ -214,6 +289,7 @@ const ends: TaskState[] = [
   "expired",
   "canceled",
   "unreachable",
+  "superseded",
 ];
 
 const tone = (s: TaskState) =>
@@ -243,6 +319,14 @@ const columns: Column<Task>[] = [
   },
   { key: "wave", title: "Wave", cell: (t) => t.waveName, sort: (t) => t.wave, wide: true },
   { key: "why", title: "Reason", cell: (t) => <span className="clip">{t.why || "–"}</span>, wide: true },
+  {
+    key: "attempt",
+    title: "Attempt",
+    numeric: true,
+    cell: (t) => t.attempt || "–",
+    sort: (t) => t.attempt ?? 0,
+    wide: true,
+  },
   { key: "at", title: "Owner’s time", cell: (t) => <Time at={t.at} />, sort: (t) => t.at ?? "", wide: true },
   {
     key: "offered",
@@ -262,7 +346,7 @@ const columns: Column<Task>[] = [
 ];
 
 function Tasks({ campaign: c }: { campaign: CampaignDetail }) {
-  const { sort, state, wave, unit } = route.useSearch();
+  const { sort, state, wave, unit, code } = route.useSearch();
   const navigate = route.useNavigate();
   const set = (key: string) => (value: string | undefined) =>
     navigate({ search: (s) => ({ ...s, [key]: value }), replace: true, resetScroll: false });
@@ -270,6 +354,7 @@ function Tasks({ campaign: c }: { campaign: CampaignDetail }) {
     state: state as TaskState | undefined,
     wave: wave === undefined ? undefined : Number(wave),
     unit,
+    code,
   });
   return (
     <Sheet title="Tasks">

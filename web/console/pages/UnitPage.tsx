@@ -26,6 +26,7 @@ import { Secret } from "../parts/Secret";
 import { Empty, Loading, Trouble } from "../parts/States";
 import { presets, RangeBar, UnitCharts } from "../parts/UnitCharts";
 import { UnitPrognosis } from "../parts/UnitPrognosis";
+import { UnitSettings, UnitVersions } from "../parts/UnitVersions";
 
 const route = getRouteApi("/shell/units/$id");
 const follow = 5_000;
@@ -45,6 +46,8 @@ export function UnitPage() {
       <div className="pair">
         <About unit={unit.data} />
         <Collected unit={unit.data} />
+        <UnitVersions unitId={id} />
+        <UnitSettings unitId={id} />
         <Findings id={id} />
         <UnitForecasts unitId={id} />
         <UnitPrognosis unitId={id} product={unit.data.product} />

@@ -31,12 +31,12 @@ export function conditionShares(counts: Record<string, number>, link: (c: Condit
   return conditions.map((c) => ({ key: c, label: c, n: counts[c] ?? 0, className: c, link: link(c) }));
 }
 
-// Seventeen states of a task are too many to tell apart in a bar: they are
+// Nineteen states of a task are too many to tell apart in a bar: they are
 // drawn in the groups in which one thinks of them, and counted one by one.
 export const taskGroups = [
   { key: "waiting", label: "not offered yet", className: "waiting", states: ["planned", "blocked"] },
   { key: "owner", label: "with the owner", className: "owner", states: ["offered", "scheduled", "snoozed"] },
-  { key: "way", label: "under way", className: "way", states: ["accepted", "installing", "claimed"] },
+  { key: "way", label: "under way", className: "way", states: ["accepted", "retrying", "installing", "claimed"] },
   { key: "verifying", label: "installed, being verified", className: "checking", states: ["verifying"] },
   { key: "verified", label: "verified", className: "normal", states: ["verified"] },
   { key: "bad", label: "relapsed or failed", className: "failed", states: ["relapsed", "failed"] },
@@ -44,7 +44,7 @@ export const taskGroups = [
     key: "closed",
     label: "ended without proof",
     className: "unknown",
-    states: ["not judgeable", "declined", "expired", "canceled", "unreachable"],
+    states: ["not judgeable", "declined", "expired", "canceled", "unreachable", "superseded"],
   },
 ] as const;
 

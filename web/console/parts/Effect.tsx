@@ -6,6 +6,7 @@ const tones: Record<Effect["verdict"], string> = {
   demonstrated: "normal",
   "not demonstrated": "degraded",
   "no comparison": "unknown",
+  observational: "silent",
 };
 
 /** What the comparison of waves says, with its interval, in words and as a line. */

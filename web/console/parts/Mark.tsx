@@ -64,6 +64,7 @@ export function FindingMark({ finding, now }: { finding: Finding; now: Date }) {
 
 const campaignTones: Record<CampaignState, Condition | "acting"> = {
   draft: "unknown",
+  planning: "acting",
   running: "acting",
   paused: "degraded",
   canceled: "unknown",

@@ -1,0 +1,142 @@
+import { counted, percent } from "../../chart/measure";
+import type { CampaignDetail, GateEvidence } from "../api/campaigns";
+
+const titles: Record<GateEvidence["what"], string> = {
+  failed: "Installations that fail",
+  relapsed: "The fault coming back",
+  harm: "New findings, against units not offered yet",
+};
+
+/** How far the evidence has come on its way to what pauses the campaign: 0 to 1, on an axis of ratios. */
+function come(e: GateEvidence): number {
+  if (e.evidence <= 1 || !e.stopsAt) return 0;
+  return Math.min(1, Math.log(e.evidence) / Math.log(e.stopsAt));
+}
+
+const times = (v: number) => v.toLocaleString("en", { maximumSignificantDigits: 2 });
+
+/** What says that the release does worse than a good one: in words, as a scale, and failures as a chart. */
+export function EvidenceView({ campaign: c }: { campaign: CampaignDetail }) {
+  const list = c.evidence ?? [];
+  const fails = list.find((e) => e.what === "failed");
+  return (
+    <div>
+      <p className="soft">
+        A release as good as before comes to an evidence of x in at most one of x campaigns, however often it is looked
+        at. Where it comes to the end of its scale, the campaign pauses.
+      </p>
+      <ul className="plain">
+        {list.map((e) => (
+          <li key={e.what}>
+            <div className="spread">
+              <h3>{titles[e.what]}</h3>
+              <Verdict of={e} />
+            </div>
+            <p>{e.why}.</p>
+            {e.stopsAt > 0 && (
+              <div className="scale">
+                <div
+                  className={`meter ${e.stops ? "failed" : come(e) > 0.5 ? "degraded" : ""}`}
+                  role="img"
+                  aria-label={`evidence ${times(e.evidence)} of the ${times(e.stopsAt)} that pause it`}
+                >
+                  <span style={{ width: `${100 * come(e)}%` }} />
+                </div>
+                <span className="soft">
+                  {times(e.evidence)} of {times(e.stopsAt)}
+                </span>
+              </div>
+            )}
+          </li>
+        ))}
+      </ul>
+      {fails && <FailureChart of={fails} />}
+    </div>
+  );
+}
+
+function Verdict({ of: e }: { of: GateEvidence }) {
+  if (e.stops) return <span className="mark failed">paused by it</span>;
+  if (e.observed) return <span className="mark unknown">observed only</span>;
+  if (e.stopsAt === 0) return <span className="mark unknown">switched off</span>;
+  if (e.of === 0) return <span className="mark unknown">nothing yet</span>;
+  return come(e) > 0.5 ? (
+    <span className="mark degraded">growing</span>
+  ) : (
+    <span className="mark normal">as good as before</span>
+  );
+}
+
+const width = 560;
+const height = 210;
+const left = 52;
+const right = 16;
+const top = 14;
+const bottom = 34;
+
+/** Failures among units begun, and the line above which the campaign pauses; both axes in ratios. */
+function FailureChart({ of: e }: { of: GateEvidence }) {
+  const line = e.limits ?? [];
+  const last = line.at(-1);
+  if (!last) return null;
+  const mostBegun = Math.max(last.begun, e.of, 2);
+  const mostFailed = Math.max(last.failed, e.bad, 2) * 1.3;
+  const x = (n: number) => left + (Math.log(Math.max(1, n)) / Math.log(mostBegun)) * (width - left - right);
+  // Zero has no place on an axis of ratios: it stands half a step below one.
+  const low = Math.log(0.5);
+  const y = (n: number) =>
+    top + (1 - (Math.log(Math.max(0.5, n)) - low) / (Math.log(mostFailed) - low)) * (height - top - bottom);
+  const begun = decades(mostBegun);
+  const usual = [1 / e.expected, mostBegun].map((n) => ({ n: Math.max(1, n), f: e.expected * Math.max(1, n) }));
+  const first = line[0];
+  const area = first
+    ? `${x(first.begun)},${top} ${line.map((l) => `${x(l.begun)},${y(l.failed)}`).join(" ")} ${x(last.begun)},${top}`
+    : "";
+  return (
+    <figure className="curve evidence">
+      <figcaption>
+        <strong>Failures among units begun</strong>
+        <span className="key stop">pauses</span>
+        <span className="key usual">usual, {percent(e.expected)}</span>
+        <span className="value">
+          {e.bad.toLocaleString("en")} of {e.of.toLocaleString("en")}
+        </span>
+      </figcaption>
+      <svg
+        viewBox={`0 0 ${width} ${height}`}
+        role="img"
+        aria-label={`${counted(e.bad, "unit")} failed of ${e.of} begun; the campaign pauses at ${line
+          .filter((_, i) => i % 4 === 0)
+          .map((l) => `${l.failed} of ${l.begun}`)
+          .join(", ")}`}
+      >
+        {[1, ...decades(mostFailed).filter((n) => n > 1)].map((n) => (
+          <g key={n}>
+            <line className="grid" x1={left} x2={width - right} y1={y(n)} y2={y(n)} />
+            <text x={left - 6} y={y(n) + 4} textAnchor="end">
+              {n.toLocaleString("en")}
+            </text>
+          </g>
+        ))}
+        {begun.map((n) => (
+          <text key={n} x={x(n)} y={height - 16} textAnchor={n === 1 ? "start" : "middle"}>
+            {n.toLocaleString("en")}
+          </text>
+        ))}
+        <text x={(left + width - right) / 2} y={height - 2} textAnchor="middle">
+          units begun
+        </text>
+        <polygon className="stopped" points={area} />
+        <polyline className="usual" points={usual.map((u) => `${x(u.n)},${y(u.f)}`).join(" ")} />
+        <polyline className="stop" points={line.map((l) => `${x(l.begun)},${y(l.failed)}`).join(" ")} />
+        {e.of > 0 && <circle className="now" cx={x(e.of)} cy={y(e.bad)} r="6" />}
+      </svg>
+    </figure>
+  );
+}
+
+function decades(most: number): number[] {
+  const out: number[] = [];
+  for (let n = 1; n <= most; n *= 10) out.push(n);
+  return out;
+}
