@@ -320,6 +320,7 @@ type MemberQuery struct {
 	Detector string // for FoundAt
 	Except   string // if set, Busy is looked for in other campaigns than this (id)
 	After    string
+	To       string // not after this unit, if set
 	Limit    int
 }
 

@@ -258,7 +258,7 @@ func TestFailureTellsTheRealReason(t *testing.T) {
 	w.Started(campaigntest.Campaign(campaign.Safety))
 	task := w.Tasks(0)[0]
 	w.Choose(task, campaign.StartNow)
-	w.Says(task, update.Running, "Image invalid or corrupted. Not installing ...")
+	w.Says(task, update.Running, "ERROR : the image is corrupted: checksum of rootfs.ext4")
 	w.Says(task, update.Failed, "No suitable .swu image found")
 	w.Settle()
 	got := w.Task(task.ID)

@@ -3,6 +3,7 @@ package campaign
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"fettle.dev/fettle/internal/clock"
@@ -76,6 +77,7 @@ type Manager struct {
 	cfg      Config
 	keepTime func(product string) bool // nil: none
 	follow   follower
+	plans    sync.Map // planned by campaign id
 	failures failures
 }
 

@@ -84,8 +84,6 @@ type material struct {
 	detector condition.Detector
 	release  update.Release
 	judge    *update.Judge
-	draw     *wave.Draw
-	cuts     []uint64
 }
 
 func (m *Manager) material(ctx context.Context, name string) (mat material, err error) {
@@ -117,22 +115,24 @@ func (m *Manager) material(ctx context.Context, name string) (mat material, err 
 		return mat, err
 	}
 	mat.release = mat.judge.Release
-	if mat.draw, err = wave.New(mat.run.seed(), c.Waves); err != nil {
-		return mat, err
+	return mat, nil
+}
+
+// drawn draws the waves of a campaign: as they were frozen, or as they would be now.
+func (m *Manager) drawn(ctx context.Context, mat *material) (*wave.Draw, []uint64, error) {
+	r := &mat.run
+	draw, err := wave.New(r.seed(), r.Campaign.Waves)
+	if err != nil || r.PlanDone || !draw.Counts() {
+		return draw, r.Cuts, err
 	}
-	mat.cuts = mat.run.Cuts
-	if !mat.draw.Counts() || mat.run.State != Draft {
-		return mat, nil
-	}
-	err = m.members(ctx, MemberQuery{Snapshot: mat.snapshot.ID}, func(x *Member) { mat.draw.See(&x.Unit) })
-	mat.cuts = mat.draw.Cuts()
-	return mat, err
+	err = m.members(ctx, MemberQuery{Snapshot: mat.snapshot.ID}, func(x *Member) { draw.See(&x.Unit) })
+	cuts, _ := draw.Cuts()
+	return draw, cuts, err
 }
 
 // members calls fn for every member that is in, by unit, page by page.
 func (m *Manager) members(ctx context.Context, q MemberQuery, fn func(x *Member)) error {
-	q.Limit = memberPage
-	for {
+	for q.Limit = memberPage; ; {
 		page, err := m.cfg.Store.Members(ctx, q)
 		if err != nil {
 			return err
@@ -155,6 +155,10 @@ func (m *Manager) DryRun(ctx context.Context, name string, skip, limit int) (Pla
 	if err != nil {
 		return Plan{}, err
 	}
+	draw, cuts, err := m.drawn(ctx, &mat)
+	if err != nil {
+		return Plan{}, err
+	}
 	p := Plan{SnapshotID: mat.snapshot.ID, Detector: mat.detector.Ref(), NotByCode: map[update.Code]int{}}
 	for i := range mat.run.Campaign.Waves {
 		w := &mat.run.Campaign.Waves[i]
@@ -169,7 +173,7 @@ func (m *Manager) DryRun(ctx context.Context, name string, skip, limit int) (Pla
 	offered := make([][]PlannedTask, len(p.Waves)) // the first of each wave
 	kind := mat.run.Campaign.Kind
 	err = m.members(ctx, MemberQuery{Snapshot: mat.snapshot.ID, Detector: mat.detector.Name, Except: mat.run.ID}, func(x *Member) {
-		w := mat.draw.Wave(&x.Unit, mat.cuts, false)
+		w := draw.Wave(&x.Unit, cuts, false)
 		p.Waves[w].Units++
 		no := &update.Refusal{Code: update.CodeUnknown, Why: "the unit is not known any more"}
 		if x.Known {
@@ -248,7 +252,7 @@ func (m *Manager) Start(ctx context.Context, name, by, id string) (Run, error) {
 			return fault.New(fault.Conflict, "campaign %s is %s: it starts once", name, r.State)
 		}
 		r.State, r.Why = Planning, "started by "+by
-		r.SnapshotID, r.Detector, r.Cuts = mat.snapshot.ID, mat.detector.Ref(), mat.cuts
+		r.SnapshotID, r.Detector = mat.snapshot.ID, mat.detector.Ref()
 		r.StartedAt, r.ApprovedBy = m.cfg.Clock.Now(), id
 		return nil
 	})
@@ -258,10 +262,34 @@ func (m *Manager) Start(ctx context.Context, name, by, id string) (Run, error) {
 	return run, err
 }
 
+// planned is a campaign whose waves are being drawn: which units those with a
+// count take is known when all have been seen.
+type planned struct {
+	draw *wave.Draw
+	to   string // unit seen last
+}
+
+// seen gives the draw of a campaign that has seen all units planned so far:
+// the one of the page before, or, after a crash, one made anew.
+func (m *Manager) seen(ctx context.Context, r *Run) (*wave.Draw, error) {
+	if v, ok := m.plans.LoadAndDelete(r.ID); ok { // given back when the page is committed
+		if p, _ := v.(planned); p.to == r.PlannedTo {
+			return p.draw, nil
+		}
+	}
+	draw, err := wave.New(r.seed(), r.Campaign.Waves)
+	if err != nil || !draw.Counts() || r.PlannedTo == "" {
+		return draw, err
+	}
+	err = m.members(ctx, MemberQuery{Snapshot: r.SnapshotID, To: r.PlannedTo}, func(x *Member) { draw.See(&x.Unit) })
+	return draw, err
+}
+
 // planPage plans the next page of members, in one transaction, and opens the
 // first wave when there is nothing left to plan.
 func (m *Manager) planPage(ctx context.Context, name string) (Run, error) {
-	return m.control(ctx, "plan", name, func(ctx context.Context, r *Run) error {
+	var draw *wave.Draw
+	run, err := m.control(ctx, "plan", name, func(ctx context.Context, r *Run) (err error) {
 		now := m.cfg.Clock.Now()
 		switch {
 		case r.State != Planning:
@@ -269,8 +297,7 @@ func (m *Manager) planPage(ctx context.Context, name string) (Run, error) {
 		case r.PlanDone:
 			return m.openFirst(ctx, r, now)
 		}
-		draw, err := wave.New(r.seed(), r.Campaign.Waves)
-		if err != nil {
+		if draw, err = m.seen(ctx, r); err != nil {
 			return err
 		}
 		page, err := m.cfg.Store.Members(ctx, MemberQuery{Snapshot: r.SnapshotID, Detector: r.Detector.Name, After: r.PlannedTo, Limit: memberPage})
@@ -279,7 +306,11 @@ func (m *Manager) planPage(ctx context.Context, name string) (Run, error) {
 		}
 		tasks := make([]Task, len(page))
 		for i := range page {
-			tasks[i] = m.newTask(r, &page[i], draw.Wave(&page[i].Unit, r.Cuts, false), now)
+			u := &page[i].Unit
+			if draw.Counts() {
+				draw.See(u)
+			}
+			tasks[i] = m.newTask(r, &page[i], draw.Wave(u, nil, false), now)
 		}
 		if err := m.cfg.Store.AddTasks(ctx, tasks); err != nil {
 			return err
@@ -289,11 +320,35 @@ func (m *Manager) planPage(ctx context.Context, name string) (Run, error) {
 			r.PlannedTo = page[len(page)-1].Unit.ID
 		}
 		if len(page) < memberPage {
-			r.PlanDone = true
-			return m.openFirst(ctx, r, now)
+			return m.planDone(ctx, r, draw, now)
 		}
 		return nil
 	})
+	if err == nil && draw != nil && !run.PlanDone {
+		m.plans.Store(run.ID, planned{draw, run.PlannedTo})
+	}
+	return run, err
+}
+
+// planDone moves units into the waves with a count, which are known now.
+func (m *Manager) planDone(ctx context.Context, r *Run, draw *wave.Draw, now time.Time) error {
+	cuts, taken := draw.Cuts()
+	for unit, w := range taken {
+		list, err := m.cfg.Store.Tasks(ctx, TaskFilter{CampaignID: r.ID, UnitID: unit, Wave: -1, Limit: 1})
+		if err != nil {
+			return err
+		}
+		if len(list) == 0 {
+			continue
+		}
+		if list[0].Wave = w; list[0].State == Planned {
+			if err := m.cfg.Store.SaveTasks(ctx, list); err != nil {
+				return err
+			}
+		}
+	}
+	r.PlanDone, r.Cuts = true, cuts
+	return m.openFirst(ctx, r, now)
 }
 
 func (m *Manager) newTask(r *Run, x *Member, wave int, now time.Time) Task {

@@ -26,6 +26,7 @@ import (
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/sqldb"
 	"fettle.dev/fettle/internal/sqldb/release"
+	"fettle.dev/fettle/internal/sqldb/setting"
 	"fettle.dev/fettle/internal/update"
 )
 
@@ -102,7 +103,7 @@ func New(tb testing.TB, db *sqldb.DB, n int) *World {
 	})
 	require.NoError(tb, err)
 	w.Updates, err = update.NewService(ctx, update.Config{
-		Store: db.Update(), Ledger: release.New(db), Blobs: w.Blobs, Fleet: db.Fleet(), Tx: db, Clock: w.Clock, Log: slog.New(slog.DiscardHandler), Dir: tb.TempDir(),
+		Store: db.Update(), Ledger: release.New(db), Settings: setting.New(db), Blobs: w.Blobs, Fleet: db.Fleet(), Tx: db, Clock: w.Clock, Log: slog.New(slog.DiscardHandler), Dir: tb.TempDir(),
 	})
 	require.NoError(tb, err)
 	a, err := w.Updates.PutArtifact(ctx, bytes.NewReader([]byte("the image of version 2.0.0")), "charger-2.0.0.swu")

@@ -6,6 +6,7 @@
 package wave
 
 import (
+	"cmp"
 	"container/heap"
 	"crypto/sha256"
 	"encoding/binary"
@@ -73,7 +74,10 @@ type lot struct {
 }
 
 // ticket is a unit's place in a lot, and in the pool that it falls back to.
-type ticket struct{ place, pool uint64 }
+type ticket struct {
+	place, pool uint64
+	unit        string
+}
 
 // drawn is a heap of tickets with the greatest place at the top.
 type drawn []ticket
@@ -131,8 +135,8 @@ func New(seed int64, waves []Wave) (*Draw, error) {
 	return d, nil
 }
 
-// Counts reports whether a wave takes a number of units: then all members must
-// be Seen before the first Wave.
+// Counts reports whether a wave takes a number of units: which they are is
+// known when all members have been Seen.
 func (d *Draw) Counts() bool {
 	for i := range d.waves {
 		if d.waves[i].Count > 0 {
@@ -163,7 +167,7 @@ func (d *Draw) directed(u *fleet.Unit) int {
 
 // See looks at a member before the waves are drawn.
 func (d *Draw) See(u *fleet.Unit) {
-	t := ticket{pool: Place(d.seed, lotCount, u.ID)}
+	t := ticket{pool: Place(d.seed, lotCount, u.ID), unit: u.ID}
 	if i := d.directed(u); i >= 0 {
 		w := &d.waves[i]
 		t.place = Place(d.seed, w.Name, u.ID)
@@ -181,33 +185,29 @@ func (d *Draw) See(u *fleet.Unit) {
 	d.pool.see(t)
 }
 
-// Cuts are the greatest places that counted waves take, by wave (0: none). They
-// are frozen with a campaign, so that the waves stay as they are when others join.
-func (d *Draw) Cuts() []uint64 {
+// Cuts are the greatest places that counted waves take, by wave (0: none), and
+// the units that they take, of those seen. They are frozen with a campaign, so
+// that the waves stay as they are when others join.
+func (d *Draw) Cuts() (cuts []uint64, taken map[string]int) {
 	if !d.Counts() {
-		return nil
+		return nil, nil
 	}
-	cuts := make([]uint64, len(d.waves))
-	sorted := make([]uint64, len(d.pool.top)) // ascending
-	for i, t := range d.pool.top {
-		sorted[i] = t.place
-	}
-	slices.Sort(sorted)
-	from := 0
+	cuts, taken = make([]uint64, len(d.waves)), map[string]int{}
+	pool := slices.Clone(d.pool.top)
+	slices.SortFunc(pool, func(a, b ticket) int { return cmp.Compare(a.place, b.place) })
 	for i := range d.waves {
 		w := &d.waves[i]
-		switch {
-		case w.Count == 0:
-		case w.Random():
-			if to := min(from+w.Count, len(sorted)); to > from {
-				cuts[i] = sorted[to-1]
-				from = to
-			}
-		case len(d.lots[i].top) > 0:
-			cuts[i] = d.lots[i].top[0].place
+		list := d.lots[i].top
+		if w.Random() {
+			n := min(w.Count, len(pool))
+			list, pool = pool[:n], pool[n:]
+		}
+		for _, t := range list {
+			cuts[i] = max(cuts[i], t.place)
+			taken[t.unit] = i
 		}
 	}
-	return cuts
+	return cuts, taken
 }
 
 // Wave is the wave of a unit. Who joins a campaign that has begun comes into

@@ -29,9 +29,17 @@ func drawn(t require.TestingT, seed int64, waves []wave.Wave, units []fleet.Unit
 	for i := range units {
 		d.See(&units[i])
 	}
-	cuts, out := d.Cuts(), map[string]int{}
+	cuts, taken := d.Cuts()
+	out := map[string]int{}
 	for i := range units {
-		out[units[i].ID] = d.Wave(&units[i], cuts, false)
+		id := units[i].ID
+		out[id] = d.Wave(&units[i], cuts, false)
+		if w, ok := taken[id]; ok {
+			require.Equal(t, w, out[id])
+			require.NotEqual(t, w, d.Wave(&units[i], nil, false), "before it is known, it is in none that counts")
+		} else {
+			require.Zero(t, waves[out[id]].Count)
+		}
 	}
 	return out
 }
@@ -111,7 +119,7 @@ func TestPlacesAreStable(t *testing.T) {
 		for i := range some {
 			d.See(&some[i])
 		}
-		cuts := d.Cuts()
+		cuts, _ := d.Cuts()
 		first := 0
 		for i := range some {
 			before[some[i].ID] = d.Wave(&some[i], cuts, false)

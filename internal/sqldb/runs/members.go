@@ -27,9 +27,15 @@ func (s store) Members(ctx context.Context, q campaign.MemberQuery) ([]campaign.
 			WHERE t.unit_id = m.unit_id AND r.id <> ? AND r.state IN (?, ?) AND ` + text + ` ORDER BY r.name LIMIT 1), '')`
 		args = append(append(args, q.Except, campaign.Running, campaign.Paused), states...)
 	}
+	args = append(args, q.Snapshot, q.After)
+	to := ``
+	if q.To != "" {
+		to, args = ` AND m.unit_id <= ?`, append(args, q.To)
+	}
+	args = append(args, q.Limit)
 	list, err := s.db.Query(ctx, `SELECT `+found+`, `+busy+`,
 		u.id IS NOT NULL, `+memberUnit+` FROM cohort_member m LEFT JOIN fleet_unit u ON u.id = m.unit_id
-		WHERE m.snapshot = ? AND m.list = 'in' AND m.unit_id > ? ORDER BY m.unit_id LIMIT ?`, append(args, q.Snapshot, q.After, q.Limit)...)
+		WHERE m.snapshot = ? AND m.list = 'in' AND m.unit_id > ?`+to+` ORDER BY m.unit_id LIMIT ?`, args...)
 	var units rows.UnitScanner
 	return rows.Collect(list, err, func(r *sql.Rows) (campaign.Member, error) {
 		var m campaign.Member
