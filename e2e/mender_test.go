@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"mime/multipart"
 	"net"
 	"net/http"
@@ -79,9 +80,7 @@ func (h *hawkbitTool) give(unit, version, filename string, data []byte, how map[
 		"name": "set " + version, "description": "Charges more gently.", "version": version, "type": "os", "modules": []any{map[string]int64{"id": module}},
 	}}, &ids)
 	target := map[string]any{"id": unit}
-	for k, v := range how {
-		target[k] = v
-	}
+	maps.Copy(target, how)
 	var done struct {
 		AssignedActions []struct{ ID int64 }
 	}

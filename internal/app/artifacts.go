@@ -31,20 +31,9 @@ const linkKey = "link-key"
 // signer makes addresses of artifacts with the key in the data directory,
 // which is made at the first start.
 func (h *house) signer() (*link.Signer, error) {
-	path := h.config.path(linkKey)
-	line, err := os.ReadFile(path)
-	if os.IsNotExist(err) {
-		key := make([]byte, link.KeySize)
-		_, _ = rand.Read(key) // never fails since Go 1.24
-		line = []byte(hex.EncodeToString(key))
-		err = writeSecret(path, string(line))
-	}
+	key, err := h.config.key(linkKey, link.KeySize)
 	if err != nil {
-		return nil, fmt.Errorf("key of addresses: %w", err)
-	}
-	key, err := hex.DecodeString(strings.TrimSpace(string(line)))
-	if err != nil {
-		return nil, fmt.Errorf("%s does not hold a key: %w", path, err)
+		return nil, err
 	}
 	return link.New(key, h.clock)
 }
@@ -62,6 +51,29 @@ func (h *house) images() (err error) {
 		Dir: dir, Room: h.disk.Fits,
 	})
 	return err
+}
+
+// key reads a key of the data directory, which is made when it is first asked for.
+func (c *Config) key(name string, size int) ([]byte, error) {
+	path := c.path(name)
+	line, err := os.ReadFile(path)
+	if os.IsNotExist(err) {
+		key := make([]byte, size)
+		_, _ = rand.Read(key) // never fails since Go 1.24
+		line = []byte(hex.EncodeToString(key))
+		err = writeSecret(path, string(line))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("key: %w", err)
+	}
+	key, err := hex.DecodeString(strings.TrimSpace(string(line)))
+	if err == nil && len(key) != size {
+		err = fmt.Errorf("%d bytes, not %d", len(key), size)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s does not hold a key: %w", path, err)
+	}
+	return key, nil
 }
 
 // downloads is the door at which artifacts are fetched.

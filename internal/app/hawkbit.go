@@ -2,12 +2,7 @@ package app
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
-	"fmt"
 	"net/http"
-	"os"
-	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -27,20 +22,9 @@ func (h *house) tools(ctx context.Context) error {
 	if !h.config.HawkbitAPI {
 		return nil
 	}
-	path := h.config.path(benchKey)
-	line, err := os.ReadFile(path)
-	if os.IsNotExist(err) {
-		key := make([]byte, 32)
-		_, _ = rand.Read(key) // never fails since Go 1.24
-		line = []byte(hex.EncodeToString(key))
-		err = writeSecret(path, string(line))
-	}
+	key, err := h.config.key(benchKey, 32)
 	if err != nil {
-		return fmt.Errorf("key of bench units' tokens: %w", err)
-	}
-	key, err := hex.DecodeString(strings.TrimSpace(string(line)))
-	if err != nil || len(key) != 32 {
-		return fmt.Errorf("%s does not hold a key of 32 bytes in hexadecimal digits", path)
+		return err
 	}
 	h.bench, err = bench.New(ctx, bench.Config{
 		Store: benchdb.New(h.records), Updates: h.updates, Fleet: h.fleet, Tokens: h.provision, Campaigns: h.campaigns, Tx: h.records,
@@ -53,7 +37,7 @@ func (h *house) tools(ctx context.Context) error {
 				h.watcher.Reload()
 			}
 			for _, u := range units {
-				h.gateway.CredentialChanged(u)
+				h.gateway.CredentialChanged(u) //nolint:contextcheck // sessions end whether or not the request lasts
 			}
 			return h.unitsChanged(ctx, units)
 		},

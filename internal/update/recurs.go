@@ -20,7 +20,10 @@ type field struct {
 // quartz are the parts of a schedule in order. Weekdays run from Sunday, 1, to
 // Saturday, 7.
 var quartz = []field{
-	{0, 59, nil}, {0, 59, nil}, {0, 23, nil}, {1, 31, nil},
+	{0, 59, nil},
+	{0, 59, nil},
+	{0, 23, nil},
+	{1, 31, nil},
 	{1, 12, []string{"JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"}},
 	{1, 7, []string{"SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"}},
 	{1970, 2099, nil},

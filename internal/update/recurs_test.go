@@ -40,9 +40,14 @@ func TestWindowThatRecurs(t *testing.T) {
 		require.Equal(t, c.open, r.Open(at(c.now)), "%s at %s", c.schedule, c.now)
 	}
 	for _, bad := range []update.Recurs{
-		{Schedule: "", Length: time.Hour}, {Schedule: "0 0 2 * *", Length: time.Hour}, {Schedule: "0 0 25 ? * *", Length: time.Hour},
-		{Schedule: "0 0 5-2 ? * *", Length: time.Hour}, {Schedule: "0 0 2 ? * *"}, {Schedule: "0 0 2 ? * *", Length: 48 * time.Hour},
-		{Schedule: "0 0 2/0 ? * *", Length: time.Hour}, {Schedule: "0 0 2 ? * *", Length: time.Hour, Offset: 1 << 20},
+		{Schedule: "", Length: time.Hour},
+		{Schedule: "0 0 2 * *", Length: time.Hour},
+		{Schedule: "0 0 25 ? * *", Length: time.Hour},
+		{Schedule: "0 0 5-2 ? * *", Length: time.Hour},
+		{Schedule: "0 0 2 ? * *"},
+		{Schedule: "0 0 2 ? * *", Length: 48 * time.Hour},
+		{Schedule: "0 0 2/0 ? * *", Length: time.Hour},
+		{Schedule: "0 0 2 ? * *", Length: time.Hour, Offset: 1 << 20},
 	} {
 		require.Error(t, bad.Check(), bad.Schedule)
 	}

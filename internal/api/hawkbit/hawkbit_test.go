@@ -151,8 +151,11 @@ func TestWhoMayAsk(t *testing.T) {
 	owned := campaigntest.UnitID(1)
 	set := w.set("2.1.0", 1, 1)
 	for _, c := range [][2]string{
-		{"GET", "targets/" + owned}, {"DELETE", "targets/" + owned}, {"GET", "targets/" + owned + "/attributes"},
-		{"GET", "targets/" + owned + "/actions"}, {"POST", fmt.Sprintf("distributionsets/%d/assignedTargets", set)},
+		{"GET", "targets/" + owned},
+		{"DELETE", "targets/" + owned},
+		{"GET", "targets/" + owned + "/attributes"},
+		{"GET", "targets/" + owned + "/actions"},
+		{"POST", fmt.Sprintf("distributionsets/%d/assignedTargets", set)},
 	} {
 		status, raw := w.do(fixed, c[0], c[1], `[{"id":"`+owned+`"}]`)
 		require.Equal(t, 404, status, "%v: %s", c, raw)
@@ -274,7 +277,8 @@ func TestAssignments(t *testing.T) {
 			ID       int64
 			Type     string
 			Messages []string
-		}) {
+		},
+		) {
 			t.Helper()
 			page := struct{ Content any }{&out}
 			w.ok("GET", fmt.Sprintf("targets/b/actions/%d/status?offset=0&limit=50&sort=id:DESC", id), "", &page)

@@ -116,7 +116,8 @@ type file struct {
 
 func (h *Handler) showFile(r *http.Request, m, n int64, a *update.Artifact) file {
 	return file{
-		n, a.Filename, a.Size, map[string]string{"sha1": a.SHA1, "md5": a.MD5, "sha256": a.SHA256},
+		n, a.Filename, a.Size,
+		map[string]string{"sha1": a.SHA1, "md5": a.MD5, "sha256": a.SHA256},
 		h.href(r, "softwaremodules/"+strconv.FormatInt(m, 10)+"/artifacts", n),
 	}
 }

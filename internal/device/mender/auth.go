@@ -104,7 +104,7 @@ func proven(key []byte, signed []byte, signature string) (fingerprint string, er
 // A token is a JSON Web Token (RFC 7519) of one algorithm, HS256 (RFC 7515):
 // the header is fixed and compared, never believed, so that no other algorithm,
 // nor none, can be asked for.
-const tokenHeader = `{"alg":"HS256","typ":"JWT"}`
+const tokenHeader = `{"alg":"HS256","typ":"JWT"}` //nolint:gosec // no credential
 
 // claims of a token. It is bound to the unit and to the key that it was given
 // for: a key that is unbound, or a unit that is revoked, ends it at once.

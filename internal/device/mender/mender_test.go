@@ -131,7 +131,7 @@ func TestAuthentication(t *testing.T) {
 	b4, s4 := authBody(t, "A-3", "", other)
 	status, said = w.do("POST", authPath, "", b4, "X-MEN-Signature", s4)
 	refused("no claim token", status, said)
-	weak, err := rsa.GenerateKey(rand.Reader, 1024) //nolint:gosec // too short is what is tried
+	weak, err := rsa.GenerateKey(rand.Reader, 1024)
 	require.NoError(t, err)
 	b5, s5 := authBody(t, "A-4", w.tenant, weak)
 	status, said = w.do("POST", authPath, "", b5, "X-MEN-Signature", s5)

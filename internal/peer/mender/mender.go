@@ -102,7 +102,7 @@ type Options struct {
 
 // deviceKey is made once a process.
 var deviceKey = sync.OnceValues(func() ([]byte, error) {
-	return exec.Command("openssl", "genrsa", "-traditional", "2048").Output() //nolint:noctx // short-lived
+	return exec.Command("openssl", "genrsa", "-traditional", "2048").Output()
 })
 
 // Client is a running mender-client.

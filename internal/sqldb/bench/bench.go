@@ -10,6 +10,7 @@ import (
 
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/sqldb"
+	"fettle.dev/fettle/internal/sqldb/rows"
 	"fettle.dev/fettle/internal/update/bench"
 )
 
@@ -59,23 +60,16 @@ func (s store) Drop(ctx context.Context, kind bench.Kind, name string) error {
 }
 
 func (s store) Each(ctx context.Context, kind bench.Kind, fn func(name string, doc []byte) error) error {
-	rows, err := s.db.Query(ctx, `SELECT name, doc FROM update_bench WHERE kind = ? ORDER BY nr, name`, string(kind))
-	if err != nil {
-		return err
-	}
 	type one struct {
 		name string
 		doc  []byte
 	}
-	var all []one
-	for rows.Next() {
-		var o one
-		if err := rows.Scan(&o.name, &o.doc); err != nil {
-			return errors.Join(err, rows.Close())
-		}
-		all = append(all, o)
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+	found, err := s.db.Query(ctx, `SELECT name, doc FROM update_bench WHERE kind = ? ORDER BY nr, name`, string(kind))
+	all, err := rows.Collect(found, err, func(r *sql.Rows) (o one, err error) {
+		err = r.Scan(&o.name, &o.doc)
+		return o, err
+	})
+	if err != nil {
 		return err
 	}
 	for _, o := range all {
