@@ -17,7 +17,6 @@ type Manner struct {
 	By           string  `json:"by,omitempty"`           // who asked for it
 	Set          int64   `json:"set,omitempty"`          // the distribution set's id
 	Downloaded   bool    `json:"downloaded,omitempty"`   // the client has it, which was all that was asked
-
 }
 
 // Recurs is a window that opens again and again: a schedule as Quartz writes it
