@@ -59,7 +59,7 @@ func serve(ctx context.Context, c *config, log *slog.Logger) (err error) {
 	}
 	client := &http.Client{Transport: transport}
 	a := &agent{c: c, http: client, log: log, now: time.Now, woken: make(chan struct{}, 1)} //nolint:forbidigo // the unit's own clock
-	if a.updates, err = a.open(); err != nil {
+	if a.updates, err = a.open(source{a}); err != nil {
 		return err
 	}
 	if a.id, err = identify(ctx, c, client, log); err != nil {
@@ -119,9 +119,9 @@ func lock(name string) (func(), error) {
 }
 
 // open takes up updates where they were.
-func (a *agent) open() (*install.Updater, error) {
+func (a *agent) open(from install.Source) (*install.Updater, error) {
 	cfg := install.Config{
-		Dir: filepath.Join(a.c.State, "update"), Source: source{a}, Parts: a.c.parts(),
+		Dir: filepath.Join(a.c.State, "update"), Source: from, Parts: a.c.parts(),
 		MayBegin: a.c.mayBegin, Restart: a.c.restart, Healthy: a.c.healthy,
 		Health: install.Health{
 			Attempts: a.c.Health.Attempts, Passes: a.c.Health.Passes,

@@ -23,6 +23,7 @@ const (
 	batchBytes    = 128 << 10
 	keepAlive     = 60 * time.Second
 	retryMQTT     = 5 * time.Minute // while HTTPS does instead
+	againMQTT     = 5 * time.Second // after a connection has ended
 	readDesired   = 15 * time.Minute
 )
 
@@ -48,20 +49,17 @@ var errUnsendable = errors.New("the server does not take it")
 func (u *uplink) run(ctx context.Context) {
 	wait := time.Second
 	for ctx.Err() == nil {
-		begun := time.Now() //nolint:forbidigo // a stopwatch
-		var err error
+		until := retryMQTT
 		if u.mqtt != "" {
-			err = u.overMQTT(ctx)
-			u.online.Store(false)
+			connected, err := u.overMQTT(ctx)
 			if ctx.Err() != nil {
 				return
 			}
 			u.log.Warn("the server is not reached over MQTT", "err", err)
-		}
-		until := retryMQTT
-		if u.mqtt != "" && time.Since(begun) > time.Minute { // it went well for a while: try again at once
-			until = time.Second
-			wait = time.Second
+			if connected {
+				u.online.Store(false)
+				until, wait = againMQTT, time.Second
+			}
 		}
 		if err := u.overHTTPS(ctx, until); err != nil && ctx.Err() == nil {
 			u.online.Store(false)
@@ -102,11 +100,11 @@ func (u *uplink) send(ctx context.Context, publish func(ctx context.Context, kin
 	return true, u.t.spool.Sent(list[len(list)-1].Seq)
 }
 
-// overMQTT holds one connection until it ends.
-func (u *uplink) overMQTT(ctx context.Context) error {
+// overMQTT holds one connection until it ends, and says whether there was one.
+func (u *uplink) overMQTT(ctx context.Context) (connected bool, err error) {
 	address, secure, err := mqttAddress(u.mqtt)
 	if err != nil {
-		return err
+		return false, err
 	}
 	dial, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
@@ -115,11 +113,11 @@ func (u *uplink) overMQTT(ctx context.Context) error {
 	if secure {
 		c, err := (&tls.Dialer{NetDialer: d, Config: u.tls}).DialContext(dial, "tcp", address)
 		if err != nil {
-			return err
+			return false, err
 		}
 		conn = packets.NewThreadSafeConn(c)
 	} else if conn, err = d.DialContext(dial, "tcp", address); err != nil {
-		return err
+		return false, err
 	}
 	defer func() { _ = conn.Close() }()
 	failed := make(chan error, 1)
@@ -146,13 +144,13 @@ func (u *uplink) overMQTT(ctx context.Context) error {
 	})
 	if err != nil {
 		if answer != nil {
-			return fmt.Errorf("the server refuses the connection, reason 0x%02x: %w", answer.ReasonCode, err)
+			return false, fmt.Errorf("the server refuses the connection, reason 0x%02x: %w", answer.ReasonCode, err)
 		}
-		return err
+		return false, err
 	}
 	defer func() { _ = c.Disconnect(&paho.Disconnect{}) }()
 	if _, err := c.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: "fettle/v1/desired"}, {Topic: "fettle/v1/notice"}}}); err != nil {
-		return fmt.Errorf("subscribe: %w", err)
+		return false, fmt.Errorf("subscribe: %w", err)
 	}
 	u.online.Store(true)
 	u.log.Info("connected over MQTT", "server", address)
@@ -169,7 +167,7 @@ func (u *uplink) overMQTT(ctx context.Context) error {
 		if u.t.policy.known() { // before, nothing is kept that could be sent
 			more, err := u.send(ctx, publish)
 			if err != nil {
-				return err
+				return true, err
 			}
 			if more {
 				continue
@@ -177,12 +175,13 @@ func (u *uplink) overMQTT(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return true, ctx.Err()
 		case err := <-failed:
-			return err
+			return true, err
 		case <-c.Done():
-			return errors.New("the connection ended")
+			return true, errors.New("the connection ended")
 		case <-u.t.spool.More():
+		case <-time.After(time.Minute): // what may be collected was heard meanwhile, say
 		}
 	}
 }
