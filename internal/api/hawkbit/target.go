@@ -207,10 +207,6 @@ func (h *Handler) attributes(w http.ResponseWriter, r *http.Request, who caller)
 	if err != nil {
 		return err
 	}
-	if len(out) == 0 {
-		w.WriteHeader(http.StatusNoContent) // as hawkBit answers
-		return nil
-	}
 	reply(w, http.StatusOK, out)
 	return nil
 }
