@@ -25,7 +25,7 @@ type Config struct {
 	UnitID  string       // this unit's
 	Token   string       // its target token; empty: HTTP has a client certificate
 	Product string       // refuses what is signed for other products; empty: not checked
-	HTTP    *http.Client // nil: one with a limit for connecting and for the answer's head
+	HTTP    *http.Client // nil: one with a limit for connecting and for the answer's head; redirects are unitkit's own matter
 
 	Dir   string // the unit's state, readable to this user alone
 	Store Store  // instead of Dir
@@ -81,6 +81,9 @@ func New(config Config) (*Client, error) {
 			IdleConnTimeout: 90 * time.Second, ForceAttemptHTTP2: true, MaxIdleConns: 4,
 		}}
 	}
+	following := *c.http
+	following.CheckRedirect = follow
+	c.http = &following
 	if c.store == nil {
 		if c.store, err = DirStore(config.Dir); err != nil {
 			return nil, err
@@ -110,6 +113,19 @@ func New(config Config) (*Client, error) {
 		}
 	}
 	return c, nil
+}
+
+// follow lets the server send the unit elsewhere for the bytes, a cache or a
+// store: what comes from there is verified like all else. The credential goes
+// to the server alone; net/http drops it on the way to another.
+func follow(r *http.Request, via []*http.Request) error {
+	switch {
+	case len(via) > 5:
+		return errors.New("redirected more than five times")
+	case via[0].URL.Scheme == "https" && r.URL.Scheme != "https":
+		return fmt.Errorf("redirected from https to %s", r.URL.Scheme)
+	}
+	return nil
 }
 
 func (c *Client) minRate() int {

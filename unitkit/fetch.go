@@ -59,7 +59,7 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader, he
 	if err != nil {
 		return nil, err
 	}
-	if res.StatusCode >= http.StatusBadRequest {
+	if res.StatusCode >= http.StatusMultipleChoices && res.StatusCode != http.StatusNotModified {
 		message, _ := io.ReadAll(io.LimitReader(res.Body, 1024))
 		_ = res.Body.Close()
 		return nil, &StatusError{res.StatusCode, path, strings.TrimSpace(string(message))}

@@ -162,3 +162,47 @@ func (a answers) RoundTrip(*http.Request) (*http.Response, error) {
 	}
 	return rec.Result(), nil
 }
+
+// The bytes may lie elsewhere: the credential does not go there, and what must
+// stay encrypted does not leave encryption.
+func TestRedirects(t *testing.T) {
+	t.Parallel()
+	asked := ""
+	cache := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = r.Header.Get("Authorization")
+		_, _ = w.Write([]byte("hello"))
+	}))
+	defer cache.Close()
+	elsewhere := strings.Replace(cache.URL, "127.0.0.1", "localhost", 1)
+	serve := func(encrypted bool) *httptest.Server {
+		h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, elsewhere, http.StatusTemporaryRedirect)
+		})
+		if encrypted {
+			return httptest.NewTLSServer(h)
+		}
+		return httptest.NewServer(h)
+	}
+	target := Target{Filename: "hello", Length: 5, SHA256: "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"}
+	for _, encrypted := range []bool{false, true} {
+		home := serve(encrypted)
+		defer home.Close()
+		stubborn := home.Client()
+		stubborn.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+		c := &Client{config: Config{Server: home.URL, UnitID: "u", Token: "t"}, http: stubborn}
+		_, err := c.Fetch(t.Context(), target, &strings.Builder{}, 0)
+		status, ok := errors.AsType[*StatusError](err)
+		require.True(t, ok, "a redirect that is not followed is no success")
+		require.Equal(t, http.StatusTemporaryRedirect, status.Code)
+		stubborn.CheckRedirect = follow
+		var got strings.Builder
+		_, err = c.Fetch(t.Context(), target, &got, 0)
+		if encrypted {
+			require.ErrorContains(t, err, "from https to http")
+			continue
+		}
+		require.NoError(t, err)
+		require.Equal(t, "hello", got.String())
+		require.Empty(t, asked)
+	}
+}
