@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"fettle.dev/fettle/unitkit"
@@ -60,10 +61,10 @@ func TestDeltas(t *testing.T) {
 		asked := 0
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			asked++
-			require.Equal(t, "/tuf/targets/"+target.SHA256+"/app.bin", r.URL.Path)
-			require.Equal(t, "TargetToken fut_x", r.Header.Get("Authorization"))
-			require.Equal(t, ":"+base64.StdEncoding.EncodeToString(is[:])+":", r.Header.Get("Available-Dictionary"))
-			require.Equal(t, "dcz, zstd", r.Header.Get("Accept-Encoding"))
+			assert.Equal(t, "/tuf/targets/"+target.SHA256+"/app.bin", r.URL.Path)
+			assert.Equal(t, "TargetToken fut_x", r.Header.Get("Authorization"))
+			assert.Equal(t, ":"+base64.StdEncoding.EncodeToString(is[:])+":", r.Header.Get("Available-Dictionary"))
+			assert.Equal(t, "dcz, zstd", r.Header.Get("Accept-Encoding"))
 			if c.coding != "" {
 				w.Header().Set("Content-Encoding", c.coding)
 			}

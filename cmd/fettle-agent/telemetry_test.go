@@ -21,16 +21,16 @@ import (
 
 // newTelemetry is telemetry at a fixed time; allowed is what the server wants,
 // empty: it was never heard.
-func newTelemetry(t testing.TB, allowed string) *telemetry {
-	t.Helper()
-	dir := t.TempDir()
+func newTelemetry(tb testing.TB, allowed string) *telemetry {
+	tb.Helper()
+	dir := tb.TempDir()
 	now := func() time.Time { return time.UnixMilli(1_800_000_000_000) }
 	s, err := spool.Open(filepath.Join(dir, "spool"), 64<<10, now)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	p, err := loadPolicy(filepath.Join(dir, "desired.json"))
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	if allowed != "" {
-		require.NoError(t, p.set([]byte(allowed)))
+		require.NoError(tb, p.set([]byte(allowed)))
 	}
 	return &telemetry{spool: s, policy: p, log: slog.New(slog.DiscardHandler), now: now}
 }
