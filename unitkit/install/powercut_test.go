@@ -534,7 +534,7 @@ func TestSoakPowerCuts(t *testing.T) {
 	t.Parallel()
 	total, first := 0, rand.Uint64N(1<<40)
 	t.Logf("seeds from %d on", first)
-	for seed := first; total < 1_000_000; seed++ {
+	for seed := first; total < 200_000; seed++ {
 		for _, s := range scenarios() {
 			steps, _ := lives(t, s, seed, 0, 0)
 			for at := 1; at <= steps; at++ {
