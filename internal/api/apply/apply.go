@@ -36,6 +36,7 @@ type Deps struct {
 	// Hooks are called after the records have changed; each may be nil.
 	OnProducts  func(ctx context.Context, names []string) error
 	OnDetectors func(ctx context.Context) error
+	OnReleases  func() // also where none changed
 	OnUnits     func(ctx context.Context, ids []string) error
 }
 
@@ -114,6 +115,7 @@ func (a *applying) tell(ctx context.Context) error {
 	if a.consents {
 		errs = append(errs, d.Consents.Tell(ctx))
 	}
+	d.OnReleases()
 	return fault.Wrap(fault.Unavailable, "the documents were applied, but not everything has heard of it yet; apply them again", errors.Join(errs...))
 }
 
