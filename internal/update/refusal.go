@@ -31,7 +31,7 @@ const (
 // people, and the parameters of the sentence as data, so that "battery at 18 %,
 // needs 30 %" can be said in any language. It is an error, found in the chain
 // of what Assign returns with errors.As.
-type Refusal struct {
+type Refusal struct { //nolint:errname // what it says of a unit comes before that it is an error
 	Code Code   `json:"code"`
 	Why  string `json:"why" doc:"In plain English; the words by code are the screens' own."`
 
@@ -52,7 +52,9 @@ func (r *Refusal) Error() string { return r.Why }
 
 // Passes reports whether the refusal is of the moment: the update is offered
 // as soon as it no longer holds.
-func (r *Refusal) Passes() bool { return r.Code == CodePrecondition || r.Code == CodeUnknownState || r.Code == CodeInUse }
+func (r *Refusal) Passes() bool {
+	return r.Code == CodePrecondition || r.Code == CodeUnknownState || r.Code == CodeInUse
+}
 
 // Same reports whether two refusals (nil: none) have the same cause, whatever
 // the values measured since.

@@ -366,7 +366,7 @@ func TestPreconditions(t *testing.T) {
 			}
 		})
 		a := w.offered(unit, r.Name)
-		want := func(code update.Code, why string) *update.Refusal {
+		want := func(code update.Code, why string) *update.Refusal { //nolint:contextcheck // the test's own
 			t.Helper()
 			require.Zero(t, w.shown(unit), "its poll shows nothing")
 			_, err := w.updates.Deployment(ctx, unit, a.ID)
@@ -382,7 +382,7 @@ func TestPreconditions(t *testing.T) {
 			return now
 		}
 		require.NotNil(t, a.Waiting, "said at the offer already")
-		want(update.CodeUnknownState, "Battery is not known: the unit has not sent it")
+		_ = want(update.CodeUnknownState, "Battery is not known: the unit has not sent it")
 		now := w.Clock.Now
 		w.state.set(1, "battery", now(), 18, "")
 		w.state.set(1, "parked", now(), 1, "")
@@ -394,13 +394,13 @@ func TestPreconditions(t *testing.T) {
 		}, *no)
 		w.state.set(1, "battery", now(), 30, "")
 		w.state.set(1, "parked", now(), 0, "")
-		want(update.CodePrecondition, "parked is false, needs to be true")
+		_ = want(update.CodePrecondition, "parked is false, needs to be true")
 		w.state.set(1, "parked", now(), 1, "")
 		w.state.set(1, "network", now(), 0, "metered")
-		want(update.CodePrecondition, `network != "metered" || battery > 200 does not hold (battery 30 %, network metered)`)
+		_ = want(update.CodePrecondition, `network != "metered" || battery > 200 does not hold (battery 30 %, network metered)`)
 		w.state.set(1, "network", now(), 0, "wifi")
 		w.Clock.Advance(16 * time.Minute)
-		want(update.CodeUnknownState, "Battery is not known: its last value is 16 min old, and may be at most 15m")
+		_ = want(update.CodeUnknownState, "Battery is not known: its last value is 16 min old, and may be at most 15m")
 
 		// As soon as it holds the unit is woken, without any poll; the set of those that wait
 		// survives a restart.
@@ -424,7 +424,7 @@ func TestPreconditions(t *testing.T) {
 		require.NoError(t, err)
 		// Right before: what changed since the last poll counts.
 		w.state.set(1, "parked", now(), 0, "")
-		want(update.CodePrecondition, "parked is false, needs to be true")
+		_ = want(update.CodePrecondition, "parked is false, needs to be true")
 		w.state.set(1, "parked", now(), 1, "")
 		require.Equal(t, a.ID, w.shown(unit))
 		// Once begun, the unit has the last word.

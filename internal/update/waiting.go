@@ -98,13 +98,13 @@ func (s *Service) recheck(ctx context.Context, key, id int64) error {
 	if err != nil && fault.KindOf(err) != fault.NotFound {
 		return err
 	}
-	waited := a.Waiting != nil
+	waited := a.waits()
 	if err == nil {
 		if a, err = s.look(ctx, a); err != nil {
 			return err
 		}
 	}
-	if a.Waiting != nil {
+	if a.waits() {
 		return nil
 	}
 	s.waiting.set(key, id, false)
@@ -113,6 +113,8 @@ func (s *Service) recheck(ctx context.Context, key, id int64) error {
 	}
 	return nil
 }
+
+func (a *Assignment) waits() bool { return a.Waiting != nil }
 
 func (s *Service) wakeUnit(id string) {
 	if s.wake != nil {

@@ -74,7 +74,7 @@ func (s *Service) Work(ctx context.Context, unitID string) (Work, error) {
 		if err != nil {
 			return w, fmt.Errorf("work of %s: %w", unitID, err)
 		}
-		if w.Action = &a; a.Waiting != nil || !a.Due(now) {
+		if w.Action = &a; a.waits() || !a.Due(now) {
 			w.Action = nil // and nothing is remembered: the next poll looks again
 			return w, nil
 		}
