@@ -76,6 +76,7 @@ treated, and every sample is accounted for.`,
 			if o.Files, err = fs.Sub(demoFiles, "demo"); err != nil {
 				return err
 			}
+			o.Keys = demoKeys
 			o.Out = cmd.OutOrStdout()
 			if f, ok := o.Out.(*os.File); ok {
 				o.Terminal = term.IsTerminal(int(f.Fd()))

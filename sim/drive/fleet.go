@@ -16,6 +16,7 @@ import (
 	"fettle.dev/fettle/sim"
 	"fettle.dev/fettle/sim/charger"
 	"fettle.dev/fettle/sim/client"
+	"fettle.dev/fettle/unitkit"
 )
 
 // Options shape the life of a fleet.
@@ -32,6 +33,10 @@ type Options struct {
 	Connected int
 	// PollEvery is how often units poll for updates unasked.
 	PollEvery time.Duration
+	// Roots are the image and director roots that every VerifyOf-th unit is made
+	// with: it verifies its update by unitkit. Empty: none does.
+	Roots    [2][]byte
+	VerifyOf int
 	// VisitEvery is about how often units that report in turn connect.
 	VisitEvery time.Duration
 }
@@ -57,7 +62,7 @@ type Fleet struct {
 
 	connected, losses, refusals, waits   atomic.Int64
 	ackedMessages, ackedSamples, notices atomic.Int64
-	polled, installs                     atomic.Int64
+	polled, installs, verified           atomic.Int64
 	mails, secondNotices, choices        atomic.Int64
 	worst                                atomic.Int64 // lag, ns simulated
 
@@ -69,6 +74,7 @@ type Fleet struct {
 type Stats struct {
 	Connected, Messages, Samples, Installs int64
 	Polls, Mails, Choices, Losses, Waits   int64
+	Verified                               int64 // installations whose metadata and bytes the unit verified by unitkit
 	SecondNotices                          int64
 	Lag, WorstLag                          time.Duration // simulated: how late the newest events were, and ever were when asked
 }
@@ -103,6 +109,11 @@ func New(o Options) (*Fleet, error) {
 			packet:  uint16(i),
 		}
 		u.out = append(u.out, attributes(u.body.Firmware.Version))
+		if o.VerifyOf > 0 && len(o.Roots[0]) > 0 && i%o.VerifyOf == 0 {
+			if err := u.trust(); err != nil {
+				return nil, err
+			}
+		}
 		f.units = append(f.units, u)
 		w := &owner{fleet: f, unit: u, spec: spec}
 		w.browser.HTTP, w.browser.Base = f.http, o.HTTP
@@ -206,6 +217,7 @@ func (f *Fleet) Stats() Stats {
 		Connected: f.connected.Load(), Messages: f.ackedMessages.Load(), Samples: f.ackedSamples.Load(),
 		Installs: f.installs.Load(), Polls: f.polled.Load(), Mails: f.mails.Load(), Choices: f.choices.Load(),
 		Losses: f.losses.Load(), Waits: f.waits.Load(), SecondNotices: f.secondNotices.Load(),
+		Verified: f.verified.Load(),
 	}
 	for _, q := range f.queues {
 		lag := time.Duration(q.lag.Load())
@@ -224,6 +236,10 @@ func (f *Fleet) note(err error) {
 	text := "server not reached"
 	if s, ok := errors.AsType[*client.StatusError](err); ok {
 		text = fmt.Sprintf("%s %d %s", s.Method, s.Code, s.Body)
+	} else if a, ok := errors.AsType[*unitkit.AttackError](err); ok {
+		text = a.Error()
+	} else if errors.Is(err, errOrder) {
+		text = err.Error()
 	}
 	f.noteMu.Lock()
 	defer f.noteMu.Unlock()

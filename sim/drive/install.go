@@ -9,6 +9,7 @@ import (
 
 	"fettle.dev/fettle/sim/charger"
 	"fettle.dev/fettle/sim/client"
+	"fettle.dev/fettle/unitkit"
 )
 
 // poll asks the update server soon. It is safe to call at any time.
@@ -95,8 +96,9 @@ func (u *unit) deploy(ctx context.Context, href string) error {
 	if err := u.ddi.Feedback(ctx, dep.ID, "proceeding", "none", now(), "Installation started."); err != nil {
 		return ignoreGone(err)
 	}
-	if err := u.ddi.Fetch(ctx, dep); err != nil {
-		if errors.Is(err, client.ErrBadImage) {
+	if err := u.fetch(ctx, dep); err != nil {
+		if _, refused := errors.AsType[*unitkit.AttackError](err); refused || errors.Is(err, client.ErrBadImage) {
+			u.fleet.note(err)
 			return ignoreGone(u.ddi.Feedback(ctx, dep.ID, "closed", "failure", now(), "ERROR: "+err.Error()))
 		}
 		return err
@@ -145,7 +147,11 @@ func (u *unit) finish(ctx context.Context) {
 	u.installs++
 	u.fleet.installs.Add(1)
 	u.body.Firmware = charger.Firmware{Version: u.fleet.options.Remedy.Version, Protects: u.fleet.options.Remedy.Protects}
-	u.out = append(u.out, attributes(u.body.Firmware.Version))
+	if u.kit == nil {
+		u.out = append(u.out, attributes(u.body.Firmware.Version))
+	} else if err := u.confirm(ctx); err != nil {
+		u.fleet.note(err)
+	}
 	u.installing = false
 	if l := u.link; l != nil && !u.turns { // the restart
 		u.link = nil

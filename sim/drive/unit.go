@@ -11,6 +11,7 @@ import (
 	"fettle.dev/fettle/sim/charger"
 	"fettle.dev/fettle/sim/client"
 	"fettle.dev/fettle/sim/mqttc"
+	"fettle.dev/fettle/unitkit"
 )
 
 const (
@@ -31,7 +32,8 @@ type unit struct {
 	queue *queue
 	local net.IP
 	ddi   *client.DDI
-	turns bool // connects, reports, polls and leaves in turn
+	kit   *unitkit.Client // nil: believes the server, as stock clients do
+	turns bool            // connects, reports, polls and leaves in turn
 
 	mu       sync.Mutex
 	body     *charger.Charger
@@ -60,8 +62,9 @@ type unit struct {
 	deploying  string // id of the deployment being installed
 	draining   bool   // installed: waits until everything measured before is acknowledged
 
-	acked     Account // acknowledged by PUBACK
-	uncertain Account // written on a connection that was lost: the server may have it twice
+	acked     Account         // acknowledged by PUBACK
+	uncertain Account         // written on a connection that was lost: the server may have it twice
+	ordered   *unitkit.Update // verified, being installed
 	installs  int
 	actions   map[string]bool // ids of deployments, true when installed
 }

@@ -57,6 +57,7 @@ type Report struct {
 	AcknowledgedByUnits   int64    `json:"acknowledged_by_units"`
 	SentAgain             int64    `json:"samples_sent_again"`
 	SecondNotices         int64    `json:"second_notices"`
+	SelfVerified          int64    `json:"verified_by_units"` // updates whose signed metadata and bytes a unit verified itself
 	SecondActions         int      `json:"second_actions"`
 	SecondInstalls        int      `json:"second_installs"`
 	SecondFindings        int      `json:"second_findings"`
@@ -139,6 +140,7 @@ func (r *run) account(ctx context.Context, c *cohorts, end *ending) (*Report, er
 	}
 	stats := r.fleet.Stats()
 	rep.WorstLagHours = stats.WorstLag.Hours()
+	rep.SelfVerified = stats.Verified
 	rep.Messages, rep.Waits, rep.SecondNotices, rep.Errors = stats.Messages, stats.Waits, stats.SecondNotices, r.fleet.Notes()
 	rep.check(end.closed)
 	return rep, nil
@@ -377,6 +379,9 @@ func (r *run) conclude(rep *Report) {
 	t.say("%d of %d units are defective; by evidence the cohort found %.1f %% of those with %g h of load and consent, and %.1f %% of it is right; by batch it holds %.1f %%.",
 		rep.Defective, rep.Units, 100*rep.CohortRecall, rep.EnoughHours, 100*rep.CohortPrecision, 100*rep.AttributeCohortRecall)
 	t.say("Offered %d, installed %d, verified %d, relapsed %d, not judgeable %d, declined %d.", rep.Offered, rep.Installed, rep.Verified, rep.Relapsed, rep.NotJudgeable, rep.Declined)
+	if rep.SelfVerified > 0 {
+		t.say("%d updates were verified by their units themselves, against what two holders of offline keys have signed.", rep.SelfVerified)
+	}
 	t.say("From onset to finding %s, from finding to verified %s (medians).", day(rep.OnsetToFindingP50), day(rep.FindingToVerifiedP50))
 	t.say("Does it work? %s.", rep.Effect.Why)
 	t.say("%d samples acknowledged = %d stored + %d not consented + %d undeclared + %d duplicate + %d invalid.",

@@ -61,7 +61,15 @@ type Options struct {
 	Report  string  // file for the report, written when the story has ended; "": none
 	Kills   int     // times that the server is killed on the way
 	Exit    bool    // end after the story
+	// Keys makes the offline keys and roots of a service, signs the declared
+	// releases of the product with them, and gives the image and director roots
+	// that units are made with; nil: nothing is signed.
+	Keys func(ctx context.Context, server, token, product string) (image, director []byte, err error)
 }
+
+// verifyOf is of how many units one verifies its update by unitkit; the others
+// are stock clients, which rely on their image's own signature.
+const verifyOf = 4
 
 // speed is how fast the clock may run so that two processor cores can carry
 // the fleet and the server.
@@ -288,7 +296,15 @@ func (r *run) begin(ctx context.Context, cancel context.CancelCauseFunc) error {
 	if err := r.upload(ctx); err != nil {
 		return err
 	}
+	var roots [2][]byte
+	if r.o.Keys != nil {
+		if roots[0], roots[1], err = r.o.Keys(ctx, r.base, r.op.Bearer, product); err != nil {
+			return fmt.Errorf("sign the release: %w", err)
+		}
+		t.say("Signed by two of three holders of offline keys: the release. Every %dth unit verifies that itself.", verifyOf)
+	}
 	r.fleet, err = drive.New(drive.Options{
+		Roots: roots, VerifyOf: verifyOf,
 		Clock: r.clock, MQTT: r.mqtt, HTTP: r.base, Units: r.units, Tokens: tokens, Start: r.clock.Now(),
 		Remedy:    charger.Firmware{Version: "2.0.0", Protects: !r.o.Placebo},
 		Connected: connected,
