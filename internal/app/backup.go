@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 
+	"fettle.dev/fettle/internal/app/archive"
 	"fettle.dev/fettle/internal/blob"
 	"fettle.dev/fettle/internal/bus"
 	"fettle.dev/fettle/internal/clock"
@@ -62,7 +63,7 @@ func (h *house) backup(ctx context.Context, w io.Writer) (err error) {
 	if err := h.history.Backup(ctx, parts["history"]); err != nil {
 		return err
 	}
-	m := manifest{Format: archiveFormat, Program: h.version, At: h.clock.Now()}
+	m := archive.Manifest{Format: archive.Format, Program: h.version, At: h.clock.Now()}
 	if m.History, err = h.history.Applied(ctx); err != nil {
 		return err
 	}
@@ -75,7 +76,7 @@ func (h *house) backup(ctx context.Context, w io.Writer) (err error) {
 	if err := copyBlobs(ctx, h.blobs, filepath.Join(dir, "artifacts")); err != nil {
 		return err
 	}
-	return pack(w, dir, m)
+	return archive.Pack(w, dir, m)
 }
 
 func copyBlobs(ctx context.Context, from *blob.Blobs, to string) error {
@@ -97,7 +98,7 @@ func copyBlobs(ctx context.Context, from *blob.Blobs, to string) error {
 }
 
 // Restore makes the stores that c names from an archive. They must be empty.
-func Restore(ctx context.Context, c Config, archive io.Reader, log *slog.Logger) (err error) {
+func Restore(ctx context.Context, c Config, in io.Reader, log *slog.Logger) (err error) {
 	entries, err := os.ReadDir(c.Data)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("restore: %w", err)
@@ -122,7 +123,7 @@ func Restore(ctx context.Context, c Config, archive io.Reader, log *slog.Logger)
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
-	m, err := unpack(ctx, archive, dir)
+	m, err := archive.Unpack(ctx, in, dir)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sys/unix"
 
+	"fettle.dev/fettle/internal/app/listen"
 	"fettle.dev/fettle/internal/bus"
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/device"
@@ -141,7 +142,7 @@ func (h *house) ingestRoutes() http.Handler {
 	}, func() []note { return nil }))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(h.metrics, promhttp.HandlerOpts{}))
 	h.unitRoutes(mux)
-	return secured(mux)
+	return listen.Secured(mux)
 }
 
 // sharePort lets several processes listen at one address; the kernel spreads

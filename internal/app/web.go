@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"fettle.dev/fettle/internal/api"
+	"fettle.dev/fettle/internal/app/listen"
 	"fettle.dev/fettle/internal/api/hawkbit"
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/device/ddi"
@@ -41,9 +42,9 @@ func (h *house) listen(ctx context.Context) (out []listener, err error) {
 			}
 		}
 	}()
-	var certs *certificates
+	var certs *listen.Certificates
 	if h.config.TLSCert != "" {
-		if certs, err = newCertificates(h.config.TLSCert, h.config.TLSKey, h.log); err != nil {
+		if certs, err = listen.NewCertificates(h.config.TLSCert, h.config.TLSKey, h.log); err != nil {
 			return nil, err
 		}
 	}
@@ -57,7 +58,7 @@ func (h *house) listen(ctx context.Context) (out []listener, err error) {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		if encrypted {
-			config := certs.config()
+			config := certs.Config()
 			if name == "http" {
 				config.NextProtos = []string{"h2", "http/1.1"}
 			}
@@ -74,9 +75,9 @@ func (h *house) listen(ctx context.Context) (out []listener, err error) {
 	if h.config.Role == roleIngest {
 		routes = h.ingestRoutes
 	}
-	handler := behindProxies(proxies, routes())
+	handler := listen.BehindProxies(proxies, routes())
 	err = open("http", h.config.Listen, certs != nil, func(ctx context.Context, l net.Listener) error {
-		return serveHTTP(ctx, l, handler, h.log)
+		return listen.Serve(ctx, l, handler, h.log)
 	})
 	if err != nil {
 		return out, err
@@ -94,7 +95,7 @@ func (h *house) listen(ctx context.Context) (out []listener, err error) {
 	}
 	if h.config.Profiles != "" {
 		err := open("profiles", h.config.Profiles, false, func(ctx context.Context, l net.Listener) error {
-			return serveHTTP(ctx, l, profiles(), h.log)
+			return listen.Serve(ctx, l, profiles(), h.log)
 		})
 		if err != nil {
 			return out, err
@@ -139,7 +140,7 @@ func (h *house) routes() http.Handler {
 		mux.Handle(hawkbit.Prefix, h.hawkbit())
 	}
 	mux.Handle("/", web.Handler())
-	return pollsFirst(h.updateClients(files), secured(mux))
+	return pollsFirst(h.updateClients(files), listen.Secured(mux))
 }
 
 // updateClients is the door of DDI clients.

@@ -1,4 +1,4 @@
-package app
+package archive
 
 import (
 	"archive/tar"
@@ -21,21 +21,21 @@ func TestArchiveKeepsFiles(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(from, "records.db"), []byte("r"), 0o600))
 
 	var b bytes.Buffer
-	require.NoError(t, pack(&b, from, manifest{Format: archiveFormat, Program: "test", Stream: 7}))
-	m, err := unpack(t.Context(), bytes.NewReader(b.Bytes()), to)
+	require.NoError(t, Pack(&b, from, Manifest{Format: Format, Program: "test", Stream: 7}))
+	m, err := Unpack(t.Context(), bytes.NewReader(b.Bytes()), to)
 	require.NoError(t, err)
 	require.Equal(t, uint64(7), m.Stream)
 	raw, err := os.ReadFile(filepath.Join(to, "artifacts", "ab", "abc"))
 	require.NoError(t, err)
 	require.Len(t, raw, 1<<20)
 
-	_, err = unpack(t.Context(), bytes.NewReader(b.Bytes()[:b.Len()/2]), t.TempDir())
+	_, err = Unpack(t.Context(), bytes.NewReader(b.Bytes()[:b.Len()/2]), t.TempDir())
 	require.Equal(t, fault.Invalid, fault.KindOf(err), "a cut archive is refused: %v", err)
 }
 
 func TestArchiveRefusesWhatIsNotOurs(t *testing.T) {
 	t.Parallel()
-	_, err := unpack(t.Context(), bytes.NewReader([]byte("hello")), t.TempDir())
+	_, err := Unpack(t.Context(), bytes.NewReader([]byte("hello")), t.TempDir())
 	require.Equal(t, fault.Invalid, fault.KindOf(err))
 
 	var b bytes.Buffer
@@ -50,7 +50,7 @@ func TestArchiveRefusesWhatIsNotOurs(t *testing.T) {
 	require.NoError(t, w.Close())
 	require.NoError(t, z.Close())
 	dir := t.TempDir()
-	_, err = unpack(t.Context(), &b, filepath.Join(dir))
+	_, err = Unpack(t.Context(), &b, filepath.Join(dir))
 	require.Error(t, err)
 	require.NoFileExists(t, filepath.Join(filepath.Dir(dir), "escaped"))
 }

@@ -1,4 +1,6 @@
-package app
+// Package archive packs the copies of all stores into one file, and unpacks
+// them: a compressed tar with its manifest first.
+package archive
 
 import (
 	"archive/tar"
@@ -17,12 +19,12 @@ import (
 	"fettle.dev/fettle/internal/fault"
 )
 
-// archiveFormat is the version of the layout below; a program restores those
+// Format is the version of the layout below; a program restores those
 // it knows.
-const archiveFormat = 1
+const Format = 1
 
-// manifest is the first file of an archive.
-type manifest struct {
+// Manifest is the first file of an archive.
+type Manifest struct {
 	Format  int       `json:"format"`
 	Program string    `json:"program"`
 	At      time.Time `json:"at"`
@@ -30,8 +32,8 @@ type manifest struct {
 	Stream  uint64    `json:"stream"`  // newest stream entry
 }
 
-// pack writes dir as a compressed tar, manifest.json first.
-func pack(w io.Writer, dir string, m manifest) (err error) {
+// Pack writes dir as a compressed tar, manifest.json first.
+func Pack(w io.Writer, dir string, m Manifest) (err error) {
 	z, err := zstd.NewWriter(w)
 	if err != nil {
 		return err
@@ -53,10 +55,10 @@ func pack(w io.Writer, dir string, m manifest) (err error) {
 	return t.AddFS(os.DirFS(dir))
 }
 
-// unpack writes an archive's files into dir and gives its manifest. Names that
+// Unpack writes an archive's files into dir and gives its manifest. Names that
 // would leave dir are refused.
-func unpack(ctx context.Context, r io.Reader, dir string) (manifest, error) {
-	var m manifest
+func Unpack(ctx context.Context, r io.Reader, dir string) (Manifest, error) {
+	var m Manifest
 	z, err := zstd.NewReader(r)
 	if err != nil {
 		return m, fault.Wrap(fault.Invalid, "not a backup of fettle", err)
@@ -92,8 +94,8 @@ func unpack(ctx context.Context, r io.Reader, dir string) (manifest, error) {
 			if h.Name != "manifest.json" || json.NewDecoder(io.LimitReader(t, 1<<16)).Decode(&m) != nil {
 				return m, fault.New(fault.Invalid, "not a backup of fettle: it has no manifest")
 			}
-			if m.Format != archiveFormat {
-				return m, fault.New(fault.Invalid, "the backup has format %d, this program knows %d: use the program that made it (%s)", m.Format, archiveFormat, m.Program)
+			if m.Format != Format {
+				return m, fault.New(fault.Invalid, "the backup has format %d, this program knows %d: use the program that made it (%s)", m.Format, Format, m.Program)
 			}
 			continue
 		}

@@ -1,4 +1,4 @@
-package app
+package listen
 
 import (
 	"net/http"
@@ -23,7 +23,7 @@ func TestForwardedIsBelievedFromProxiesOnly(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			var got, scheme, left string
-			h := behindProxies(trusted, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			h := BehindProxies(trusted, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 				got, scheme = r.RemoteAddr, r.URL.Scheme
 				left = r.Header.Get("X-Forwarded-For")
 			}))

@@ -1,4 +1,6 @@
-package app
+// Package listen serves HTTP: certificates from files, behind proxies that are
+// named, and the headers that browsers heed.
+package listen
 
 import (
 	"context"
@@ -19,9 +21,9 @@ import (
 	"fettle.dev/fettle/internal/device/door"
 )
 
-// certificates gives the pair of files, read anew when one of them changes, so
+// Certificates gives the pair of files, read anew when one of them changes, so
 // that a renewed certificate needs no restart.
-type certificates struct {
+type Certificates struct {
 	certFile, keyFile string
 	now               func() time.Time // real time, whatever the clock shows
 	log               *slog.Logger
@@ -32,15 +34,16 @@ type certificates struct {
 	looked time.Time
 }
 
-func newCertificates(certFile, keyFile string, log *slog.Logger) (*certificates, error) {
-	c := &certificates{certFile: certFile, keyFile: keyFile, now: clock.Real{}.Now, log: log}
+// NewCertificates reads the pair of files once, so that a wrong one is told at the start.
+func NewCertificates(certFile, keyFile string, log *slog.Logger) (*Certificates, error) {
+	c := &Certificates{certFile: certFile, keyFile: keyFile, now: clock.Real{}.Now, log: log}
 	if _, err := c.get(nil); err != nil {
 		return nil, fmt.Errorf("read certificate: %w", err)
 	}
 	return c, nil
 }
 
-func (c *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+func (c *Certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.now()
@@ -60,7 +63,7 @@ func (c *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return c.pair, nil
 }
 
-func (c *certificates) load() (*tls.Certificate, time.Time, error) {
+func (c *Certificates) load() (*tls.Certificate, time.Time, error) {
 	var newest time.Time
 	for _, f := range []string{c.certFile, c.keyFile} {
 		info, err := os.Stat(f)
@@ -80,14 +83,14 @@ func (c *certificates) load() (*tls.Certificate, time.Time, error) {
 
 // config is for servers. Units may show a certificate: it is theirs when its
 // fingerprint is bound to them, so no authority is asked about it.
-func (c *certificates) config() *tls.Config {
+func (c *Certificates) Config() *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get, ClientAuth: tls.RequestClientCert}
 }
 
-// behindProxies believes X-Forwarded-For, -Proto and -Host from the named
+// BehindProxies believes X-Forwarded-For, -Proto and -Host from the named
 // proxies and drops them from everybody else, so that no caller chooses the
 // address it is rate-limited or shown by.
-func behindProxies(trusted []netip.Prefix, next http.Handler) http.Handler {
+func BehindProxies(trusted []netip.Prefix, next http.Handler) http.Handler {
 	is := func(s string) bool {
 		a, err := netip.ParseAddr(strings.TrimSpace(s))
 		if err != nil {
@@ -138,8 +141,8 @@ func behindProxies(trusted []netip.Prefix, next http.Handler) http.Handler {
 // forwarded are the headers that only proxies may set, as net/http spells them.
 var forwarded = []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "Forwarded"}
 
-// secured sets the headers that every page and answer has.
-func secured(next http.Handler) http.Handler {
+// Secured sets the headers that every page and answer has.
+func Secured(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
@@ -153,8 +156,8 @@ func secured(next http.Handler) http.Handler {
 	})
 }
 
-// serveHTTP serves until ctx ends, then lets requests under way finish.
-func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger) error {
+// Serve serves until ctx ends, then lets requests under way finish.
+func Serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger) error {
 	srv := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
