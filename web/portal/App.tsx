@@ -8,6 +8,7 @@ import { SignInPage } from "./pages/SignInPage";
 import { Shell } from "./Shell";
 import { Loading, Trouble } from "./states";
 
+const SettingsPage = lazy(() => import("./pages/SettingsPage").then((m) => ({ default: m.SettingsPage })));
 const UnitPage = lazy(() => import("./pages/UnitPage").then((m) => ({ default: m.UnitPage })));
 
 export function App() {
@@ -39,6 +40,7 @@ function SignedIn() {
   if (me.data) {
     if (page.name === "home") content = <HomePage me={me.data} />;
     else if (page.name === "unit") content = <UnitPage key={page.id} me={me.data} id={page.id} />;
+    else if (page.name === "settings") content = <SettingsPage me={me.data} />;
     else content = <Missing />;
   } else if (me.error && !isSignedOut(me.error)) content = <Trouble error={me.error} retry={() => me.refetch()} />;
   else content = <Loading />;

@@ -20,6 +20,10 @@ export function Choices({ update, me }: { update: OwnersUpdate; me: Me }) {
   const reason = useReason(choose.error);
   const [asking, setAsking] = useState<Asking>(null);
   const decided = update.state !== "offered";
+  // Where it has begun, the unit can wait before its next step, and go on.
+  const begun = update.state === "installing";
+  const label = (c: keyof typeof labels) =>
+    t(begun && c === "now" ? "choice.goOn" : begun && c === "not now" ? "choice.hold" : labels[c]);
 
   function answer(choice: Choice, at?: string) {
     choose.mutate({ choice, at }, { onSuccess: () => setAsking(null) });
@@ -27,8 +31,8 @@ export function Choices({ update, me }: { update: OwnersUpdate; me: Me }) {
 
   return (
     <div className="choices">
-      <h3>{t(decided ? "choice.change" : "choice.heading")}</h3>
-      {decided && <p className="soft">{t("choice.changeText")}</p>}
+      {!begun && <h3>{t(decided ? "choice.change" : "choice.heading")}</h3>}
+      {decided && !begun && <p className="soft">{t("choice.changeText")}</p>}
       {choose.isError && (
         <p className="wrong" role="alert">
           {reason}
@@ -64,7 +68,7 @@ export function Choices({ update, me }: { update: OwnersUpdate; me: Me }) {
                   disabled={choose.isPending}
                   onClick={() => (c === "at" ? setAsking("time") : answer(c))}
                 >
-                  {t(labels[c])}
+                  {label(c)}
                 </button>
               ))}
           </div>

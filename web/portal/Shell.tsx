@@ -34,7 +34,12 @@ export function Shell({ me, children }: { me?: Me; children: ReactNode }) {
         {children}
       </main>
       <footer className="foot">
-        {me && <p>{t("app.zone", { zone: knownZone(me.timeZone) })}</p>}
+        {me && (
+          <p>
+            {t("app.zone", { zone: knownZone(me.timeZone) })}{" "}
+            <Link to={{ name: "settings" }}>{t("settings.title")}</Link>
+          </p>
+        )}
         <label>
           <span>{t("app.language")}</span>
           <select value={code} onChange={(e) => choose(e.target.value)}>

@@ -2,11 +2,21 @@ import type { Me, OwnersUpdate } from "./api";
 import { Choices } from "./Choices";
 import { type Key, type Language, useLanguage } from "./language";
 import { formatDay, formatTime, knownZone } from "./time";
+import { WaitingFor } from "./Waiting";
 
 type State = OwnersUpdate["state"];
 
 /** In these states nothing has been decided or begun for good: all of it is told before it starts. */
-const ahead = new Set<State>(["planned", "blocked", "offered", "snoozed", "scheduled", "accepted", "unreachable"]);
+const ahead = new Set<State>([
+  "planned",
+  "blocked",
+  "offered",
+  "snoozed",
+  "scheduled",
+  "accepted",
+  "retrying",
+  "unreachable",
+]);
 
 export function UpdateCard({ update, me }: { update: OwnersUpdate; me: Me }) {
   const language = useLanguage();
@@ -23,7 +33,17 @@ export function UpdateCard({ update, me }: { update: OwnersUpdate; me: Me }) {
       <div className="state" role="status">
         <h3>{words.title}</h3>
         <p>{words.text}</p>
-        {update.why && update.state !== "verifying" && <p className="soft">{t("state.reason", { why: update.why })}</p>}
+        {update.waiting && ahead.has(update.state) ? (
+          <WaitingFor wait={update.waiting} zone={me.timeZone} />
+        ) : (
+          update.state === "accepted" &&
+          update.latestStart && (
+            <p>{t("state.accepted.latest", { time: formatTime(update.latestStart, locale, zone) })}</p>
+          )
+        )}
+        {update.why && !update.waiting && update.state !== "verifying" && (
+          <p className="soft">{t("state.reason", { why: update.why })}</p>
+        )}
         {showsProgress && update.progress.of > 0 && (
           <progress aria-label={t("state.progress")} value={update.progress.done} max={update.progress.of} />
         )}
@@ -33,7 +53,10 @@ export function UpdateCard({ update, me }: { update: OwnersUpdate; me: Me }) {
         <dl className="facts">
           <div>
             <dt>{t("update.takes")}</dt>
-            <dd>{t("update.minutes", { n: update.minutes })}</dd>
+            <dd>
+              {t("update.minutes", { n: update.minutes })}
+              {update.minutesOf > 0 && <span className="soft"> {t("update.measured", { n: update.minutesOf })}</span>}
+            </dd>
           </div>
           <div>
             <dt>{t("update.size")}</dt>
@@ -43,6 +66,12 @@ export function UpdateCard({ update, me }: { update: OwnersUpdate; me: Me }) {
             <div>
               <dt>{t("update.deadline")}</dt>
               <dd>{formatDay(update.deadline, locale, zone)}</dd>
+            </div>
+          )}
+          {update.supportEnd && (
+            <div>
+              <dt>{t("update.support")}</dt>
+              <dd>{formatDay(`${update.supportEnd}T12:00:00Z`, locale, "UTC")}</dd>
             </div>
           )}
         </dl>
@@ -94,6 +123,9 @@ export function stateWords(
       return say("offered");
     case "snoozed":
       return say("snoozed", time ? "" : "Open");
+    case "installing":
+      if (update.held) return say("installing", "Held");
+      return say("installing", update.choices.includes("not now") ? "Holdable" : "");
     case "not judgeable":
       return say("notJudgeable");
     case "failed":

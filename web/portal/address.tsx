@@ -1,9 +1,14 @@
 import { type AnchorHTMLAttributes, type MouseEvent, useSyncExternalStore } from "react";
 
-// The portal has three pages. A router would be a quarter of its weight, so the
+// The portal has few pages. A router would be a quarter of its weight, so the
 // address bar is read directly.
 
-export type Page = { name: "home" } | { name: "sign-in" } | { name: "unit"; id: string } | { name: "missing" };
+export type Page =
+  | { name: "home" }
+  | { name: "sign-in" }
+  | { name: "unit"; id: string }
+  | { name: "settings" }
+  | { name: "missing" };
 
 const base = "/my/";
 const changed = new Set<() => void>();
@@ -12,6 +17,7 @@ export function pageAt(path: string): Page {
   const rest = path.startsWith(base) ? path.slice(base.length).replace(/\/$/, "") : "";
   if (rest === "") return { name: "home" };
   if (rest === "sign-in") return { name: "sign-in" };
+  if (rest === "settings") return { name: "settings" };
   const unit = /^units\/([^/]+)$/.exec(rest);
   if (unit?.[1]) return { name: "unit", id: decodeURIComponent(unit[1]) };
   return { name: "missing" };
@@ -22,7 +28,8 @@ export function pathOf(page: Page): string {
     case "unit":
       return `${base}units/${encodeURIComponent(page.id)}`;
     case "sign-in":
-      return `${base}sign-in`;
+    case "settings":
+      return base + page.name;
     default:
       return base;
   }

@@ -9,9 +9,10 @@ export type OwnersUpdate = Wire["MyUpdate"];
 export type Purpose = Wire["MyPurpose"];
 export type Signal = Wire["MySignal"];
 export type Choice = Wire["Choice"];
+export type Preferences = Wire["UpdatePreferences"];
 
 /** What runs or is about to changes within seconds; the rest within minutes. */
-const lively = new Set<OwnersUpdate["state"]>(["accepted", "installing", "claimed"]);
+const lively = new Set<OwnersUpdate["state"]>(["accepted", "retrying", "installing", "claimed"]);
 const soon = 2_000;
 const seldom = 30_000;
 
@@ -74,6 +75,18 @@ export function useConsent(unit: OwnersUnit, purpose: string) {
         }),
       ),
     onSuccess: () => queries.invalidateQueries({ queryKey: ["unit", unit.id] }),
+  });
+}
+
+export function usePreferences() {
+  return useQuery({ queryKey: ["preferences"], queryFn: () => ask(client.GET("/owner/v1/preferences")) });
+}
+
+export function useSavePreferences() {
+  const queries = useQueryClient();
+  return useMutation({
+    mutationFn: (body: Preferences) => ask(client.PUT("/owner/v1/preferences", { body })),
+    onSuccess: (kept) => queries.setQueryData(["preferences"], kept),
   });
 }
 

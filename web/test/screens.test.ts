@@ -31,6 +31,19 @@ const withUpdate = (change: Partial<Wire["MyUpdate"]>) => (m: Mock) => {
   m.owner.updates = [{ ...offered, ...change }];
 };
 
+const battery: Wire["MyUpdate"]["waiting"] = {
+  code: "precondition",
+  why: "battery 18 %, needs at least 30 %",
+  words: "Connect the charger, and leave it connected.",
+  signal: "battery",
+  title: "Battery",
+  have: "18",
+  op: ">=",
+  need: "30",
+  unit: "%",
+  at: f.ago(0.005),
+};
+
 const portal: Screen[] = [
   { name: "sign-in", path: "/my/sign-in", wait: "text=Send me a link" },
   { name: "landing", path: "/my/sign-in#abc", wait: "text=Welcome back" },
@@ -55,6 +68,25 @@ const portal: Screen[] = [
     wait: "text=Planned for",
     prepare: withUpdate({ state: "scheduled", at: f.ahead(0.7) }),
   },
+  {
+    name: "waiting",
+    path: "/my/units/WC-000010",
+    wait: "text=Waiting: Battery at 18 %, needs 30 %",
+    prepare: withUpdate({ state: "accepted", waiting: battery }),
+  },
+  {
+    name: "accepted",
+    path: "/my/units/WC-000010",
+    wait: "text=can no longer be stopped",
+    prepare: withUpdate({ state: "accepted", latestStart: f.ahead(0.003), choices: ["not now", "decline"] }),
+  },
+  {
+    name: "held",
+    path: "/my/units/WC-000010",
+    wait: "text=because you asked for it",
+    prepare: withUpdate({ state: "installing", held: true, choices: ["now"], progress: { done: 62, of: 100 } }),
+  },
+  { name: "settings", path: "/my/settings", wait: "text=Quiet hours" },
   {
     name: "installing",
     path: "/my/units/WC-000010",

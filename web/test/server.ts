@@ -35,7 +35,13 @@ const types: Record<string, string> = {
 export type Mock = {
   url: string;
   /** What the owner has been shown and has answered; tests set and read it. */
-  owner: { signedIn: boolean; updates: Wire["MyUpdate"][]; given: Record<string, boolean>; choices: unknown[] };
+  owner: {
+    signedIn: boolean;
+    updates: Wire["MyUpdate"][];
+    given: Record<string, boolean>;
+    choices: unknown[];
+    preferences: Wire["UpdatePreferences"];
+  };
   operator: { signedIn: boolean; posts: { path: string; body: unknown }[] };
   /** Paths that fail, with the status to answer. */
   failing: Map<string, number>;
@@ -53,7 +59,13 @@ export type Mock = {
 export async function startMock(): Promise<Mock> {
   const mock: Mock = {
     url: "",
-    owner: { signedIn: true, updates: [o.offered], given: { care: true, improvement: false }, choices: [] },
+    owner: {
+      signedIn: true,
+      updates: [o.offered],
+      given: { care: true, improvement: false },
+      choices: [],
+      preferences: {},
+    },
     operator: { signedIn: true, posts: [] },
     failing: new Map(),
     running: false,
@@ -123,6 +135,10 @@ function ownerAnswer(mock: Mock, method: string, url: URL, body: Record<string, 
     return null;
   }
   if (path === "me") return mock.empty ? { ...o.me, units: [] } : o.me;
+  if (path === "preferences") {
+    if (method === "PUT") mock.owner.preferences = body;
+    return mock.owner.preferences;
+  }
   if (path === "updates") return { items: owner.updates };
   const consent = /^units\/([^/]+)\/consents\/([^/]+)$/.exec(path);
   if (consent && method === "PUT") {

@@ -86,18 +86,21 @@ function FailureChart({ of: e }: { of: GateEvidence }) {
   const low = Math.log(0.5);
   const y = (n: number) =>
     top + (1 - (Math.log(Math.max(0.5, n)) - low) / (Math.log(mostFailed) - low)) * (height - top - bottom);
-  const begun = decades(mostBegun);
-  const usual = [1 / e.expected, mostBegun].map((n) => ({ n: Math.max(1, n), f: e.expected * Math.max(1, n) }));
-  const first = line[0];
-  const area = first
-    ? `${x(first.begun)},${top} ${line.map((l) => `${x(l.begun)},${y(l.failed)}`).join(" ")} ${x(last.begun)},${top}`
-    : "";
+  const usualFrom = Math.max(1, 0.5 / e.expected);
+  // The number that pauses it grows in steps.
+  const steps = line.flatMap((l, i) => {
+    const before = line[i - 1];
+    return before
+      ? [`${x(l.begun)},${y(before.failed)}`, `${x(l.begun)},${y(l.failed)}`]
+      : [`${x(l.begun)},${y(l.failed)}`];
+  });
+  const first = line[0] ?? last;
   return (
     <figure className="curve evidence">
       <figcaption>
         <strong>Failures among units begun</strong>
         <span className="key stop">pauses</span>
-        <span className="key usual">usual, {percent(e.expected)}</span>
+        {usualFrom < mostBegun && <span className="key usual">usual, {percent(e.expected)}</span>}
         <span className="value">
           {e.bad.toLocaleString("en")} of {e.of.toLocaleString("en")}
         </span>
@@ -110,7 +113,7 @@ function FailureChart({ of: e }: { of: GateEvidence }) {
           .map((l) => `${l.failed} of ${l.begun}`)
           .join(", ")}`}
       >
-        {[1, ...decades(mostFailed).filter((n) => n > 1)].map((n) => (
+        {ticks(mostFailed).map((n) => (
           <g key={n}>
             <line className="grid" x1={left} x2={width - right} y1={y(n)} y2={y(n)} />
             <text x={left - 6} y={y(n) + 4} textAnchor="end">
@@ -118,7 +121,7 @@ function FailureChart({ of: e }: { of: GateEvidence }) {
             </text>
           </g>
         ))}
-        {begun.map((n) => (
+        {ticks(mostBegun).map((n) => (
           <text key={n} x={x(n)} y={height - 16} textAnchor={n === 1 ? "start" : "middle"}>
             {n.toLocaleString("en")}
           </text>
@@ -126,17 +129,26 @@ function FailureChart({ of: e }: { of: GateEvidence }) {
         <text x={(left + width - right) / 2} y={height - 2} textAnchor="middle">
           units begun
         </text>
-        <polygon className="stopped" points={area} />
-        <polyline className="usual" points={usual.map((u) => `${x(u.n)},${y(u.f)}`).join(" ")} />
-        <polyline className="stop" points={line.map((l) => `${x(l.begun)},${y(l.failed)}`).join(" ")} />
+        <polygon className="stopped" points={`${x(first.begun)},${top} ${steps.join(" ")} ${x(last.begun)},${top}`} />
+        {usualFrom < mostBegun && (
+          <line
+            className="usual"
+            x1={x(usualFrom)}
+            y1={y(e.expected * usualFrom)}
+            x2={x(mostBegun)}
+            y2={y(e.expected * mostBegun)}
+          />
+        )}
+        <polyline className="stop" points={steps.join(" ")} />
         {e.of > 0 && <circle className="now" cx={x(e.of)} cy={y(e.bad)} r="6" />}
       </svg>
     </figure>
   );
 }
 
-function decades(most: number): number[] {
+/** 1, 2, 5, 10, 20, 50 ... up to the most; decades alone where those are many. */
+function ticks(most: number): number[] {
   const out: number[] = [];
-  for (let n = 1; n <= most; n *= 10) out.push(n);
+  for (let n = 1; n <= most; n *= 10) out.push(...(most > 1000 ? [n] : [n, 2 * n, 5 * n].filter((v) => v <= most)));
   return out;
 }

@@ -10,6 +10,7 @@ const notes: Record<string, Key> = {
   snoozed: "home.update",
   scheduled: "home.updateScheduled",
   accepted: "home.updateScheduled",
+  retrying: "home.updateScheduled",
   installing: "home.updateRunning",
   claimed: "home.updateRunning",
 };
