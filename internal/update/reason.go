@@ -1,8 +1,10 @@
 package update
 
 import (
+	"context"
 	"slices"
 	"strings"
+	"time"
 )
 
 // saysNothing are words that clients end with whatever went wrong: the reason
@@ -52,4 +54,27 @@ func Reason(details []string) string {
 		slices.Reverse(said)
 		return strings.Join(said, "; ")
 	}
+}
+
+// late is how long after a failure its client's words are still kept: SWUpdate
+// sends them by a thread of its own, which the closing ones may overtake.
+const late = time.Minute
+
+// lateWords keeps what a client says of an assignment that has just failed. It
+// is told all the same that the action is over.
+func (s *Service) lateWords(ctx context.Context, unitID string, id int64, details []string) error {
+	if len(details) == 0 {
+		return nil
+	}
+	_, err := s.change(ctx, id, func(a *Assignment) error {
+		if a.UnitID != unitID || a.State != Failed || s.clock.Now().Sub(a.Ended) > late {
+			return errSame
+		}
+		for _, d := range details {
+			a.Details = append(a.Details, clip(d))
+		}
+		a.Details = slices.Clone(a.Details[max(len(a.Details)-maxDetails, 0):])
+		return nil
+	})
+	return err
 }

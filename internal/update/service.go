@@ -233,7 +233,7 @@ func (s *Service) change(ctx context.Context, id int64, fn func(*Assignment) err
 	if errors.Is(err, errSame) {
 		return kept, nil
 	}
-	if err == nil && !kept.Started.IsZero() && (a.State == Failed || a.State == Canceled) {
+	if err == nil && !kept.Over() && !kept.Started.IsZero() && (a.State == Failed || a.State == Canceled) {
 		err = s.unset(ctx, &a)
 	}
 	return a, err
@@ -387,6 +387,9 @@ func (s *Service) Feedback(ctx context.Context, unitID string, id int64, f Feedb
 		}
 		return nil
 	})
+	if fault.KindOf(err) == fault.Conflict {
+		err = errors.Join(err, s.lateWords(ctx, unitID, id, f.Details))
+	}
 	return a, wrap("feedback on assignment", id, err)
 }
 

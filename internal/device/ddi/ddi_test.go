@@ -487,6 +487,24 @@ func TestCancel(t *testing.T) {
 	}
 }
 
+// SWUpdate sends why it failed by another thread than that it did.
+func TestWordsThatComeAfterTheFailureAreKept(t *testing.T) {
+	t.Parallel()
+	w, unit := newWorld(t, sqldbtest.SQLite(t)), campaigntest.UnitID(1)
+	a := w.assign(1)
+	w.offer(a, w.Clock.Now())
+	path := fmt.Sprintf("%s/deploymentBase/%d/feedback", unit, a.ID)
+	require.Equal(t, 200, w.do(http.MethodPost, path, unit, said(a.ID, "closed", "failure", "No suitable .swu image found")).status)
+	require.Equal(t, 410, w.do(http.MethodPost, path, unit, said(a.ID, "proceeding", "none", "ERROR : SW not compatible with hardware")).status)
+	require.Equal(t, 410, w.do(http.MethodPost, path, unit, said(a.ID, "closed", "success", "never mind")).status)
+	got := w.state(a.ID)
+	require.Equal(t, update.Failed, got.State)
+	require.Equal(t, "ERROR : SW not compatible with hardware", update.Reason(got.Details))
+	w.Clock.Advance(2 * time.Minute)
+	require.Equal(t, 410, w.do(http.MethodPost, path, unit, said(a.ID, "proceeding", "none", "ERROR : of something else")).status)
+	require.NotContains(t, w.state(a.ID).Details, "ERROR : of something else")
+}
+
 // A client whose download was cut by a cancel may say that it failed before it
 // hears of the cancel.
 func TestAFailureAfterACancelIsACancel(t *testing.T) {
