@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net/http"
 	"net/url"
 	"path"
@@ -35,6 +36,7 @@ type Config struct {
 
 	Components func() map[string]Component // what the unit consists of, and runs now
 	Now        func() time.Time            // nil: time.Now
+	Attributes map[string]string           // what else the server is told of the unit; delta: dcz if it takes deltas
 
 	MinRate  int           // bytes/s under which a transfer is given up (default 256; less than 0: none)
 	Patience time.Duration // over how long MinRate is measured (default 30 s)
@@ -268,6 +270,7 @@ func (c *Client) poll(ctx context.Context) (*Update, error) {
 				data[name+".hardware"] = part.Hardware
 			}
 		}
+		maps.Copy(data, c.config.Attributes)
 		if err := c.send(ctx, http.MethodPut, in.Links.ConfigData.Href, map[string]any{"mode": "merge", "data": data}); err != nil {
 			return nil, err
 		}

@@ -149,6 +149,7 @@ func (a *agent) trusting(ctx context.Context, client *http.Client) (*unitkit.Cli
 		Server: a.c.Server, UnitID: a.id.Unit, Token: a.id.Token, Product: a.c.Product, HTTP: client,
 		Dir: filepath.Join(a.c.State, "trust"), ImageRoot: image, DirectorRoot: director, Now: a.now,
 		Components: func() map[string]unitkit.Component { return a.c.versions(ctx, a.updates.Journal().Versions) },
+		Attributes: map[string]string{"delta": a.c.takes()},
 	})
 }
 

@@ -23,12 +23,26 @@ var errNoDelta = errors.New("the server has none")
 // can be resumed.
 const deltaTries = 2
 
+// takes is in which coding the unit takes deltas; "": in none. It takes those
+// of components that are a file.
+func (c *config) takes() string {
+	for _, part := range c.Components {
+		if part.File != nil && c.Delta.or(mostDelta) > 0 {
+			return delta.Coding
+		}
+	}
+	return ""
+}
+
+// mostDelta is the most memory for a delta, where the configuration names none.
+const mostDelta = 64 << 20
+
 // delta writes a target's bytes made of the file that runs now, when the
 // server has a delta from it (RFC 9842). What comes is as little trusted as
 // any download: the caller verifies it.
 func (a *agent) delta(ctx context.Context, t unitkit.Target, w io.Writer) error {
 	part := a.c.Components[t.Component].File
-	most := a.c.Delta.or(64 << 20)
+	most := a.c.Delta.or(mostDelta)
 	if part == nil || most == 0 || a.deltas[t.SHA256] >= deltaTries {
 		return errNoDelta
 	}
