@@ -263,7 +263,7 @@ func (g *Gateway) submit(ctx context.Context, u *unit, messages []Message, outco
 			*o = Outcome{kept, row.NotConsented, row.Undeclared, row.Invalid, why, o.Dropped}
 		}
 		if messages[i].HasEvent {
-			u.times.skew.note(messages[i].Event, at.UnixMilli())
+			u.times.skew.Note(messages[i].Event, at.UnixMilli())
 		}
 		if len(messages[i].Values) > 0 {
 			rows = append(rows, row)

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"fettle.dev/fettle/internal/device/quota"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 )
@@ -27,28 +28,6 @@ func (e *SlowError) Unwrap() error { return fault.Wrap(fault.Unavailable, "", Er
 // limits are the rates at which samples of a unit are taken; nil: any.
 type limits struct{ unit, product *rate.Limiter }
 
-// burstOf is how many seconds of its rate may come at once, where the product
-// does not say.
-const burstOf = 5
-
-// fit gives a limiter its rate; one that stands goes on with what it has left.
-func fit(l *rate.Limiter, perSecond float64, burst int) *rate.Limiter {
-	if perSecond <= 0 {
-		return nil
-	}
-	if burst <= 0 {
-		burst = max(int(perSecond*burstOf), 1)
-	}
-	if l == nil {
-		return rate.NewLimiter(rate.Limit(perSecond), burst)
-	}
-	if l.Limit() != rate.Limit(perSecond) || l.Burst() != burst {
-		l.SetLimit(rate.Limit(perSecond))
-		l.SetBurst(burst)
-	}
-	return l
-}
-
 // limit gives a unit that was loaded its limiters. The caller holds r.mu.
 func (r *registry) limit(u *unit, p *fleet.Product) {
 	of := p.Limits
@@ -59,8 +38,8 @@ func (r *registry) limit(u *unit, p *fleet.Product) {
 	if perSecond == 0 {
 		perSecond = r.unitRate
 	}
-	u.times.limit = fit(u.times.limit, perSecond, burst)
-	r.rates[p.Name] = fit(r.rates[p.Name], of.ProductRate, of.ProductBurst)
+	u.times.limit = quota.Fit(u.times.limit, perSecond, burst)
+	r.rates[p.Name] = quota.Fit(r.rates[p.Name], of.ProductRate, of.ProductBurst)
 	u.limits = limits{u.times.limit, r.rates[p.Name]}
 }
 
@@ -73,8 +52,8 @@ func (g *Gateway) slow(ctx context.Context, u *unit, n int) error {
 	at := now()
 	n = max(n, 1)
 	alone := u.limits.product == nil
-	mine, wait := take(u.limits.unit, at, n, alone)
-	all, longer := take(u.limits.product, at, n, false)
+	mine, wait := quota.Take(u.limits.unit, at, n, alone)
+	all, longer := quota.Take(u.limits.product, at, n, false)
 	if wait == 0 && longer == 0 {
 		return nil
 	}
@@ -103,18 +82,4 @@ func (g *Gateway) slow(ctx context.Context, u *unit, n int) error {
 		giveBack()
 		return &SlowError{wait, by}
 	}
-}
-
-// take takes n samples, at most a whole burst, and says how long to wait for
-// it. What is taken alone is not given back, which costs nothing.
-func take(l *rate.Limiter, at time.Time, n int, alone bool) (*rate.Reservation, time.Duration) {
-	if l == nil {
-		return nil, 0
-	}
-	n = min(n, l.Burst())
-	if alone && l.AllowN(at, n) {
-		return nil, 0
-	}
-	r := l.ReserveN(at, n)
-	return r, r.DelayFrom(at)
 }

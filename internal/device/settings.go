@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"fettle.dev/fettle/internal/device/payload"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 )
@@ -32,17 +31,13 @@ func (g *Gateway) desired(ctx context.Context, u *unit) (Desired, error) {
 	if err != nil {
 		return d, fault.Wrap(fault.Unavailable, "settings of unit "+u.id.UnitID, err)
 	}
+	d.Parameters, d.Features = map[string]json.RawMessage{}, map[string]json.RawMessage{}
 	for component, value := range values {
-		into := &d.Parameters
-		name, ok := strings.CutPrefix(component, fleet.ParameterComponent)
-		if !ok {
-			into = &d.Features
-			name = strings.TrimPrefix(component, fleet.FeatureComponent)
+		if name, ok := strings.CutPrefix(component, fleet.ParameterComponent); ok {
+			d.Parameters[name] = json.RawMessage(value)
+		} else {
+			d.Features[strings.TrimPrefix(component, fleet.FeatureComponent)] = json.RawMessage(value)
 		}
-		if *into == nil {
-			*into = map[string]json.RawMessage{}
-		}
-		(*into)[name] = json.RawMessage(value)
 	}
 	return d, nil
 }
@@ -75,18 +70,8 @@ func (g *Gateway) Report(ctx context.Context, id Identity, r Report) error {
 	if err != nil {
 		return err
 	}
-	var fields []fault.Field
-	for component := range r.Versions {
-		name, ok := strings.CutPrefix(component, fleet.ParameterComponent)
-		if ok && !u.product.HasParameter(name) {
-			fields = append(fields, fault.Field{Path: "parameters." + name, Expected: "a parameter that the product declares", Got: payload.Shorten(name)})
-		}
-		if name, ok = strings.CutPrefix(component, fleet.FeatureComponent); ok && !u.product.HasFeature(name) {
-			fields = append(fields, fault.Field{Path: "features." + name, Expected: "a feature that the product declares", Got: payload.Shorten(name)})
-		}
-	}
-	if len(fields) > 0 {
-		return fault.Fields("attributes", fields)
+	if err := r.Declared(&u.product.Product); err != nil {
+		return err
 	}
 	if len(r.Refused) > 0 && g.cfg.Settings != nil {
 		why := make(map[string]string, 2*len(r.Refused))

@@ -17,6 +17,7 @@ import (
 	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/device/payload"
 	"fettle.dev/fettle/internal/device/roster"
+	"fettle.dev/fettle/internal/device/skew"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 )
@@ -53,7 +54,7 @@ type unit struct {
 type unitTimes struct {
 	contact  atomic.Int64 // newest contact marked or implied by data, Unix ms
 	stamp    atomic.Int64 // newest event time given to a message without one
-	skew     skew
+	skew     skew.Estimate
 	limit    *rate.Limiter // of samples; nil: none
 	versions sync.Mutex    // one version report of a unit at a time
 }

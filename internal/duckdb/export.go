@@ -36,10 +36,10 @@ func (h *History) Export(ctx context.Context, q telemetry.ExportQuery, file stri
 		if err != nil {
 			return err
 		}
-		if rows, err = result.RowsAffected(); err != nil {
+		switch rows, err = result.RowsAffected(); {
+		case err != nil:
 			return err
-		}
-		if rows == 0 {
+		case rows == 0:
 			return nothing
 		}
 		_, err = c.ExecContext(ctx, "DROP TABLE export_units")

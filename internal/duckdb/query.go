@@ -59,8 +59,7 @@ func (h *History) Latest(ctx context.Context, product string, unit int64, signal
 				}
 			}
 		}
-		text := func(c layout.Column) bool { return c.IsText && wanted(c) }
-		if numbers && !slices.ContainsFunc(p.Columns, text) {
+		if numbers && !slices.ContainsFunc(p.Columns, func(c layout.Column) bool { return c.IsText && wanted(c) }) {
 			return latest, nil
 		}
 	}

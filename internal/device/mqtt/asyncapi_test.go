@@ -74,8 +74,8 @@ func TestAsyncAPI(t *testing.T) {
 				require.True(t, len(body) == 2 || body[2] == reasonOK)
 			case "desired":
 				d := device.Desired{
-					Collect: []string{"current", "plug_temperature", "charging"},
-					Events:  &device.DesiredEvents{Features: []string{"solar_charging"}, Faults: []string{"E01", "F*"}, Log: "warn"},
+					Collect:    []string{"current", "plug_temperature", "charging"},
+					Events:     &device.DesiredEvents{Features: []string{"solar_charging"}, Faults: []string{"E01", "F*"}, Log: "warn"},
 					Parameters: map[string]json.RawMessage{"max_current": json.RawMessage("16")}, Features: map[string]json.RawMessage{"solar_charging": json.RawMessage("true")},
 				}
 				require.JSONEq(t, string(d.JSON()), string(e.Payload))

@@ -3,6 +3,7 @@ package payload
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/valyala/fastjson"
 
@@ -93,6 +94,19 @@ func ParseReport(body []byte) (Report, error) {
 		}
 	}
 	return r, nil
+}
+
+// Declared refuses settings that the product does not declare, by name.
+func (r *Report) Declared(p *fleet.Product) error {
+	var fields []fault.Field
+	for component := range r.Versions {
+		if name, ok := strings.CutPrefix(component, fleet.ParameterComponent); ok && !p.HasParameter(name) {
+			fields = append(fields, fault.Field{Path: "parameters." + Shorten(name), Expected: "a parameter that the product declares", Got: Shorten(name)})
+		} else if name, ok = strings.CutPrefix(component, fleet.FeatureComponent); ok && !p.HasFeature(name) {
+			fields = append(fields, fault.Field{Path: "features." + Shorten(name), Expected: "a feature that the product declares", Got: Shorten(name)})
+		}
+	}
+	return fault.Fields("attributes", fields)
 }
 
 // scalar is a value's one text, as update.SettingText writes it.
