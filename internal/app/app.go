@@ -110,8 +110,12 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 		return nil, err
 	}
 	h.consents = consent.NewService(e.records.Consent(), h.fleet, e.records, clk, h.ids)
+	check, err := c.bundles()
+	if err != nil {
+		return nil, err
+	}
 	if h.updates, err = update.NewService(ctx, update.Config{
-		Store: e.records.Update(), Logs: unitlog.New(e.records), Blobs: e.blobs, Fleet: h.fleet, Tx: e.records, Clock: clk, Log: log, Dir: c.path("uploads"), Room: e.disk.Fits,
+		Store: e.records.Update(), Logs: unitlog.New(e.records), Blobs: e.blobs, Fleet: h.fleet, Tx: e.records, Clock: clk, Log: log, Dir: c.path("uploads"), Room: e.disk.Fits, Check: check,
 		Ledger: release.New(e.records), Settings: setting.New(e.records), State: e.history, Wake: func(id string) { h.gateway.Notify(id) },
 	}); err != nil {
 		return nil, err

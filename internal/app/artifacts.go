@@ -16,6 +16,7 @@ import (
 	"fettle.dev/fettle/internal/device/download"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/rauc"
 	deltastore "fettle.dev/fettle/internal/sqldb/delta"
 	"fettle.dev/fettle/internal/update"
 	"fettle.dev/fettle/internal/update/delta"
@@ -74,6 +75,14 @@ func (c *Config) key(name string, size int) ([]byte, error) {
 		return nil, fmt.Errorf("%s does not hold a key: %w", path, err)
 	}
 	return key, nil
+}
+
+// bundles checks bundles of RAUC as they are uploaded, if there is a keyring.
+func (c *Config) bundles() (func(ctx context.Context, filename, path string) error, error) {
+	if c.RAUCKeyring == "" {
+		return nil, nil //nolint:nilnil // nothing is checked
+	}
+	return rauc.Check(c.RAUCKeyring)
 }
 
 // downloads is the door at which artifacts are fetched.

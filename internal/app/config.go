@@ -68,6 +68,7 @@ type Config struct {
 	// UnitTrust stands in the file alone, as unit-trust.
 	UnitTrust ddi.Trust
 
+	RAUCKeyring    string `name:"rauc-keyring" default:"" help:"PEM certificates: files named *.raucb are refused unless RAUC finds them signed by one of these (needs RAUC on this machine); empty: they are not looked at"`
 	HawkbitAPI     bool   `name:"hawkbit-api" default:"false" help:"serve the part of hawkBit's Management API that tools call, under /rest/v1; its password is an API token of scope hawkbit"`
 	HawkbitProduct string `name:"hawkbit-product" default:"bench" help:"product of the bench units that tools make over that API; made if there is none"`
 	HawkbitLogin   string `name:"hawkbit-bench-login" default:"" help:"user:password that /rest/v1 takes too, for tools whose credential is written into them; it reaches bench units alone; empty: none"`

@@ -44,6 +44,9 @@ func (s *Service) PutArtifact(ctx context.Context, r io.Reader, filename string)
 		SHA256: hex.EncodeToString(h256.Sum(nil)), SHA1: hex.EncodeToString(h1.Sum(nil)), MD5: hex.EncodeToString(h5.Sum(nil)),
 		Size: size, Filename: filename, At: s.clock.Now(),
 	}
+	if err := s.check(ctx, filename, spool.Name()); err != nil {
+		return Artifact{}, err
+	}
 	known, err := s.blobs.Exists(ctx, a.SHA256)
 	if err != nil {
 		return Artifact{}, fmt.Errorf("keep artifact %s: %w", filename, err)
@@ -124,6 +127,9 @@ func (s *Service) Adopt(ctx context.Context, a Artifact, f *os.File) (Artifact, 
 			return fault.Wrap(fault.Unavailable, "read", err)
 		}
 		return s.blobs.Put(ctx, a.SHA256, f)
+	}
+	if err := s.check(ctx, a.Filename, f.Name()); err != nil {
+		return Artifact{}, err
 	}
 	if err := keep(); err != nil {
 		return Artifact{}, fmt.Errorf("keep artifact %s: %w", a.Filename, err)

@@ -34,6 +34,9 @@ type Config struct {
 	// Room, if given, is asked now and then whether an upload may take so many
 	// bytes more.
 	Room func(size int64) error
+	// Check, if given, may refuse a file before it is kept: one that is not
+	// signed, say.
+	Check func(ctx context.Context, filename, path string) error
 	// Ledger keeps what becomes of releases on units.
 	Ledger Ledger
 	// Settings keeps what units are set to; nil: no release changes settings.
@@ -57,6 +60,7 @@ type Service struct {
 	log   *slog.Logger
 	dir   string
 	room  func(size int64) error
+	check func(ctx context.Context, filename, path string) error
 
 	idle *idle
 
@@ -84,6 +88,9 @@ func NewService(ctx context.Context, cfg Config) (*Service, error) {
 	}
 	if s.ledger == nil {
 		return nil, fault.New(fault.Internal, "the room update needs a ledger")
+	}
+	if s.check = cfg.Check; s.check == nil {
+		s.check = func(context.Context, string, string) error { return nil }
 	}
 	if s.room == nil {
 		s.room = func(int64) error { return nil }

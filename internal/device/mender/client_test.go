@@ -24,6 +24,7 @@ import (
 	"fettle.dev/fettle/internal/device/mender"
 	"fettle.dev/fettle/internal/fleet"
 	client "fettle.dev/fettle/internal/peer/mender"
+	"fettle.dev/fettle/internal/sqldb/release"
 	"fettle.dev/fettle/internal/sqldb/unitlog"
 	"fettle.dev/fettle/internal/update"
 )
@@ -69,7 +70,7 @@ func newWorld(t *testing.T) *world {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, blobs.Close()) })
 	w.updates, err = update.NewService(t.Context(), update.Config{
-		Store: w.DB.Update(), Logs: unitlog.New(w.DB), Blobs: blobs, Fleet: w.DB.Fleet(), Tx: w.DB, Clock: w.Clock, Log: slog.New(slog.DiscardHandler), Dir: t.TempDir(),
+		Store: w.DB.Update(), Ledger: release.New(w.DB), Logs: unitlog.New(w.DB), Blobs: blobs, Fleet: w.DB.Fleet(), Tx: w.DB, Clock: w.Clock, Log: slog.New(slog.DiscardHandler), Dir: t.TempDir(),
 	})
 	require.NoError(t, err)
 	token, _, err := w.Provide.CreateClaimToken(t.Context(), devicetest.Product, 100, devicetest.Start.Add(24*time.Hour), "test")
