@@ -6,7 +6,7 @@ import "fmt"
 // that the TUF specification (section 1.5.2) and the Uptane Standard (section
 // 4.2) give it. An [*AttackError] wraps one, so that errors.Is(err, ErrRollback)
 // tells.
-type Attack string
+type Attack string //nolint:errname // the name of an attack; errors are AttackError
 
 // The attacks that are refused by name.
 const (

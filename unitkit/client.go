@@ -156,11 +156,7 @@ func (c *Client) Now() time.Time {
 
 // Counters are the release counters that the unit has confirmed, by component.
 func (c *Client) Counters() map[string]uint64 {
-	out := make(map[string]uint64, len(c.state.Counters))
-	for k, v := range c.state.Counters {
-		out[k] = v
-	}
-	return out
+	return maps.Clone(c.state.Counters)
 }
 
 // Sleep is how long to wait before the next Check, as the server said last.
@@ -305,7 +301,7 @@ func parseSleep(s string) (time.Duration, error) {
 		if err != nil {
 			return 0, err
 		}
-		total += time.Duration(n) * unit //nolint:gosec // at most 65535 hours
+		total += time.Duration(n) * unit
 	}
 	return total, nil
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,12 +18,12 @@ import (
 func Example() {
 	imageRoot, err := os.ReadFile("/etc/unit/image-root.json") // by fettle keys roots
 	if err != nil {
-		log.Print(err)
+		slog.Error("unit", "error", err)
 		return
 	}
 	directorRoot, err := os.ReadFile("/etc/unit/director-root.json")
 	if err != nil {
-		log.Print(err)
+		slog.Error("unit", "error", err)
 		return
 	}
 	c, err := unitkit.New(unitkit.Config{
@@ -34,7 +34,7 @@ func Example() {
 		},
 	})
 	if err != nil {
-		log.Print(err)
+		slog.Error("unit", "error", err)
 		return
 	}
 	ctx := context.Background()

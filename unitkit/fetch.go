@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -42,9 +43,7 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader, he
 	if err != nil {
 		return nil, err
 	}
-	for k, v := range header {
-		req.Header[k] = v
-	}
+	maps.Copy(req.Header, header)
 	switch {
 	case c.config.Token == "":
 	case strings.HasPrefix(path, "/tuf/"): // with the id, so that the server need not look for whose token it is

@@ -133,11 +133,10 @@ func (r *repository) trusted() (*trustedmetadata.TrustedMetadata, error) {
 	if err != nil || old == nil {
 		return made, err
 	}
-	tm, err := trustedmetadata.New(old)
-	if err != nil || tm.Root.Signed.Version < made.Root.Signed.Version {
-		return made, nil // damaged, or the unit was given a newer one
+	if tm, err := trustedmetadata.New(old); err == nil && tm.Root.Signed.Version >= made.Root.Signed.Version {
+		return tm, nil
 	}
-	return tm, nil
+	return made, nil // what was kept is damaged, or the unit was given a newer one
 }
 
 // roots follows the chain of roots, each signed by the one before (5.3).

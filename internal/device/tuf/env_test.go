@@ -8,10 +8,10 @@ import (
 	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/json"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"sync"
 	"testing"
 	"time"
@@ -34,8 +34,6 @@ import (
 	"fettle.dev/fettle/internal/update/trust"
 	"fettle.dev/fettle/internal/update/trust/ceremony"
 	"fettle.dev/fettle/unitkit"
-
-	"net/netip"
 )
 
 // units knows the token of each unit: "token of <unit>".
@@ -348,13 +346,6 @@ func signed[T metadata.Roles](t *testing.T, m *metadata.Metadata[T], by ...cerem
 		require.NoError(t, ceremony.SignOver(s, m))
 	}
 	b, err := m.ToBytes(false)
-	require.NoError(t, err)
-	return b
-}
-
-func read(t *testing.T, r io.Reader) []byte {
-	t.Helper()
-	b, err := io.ReadAll(r)
 	require.NoError(t, err)
 	return b
 }

@@ -105,7 +105,7 @@ func (s store) Reporter(ctx context.Context, unitID string) (trust.Reporter, err
 	r := trust.Reporter{Unit: unitID}
 	var sequence, at int64
 	err := s.db.QueryRow(ctx, `SELECT public, sequence, at, report FROM trust_reporter WHERE unit_id = ?`, unitID).Scan(&r.Key, &sequence, &at, &r.Report)
-	r.Sequence, r.At = uint64(sequence), rows.Time(at) //nolint:gosec // PutReporter takes none that is larger
+	r.Sequence, r.At = uint64(sequence), rows.Time(at) // PutReporter takes none that is larger
 	return r, rows.Missing(err, "unit %s has sent no signed report", unitID)
 }
 

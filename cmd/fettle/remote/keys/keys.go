@@ -156,12 +156,12 @@ func passphrase(cmd *cobra.Command, file, of string, fresh bool) ([]byte, error)
 		return bytes.TrimRight(b, "\r\n"), err
 	}
 	in, ok := cmd.InOrStdin().(*os.File)
-	if !ok || !term.IsTerminal(int(in.Fd())) { //nolint:gosec // a descriptor fits
+	if !ok || !term.IsTerminal(int(in.Fd())) {
 		return nil, fault.New(fault.Invalid, "there is no terminal to ask for the passphrase of %s: give --passphrase-file", of)
 	}
 	ask := func(what string) ([]byte, error) {
 		fmt.Fprintf(cmd.ErrOrStderr(), "%s of %s: ", what, of)
-		b, err := term.ReadPassword(int(in.Fd())) //nolint:gosec // a descriptor fits
+		b, err := term.ReadPassword(int(in.Fd()))
 		fmt.Fprintln(cmd.ErrOrStderr())
 		return b, err
 	}

@@ -335,7 +335,11 @@ func compare(w io.Writer, b *ceremony.Bundle, dir string) error {
 		if err != nil || !d.Type().IsRegular() {
 			return err
 		}
-		f, err := os.Open(path)
+		within, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		f, err := os.OpenInRoot(dir, within)
 		if err != nil {
 			return err
 		}

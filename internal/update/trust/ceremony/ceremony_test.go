@@ -16,21 +16,21 @@ import (
 
 var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-func key(t testing.TB, name string, roles ...string) (ceremony.KeyFile, ceremony.Signer) {
-	t.Helper()
+func key(tb testing.TB, name string, roles ...string) (ceremony.KeyFile, ceremony.Signer) {
+	tb.Helper()
 	_, private, err := ed25519.GenerateKey(nil)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	s, err := ceremony.NewSigner(private)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	s.Name = name
 	return ceremony.KeyFile{Format: ceremony.KeyFormat, Name: name, Roles: roles, Public: s.Public}, s
 }
 
-func bundle(t testing.TB) *ceremony.Bundle {
-	t.Helper()
+func bundle(tb testing.TB) *ceremony.Bundle {
+	tb.Helper()
 	b := &ceremony.Bundle{Format: ceremony.Format, Server: "http://test", Made: now, Online: map[string]*metadata.Key{}}
 	for _, name := range ceremony.OnlineKeys {
-		_, s := key(t, name)
+		_, s := key(tb, name)
 		b.Online[name] = s.Public
 	}
 	return b

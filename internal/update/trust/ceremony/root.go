@@ -211,8 +211,11 @@ func (b *Bundle) propose(image, director *metadata.Metadata[metadata.RootType], 
 		root      *metadata.Metadata[metadata.RootType]
 		role, key string
 	}{
-		{image, metadata.SNAPSHOT, OnlineSnapshot}, {image, metadata.TIMESTAMP, OnlineTimestamp},
-		{director, metadata.TARGETS, OnlineDirector}, {director, metadata.SNAPSHOT, OnlineDirector}, {director, metadata.TIMESTAMP, OnlineDirector},
+		{image, metadata.SNAPSHOT, OnlineSnapshot},
+		{image, metadata.TIMESTAMP, OnlineTimestamp},
+		{director, metadata.TARGETS, OnlineDirector},
+		{director, metadata.SNAPSHOT, OnlineDirector},
+		{director, metadata.TIMESTAMP, OnlineDirector},
 	} {
 		if err := set(x.root, x.role, x.key); err != nil {
 			return err
