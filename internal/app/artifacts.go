@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"strings"
@@ -22,6 +23,7 @@ import (
 	"fettle.dev/fettle/internal/update/delta"
 	"fettle.dev/fettle/internal/update/link"
 	"fettle.dev/fettle/internal/update/upload"
+	unit "fettle.dev/fettle/unitkit/delta"
 )
 
 // linkKey is the file of the key that addresses of artifacts are signed with.
@@ -49,7 +51,7 @@ func (h *house) images() (err error) {
 	h.uploads, err = upload.New(upload.Config{Artifacts: h.updates, Clock: h.clock, IDs: h.ids, Log: h.log, Dir: dir, Room: h.disk.Fits})
 	h.deltas = delta.NewManager(delta.Config{
 		Store: deltastore.New(h.records), Releases: h.records.Update(), Blobs: h.blobs, Clock: h.clock, Wall: clock.Real{}, Log: h.log,
-		Dir: dir, Room: h.disk.Fits,
+		Dir: dir, Room: h.disk.Fits, Apply: applied,
 	})
 	return err
 }
@@ -75,6 +77,15 @@ func (c *Config) key(name string, size int) ([]byte, error) {
 		return nil, fmt.Errorf("%s does not hold a key: %w", path, err)
 	}
 	return key, nil
+}
+
+// applied tries a delta as units do.
+func applied(patch io.Reader, old []byte, length int64, sha256 string, window int64) error {
+	want := unit.Want{Length: length, SHA256: sha256, Window: uint64(window)}
+	if old == nil {
+		return unit.Expand(io.Discard, patch, nil, want)
+	}
+	return unit.Apply(io.Discard, patch, old, want)
 }
 
 // bundles checks bundles of RAUC as they are uploaded, if there is a keyring.

@@ -15,7 +15,6 @@ import (
 
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/update/delta/libzstd"
-	"fettle.dev/fettle/unitkit/delta"
 )
 
 // MostImage is the largest image that deltas are made of and to: the reach of
@@ -25,6 +24,12 @@ const MostImage = 1 << libzstd.MostWindowLog
 // hard is up to which size an image is compressed as hard as `zstd -19` does;
 // beyond, at a tenth of the time, as `zstd -9 --long` does.
 const hard = 512 << 20
+
+// header stands before a delta from the image of a hash: a skippable frame that
+// names it (RFC 9842, section 5).
+func header(from [sha256.Size]byte) []byte {
+	return append([]byte("\x5e\x2a\x4d\x18\x20\x00\x00\x00"), from[:]...)
+}
 
 // Made is a delta, or an image that was only compressed.
 type Made struct {
@@ -80,7 +85,7 @@ func encode(ctx context.Context, w io.Writer, from, to *os.File, progress func(d
 	sum := sha256.New()
 	out := &counted{w: io.MultiWriter(w, sum)}
 	if from != nil {
-		if _, err := out.Write(delta.Header(sha256.Sum256(old))); err != nil {
+		if _, err := out.Write(header(sha256.Sum256(old))); err != nil {
 			return Made{}, err
 		}
 	}

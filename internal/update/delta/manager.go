@@ -17,7 +17,6 @@ import (
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/update"
-	unit "fettle.dev/fettle/unitkit/delta"
 )
 
 // Bounds of what is made by itself.
@@ -39,7 +38,13 @@ type Config struct {
 	Log      *slog.Logger
 	Dir      string                 // for what is under way
 	Room     func(size int64) error // whether so many bytes more may be kept; nil: always
+	Apply    Apply                  // nil: what is made is not tried
 }
+
+// Apply reads what Make wrote as a unit does, and says whether it gives an image
+// of that length and SHA-256 in no more than that window; old is the image it
+// is from, nil for one that was only compressed.
+type Apply func(patch io.Reader, old []byte, length int64, sha256 string, window int64) error
 
 // Manager makes deltas, one at a time.
 type Manager struct {
@@ -366,8 +371,8 @@ func (m *Manager) try(ctx context.Context, j job, d *Delta) error {
 		return err
 	}
 	d.Size, d.Window = made.Size, made.Window
-	if made.Window <= checkWindow {
-		if err := check(out.File, from.file(), j.to, made); err != nil {
+	if m.cfg.Apply != nil && made.Window <= checkWindow {
+		if err := m.check(out.File, from.file(), j.to, made); err != nil {
 			return fmt.Errorf("it does not give the image: %w", err)
 		}
 	}
@@ -382,7 +387,7 @@ func (m *Manager) try(ctx context.Context, j job, d *Delta) error {
 }
 
 // check applies a delta as a unit does.
-func check(patch, from *os.File, to update.Artifact, made Made) error {
+func (m *Manager) check(patch, from *os.File, to update.Artifact, made Made) error {
 	old, err := mapped(from)
 	if err != nil {
 		return err
@@ -391,11 +396,7 @@ func check(patch, from *os.File, to update.Artifact, made Made) error {
 	if _, err := patch.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	want := unit.Want{Length: to.Size, SHA256: to.SHA256, Window: uint64(made.Window)}
-	if from == nil {
-		return unit.Expand(io.Discard, patch, nil, want)
-	}
-	return unit.Apply(io.Discard, patch, old, want)
+	return m.cfg.Apply(patch, old, to.Size, to.SHA256, made.Window)
 }
 
 // spooled is a file here; temporary ones are removed when they are closed.

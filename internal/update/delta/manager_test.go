@@ -40,9 +40,18 @@ func newWorld(t *testing.T, db *sqldb.DB, units int) *world {
 	require.NoError(t, w.Updates.Delete(t.Context(), campaigntest.Release))
 	w.deltas = delta.NewManager(delta.Config{
 		Store: w.store, Releases: db.Update(), Blobs: w.Blobs, Clock: w.Clock, Wall: clock.Real{}, Log: log, Dir: w.dir,
-		Room: func(int64) error { return w.room },
+		Room: func(int64) error { return w.room }, Apply: apply,
 	})
 	return w
+}
+
+// apply is what units do.
+func apply(patch io.Reader, old []byte, length int64, sha256 string, window int64) error {
+	want := unit.Want{Length: length, SHA256: sha256, Window: uint64(window)}
+	if old == nil {
+		return unit.Expand(io.Discard, patch, nil, want)
+	}
+	return unit.Apply(io.Discard, patch, old, want)
 }
 
 func (w *world) release(version string, image []byte) update.Release {
@@ -233,7 +242,7 @@ func TestADamagedImageGivesNoDelta(t *testing.T) {
 	whole[50_000] ^= 1
 	require.NoError(t, os.WriteFile(filepath.Join(dir, sum), whole, 0o600))
 	m := delta.NewManager(delta.Config{
-		Store: w.store, Releases: w.DB.Update(), Blobs: b, Clock: w.Clock, Wall: clock.Real{}, Log: slog.New(slog.DiscardHandler), Dir: w.dir,
+		Store: w.store, Releases: w.DB.Update(), Blobs: b, Clock: w.Clock, Wall: clock.Real{}, Log: slog.New(slog.DiscardHandler), Dir: w.dir, Apply: apply,
 	})
 	_, err = m.Pass(t.Context())
 	require.NoError(t, err)
