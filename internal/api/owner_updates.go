@@ -127,11 +127,13 @@ func (c *showcase) show(ctx context.Context, t *campaign.Task) (wire.MyUpdate, e
 		out.LatestStart = d.NextPoll(t.UnitID)
 	}
 	held := run.Refusal(t)
+	var assigned *update.Assignment
 	if t.AssignmentID != 0 {
 		as, err := d.Updates.Assignment(ctx, t.AssignmentID)
 		if err != nil {
 			return wire.MyUpdate{}, err
 		}
+		assigned = &as
 		out.Progress = wire.Progress{Done: as.Done, Of: as.Of}
 		no, err := d.Updates.Waits(ctx, as)
 		if err != nil {
@@ -150,7 +152,12 @@ func (c *showcase) show(ctx context.Context, t *campaign.Task) (wire.MyUpdate, e
 			}
 		}
 	}
-	out.Waiting = waiting(held, o.Locale)
+	out.Waiting, out.Stage = waiting(held, o.Locale), campaign.StageOf(t, assigned, held, &u)
+	if t.State == campaign.FailedTask || t.State == campaign.Retrying {
+		f := campaign.FailureOf(t, assigned, &u)
+		out.Failure = &f
+	}
+	out.Reminded, out.Attempt = t.Reminded, t.Attempt
 	return out, nil
 }
 
@@ -173,7 +180,7 @@ func choicesFor(t *campaign.Task, open bool) []campaign.Choice {
 	switch t.State {
 	case campaign.Offered, campaign.Snoozed, campaign.Scheduled:
 		return []campaign.Choice{campaign.StartNow, campaign.Tonight, campaign.SetTime, campaign.NotNow, campaign.Decline}
-	case campaign.Accepted:
+	case campaign.Accepted, campaign.Retrying:
 		return []campaign.Choice{campaign.Tonight, campaign.SetTime, campaign.NotNow, campaign.Decline}
 	case campaign.Declined:
 		return []campaign.Choice{campaign.StartNow, campaign.Tonight, campaign.SetTime}

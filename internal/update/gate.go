@@ -22,7 +22,7 @@ func (s *Service) TimeOut(ctx context.Context, id int64, why string) (Assignment
 		if a.Over() {
 			return errSame
 		}
-		a.State, a.Ended = Failed, s.clock.Now()
+		a.State, a.Ended, a.TimedOut = Failed, s.clock.Now(), true
 		a.Details = append(a.Details, clip(why))
 		if n := len(a.Details); n > maxDetails {
 			a.Details = slices.Clone(a.Details[n-maxDetails:])

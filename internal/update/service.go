@@ -371,6 +371,7 @@ func (s *Service) Feedback(ctx context.Context, unitID string, id int64, f Feedb
 		switch f.State {
 		case Running:
 			a.Hold.Before = f.Before
+			a.reach(f.Step)
 			// A canceling assignment goes on being canceled while the client works.
 			if a.State == Offered {
 				a.State = Running

@@ -48,6 +48,7 @@ type Assignment struct {
 	NotBefore time.Time       `json:"notBefore,omitzero"` // offered from then on; zero while withheld
 	Details   []string        `json:"details,omitempty"`  // the client's words, latest last, bounded
 	Done, Of  int             `json:"-"`                  // progress
+	Step      Step            `json:"step,omitempty"`     // how far the client says it is, while it runs; never back
 	Hold      Hold            `json:"hold,omitzero"`
 	Manner    *Manner         `json:"manner,omitempty"` // of a bench unit; nil: as usual
 	Created   time.Time       `json:"created"`
@@ -55,7 +56,8 @@ type Assignment struct {
 	Started   time.Time       `json:"started,omitzero"`
 	Claimed   time.Time       `json:"claimed,omitzero"`
 	Installed time.Time       `json:"installed,omitzero"`
-	Ended     time.Time       `json:"ended,omitzero"` // failed or canceled
+	Ended     time.Time       `json:"ended,omitzero"`     // failed or canceled
+	TimedOut  bool            `json:"timedOut,omitempty"` // failed since its unit fell silent
 	Updated   time.Time       `json:"updated"`
 
 	// Waiting is why an assignment that is offered and due is not shown to its unit; nil: it is.
@@ -93,6 +95,27 @@ type Feedback struct {
 	Details  []string
 	Refused  bool   // of a cancel: the unit will not stop
 	Before   string // the step that the unit waits before, as its owner asked; "": it waits for nothing
+	Step     Step   // "": the client does not say
+}
+
+// Step is what a client does with an update that it has begun.
+type Step string
+
+// The steps, in order.
+const (
+	Downloading Step = "downloading"
+	Downloaded  Step = "downloaded"
+	Installing  Step = "installing"
+	Rebooting   Step = "rebooting"
+)
+
+var stepOrder = map[Step]int{Downloading: 1, Downloaded: 2, Installing: 3, Rebooting: 4}
+
+// reach notes a step, if it is further than the one before.
+func (a *Assignment) reach(s Step) {
+	if stepOrder[s] > stepOrder[a.Step] {
+		a.Step = s
+	}
 }
 
 // Store keeps releases, artifacts and assignments.

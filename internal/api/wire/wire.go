@@ -434,6 +434,10 @@ type MyUpdate struct {
 	WhatChanges  string             `json:"whatChanges"`
 	Unavailable  string             `json:"unavailable,omitempty" doc:"What will not work meanwhile."`
 	State        campaign.TaskState `json:"state"`
+	Stage        campaign.Stage     `json:"stage" enum:"offered,snoozed,declined,scheduled,accepted,downloading,ready,waiting,countdown,installing,rebooting,verifying,done,rolled_back,safe_state,relapsed,expired,superseded" doc:"Where it stands from the owner's side; it never runs backwards within an attempt."`
+	Failure      *campaign.Failure  `json:"failure,omitempty" doc:"After a failed attempt: what the unit runs, whether it can be used, what happens next."`
+	Attempt      int                `json:"attempt,omitempty"`
+	Reminded     int                `json:"reminded,omitempty" doc:"Reminders that could be seen."`
 	Why          string             `json:"why,omitempty"`
 	LatestStart  time.Time          `json:"latestStart,omitzero" doc:"When accepted: by when the unit will have asked for it, if it is on and connected. Until it begins, the choice can be changed."`
 	At           time.Time          `json:"at,omitzero" doc:"The time set, when scheduled; until when, when snoozed."`

@@ -119,9 +119,14 @@ func (s said) update() update.Feedback {
 	case "rejected": // a warning in hawkBit: words only
 	default:
 		f.State = update.Running
+		f.Step = steps[s.execution]
 	}
 	return f
 }
+
+// steps are what executions say of how far a client is. SWUpdate says
+// proceeding of all of them.
+var steps = map[string]update.Step{"download": update.Downloading, "downloaded": update.Downloaded}
 
 // cancel says what a feedback on a cancel means.
 func (s said) cancel() update.Feedback {

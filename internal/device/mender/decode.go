@@ -61,6 +61,12 @@ var steps = map[string]int{
 	"pause_before_committing": 3, "success": 4, "already-installed": 4, "failure": 0,
 }
 
+// reached are the statuses in the update room's words.
+var reached = map[string]update.Step{
+	"downloading": update.Downloading, "pause_before_installing": update.Downloaded, "installing": update.Installing,
+	"pause_before_rebooting": update.Installing, "rebooting": update.Rebooting, "pause_before_committing": update.Rebooting,
+}
+
 func parseStatus(body []byte) (said, error) {
 	var in struct {
 		Status   string `json:"status"`
@@ -81,7 +87,7 @@ func (s said) feedback() update.Feedback {
 	if s.substate != "" {
 		words += ": " + s.substate
 	}
-	f := update.Feedback{State: update.Running, Done: steps[s.status], Of: 4, Details: []string{strings.ToValidUTF8(words, "?")}}
+	f := update.Feedback{State: update.Running, Step: reached[s.status], Done: steps[s.status], Of: 4, Details: []string{strings.ToValidUTF8(words, "?")}}
 	switch s.status {
 	case "success", "already-installed":
 		f.State = update.Claimed
