@@ -72,12 +72,12 @@ type holder struct {
 	signer ceremony.Signer
 }
 
-func newHolder(t *testing.T, name string, roles ...string) holder {
-	t.Helper()
+func newHolder(tb testing.TB, name string, roles ...string) holder {
+	tb.Helper()
 	_, private, err := ed25519.GenerateKey(nil)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	s, err := ceremony.NewSigner(private)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	s.Name = name
 	return holder{ceremony.KeyFile{Format: ceremony.KeyFormat, Name: name, Roles: roles, Public: s.Public}, s}
 }
@@ -85,11 +85,13 @@ func newHolder(t *testing.T, name string, roles ...string) holder {
 // world is a service with roots of trust, and whoever stands before it.
 type world struct {
 	*campaigntest.World
-	t      *testing.T
+	t      testing.TB
 	trust  *trust.Service
 	store  trust.Store
 	seal   []byte
 	real   http.Handler // the service
+	door   http.Handler // its door of metadata
+	links  *link.Signer
 	server *httptest.Server
 
 	alice, bob, carol holder
@@ -102,34 +104,33 @@ type world struct {
 
 // newWorld is a service whose roots alice, bob and carol have made, any two of
 // whom suffice; the release of campaigntest is signed and offered to unit 1.
-func newWorld(t *testing.T) *world {
-	t.Helper()
-	w := bareWorld(t)
+func newWorld(tb testing.TB) *world {
+	tb.Helper()
+	w := bareWorld(tb)
 	w.createRoots(w.alice, w.bob, w.carol)
-	require.NoError(t, w.trust.Require(t.Context(), campaigntest.Product, "test"))
+	require.NoError(tb, w.trust.Require(tb.Context(), campaigntest.Product, "test"))
 	w.signTargets(w.alice, w.carol)
 	w.offer(1, campaigntest.Release, time.Time{})
 	return w
 }
 
-func bareWorld(t *testing.T) *world {
-	t.Helper()
-	db := sqldbtest.SQLite(t)
+func bareWorld(tb testing.TB) *world {
+	tb.Helper()
+	db := sqldbtest.SQLite(tb)
 	w := &world{
-		World: campaigntest.New(t, db, 3), t: t, store: store.New(db), seal: bytes.Repeat([]byte{7}, trust.SealSize),
+		World: campaigntest.New(tb, db, 3), t: tb, store: store.New(db), seal: bytes.Repeat([]byte{7}, trust.SealSize),
 		versions: map[string]map[string]string{},
 	}
-	w.alice, w.bob, w.carol = newHolder(t, "alice", "root", "targets"), newHolder(t, "bob", "root", "targets"), newHolder(t, "carol", "root", "targets")
-	w.open(db)
+	w.alice, w.bob, w.carol = newHolder(tb, "alice", "root", "targets"), newHolder(tb, "bob", "root", "targets"), newHolder(tb, "carol", "root", "targets")
 	links, err := link.New(make([]byte, link.KeySize), w.Clock)
-	require.NoError(t, err)
+	require.NoError(tb, err)
+	w.links = links
+	w.open(db)
 	quiet := slog.New(slog.DiscardHandler)
 	mux := http.NewServeMux()
 	mux.Handle(ddi.Prefix, ddi.New(ddi.Config{Updates: w.Updates, Units: units{}, Links: links, Log: quiet}))
 	mux.Handle(link.Prefix, download.New(download.Config{Updates: w.Updates, Blobs: w.Blobs, Links: links, Clock: w.Clock, Log: quiet}))
-	mux.HandleFunc(tuf.Prefix, func(rw http.ResponseWriter, r *http.Request) {
-		tuf.New(door.New(nil, units{}, door.Config{}, quiet), tuf.Config{Trust: w.trust, Contacts: units{}, Address: w.address(links)}).ServeHTTP(rw, r)
-	})
+	mux.HandleFunc(tuf.Prefix, func(rw http.ResponseWriter, r *http.Request) { w.door.ServeHTTP(rw, r) })
 	w.real = mux
 	w.server = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w.mu.Lock()
@@ -139,7 +140,7 @@ func bareWorld(t *testing.T) *world {
 			mux.ServeHTTP(rw, r)
 		}
 	}))
-	t.Cleanup(w.server.Close)
+	tb.Cleanup(w.server.Close)
 	return w
 }
 
@@ -163,6 +164,7 @@ func (w *world) open(db *sqldb.DB) {
 	})
 	require.NoError(w.t, err)
 	w.trust.Assign(w.Updates)
+	w.door = tuf.New(door.New(nil, units{}, door.Config{}, nil), tuf.Config{Trust: w.trust, Contacts: units{}, Address: w.address(w.links)})
 }
 
 func (w *world) address(links *link.Signer) func(context.Context, string, string, string) (string, error) {
@@ -339,13 +341,13 @@ func (f files) serve(rw http.ResponseWriter, r *http.Request) bool {
 	return ok
 }
 
-func signed[T metadata.Roles](t *testing.T, m *metadata.Metadata[T], by ...ceremony.Signer) []byte {
-	t.Helper()
+func signed[T metadata.Roles](tb testing.TB, m *metadata.Metadata[T], by ...ceremony.Signer) []byte {
+	tb.Helper()
 	m.ClearSignatures()
 	for _, s := range by {
-		require.NoError(t, ceremony.SignOver(s, m))
+		require.NoError(tb, ceremony.SignOver(s, m))
 	}
 	b, err := m.ToBytes(false)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return b
 }
