@@ -3,11 +3,10 @@ package update
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strconv"
 
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/update/spec"
 )
 
 // A release counter says which of two releases is the newer one, whatever
@@ -46,19 +45,11 @@ func (s *Service) next(ctx context.Context, r *Release) (int64, error) {
 	}
 	next := int64(1)
 	for i := range others {
-		if others[i].shares(r) {
+		if others[i].Shares(r) {
 			next = max(next, others[i].Counter+1)
 		}
 	}
 	return next, nil
-}
-
-// shares reports whether two releases install on the same component.
-func (r *Release) shares(o *Release) bool {
-	theirs := o.Images()
-	return slices.ContainsFunc(r.Images(), func(p ReleasePart) bool {
-		return slices.ContainsFunc(theirs, func(q ReleasePart) bool { return p.Component == q.Component })
-	})
 }
 
 // unique refuses a counter that another release for one of r's components has:
@@ -75,7 +66,7 @@ func (s *Service) unique(ctx context.Context, r *Release) error {
 	taken := ""
 	for i := range others {
 		o := &others[i]
-		if o.Name == r.Name || !o.shares(r) {
+		if o.Name == r.Name || !o.Shares(r) {
 			continue
 		}
 		highest = max(highest, o.Counter)
@@ -91,16 +82,6 @@ func (s *Service) unique(ctx context.Context, r *Release) error {
 	}})
 }
 
-// Judge tells of many units whether they may be offered a release, from what
-// was read once: it asks nothing more.
-type Judge struct {
-	Release Release
-	// versions are counters above the release's by component and version; of several releases with
-	// one version the lowest counts, since the unit may have come with that.
-	versions map[string]map[string]int64
-	units    map[string]Counter // confirmed counters above the release's
-}
-
 // Judge reads what is needed to judge units for a release.
 func (s *Service) Judge(ctx context.Context, release string) (*Judge, error) {
 	r, err := s.store.Release(ctx, release)
@@ -113,7 +94,7 @@ func (s *Service) Judge(ctx context.Context, release string) (*Judge, error) {
 	}
 	for _, p := range r.Images() {
 		err := s.ledger.CountersAbove(ctx, r.Product, p.Component, r.Counter, func(unitID string, counter int64) {
-			j.units[unitID] = Counter{Component: p.Component, Counter: counter}
+			j.Ran(unitID, p.Component, counter)
 		})
 		if err != nil {
 			return nil, fmt.Errorf("judge units for release %s: %w", release, err)
@@ -127,64 +108,7 @@ func (s *Service) judge(ctx context.Context, r Release) (*Judge, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Judge{Release: r, versions: versionCounters(all), units: map[string]Counter{}}, nil
-}
-
-// versionCounters are the counters of versions by component, the lowest of a
-// version that several releases have.
-func versionCounters(all []Release) map[string]map[string]int64 {
-	out := map[string]map[string]int64{}
-	for i := range all {
-		for _, p := range all[i].Images() {
-			of := out[p.Component]
-			if of == nil {
-				of = map[string]int64{}
-				out[p.Component] = of
-			}
-			if c, known := of[p.Version]; !known || all[i].Counter < c {
-				of[p.Version] = all[i].Counter
-			}
-		}
-	}
-	return out
-}
-
-// one reads the confirmed counters of one unit alone.
-func (j *Judge) one(ctx context.Context, l Ledger, unitID string) error {
-	counters, err := l.Counters(ctx, unitID)
-	if err != nil {
-		return err
-	}
-	for _, p := range j.Release.Images() {
-		if c := counters[p.Component]; c > j.Release.Counter {
-			j.units[unitID] = Counter{Component: p.Component, Counter: c}
-		}
-	}
-	return nil
-}
-
-// Refuse says why a unit may not be offered the release, nil if it may, its
-// preconditions aside: those are of the moment.
-func (j *Judge) Refuse(u *fleet.Unit) *Refusal {
-	r := &j.Release
-	if no := r.Refuse(u); no != nil {
-		return no
-	}
-	down := func(component string, counter int64) *Refusal {
-		return &Refusal{
-			Code: CodeDowngrade, Name: component, Have: strconv.FormatInt(counter, 10), Op: ">=", Need: strconv.FormatInt(r.Counter, 10),
-			Why: fmt.Sprintf("%s has run release counter %d, and this release has %d: to go back to old content, issue it again under a higher counter (fettle release revert)", component, counter, r.Counter),
-		}
-	}
-	if c, ok := j.units[u.ID]; ok {
-		return down(c.Component, c.Counter)
-	}
-	for _, p := range r.Images() {
-		if c := j.versions[p.Component][u.Versions[p.Component]]; c > r.Counter {
-			return down(p.Component, c)
-		}
-	}
-	return nil
+	return spec.NewJudge(r, all), nil
 }
 
 // Refuse says why a unit may not be offered a release, nil if it may, its
@@ -203,7 +127,11 @@ func (s *Service) JudgeUnit(ctx context.Context, r *Release, unitID string) (*Ju
 	if err != nil {
 		return nil, err
 	}
-	return j, j.one(ctx, s.ledger, unitID)
+	counters, err := s.ledger.Counters(ctx, unitID)
+	for component, counter := range counters {
+		j.Ran(unitID, component, counter)
+	}
+	return j, err
 }
 
 // installed keeps what follows from an installation that the unit has
@@ -219,7 +147,7 @@ func (s *Service) installed(ctx context.Context, r *Release, a *Assignment) erro
 		}
 	}
 	if took := a.Installed.Sub(a.Started); !a.Started.IsZero() && took > 0 {
-		return s.ledger.AddTaking(ctx, Taking{Assignment: a.ID, Release: r.Name, Family: r.family(), Took: took, At: a.Installed})
+		return s.ledger.AddTaking(ctx, Taking{Assignment: a.ID, Release: r.Name, Family: r.Family(), Took: took, At: a.Installed})
 	}
 	return nil
 }

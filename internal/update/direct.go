@@ -5,10 +5,6 @@ import (
 	"fmt"
 )
 
-// ArtifactSHA256 is the name of the uploaded artifact that p refers to, or ""
-// while it still names a file beside the declaration.
-func (p *ReleasePart) ArtifactSHA256() string { return sum(p.Artifact) }
-
 // Signed says why a release may not be offered for want of signatures (package
 // trust); nil: it may.
 type Signed func(ctx context.Context, r *Release) (*Refusal, error)

@@ -14,10 +14,6 @@ import (
 	"fettle.dev/fettle/internal/telemetry"
 )
 
-// CodeInUse says that the unit is being used: nothing is installed meanwhile,
-// also not past a deadline.
-const CodeInUse Code = "in use"
-
 // uses keeps the compiled conditions by which products are in use.
 type uses struct {
 	mu sync.Mutex

@@ -19,14 +19,6 @@ type Manner struct {
 	Downloaded   bool    `json:"downloaded,omitempty"`   // the client has it, which was all that was asked
 }
 
-// Recurs is a window that opens again and again: a schedule as Quartz writes it
-// (second minute hour day month weekday [year]), in a fixed offset from UTC.
-type Recurs struct {
-	Schedule string        `json:"schedule"`
-	Offset   int           `json:"offset"` // seconds east of UTC
-	Length   time.Duration `json:"length"`
-}
-
 // Wire is what the client is told: of download and update, "forced", "attempt"
 // or "skip", and whether its window is open: "available", "unavailable", or ""
 // where it has none. Only what is asked to be downloaded alone, or has a

@@ -6,63 +6,13 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/update/register"
+	"fettle.dev/fettle/internal/update/spec"
 )
-
-// PartState is what a unit has of one part of a release of several.
-type PartState struct {
-	Component string `json:"component"`
-	Version   string `json:"version" doc:"That the release installs."`
-	Have      string `json:"have" doc:"That the unit reports."`
-}
-
-// Installed reports whether the unit has the part.
-func (p PartState) Installed() bool { return p.Have == p.Version }
-
-// partStates are what a unit has of a release of several parts; nil for one of
-// a single image.
-func partStates(r *Release, versions map[string]string) []PartState {
-	if len(r.Parts) == 0 {
-		return nil
-	}
-	var out []PartState
-	for _, p := range r.Images() {
-		out = append(out, PartState{Component: p.Component, Version: p.Version, Have: versions[p.Component]})
-	}
-	return out
-}
-
-// stateOf says in what state a unit is whose update of several parts has
-// ended otherwise than well; "" for one of a single image.
-func stateOf(parts []PartState) string {
-	var has, lacks []string
-	for _, p := range parts {
-		if p.Installed() {
-			has = append(has, p.Component+" "+p.Version)
-			continue
-		}
-		have := p.Have
-		if have == "" {
-			have = "an unknown version"
-		}
-		lacks = append(lacks, p.Component+" (it has "+have+", not "+p.Version+")")
-	}
-	switch {
-	case len(parts) == 0:
-		return ""
-	case len(has) == 0:
-		return "no part of it is installed: the unit has the versions it had"
-	case len(lacks) == 0:
-		return "every part of it is installed all the same: " + strings.Join(has, ", ")
-	default:
-		return "only some parts of it are installed: " + strings.Join(has, ", ") + "; not " + strings.Join(lacks, ", ")
-	}
-}
 
 // Reported moves the unit's assignments whose versions it now reports, all of
 // them, to Installed: only this, never a client's claim, counts as installed.
@@ -115,7 +65,7 @@ func (s *Service) advance(ctx context.Context, u *fleet.Unit, versions map[strin
 		}
 		all := r.InstalledOn(versions)
 		a, err = s.change(ctx, a.ID, func(a *Assignment) error {
-			parts := partStates(&r, versions)
+			parts := spec.PartStates(&r, versions)
 			if a.Over() || !all && (slices.Equal(parts, a.Parts) || !a.Begun()) {
 				return errSame
 			}
@@ -153,13 +103,13 @@ func (s *Service) partsOf(ctx context.Context, id int64) ([]PartState, error) {
 		return nil, err
 	}
 	u, err := s.fleet.Unit(ctx, a.UnitID)
-	return partStates(&r, u.Versions), err
+	return spec.PartStates(&r, u.Versions), err
 }
 
 // end ends an assignment as its client says, failed or canceled.
 func (a *Assignment) end(as AssignmentState, parts []PartState, now time.Time) {
 	a.State, a.Ended, a.Parts = as, now, parts
-	if words := stateOf(parts); words != "" {
+	if words := spec.StateOf(parts); words != "" {
 		a.Details = append(a.Details, words)
 	}
 }
@@ -182,7 +132,7 @@ func (s *Service) ended(ctx context.Context, a *Assignment) error {
 		return err
 	}
 	e := entryOf(a, register.Failed, a.Ended)
-	e.Why = stateOf(a.Parts)
+	e.Why = spec.StateOf(a.Parts)
 	return s.record(ctx, e, &u, u.Versions, nil)
 }
 
@@ -220,9 +170,9 @@ func (s *Service) record(ctx context.Context, e register.Entry, u *fleet.Unit, v
 func (s *Service) software(ctx context.Context, u *fleet.Unit, versions map[string]string, r *Release, before []register.Software) ([]register.Software, error) {
 	out := make([]register.Software, 0, len(versions))
 	var all []Release
-	for _, c := range sortedKeys(versions) {
+	for _, c := range slices.Sorted(maps.Keys(versions)) {
 		if r != nil {
-			if x, ok := r.software(c, versions[c]); ok {
+			if x, ok := r.Software(c, versions[c]); ok {
 				out = append(out, x)
 				continue
 			}
@@ -240,7 +190,7 @@ func (s *Service) software(ctx context.Context, u *fleet.Unit, versions map[stri
 		}
 		x := register.Software{Component: c, Version: versions[c]}
 		for i := range all {
-			if found, ok := all[i].software(c, versions[c]); ok {
+			if found, ok := all[i].Software(c, versions[c]); ok {
 				x = found
 				break
 			}
@@ -248,14 +198,4 @@ func (s *Service) software(ctx context.Context, u *fleet.Unit, versions map[stri
 		out = append(out, x)
 	}
 	return out, nil
-}
-
-// software is what a release installs of a version of a component.
-func (r *Release) software(component, version string) (register.Software, bool) {
-	for _, p := range r.Images() {
-		if p.Component == component && p.Version == version {
-			return register.Software{Component: component, Version: version, Release: r.Name, Counter: r.Counter, SHA256: p.SHA256()}, true
-		}
-	}
-	return register.Software{}, false
 }

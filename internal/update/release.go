@@ -3,7 +3,6 @@ package update
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
@@ -44,7 +43,7 @@ func (s *Service) Put(ctx context.Context, r Release) error {
 		case fault.KindOf(err) == fault.NotFound:
 		case err != nil:
 			return fmt.Errorf("put release %s: %w", r.Name, err)
-		case !old.sameContent(&r):
+		case !old.SameContent(&r):
 			used, err := s.store.ReleaseInUse(ctx, r.Name)
 			if err != nil {
 				return fmt.Errorf("put release %s: %w", r.Name, err)
@@ -84,14 +83,6 @@ func (s *Service) uploaded(ctx context.Context, r *Release) error {
 		}
 	}
 	return fault.Fields("release "+r.Name, fields)
-}
-
-// sameContent reports whether two releases put the same onto units: else one
-// may not take the other's place while units install it.
-func (r *Release) sameContent(o *Release) bool {
-	return r.Version == o.Version && r.Product == o.Product && r.Counter == o.Counter && slices.EqualFunc(r.Images(), o.Images(), func(a, b ReleasePart) bool {
-		return a.Component == b.Component && a.Version == b.Version && a.Artifact == b.Artifact
-	})
 }
 
 // Release is a release by name.

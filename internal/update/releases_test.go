@@ -532,7 +532,7 @@ func TestSeveralPartsAreAllOrNothing(t *testing.T) {
 		a, err = w.updates.Assignment(ctx, a.ID)
 		require.NoError(t, err)
 		require.Equal(t, update.Running, a.State, "one part is missing")
-		require.Equal(t, []update.PartState{{"meter", "5", "5"}, {"software", "5", "5"}, {"screen", "5", ""}}, a.Parts)
+		require.Equal(t, []update.PartState{{Component: "meter", Version: "5", Have: "5"}, {Component: "software", Version: "5", Have: "5"}, {Component: "screen", Version: "5"}}, a.Parts)
 		w.reports(one, map[string]string{"screen": "5"})
 		a, err = w.updates.Assignment(ctx, a.ID)
 		require.NoError(t, err)

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"slices"
-	"strings"
 	"time"
 )
 
@@ -31,17 +29,6 @@ type minutesKept struct {
 	at       time.Time
 }
 
-// family names the releases of which installations are alike: those of a
-// product for the same components.
-func (r *Release) family() string {
-	var components []string
-	for _, p := range r.Images() {
-		components = append(components, p.Component)
-	}
-	slices.Sort(components)
-	return r.Product + "/" + strings.Join(components, "+")
-}
-
 // Minutes is how long an installation of a release takes: nine of ten of the
 // fleet's took no longer, from the first word of the client to the report of
 // the new versions, once there are at least 20 of the release, or else of the
@@ -55,7 +42,7 @@ func (s *Service) Minutes(ctx context.Context, r *Release) (Minutes, error) {
 		return kept.Minutes, nil
 	}
 	m := Minutes{Minutes: r.Minutes, Measured: "declared"}
-	for _, of := range []struct{ name, release, family string }{{"release", r.Name, ""}, {"product", "", r.family()}} {
+	for _, of := range []struct{ name, release, family string }{{"release", r.Name, ""}, {"product", "", r.Family()}} {
 		n, took, err := s.ledger.Takings(ctx, of.release, of.family, takenQuantile)
 		if err != nil {
 			return m, fmt.Errorf("how long release %s takes: %w", r.Name, err)

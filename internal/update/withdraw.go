@@ -191,9 +191,9 @@ func (s *Service) older(ctx context.Context, bad *Release, good string) (Release
 		switch {
 		case err != nil:
 			return r, err
-		case r.Product != bad.Product || r.family() != bad.family():
-			return r, fault.New(fault.Conflict, "release %s is for other components (%s) than release %s (%s)", r.Name, r.family(), bad.Name, bad.family())
-		case r.InstalledOn(versions(bad)):
+		case r.Product != bad.Product || r.Family() != bad.Family():
+			return r, fault.New(fault.Conflict, "release %s is for other components (%s) than release %s (%s)", r.Name, r.Family(), bad.Name, bad.Family())
+		case r.InstalledOn(bad.Installs()):
 			return r, fault.New(fault.Conflict, "release %s has the versions of release %s: there is nothing to go back to", r.Name, bad.Name)
 		case r.Withdrawn != nil:
 			return r, fault.New(fault.Conflict, "release %s was withdrawn itself: %s", r.Name, r.Withdrawn.Why)
@@ -207,7 +207,7 @@ func (s *Service) older(ctx context.Context, bad *Release, good string) (Release
 	best := -1
 	for i := range all {
 		r := &all[i]
-		if r.Name != bad.Name && r.Counter < bad.Counter && r.Withdrawn == nil && r.family() == bad.family() && !r.InstalledOn(versions(bad)) &&
+		if r.Name != bad.Name && r.Counter < bad.Counter && r.Withdrawn == nil && r.Family() == bad.Family() && !r.InstalledOn(bad.Installs()) &&
 			(best < 0 || r.Counter > all[best].Counter) {
 			best = i
 		}
@@ -216,13 +216,4 @@ func (s *Service) older(ctx context.Context, bad *Release, good string) (Release
 		return Release{}, fault.New(fault.NotFound, "there is no older release for the components of release %s: declare one, or name another", bad.Name)
 	}
 	return all[best], nil
-}
-
-// versions are what a release installs, by component.
-func versions(r *Release) map[string]string {
-	out := map[string]string{}
-	for _, p := range r.Images() {
-		out[p.Component] = p.Version
-	}
-	return out
 }

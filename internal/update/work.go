@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/update/spec"
 )
 
 // ofUnit is how many assignments of one unit are looked at: a unit has one
@@ -183,7 +184,7 @@ func (s *Service) images(ctx context.Context, r *Release) ([]Image, error) {
 		}
 		out[i] = Image{ReleasePart: p, Artifact: a}
 		for _, f := range p.Files {
-			if a, err = s.store.Artifact(ctx, sum(f)); err != nil {
+			if a, err = s.store.Artifact(ctx, spec.Sum(f)); err != nil {
 				return nil, err
 			}
 			out[i].More = append(out[i].More, a)

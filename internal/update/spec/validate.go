@@ -1,4 +1,4 @@
-package update
+package spec
 
 import (
 	"encoding/hex"
@@ -23,9 +23,9 @@ const (
 	maxParts         = 32
 )
 
-// sum is the name of the uploaded artifact that reference names, or "" while
+// Sum is the name of the uploaded artifact that reference names, or "" while
 // it still names a file beside the declaration.
-func sum(reference string) string {
+func Sum(reference string) string {
 	sum, ok := strings.CutPrefix(reference, artifactPrefix)
 	if b, err := hex.DecodeString(sum); !ok || err != nil || len(b) != 32 || strings.ToLower(sum) != sum {
 		return ""
@@ -35,10 +35,10 @@ func sum(reference string) string {
 
 // ArtifactSHA256 is the name of the uploaded artifact of a release of one
 // image, or "".
-func (r *Release) ArtifactSHA256() string { return sum(r.Artifact) }
+func (r *Release) ArtifactSHA256() string { return Sum(r.Artifact) }
 
 // SHA256 is the name of the part's uploaded artifact, or "".
-func (p *ReleasePart) SHA256() string { return sum(p.Artifact) }
+func (p *ReleasePart) SHA256() string { return Sum(p.Artifact) }
 
 // validation gathers the mistakes of a release.
 type validation struct {
@@ -103,7 +103,7 @@ func (v *validation) version(path, version string) {
 }
 
 func (v *validation) artifact(path, reference string) {
-	if sum(reference) == "" {
+	if Sum(reference) == "" {
 		v.add(path, "sha256: and 64 lower-case hexadecimal digits of an uploaded artifact (fettle apply uploads a file beside the declaration)", reference)
 	}
 }

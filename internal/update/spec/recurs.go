@@ -1,4 +1,4 @@
-package update
+package spec
 
 import (
 	"strconv"
@@ -27,6 +27,14 @@ var quartz = []field{
 	{1, 12, []string{"JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"}},
 	{1, 7, []string{"SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"}},
 	{1970, 2099, nil},
+}
+
+// Recurs is a window that opens again and again: a schedule as Quartz writes it
+// (second minute hour day month weekday [year]), in a fixed offset from UTC.
+type Recurs struct {
+	Schedule string        `json:"schedule"`
+	Offset   int           `json:"offset"` // seconds east of UTC
+	Length   time.Duration `json:"length"`
 }
 
 // Check finds what is wrong with a window.

@@ -1,4 +1,7 @@
-package update
+// Package spec is what a release says: the declared document and its mistakes,
+// the units that it is for, the preconditions, and the names of what keeps it
+// from a unit. It knows no store; the room update does.
+package spec
 
 import "time"
 
@@ -23,6 +26,7 @@ const (
 	CodeWithdrawn Code = "withdrawn"         // the release is offered to nobody any more
 	CodeSkilled   Code = "skilled person"    // it needs one present: dispatch, never an owner's update
 
+	CodeInUse        Code = "in use"        // the unit is being used: nothing is installed meanwhile, also not past a deadline
 	CodePrecondition Code = "precondition"  // a precondition does not hold now
 	CodeUnknownState Code = "state unknown" // the values a precondition reads are missing or too old
 )

@@ -1,4 +1,4 @@
-package update
+package spec
 
 import (
 	"slices"
@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/update/register"
 )
 
 // ReleaseKind is what a release is for; a feature may not ride in a recall,
@@ -88,7 +89,7 @@ func (r *Release) ComponentName() string {
 // the one image of a release without parts.
 func (r *Release) Images() []ReleasePart {
 	if r.Settings != nil {
-		return r.Settings.parts()
+		return r.Settings.Parts()
 	}
 	if len(r.Parts) == 0 {
 		return []ReleasePart{{Component: r.ComponentName(), Version: r.Version, From: r.From, Artifact: r.Artifact}}
@@ -206,3 +207,53 @@ func (r *Release) Supported(now time.Time) bool {
 	last, err := time.Parse(time.DateOnly, r.SupportEnd)
 	return r.SupportEnd == "" || err != nil || now.Before(last.Add(36*time.Hour)) // it ends at UTC-12
 }
+
+// SameContent reports whether two releases put the same onto units: else one
+// may not take the other's place while units install it.
+func (r *Release) SameContent(o *Release) bool {
+	return r.Version == o.Version && r.Product == o.Product && r.Counter == o.Counter && slices.EqualFunc(r.Images(), o.Images(), func(a, b ReleasePart) bool {
+		return a.Component == b.Component && a.Version == b.Version && a.Artifact == b.Artifact
+	})
+}
+
+// Shares reports whether two releases install on the same component.
+func (r *Release) Shares(o *Release) bool {
+	theirs := o.Images()
+	return slices.ContainsFunc(r.Images(), func(p ReleasePart) bool {
+		return slices.ContainsFunc(theirs, func(q ReleasePart) bool { return p.Component == q.Component })
+	})
+}
+
+// Family names the releases of which installations are alike: those of a
+// product for the same components.
+func (r *Release) Family() string {
+	var components []string
+	for _, p := range r.Images() {
+		components = append(components, p.Component)
+	}
+	slices.Sort(components)
+	return r.Product + "/" + strings.Join(components, "+")
+}
+
+// Installs are what a release installs, by component.
+func (r *Release) Installs() map[string]string {
+	out := map[string]string{}
+	for _, p := range r.Images() {
+		out[p.Component] = p.Version
+	}
+	return out
+}
+
+// Software is what a release installs of a version of a component.
+func (r *Release) Software(component, version string) (register.Software, bool) {
+	for _, p := range r.Images() {
+		if p.Component == component && p.Version == version {
+			return register.Software{Component: component, Version: version, Release: r.Name, Counter: r.Counter, SHA256: p.SHA256()}, true
+		}
+	}
+	return register.Software{}, false
+}
+
+// ArtifactSHA256 is the name of the uploaded artifact that p refers to, or ""
+// while it still names a file beside the declaration.
+func (p *ReleasePart) ArtifactSHA256() string { return Sum(p.Artifact) }
