@@ -15,7 +15,7 @@ ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j3
 endif
 
-.PHONY: agent bench-detect bench-gates bench-history bench-query demo build web deps test check lint soak fuzz bench bench-deps bench-ingest bench-growth bench-delta bench-download bench-connections bench-connections-spread clean generate
+.PHONY: agent bench-campaign bench-detect bench-gates bench-history bench-query demo build web deps test check lint soak fuzz bench bench-deps bench-ingest bench-growth bench-delta bench-download bench-connections bench-connections-spread clean generate
 
 demo: build ## run the 2014 story: 1,000 simulated wall chargers, from telemetry to verified remedy
 	@if [ -t 1 ]; then $(BIN) demo --units $(UNITS); else $(BIN) demo --units $(UNITS) --exit; fi
@@ -91,6 +91,9 @@ bench-detect: build ## public benchmarks of detection and prognosis that are pre
 
 bench-gates: ## rollouts of good and bad releases: how many units suffer before each is stopped, beside fixed thresholds (docs/gates.md); ARGS="-times 100" for a short look
 	go run ./bench/gates $(ARGS)
+
+bench-campaign: ## plan, pause and cancel a campaign over a million units; ARGS="-units 100000" for a short look
+	go run ./bench/campaign $(ARGS)
 
 bench: ## Go benchmarks; compare two runs with benchstat
 	go test -run '^$$' -bench . -benchmem ./...

@@ -3,6 +3,7 @@ package story
 import (
 	"context"
 	"fmt"
+	"math"
 	"maps"
 	"net/http"
 	"slices"
@@ -91,9 +92,9 @@ func (r *run) remedy(ctx context.Context, c *cohorts) (*ending, error) {
 
 func (r *run) start(ctx context.Context, size int) error {
 	// The first wave must hold a few units to say anything at all.
-	first := max(0.1, min(0.4, 10/float64(size)))
+	first := int(math.Ceil(float64(size) * max(0.1, min(0.4, 10/float64(size)))))
 	docs, err := documents(r.o.Files, "campaign.yaml",
-		"{{FIRST}}", fmt.Sprintf("%.3f", first), "{{REST}}", fmt.Sprintf("%.3f", 1-first-0.3), "{{MINVERIFIED}}", fmt.Sprint(min(3, max(1, size/20))))
+		"{{FIRST}}", fmt.Sprint(first), "{{MINVERIFIED}}", fmt.Sprint(min(3, max(1, size/20))))
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ func TestDeclaredFilesAreDocuments(t *testing.T) {
 	files := os.DirFS("../../cmd/fettle/demo")
 	kinds := map[string]string{}
 	for _, name := range []string{"product.yaml", "detectors.yaml", "release.yaml", "campaign.yaml"} {
-		docs, err := documents(files, name, "{{ARTIFACT}}", "abc", "{{FIRST}}", "0.1", "{{REST}}", "0.6", "{{MINVERIFIED}}", "3")
+		docs, err := documents(files, name, "{{ARTIFACT}}", "abc", "{{FIRST}}", "10", "{{MINVERIFIED}}", "3")
 		require.NoError(t, err)
 		for _, d := range docs {
 			b, err := json.Marshal(d)
