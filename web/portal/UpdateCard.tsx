@@ -117,6 +117,8 @@ export function stateWords(
     title: t(`state.${state}.title` as Key, { time }),
     text: t(`state.${state}.text${variant}` as Key, { time }),
   });
+  if (update.waiting && (update.state === "accepted" || update.state === "scheduled"))
+    return { title: t("state.waiting.title"), text: t("state.waiting.text") };
   switch (update.state) {
     case "planned":
     case "blocked":

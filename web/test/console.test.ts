@@ -160,7 +160,7 @@ test.concurrent("who else: the finding's suggestion is frozen as a cohort of thr
 
 test.concurrent("a campaign is looked at live, and paused with a reason", async ({ expect }) => {
   const { mock, page } = await visit("/console/campaigns/adapter-overheat");
-  for (const told of ["gate passed", "waits for 5 more to be judged", "69.0 percentage points", "36.0 to 78.0"])
+  for (const told of ["gate passed", "missing: a share of 90 % verified", "69.0 percentage points", "36.0 to 78.0"])
     await page.getByText(told).first().waitFor();
   await page.getByRole("button", { name: "Pause" }).click();
   await page.getByRole("dialog").getByLabel("Why").fill("a complaint from Bergen");
@@ -299,4 +299,62 @@ test.concurrent("units by risk: filters stand in the address, a unit is one clic
   await page.getByText("no data of it since").waitFor();
   await page.getByRole("link", { name: "WC-000061" }).click();
   await page.getByRole("heading", { name: "WC-000061" }).waitFor();
+});
+
+test.concurrent("what holds units leads to those units", async ({ expect }) => {
+  const { page } = await visit("/console/campaigns/adapter-overheat");
+  await page.getByRole("button", { name: "a precondition does not hold now" }).click();
+  await expect.poll(() => new URL(page.url()).searchParams.get("code")).toBe("precondition");
+});
+
+test.concurrent("a campaign that the evidence paused says by what", async ({ expect }) => {
+  const { page, errors } = await visit("/console/campaigns/adapter-overheat-eu");
+  await page.getByText("in fewer than 1 of 160 campaigns: stopped").first().waitFor();
+  await page.getByRole("img", { name: "3 units failed of 14 begun; the campaign pauses at 2 of 2" }).waitFor();
+  await page.getByText("observed only").waitFor();
+  await page.getByRole("button", { name: "Resume" }).waitFor();
+  expect(errors).toEqual([]);
+});
+
+test.concurrent("a release is withdrawn with a reason, and what that stopped is told", async ({ expect }) => {
+  const { mock, page } = await visit("/console/releases/charger-2.0.0");
+  await page.getByText("41 min: nine of ten of 212 installations").waitFor();
+  await page.getByRole("button", { name: "Withdraw" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByLabel("Why").fill("the display stays dark");
+  await dialog.getByRole("button", { name: "Withdraw" }).click();
+  await page.getByRole("dialog", { name: "charger-2.0.0 is withdrawn" }).getByText("Too late to stop").waitFor();
+  expect(mock.operator.posts).toEqual([
+    { path: "releases/charger-2.0.0/withdraw", body: { why: "the display stays dark" } },
+  ]);
+});
+
+test.concurrent("the way back names the campaign that waits to be started", async () => {
+  const { page } = await visit("/console/releases/charger-2.0.0");
+  await page.getByRole("button", { name: "Make the way back" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByLabel("Why").fill("dark display");
+  await dialog.getByRole("button", { name: "Make the way back" }).click();
+  await page.getByRole("link", { name: "back-charger-1.4.2-back" }).waitFor();
+});
+
+test.concurrent("an image is uploaded in pieces, and goes on after a broken connection", async ({ expect }) => {
+  const { mock, page } = await visit("/console/releases", (m) => (m.cut = 1));
+  await page.getByRole("button", { name: "Upload an image" }).waitFor();
+  await page.getByLabel("Image to upload").setInputFiles({
+    name: "größe.swu",
+    mimeType: "application/octet-stream",
+    buffer: Buffer.alloc((8 << 20) + 5000, 7),
+  });
+  await page.getByText("Uploaded: 8.39 MB of 8.39 MB (100 %)").waitFor();
+  await page.getByText("sha256:feedface").waitFor();
+  expect(mock.uploaded).toEqual({ bytes: (8 << 20) + 5000, filename: "größe.swu" });
+});
+
+test.concurrent("a unit's register shows the newest entry first, with what changed", async ({ expect }) => {
+  const { page } = await visit("/console/units/WC-000010");
+  const register = page.getByRole("region", { name: "Register of versions" });
+  await register.getByText("no space left on the device").waitFor();
+  expect(await register.locator(".mark").allTextContents()).toEqual(["failed", "installed", "reported"]);
+  await page.getByRole("region", { name: "Parameters and features" }).getByText("drifted").waitFor();
 });

@@ -1,7 +1,9 @@
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, test } from "vitest";
+import type { Wire } from "../client/client";
 import { launch, open } from "./browser";
 import * as f from "./fixtures/fleet";
+import { offered } from "./fixtures/owner";
 import { type Mock, startMock } from "./server";
 
 // What an owner does in the portal, by mouse, keyboard and in German.
@@ -164,4 +166,73 @@ test.concurrent("the appearance is chosen and kept", async ({ expect }) => {
   await page.reload();
   await page.getByText("Condition").first().waitFor();
   await expect.poll(ground).toBe("rgb(20, 24, 26)");
+});
+
+const waiting: [NonNullable<Wire["MyUpdate"]["waiting"]>, string][] = [
+  [
+    { code: "precondition", why: "x", title: "Battery", have: "18", op: ">=", need: "30", unit: "%" },
+    "Waiting: Battery at 18 %, needs 30 %",
+  ],
+  [
+    { code: "precondition", why: "x", title: "Plug temperature", have: "71.25", op: "<", need: "60", unit: "Cel" },
+    "Waiting: Plug temperature at 71.25 °C, must be below 60 °C",
+  ],
+  [
+    { code: "precondition", why: "x", title: "Parked", have: "false", op: "==", need: "true" },
+    "Waiting: Parked is no, must be yes",
+  ],
+  [
+    { code: "state unknown", why: "x", title: "Battery" },
+    "Waiting: your product has not told us lately about Battery.",
+  ],
+  [
+    { code: "outside hours", why: "x", until: f.ahead(0.7) },
+    "Waiting: it starts within working hours, from Wed, May 21",
+  ],
+  [{ code: "retry", why: "x", have: "1", need: "3", until: f.ahead(0.05) }, "Attempt 1 of 3 did not go through."],
+  [{ code: "too many at once", why: "x" }, "Waiting for its turn"],
+  [{ code: "another day, another reason", why: "the tide is low" }, "the tide is low"],
+];
+
+test.concurrent.each(waiting)("what it waits for is said with what was measured: %#", async (wait, words) => {
+  const { page, errors } = await visit(charger, (m) => {
+    m.owner.updates = [{ ...offered, state: "accepted", waiting: wait }];
+  });
+  await page.getByText(words).waitFor();
+  await page.getByText("you can choose otherwise").first().waitFor();
+  if (errors.length > 0) throw new Error(errors.join("; "));
+});
+
+test.concurrent("quiet hours, hours and the opt-out of security updates are kept", async ({ expect }) => {
+  const { mock, page } = await visit("/my/settings", (m) => {
+    m.owner.preferences = { quiet: [{ days: ["sat"], from: "22:00", to: "09:00" }] };
+  });
+  const quiet = page.getByLabel("From").first();
+  await quiet.waitFor();
+  expect(await quiet.inputValue()).toBe("22:00");
+  await quiet.fill("20:30");
+  await page.getByLabel("Only within certain hours").check();
+  await page.getByLabel("From").nth(1).fill("02:00");
+  await page.getByLabel("The hours above").selectOption("Europe/Lisbon");
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.getByText("Saved.").waitFor();
+  expect(mock.owner.preferences).toEqual({
+    timeZone: "Europe/Lisbon",
+    quiet: [{ days: ["sat"], from: "20:30", to: "09:00" }],
+    hours: [{ from: "02:00", to: "05:00" }],
+    manual: false,
+  });
+  await page.getByLabel("Start them by themselves").uncheck();
+  await page.getByText("They will wait for you").waitFor();
+  await page.getByRole("button", { name: "Save" }).click();
+  await expect.poll(() => mock.owner.preferences.manual).toBe(true);
+});
+
+test.concurrent("what has begun can be held where the product can wait, and goes on", async ({ expect }) => {
+  const { mock, page } = await visit(charger, (m) => {
+    m.owner.updates = [{ ...offered, state: "installing", choices: ["not now"], progress: { done: 40, of: 100 } }];
+  });
+  await page.getByText("You can still hold it before its next step.").waitFor();
+  await page.getByRole("button", { name: "Hold it for now" }).click();
+  await expect.poll(() => mock.owner.choices).toEqual([{ choice: "not now" }]);
 });

@@ -53,6 +53,10 @@ export type Mock = {
   empty: boolean;
   /** Too little has failed for a prognosis. */
   waiting?: boolean;
+  /** How many pieces of an upload break off. */
+  cut?: number;
+  /** What has been uploaded. */
+  uploaded: { bytes: number; filename: string };
   close: () => Promise<void>;
 };
 
@@ -70,6 +74,7 @@ export async function startMock(): Promise<Mock> {
     failing: new Map(),
     running: false,
     empty: false,
+    uploaded: { bytes: 0, filename: "" },
     close: () => new Promise((done) => server.close(() => done())),
   };
   const server = createServer((req, res) => {
@@ -94,6 +99,7 @@ async function answer(mock: Mock, req: IncomingMessage, res: ServerResponse): Pr
   const failing = mock.failing.get(url.pathname);
   if (failing)
     return send(res, failing, { status: failing, title: "Refused", detail: "the mock was told to refuse this" });
+  if (url.pathname.startsWith("/v1/uploads") && req.method !== "GET") return uploads(mock, req, res);
   let text = "";
   for await (const chunk of req) text += chunk;
   const body = text ? JSON.parse(text) : undefined;
@@ -105,6 +111,31 @@ async function answer(mock: Mock, req: IncomingMessage, res: ServerResponse): Pr
   if (found === signedOut) return send(res, 401, { status: 401, title: "Unauthorized", detail: "sign in first" });
   if (found === null) return send(res, 204);
   send(res, 200, found);
+}
+
+/** As much of tus 1.0.0 as an upload needs. */
+async function uploads(mock: Mock, req: IncomingMessage, res: ServerResponse): Promise<void> {
+  let size = 0;
+  for await (const chunk of req) size += (chunk as Buffer).length;
+  if (req.method === "POST") {
+    const name = /filename (\S+)/.exec(String(req.headers["upload-metadata"]))?.[1] ?? "";
+    mock.uploaded = { bytes: 0, filename: Buffer.from(name, "base64").toString() };
+    res.writeHead(201, { location: "/v1/uploads/u-9", "upload-offset": "0" });
+    res.end();
+    return;
+  }
+  if (req.method === "PATCH") {
+    if (mock.cut) {
+      mock.cut--;
+      mock.uploaded.bytes += 1000; // a part of it had arrived
+      res.destroy();
+      return;
+    }
+    if (Number(req.headers["upload-offset"]) !== mock.uploaded.bytes) return send(res, 409, { title: "Conflict" });
+    mock.uploaded.bytes += size;
+  }
+  res.writeHead(req.method === "HEAD" ? 200 : 204, { "upload-offset": String(mock.uploaded.bytes) });
+  res.end();
 }
 
 const signedOut = Symbol("signed out");
@@ -242,7 +273,7 @@ function operatorAnswer(mock: Mock, method: string, url: URL, body: Record<strin
       return release;
     }
     case "uploads":
-      return { items: mock.empty ? [] : r.uploads };
+      return { items: mock.empty ? [] : [...r.uploads, ...(mock.uploaded.bytes ? [r.uploaded] : [])] };
     case "trust":
       return mock.empty
         ? { ...r.trust, roots: [], pending: [], required: [], warnings: [], targets: undefined }
