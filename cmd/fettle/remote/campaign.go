@@ -35,7 +35,11 @@ Campaign; these commands run them.`,
 			return c.print(cmd, d, func(w io.Writer) {
 				fmt.Fprintf(w, "%d units would be offered the remedy, %d not (%s).\n", d.OfferedCount, d.NotCount, counts(d.NotByCode))
 				for _, v := range d.Waves {
-					row(w, "wave "+v.Name, fmt.Sprintf("%d units", v.Units))
+					how := "by lot"
+					if !v.Random {
+						how = "by list or attribute: not compared with others"
+					}
+					row(w, "wave "+v.Name, fmt.Sprintf("%d units", v.Units), how)
 				}
 				for _, o := range d.Offered {
 					row(w, o.UnitID, "offered", "wave "+d.Waves[o.Wave].Name)
@@ -83,7 +87,7 @@ Campaign; these commands run them.`,
 		}
 		cmd.AddCommand(sub)
 	}
-	var state, unit string
+	var state, unit, code string
 	wave := -1
 	tasks := &cobra.Command{
 		Use: "tasks CAMPAIGN", Short: "List each unit's remedy and its state", Example: "  fettle campaign tasks adapter-overheat --state relapsed",
@@ -95,6 +99,9 @@ Campaign; these commands run them.`,
 			}
 			if unit != "" {
 				q.Set("unit", unit)
+			}
+			if code != "" {
+				q.Set("code", code)
 			}
 			list, err := client.All[wire.Task](cmd.Context(), &c.Client, "/v1/campaigns"+segment(args[0])+"/tasks", q)
 			if err != nil {
@@ -109,6 +116,7 @@ Campaign; these commands run them.`,
 		},
 	}
 	tasks.Flags().StringVar(&state, "state", "", "only those in a state, as verified")
+	tasks.Flags().StringVar(&code, "code", "", "only those that wait, or are blocked, for a reason, by its code, as \"outside hours\" (status counts them)")
 	tasks.Flags().StringVar(&unit, "unit", "", "only a unit's")
 	tasks.Flags().IntVar(&wave, "wave", -1, "only a wave's, by its index")
 	cmd.AddCommand(tasks, &cobra.Command{
@@ -155,6 +163,9 @@ func (c *cli) campaignStatus(cmd *cobra.Command, name string) error {
 		for _, wv := range v.Waves {
 			row(w, fmt.Sprintf("Wave %s:", wv.Name), fmt.Sprintf("%d units: %s", wv.Units, counts(wv.Counts)))
 			row(w, "  gate:", wv.Gate+": "+wv.GateWhy)
+		}
+		for _, r := range v.Refusals {
+			row(w, "Waiting:", fmt.Sprintf("%d %s: %s", r.N, r.State, r.Code))
 		}
 		if v.Effect != nil {
 			row(w, "Effect:", effectWords(v.Effect))
