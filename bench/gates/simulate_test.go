@@ -35,8 +35,12 @@ func TestBadReleasesAreStopped(t *testing.T) {
 		baseline, extra float64
 		begun, failed   int // median
 	}{
-		{0.01, 0.005, 9000, 140}, {0.01, 0.02, 700, 25}, {0.01, 0.1, 60, 8},
-		{0.05, 0.005, 45_000, 2500}, {0.05, 0.02, 2600, 190}, {0.05, 0.1, 150, 25},
+		{0.01, 0.005, 9000, 140},
+		{0.01, 0.02, 700, 25},
+		{0.01, 0.1, 60, 8},
+		{0.05, 0.005, 45_000, 2500},
+		{0.05, 0.02, 2600, 190},
+		{0.05, 0.1, 150, 25},
 	} {
 		r := &rollout{waves: large, baseline: c.baseline, extra: c.extra}
 		s := try(r, always(evidence("", sequential.Declared(c.baseline))), 100, 3)

@@ -114,7 +114,7 @@ func TestPlaceboIsNotDemonstrated(t *testing.T) {
 					require.Greater(t, e.Difference, 0.0)
 				case NoComparison:
 					t.Fatal(e.Why)
-				case NotDemonstrated:
+				case NotDemonstrated, Observational:
 				}
 			}
 			require.LessOrEqual(t, works, seeds*5/100, "a two-sided test at 5 % errs to this side in 2.5 %")

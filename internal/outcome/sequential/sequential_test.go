@@ -94,7 +94,7 @@ func TestHistoriesThatDifferSayLess(t *testing.T) {
 	t.Parallel()
 	alike := Learned([]Past{{10, 1000}, {11, 1000}, {9, 1000}})
 	unlike := Learned([]Past{{1, 1000}, {28, 1000}, {1, 1000}})
-	require.InDelta(t, alike.A+alike.B, 3020, 1)
+	require.InDelta(t, 3020, alike.A+alike.B, 1)
 	require.Less(t, unlike.A+unlike.B, 200.0)
 	require.InDelta(t, 0.05, Learned(nil).Rate, 1e-9)
 	require.Equal(t, Learned(nil), Learned([]Past{{0, 0}}))
