@@ -218,6 +218,26 @@ func TestWhatMakesNoProgressHasFailed(t *testing.T) {
 	require.Equal(t, fault.Conflict, fault.KindOf(err), "late words are refused")
 }
 
+// The unit was only slow: its version arrives before the next attempt.
+func TestWhatWasGivenUpMayComeThrough(t *testing.T) {
+	t.Parallel()
+	w := campaigntest.New(t, sqldbtest.SQLite(t), 1)
+	c := one(campaign.Safety)
+	c.Timeout, c.Retry = fleet.Duration(6*hour), campaign.Retry{Limit: 1, After: fleet.Duration(hour)}
+	w.Started(c)
+	task := w.Tasks(0)[0]
+	w.Choose(task, campaign.StartNow)
+	w.Says(task, update.Running)
+	w.Settle()
+	advance(w, 6*hour+time.Minute, hour)
+	require.Equal(t, campaign.Retrying, w.Task(task.ID).State)
+	w.Reports(task.UnitID, "2.0.0")
+	advance(w, hour, hour)
+	got := w.Task(task.ID)
+	require.Equal(t, campaign.Verifying, got.State, got.Why)
+	require.Equal(t, w.Clock.Now(), got.InstalledAt)
+}
+
 func TestTheNewestReleaseWins(t *testing.T) {
 	t.Parallel()
 	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
