@@ -79,7 +79,7 @@ func run(program string, units, pairs, connections int, length time.Duration) (e
 	if err != nil {
 		return err
 	}
-	before, err := resident(empty)
+	before, err := resident(empty.Process)
 	empty.Stop()
 	if err != nil {
 		return err
@@ -214,9 +214,7 @@ func (b *bench) start(name string, of fleetOf) (*server, error) {
 }
 
 // resident is what a process holds in memory once it is at rest, in bytes.
-func resident(p interface {
-	Memory() (int64, int64, error)
-}) (now int64, err error) {
+func resident(p *child.Process) (now int64, err error) {
 	time.Sleep(4 * time.Second)
 	now, _, err = p.Memory()
 	return now, err

@@ -48,7 +48,9 @@ func (i *idle) add(unitID string) {
 	n := i.name(unitID)
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.known[n] = i.known[n]
+	if _, ok := i.known[n]; !ok {
+		i.known[n] = rest{}
+	}
 }
 
 func (i *idle) describe(unitID string) {
@@ -64,11 +66,13 @@ func (i *idle) knows(unitID string) bool {
 }
 
 func (i *idle) look(unitID string) (r rest, known, described bool) {
-	n := i.name(unitID)
+	first := maphash.String(i.seeds[0], unitID)
 	i.mu.RLock()
 	defer i.mu.RUnlock()
-	r, known = i.known[n]
-	_, described = i.described[n[0]]
+	if len(i.known) > 0 {
+		r, known = i.known[unitName{first, maphash.String(i.seeds[1], unitID)}]
+	}
+	_, described = i.described[first]
 	return r, known, described
 }
 

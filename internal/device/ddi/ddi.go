@@ -211,7 +211,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	if status == http.StatusUnauthorized {
 		message = "unit or token is wrong"
-		h.denied(r, err)
+		h.denied(r, err) //nolint:contextcheck // r has it
 	}
 	reply(w, status, map[string]string{"message": message})
 }

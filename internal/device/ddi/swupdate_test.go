@@ -57,7 +57,7 @@ func newLine(t *testing.T, server string) *line {
 func (l *line) url() string { return "http://" + l.Addr().String() }
 
 func (l *line) carry(unit net.Conn) {
-	server, err := net.Dial("tcp", l.server) //nolint:noctx // a test's own
+	server, err := net.Dial("tcp", l.server)
 	if err != nil {
 		_ = unit.Close()
 		return

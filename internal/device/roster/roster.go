@@ -64,8 +64,8 @@ type unit struct {
 	key     int64
 	allowed int64  // ns since the process began: when the next poll is due, were they evenly spaced (GCRA, ITU-T I.371)
 	seen    uint32 // Unix seconds of the service's clock; 0: never
-	contact uint32 // the like, of the last contact listed
-	told    uint32 // seconds after which it was last told to poll again; 0: as usual
+	contact uint32 //nolint:modernize // the like, of the last contact listed; plain, since units are copied
+	told    uint32 //nolint:modernize // seconds after which it was last told to poll again; 0: as usual
 	product uint32
 }
 
