@@ -167,6 +167,9 @@ func (c *cli) campaignStatus(cmd *cobra.Command, name string) error {
 		for _, r := range v.Refusals {
 			row(w, "Waiting:", fmt.Sprintf("%d %s: %s", r.N, r.State, r.Code))
 		}
+		for _, e := range v.Evidence {
+			row(w, "Evidence:", e.Why)
+		}
 		if v.Effect != nil {
 			row(w, "Effect:", effectWords(v.Effect))
 		}
