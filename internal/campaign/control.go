@@ -148,15 +148,15 @@ func (m *Manager) closePage(ctx context.Context, name string) (Run, error) {
 func (m *Manager) closeTask(ctx context.Context, r *Run, t *Task) error {
 	now, p := m.cfg.Clock.Now(), r.Campaign.Kind.policy()
 	t.Updated = now
-	switch {
-	case t.State == Verifying:
+	switch t.State {
+	case Verifying:
 		// Installed all the same, and reported as not yet exposed; in a
 		// canceled campaign nobody goes on judging it.
 		if r.State == Canceled {
 			t.State, t.EndedAt, t.Why = Unjudged, now, "the campaign was canceled before it could be judged"
 		}
 		return nil
-	case t.State == Installing:
+	case Installing:
 		t.Why = "the unit has begun and has been asked to stop"
 		t.NextAt = time.Time{}
 	default:

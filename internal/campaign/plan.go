@@ -14,9 +14,9 @@ import (
 	"fettle.dev/fettle/internal/update"
 )
 
-// Refused is a unit that would not be offered the remedy, and why. The code is
+// Not is a unit that would not be offered the remedy, and why. The code is
 // the member's own where it is not in the cohort.
-type Refused struct {
+type Not struct {
 	UnitID string `json:"unitId"`
 	update.Refusal
 }
@@ -30,7 +30,7 @@ type Plan struct {
 	NotN       int                 `json:"notN"`
 	NotByCode  map[update.Code]int `json:"notByCode"`
 	Offered    []PlannedTask       `json:"offered"` // a part of them, by wave
-	Not        []Refused           `json:"not"`     // a part of them
+	Not        []Not               `json:"not"`     // a part of them
 }
 
 // PlannedWave is a wave with its number of units.
@@ -167,7 +167,7 @@ func (m *Manager) DryRun(ctx context.Context, name string, skip, limit int) (Pla
 	not := func(unit string, no *update.Refusal) {
 		p.NotByCode[no.Code]++
 		if p.NotN++; p.NotN > skip && len(p.Not) < limit {
-			p.Not = append(p.Not, Refused{unit, *no})
+			p.Not = append(p.Not, Not{unit, *no})
 		}
 	}
 	offered := make([][]PlannedTask, len(p.Waves)) // the first of each wave

@@ -212,7 +212,7 @@ func (m *Manager) nudge(ctx context.Context, e *env, t *Task, now time.Time) err
 	case t.Nudges == 0: // the offer itself waited for the morning
 		t.NextAt, t.Nudges = e.nextNudge(t, now), 1
 		return m.tell(ctx, e, t, NoticeOffer, string(NoticeOffer))
-	case t.Reminded >= c.MostReminders() && !(late && p.insists):
+	case t.Reminded >= c.MostReminders() && (!late || !p.insists):
 		t.State, t.At, t.NextAt = Offered, time.Time{}, time.Time{}
 		if !late {
 			t.NextAt = t.Deadline

@@ -220,8 +220,12 @@ func (c *Campaign) validateRollout(add func(string, string, any)) {
 		v    fleet.Duration
 	}{
 		{"remind", c.Remind},
-		{"countdown", c.Countdown}, {"reoffer", c.Reoffer}, {"every", c.Every}, {"timeout", c.Timeout},
-		{"retry.after", c.Retry.After}, {"retry.longest", c.Retry.Longest},
+		{"countdown", c.Countdown},
+		{"reoffer", c.Reoffer},
+		{"every", c.Every},
+		{"timeout", c.Timeout},
+		{"retry.after", c.Retry.After},
+		{"retry.longest", c.Retry.Longest},
 	} {
 		if d.v < 0 {
 			add(d.path, "a duration, as 48h or 14d", d.v)

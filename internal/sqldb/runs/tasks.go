@@ -137,9 +137,10 @@ func (s store) UnderWay(ctx context.Context, campaignID string) (n int, err erro
 }
 
 func (s store) StaleTasks(ctx context.Context, after string, limit int) ([]campaign.Task, error) {
-	// The states are literals so that the partial index serves.
+	// The states are literals so that the partial index serves, and the order is
+	// of an expression so that the index of ids does not.
 	return s.tasks(ctx, `JOIN update_assignment a ON a.id = t.assignment_id
-		WHERE t.state IN ('accepted', 'installing', 'claimed') AND a.updated > t.seen_at AND t.id > ? ORDER BY t.id LIMIT ?`, after, limit)
+		WHERE t.state IN ('accepted', 'installing', 'claimed') AND a.updated > t.seen_at AND t.id || '' > ? ORDER BY t.id || '' LIMIT ?`, after, limit)
 }
 
 func (s store) CountTasks(ctx context.Context, campaignID string) ([]campaign.Count, error) {
