@@ -116,7 +116,7 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 	}
 	if h.updates, err = update.NewService(ctx, update.Config{
 		Store: e.records.Update(), Logs: unitlog.New(e.records), Blobs: e.blobs, Fleet: h.fleet, Tx: e.records, Clock: clk, Log: log, Dir: c.path("uploads"), Room: e.disk.Fits, Check: check,
-		Ledger: release.New(e.records), Settings: setting.New(e.records), State: e.history, Wake: func(id string) { h.gateway.Notify(id) },
+		Ledger: release.New(e.records), Settings: setting.New(e.records), State: e.history, Wake: func(id string) { h.gateway.Notify(id) }, //nolint:contextcheck // units are told after the request
 	}); err != nil {
 		return nil, err
 	}

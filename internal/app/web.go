@@ -14,8 +14,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"fettle.dev/fettle/internal/api"
-	"fettle.dev/fettle/internal/app/listen"
 	"fettle.dev/fettle/internal/api/hawkbit"
+	"fettle.dev/fettle/internal/app/listen"
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/device/ddi"
 	"fettle.dev/fettle/internal/device/door"

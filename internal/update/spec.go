@@ -5,17 +5,28 @@ import "fettle.dev/fettle/internal/update/spec"
 // What a release says and how it is judged stands in package spec; these are
 // its names here.
 type (
-	Release      = spec.Release
-	ReleaseKind  = spec.ReleaseKind
-	ReleasePart  = spec.ReleasePart
+	// Release is spec's.
+	Release = spec.Release
+	// ReleaseKind is spec's.
+	ReleaseKind = spec.ReleaseKind
+	// ReleasePart is spec's.
+	ReleasePart = spec.ReleasePart
+	// Precondition is spec's.
 	Precondition = spec.Precondition
-	Settings     = spec.Settings
-	Withdrawal   = spec.Withdrawal
-	PartState    = spec.PartState
-	Refusal      = spec.Refusal
-	Code         = spec.Code
-	Recurs       = spec.Recurs
-	Judge        = spec.Judge
+	// Settings is spec's.
+	Settings = spec.Settings
+	// Withdrawal is spec's.
+	Withdrawal = spec.Withdrawal
+	// PartState is spec's.
+	PartState = spec.PartState
+	// Refusal is spec's.
+	Refusal = spec.Refusal //nolint:errname // as there
+	// Code is spec's.
+	Code = spec.Code
+	// Recurs is spec's.
+	Recurs = spec.Recurs
+	// Judge is spec's.
+	Judge = spec.Judge
 )
 
 // The kinds of a release.

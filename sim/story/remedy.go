@@ -3,8 +3,8 @@ package story
 import (
 	"context"
 	"fmt"
-	"math"
 	"maps"
+	"math"
 	"net/http"
 	"slices"
 	"strings"

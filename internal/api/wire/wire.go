@@ -274,7 +274,7 @@ type DryRunOffer struct {
 }
 
 // DryRunRefusal is a unit that would not, and why.
-type DryRunRefusal struct {
+type DryRunRefusal struct { //nolint:errname // it is one for units, not of ours
 	UnitID string `json:"unitId"`
 	update.Refusal
 }

@@ -81,7 +81,7 @@ func (c *Certificates) load() (*tls.Certificate, time.Time, error) {
 	return &pair, newest, err
 }
 
-// config is for servers. Units may show a certificate: it is theirs when its
+// Config is for servers. Units may show a certificate: it is theirs when its
 // fingerprint is bound to them, so no authority is asked about it.
 func (c *Certificates) Config() *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get, ClientAuth: tls.RequestClientCert}
