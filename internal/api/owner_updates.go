@@ -9,6 +9,7 @@ import (
 	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/campaign"
+	"fettle.dev/fettle/internal/campaign/stage"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/update"
@@ -152,9 +153,9 @@ func (c *showcase) show(ctx context.Context, t *campaign.Task) (wire.MyUpdate, e
 			}
 		}
 	}
-	out.Waiting, out.Stage = waiting(held, o.Locale), campaign.StageOf(t, assigned, held, &u)
+	out.Waiting, out.Stage = waiting(held, o.Locale), stage.Of(t, assigned, held, &u)
 	if t.State == campaign.FailedTask || t.State == campaign.Retrying {
-		f := campaign.FailureOf(t, assigned, &u)
+		f := stage.WhatFailed(t, assigned, &u)
 		out.Failure = &f
 	}
 	out.Reminded, out.Attempt = t.Reminded, t.Attempt

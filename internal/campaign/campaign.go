@@ -7,6 +7,7 @@ import (
 	"context"
 	"time"
 
+	"fettle.dev/fettle/internal/campaign/spec"
 	"fettle.dev/fettle/internal/campaign/wave"
 	"fettle.dev/fettle/internal/campaign/window"
 	"fettle.dev/fettle/internal/condition"
@@ -14,85 +15,27 @@ import (
 	"fettle.dev/fettle/internal/update"
 )
 
-// Kind sets the owner's policy.
-type Kind string
+// What is declared, and what owners set, is of package spec.
+type (
+	Campaign    = spec.Campaign
+	Kind        = spec.Kind
+	Wave        = wave.Wave
+	Gate        = spec.Gate
+	Retry       = spec.Retry
+	Preferences = spec.Preferences
+)
 
 // The kinds of a campaign.
 const (
-	Recall   Kind = "recall"
-	Safety   Kind = "safety"
-	Security Kind = "security"
-	Service  Kind = "service"
-	Feature  Kind = "feature"
+	Recall   = spec.Recall
+	Safety   = spec.Safety
+	Security = spec.Security
+	Service  = spec.Service
+	Feature  = spec.Feature
 )
 
-// Campaign is declared in a file of kind Campaign.
-type Campaign struct {
-	Name string `json:"-"`
-
-	Product  string            `json:"product"`
-	Kind     Kind              `json:"kind" enum:"recall,safety,security,service,feature"`
-	Title    map[string]string `json:"title" doc:"For owners, by language."`
-	Reason   map[string]string `json:"reason" doc:"Why, in plain words for owners, by language."`
-	Cohort   string            `json:"cohort" doc:"Name of a cohort; its newest snapshot is frozen at the start."`
-	Release  string            `json:"release"`
-	Detector string            `json:"detector" doc:"Verifies the remedy; its version is frozen at the start."`
-	Waves    []Wave            `json:"waves"`
-	Gate     Gate              `json:"gate"`
-	Exposure fleet.Duration    `json:"exposure" doc:"Exposure a unit must show, quiet, after the remedy to be verified."`
-	Window   fleet.Duration    `json:"window,omitempty" doc:"Window before each gate over which offered and not yet offered waves are compared (default: the gate's soak)."`
-	Deadline fleet.Duration    `json:"deadline" doc:"How long owners may postpone, from the offer."`
-	Remind   fleet.Duration    `json:"remind,omitempty" doc:"Time between reminders (default 7d)."`
-	Seed     int64             `json:"seed,omitempty" doc:"Of the random assignment to waves (default: from the campaign's id)."`
-
-	DownloadRate     int64 `json:"downloadRate,omitempty" doc:"Bytes a second that all its units fetch together (default: no limit)."`
-	SiteDownloadRate int64 `json:"siteDownloadRate,omitempty" doc:"Bytes a second that its units at one site fetch together (default: no limit). A site is what a unit's attribute site says, else the address that it comes from."`
-
-	Reminders int            `json:"reminders,omitempty" doc:"Most reminders an owner gets before the deadline (default 30); a safety or recall campaign goes on after it until it ends."`
-	Countdown fleet.Duration `json:"countdown,omitempty" doc:"How long before a security update that starts by itself the owner is told (default 1h)."`
-	Reoffer   fleet.Duration `json:"reoffer,omitempty" doc:"A service or feature offer that expired is made again after this (default: never)."`
-
-	Dynamic bool           `json:"dynamic,omitempty" doc:"Units that come to match the cohort's definition join while the campaign runs."`
-	Every   fleet.Duration `json:"every,omitempty" doc:"How often it looks for units that came to match (default 1h)."`
-
-	Start         time.Time      `json:"start,omitzero" doc:"Nothing is offered before."`
-	End           time.Time      `json:"end,omitzero" doc:"The campaign ends by itself."`
-	Hours         []window.Hours `json:"hours,omitempty" doc:"Working hours in which units may begin (default: always)."`
-	Zone          string         `json:"zone,omitempty" doc:"Where hours are of: owner (default), unit (its attribute timeZone, else the owner's), or an IANA name as Europe/Oslo."`
-	MaxConcurrent int            `json:"maxConcurrent,omitempty" doc:"Most units that have the update at hand at the same time (default: any)."`
-	MaxPerHour    int            `json:"maxPerHour,omitempty" doc:"Most units that are given the update within any hour (default: any)."`
-	Retry         Retry          `json:"retry,omitzero" doc:"What follows a failed installation (default: nothing)."`
-	Timeout       fleet.Duration `json:"timeout,omitempty" doc:"An installation that has begun and shows no progress for this long has failed (default 24h)."`
-}
-
-// Retry tries a failed installation again, each time after twice as long.
-type Retry struct {
-	Limit   int            `json:"limit,omitempty" doc:"Most attempts after the first."`
-	After   fleet.Duration `json:"after,omitempty" doc:"Before the second attempt (default 1h)."`
-	Longest fleet.Duration `json:"longest,omitempty" doc:"Between two attempts (default 24h)."`
-}
-
-// Wave is a step of a campaign.
-type Wave = wave.Wave
-
-// Gate is what must hold before the next wave opens. Shares are of the wave's
-// tasks that could be judged; only verified counts as success. Beside what is
-// declared here, the campaign pauses as soon as the evidence says that the
-// release does worse than those before it (docs/gates.md).
-type Gate struct {
-	Soak        fleet.Duration `json:"soak" doc:"At least this long after the wave opened."`
-	Verified    float64        `json:"verified" doc:"Least share verified, of verified, relapsed and failed."`
-	MinVerified int            `json:"minVerified,omitempty" doc:"Least number verified (default: as many as make the lower end of the 95 % interval of the share verified reach the least share; in a wave too small for that, half of it)."`
-	Installed   float64        `json:"installed,omitempty" doc:"Least share of the wave's units that report the new version (default: any)."`
-	Effect      bool           `json:"effect,omitempty" doc:"Waits until the effect against units not yet offered is demonstrated; not in a recall or safety campaign."`
-	Failed      float64        `json:"failed,omitempty" doc:"Most share of the wave's units that may fail: above it the campaign pauses (default: no ceiling; the evidence stops it sooner)."`
-	Relapsed    float64        `json:"relapsed,omitempty" doc:"Most share of the wave's units in which the fault may come back: above it the campaign pauses (default: no ceiling; the evidence stops it sooner)."`
-	Usual       float64        `json:"usual,omitempty" doc:"Share of units that fail with a good release (default: learned from the product's earlier campaigns)."`
-	Tolerated   float64        `json:"tolerated,omitempty" doc:"Share of units that may fail beyond the usual."`
-	FalseStops  float64        `json:"falseStops,omitempty" doc:"Most share of campaigns with a good release that the evidence may pause (default 0.05; 1: the evidence pauses none)."`
-	MinJudged   int            `json:"minJudged,omitempty" doc:"Units of each side of a comparison, and units that must be judged before a ceiling can pause the campaign (default 5)."`
-	MaxWait     fleet.Duration `json:"maxWait,omitempty" doc:"If the gate has neither held nor failed after this long, the campaign pauses and says what is missing (default 30d)."`
-}
+// SiteAttribute is the attribute of a unit that names where it stands.
+const SiteAttribute = spec.SiteAttribute
 
 // State of a campaign.
 type State string
@@ -143,7 +86,7 @@ type Run struct {
 	Closing   bool     `json:"closing,omitempty"`
 	ClosedTo  string   `json:"closedTo,omitempty"` // task
 
-	Starts []Minute `json:"starts,omitempty"` // within the last hour, if there is a limit
+	Starts []window.Minute `json:"starts,omitempty"` // within the last hour, if there is a limit
 
 	Joined  int       `json:"joined,omitempty"` // units that came to match since the start
 	LookAt  time.Time `json:"lookAt,omitzero"`  // when units that came to match are looked for next
@@ -151,12 +94,6 @@ type Run struct {
 	LookFor time.Time `json:"lookFor,omitzero"` // findings from then on
 	Swept   string    `json:"swept,omitempty"`  // unit that the first look, at all of them, has come to
 	SweptAt time.Time `json:"sweptAt,omitzero"` // when that look ended
-}
-
-// Minute is how many units were given the update within a minute.
-type Minute struct {
-	At int64 `json:"at"` // Unix minutes
-	N  int   `json:"n"`
 }
 
 // Looked counts outcomes that an operator has looked at.

@@ -14,8 +14,8 @@ const lateGrace = 24 * time.Hour
 
 // latest is the last moment an owner may set.
 func latest(t *Task, k Kind, now time.Time) time.Time {
-	p := k.policy()
-	if grace := now.Add(lateGrace); p.insists && grace.After(t.Deadline) {
+	p := k.Policy()
+	if grace := now.Add(lateGrace); p.Insists && grace.After(t.Deadline) {
 		return grace
 	}
 	return t.Deadline
@@ -83,7 +83,7 @@ func (m *Manager) choose(ctx context.Context, e *env, t *Task, c Choice, at time
 	default:
 		return fault.New(fault.Conflict, "this update is not offered: it is %s", t.State)
 	}
-	if p := kind.policy(); p.expires && !now.Before(t.Deadline) && t.State != Accepted {
+	if p := kind.Policy(); p.Expires && !now.Before(t.Deadline) && t.State != Accepted {
 		return fault.New(fault.Conflict, "the time to choose ended at %s", t.Deadline.Format(time.RFC3339))
 	}
 	when, next, err := m.timeOf(ctx, e, t, c, at, now)
@@ -125,7 +125,7 @@ func (m *Manager) timeOf(ctx context.Context, e *env, t *Task, c Choice, at, now
 	switch c {
 	case StartNow, Decline:
 	case NotNow:
-		if p := kind.policy(); (p.starts || p.expires) && !now.Before(t.Deadline) {
+		if p := kind.Policy(); (p.Starts || p.Expires) && !now.Before(t.Deadline) {
 			return when, next, fault.New(fault.Conflict, "the deadline has come: it cannot be put off any more")
 		}
 		next = e.nextNudge(t, now)

@@ -146,7 +146,7 @@ func (m *Manager) closePage(ctx context.Context, name string) (Run, error) {
 
 // closeTask ends a task that is not under way at its unit.
 func (m *Manager) closeTask(ctx context.Context, r *Run, t *Task) error {
-	now, p := m.cfg.Clock.Now(), r.Campaign.Kind.policy()
+	now, p := m.cfg.Clock.Now(), r.Campaign.Kind.Policy()
 	t.Updated = now
 	switch t.State {
 	case Verifying:
@@ -170,7 +170,7 @@ func (m *Manager) closeTask(ctx context.Context, r *Run, t *Task) error {
 			t.State = FailedTask // its why tells how the last attempt failed
 		case t.State == Accepted:
 			t.State, t.Why = Unreachable, "the unit did not come for its update before the campaign ended"
-		case p.expires:
+		case p.Expires:
 			t.State, t.Why = Expired, "the campaign ended without a choice"
 		default:
 			t.State, t.Why = Unreachable, fmt.Sprintf("the owner did not start it before the campaign ended; reminded %d times", t.Reminded)

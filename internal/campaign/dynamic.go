@@ -20,30 +20,6 @@ import (
 // found then may have been kept later.
 const lookBack = 10 * time.Minute
 
-// match says whether a unit belongs to a cohort by its definition, where found
-// tells how it is involved by evidence ("": it is not), and why.
-func match(d *cohort.Definition, u *fleet.Unit, found string) (ok bool, why string) {
-	if u.Product != d.Product || u.State == fleet.UnitPending || u.State == fleet.UnitRetired {
-		return false, ""
-	}
-	attributes := false
-	if d.Attributes != nil {
-		attributes, why = d.Attributes.Holds(u)
-	}
-	switch {
-	case d.Evidence == nil:
-		return attributes, why
-	case d.Attributes == nil:
-		return found != "", found
-	case d.Match == "all":
-		return attributes && found != "", found + "; " + why
-	case found != "":
-		return true, found
-	default:
-		return attributes, why
-	}
-}
-
 // look lets units join a campaign that came to match its cohort's definition.
 func (m *Manager) look(ctx context.Context, r *Run, now time.Time) (joined int, err error) {
 	snapshot, err := m.cfg.Cohorts.Snapshot(ctx, r.SnapshotID)
@@ -137,7 +113,7 @@ func (m *Manager) sweep(ctx context.Context, r *Run, snapshot *cohort.Snapshot, 
 func (m *Manager) join(ctx context.Context, r *Run, d *cohort.Definition, list []Member, now time.Time, come func(r *Run)) (joined int, err error) {
 	var candidates []Member
 	for _, x := range list {
-		if ok, why := match(d, &x.Unit, x.Why); ok {
+		if ok, why := d.Takes(&x.Unit, x.Why); ok {
 			x.Why = why
 			candidates = append(candidates, x)
 		}

@@ -122,7 +122,7 @@ func TestTheStateMachine(t *testing.T) {
 			"version": func(*rapid.T) {
 				if x := pick(); x.State == campaign.Installing || x.State == campaign.Claimed {
 					w.Reports(x.UnitID, "2.0.0")
-					w.Settle() //nolint:contextcheck // it has the test's
+					w.Settle()
 				}
 			},
 			"pause": func(*rapid.T) {

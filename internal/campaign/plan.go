@@ -16,7 +16,7 @@ import (
 
 // Not is a unit that would not be offered the remedy, and why. The code is
 // the member's own where it is not in the cohort.
-type Not struct {
+type Not struct { //nolint:errname // it is one for units, not of ours
 	UnitID string `json:"unitId"`
 	update.Refusal
 }
@@ -71,7 +71,7 @@ func refuse(u *fleet.Unit, j *update.Judge, k Kind) *update.Refusal {
 		return no
 	case j.Release.Skilled:
 		return &update.Refusal{Code: update.CodeSkilled, Why: "it needs a skilled person: dispatch one"}
-	case u.OwnerID == "" && !k.policy().unasked:
+	case u.OwnerID == "" && !k.Policy().Unasked:
 		return &update.Refusal{Code: CodeNoOwner, Why: "no owner to ask"}
 	}
 	return nil

@@ -12,82 +12,6 @@ import (
 	"fettle.dev/fettle/internal/update"
 )
 
-// policy is what the kind of a campaign asks for.
-type policy struct {
-	starts  bool // at the deadline the update starts by itself, announced
-	expires bool // at the deadline the offer ends, and may be made again
-	unasked bool // a unit without an owner is updated all the same
-	insists bool // it never starts by itself and never expires: it reminds and escalates until the campaign ends
-}
-
-// policy: security starts at the deadline unless the owner opted out; service
-// and feature expire; safety and recall remind and escalate.
-func (k Kind) policy() policy {
-	switch k {
-	case Security:
-		return policy{starts: true, unasked: true}
-	case Service, Feature:
-		return policy{expires: true}
-	default:
-		return policy{insists: true}
-	}
-}
-
-// Defaults of what a campaign or an owner leaves out.
-const (
-	defaultReminders = 30
-	defaultCountdown = time.Hour
-	defaultQuietFrom = "21:00"
-	defaultQuietTo   = "08:00"
-)
-
-// Preferences are what an owner has set about updates. Empty fields stand for
-// the defaults.
-type Preferences struct {
-	TimeZone string         `json:"timeZone,omitempty" doc:"IANA name, as Europe/Oslo; empty: as the owner was registered with."`
-	Quiet    []window.Hours `json:"quiet,omitempty" doc:"When the owner is not reminded of anything; none: every day from 21:00 to 08:00."`
-	Hours    []window.Hours `json:"hours,omitempty" doc:"When a security update may start by itself; none: at any time at which the unit is not in use."`
-	Manual   bool           `json:"manual,omitempty" doc:"Security updates do not start by themselves: the owner has opted out."`
-}
-
-// Validate finds every mistake of preferences.
-func (p *Preferences) Validate() error {
-	var fields []fault.Field
-	add := func(path, expected string, got any) {
-		fields = append(fields, fault.Field{Path: path, Expected: expected, Got: fmt.Sprint(got)})
-	}
-	if _, err := time.LoadLocation(p.TimeZone); err != nil || p.TimeZone == "Local" {
-		add("timeZone", "an IANA time zone, as Europe/Oslo", p.TimeZone)
-	}
-	for _, h := range []struct {
-		path string
-		list []window.Hours
-	}{{"quiet", p.Quiet}, {"hours", p.Hours}} {
-		window.Validate(h.list, h.path, add)
-		if len(h.list) > 20 {
-			add(h.path, "at most 20 hours", len(h.list))
-		}
-	}
-	if len(fields) == 0 && always(p.Quiet) {
-		add("quiet", "some hour of the week in which you may be told something", "every hour")
-	}
-	return fault.Fields("preferences", fields)
-}
-
-// always reports whether hours never end.
-func always(hours []window.Hours) bool {
-	monday := time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
-	if len(hours) == 0 {
-		return false
-	}
-	for minute := range 7 * 24 * 60 {
-		if !window.Open(hours, monday.Add(time.Duration(minute)*time.Minute), time.UTC) {
-			return false
-		}
-	}
-	return true
-}
-
 // Preferences are what an owner has set; nothing yet is the defaults.
 func (m *Manager) Preferences(ctx context.Context, ownerID string) (Preferences, error) {
 	p, err := m.cfg.Store.Preferences(ctx, ownerID)
@@ -135,15 +59,6 @@ func (m *Manager) owner(ctx context.Context, id string) (person, error) {
 	return x, nil
 }
 
-// awake is t, or the end of the quiet hours that it lies in.
-func (x *person) awake(t time.Time) time.Time {
-	quiet := x.Quiet
-	if len(quiet) == 0 {
-		quiet = []window.Hours{{From: defaultQuietFrom, To: defaultQuietTo}}
-	}
-	return window.After(quiet, t, x.loc)
-}
-
 // nextNudge is when to come back to an owner who has not chosen: the next
 // reminder, or the deadline if it is sooner.
 func (e *env) nextNudge(t *Task, now time.Time) time.Time {
@@ -184,12 +99,12 @@ func (m *Manager) count(ctx context.Context, t *Task) error {
 // nudge reminds an owner who has not reacted, or does what the kind of the
 // campaign says at the deadline.
 func (m *Manager) nudge(ctx context.Context, e *env, t *Task, now time.Time) error {
-	p, c := e.run.Campaign.Kind.policy(), &e.run.Campaign
+	p, c := e.run.Campaign.Kind.Policy(), &e.run.Campaign
 	late := !now.Before(t.Deadline)
 	if err := m.count(ctx, t); err != nil {
 		return err
 	}
-	if late && p.expires {
+	if late && p.Expires {
 		t.State, t.EndedAt, t.NextAt, t.At, t.Why = Expired, now, time.Time{}, time.Time{}, "the deadline passed without a choice"
 		if c.Reoffer > 0 {
 			t.NextAt = now.Add(time.Duration(c.Reoffer))
@@ -200,19 +115,19 @@ func (m *Manager) nudge(ctx context.Context, e *env, t *Task, now time.Time) err
 	if err != nil {
 		return err
 	}
-	if at := owner.awake(now); at.After(now) { // not at night
+	if at := owner.Awake(now, owner.loc); at.After(now) { // not at night
 		if t.NextAt = at; !late && at.After(t.Deadline) {
 			t.NextAt = t.Deadline
 		}
 		return nil
 	}
 	switch {
-	case late && p.starts && !owner.Manual:
+	case late && p.Starts && !owner.Manual:
 		return m.announce(ctx, e, t, owner, now)
 	case t.Nudges == 0: // the offer itself waited for the morning
 		t.NextAt, t.Nudges = e.nextNudge(t, now), 1
 		return m.tell(ctx, e, t, NoticeOffer, string(NoticeOffer))
-	case t.Reminded >= c.MostReminders() && (!late || !p.insists):
+	case t.Reminded >= c.MostReminders() && (!late || !p.Insists):
 		t.State, t.At, t.NextAt = Offered, time.Time{}, time.Time{}
 		if !late {
 			t.NextAt = t.Deadline
@@ -225,7 +140,7 @@ func (m *Manager) nudge(ctx context.Context, e *env, t *Task, now time.Time) err
 	t.NextAt = e.nextNudge(t, now)
 	kind := NoticeReminder
 	if late {
-		if p.insists {
+		if p.Insists {
 			kind = NoticeEscalation
 		}
 		t.Why = fmt.Sprintf("the deadline has passed; reminded %d times", t.Reminded)
@@ -249,7 +164,7 @@ func (m *Manager) announce(ctx context.Context, e *env, t *Task, owner person, n
 
 // offerAgain offers anew what expired.
 func (m *Manager) offerAgain(ctx context.Context, e *env, t *Task, now time.Time) error {
-	if e.run.Campaign.Reoffer <= 0 || !e.run.Campaign.Kind.policy().expires {
+	if e.run.Campaign.Reoffer <= 0 || !e.run.Campaign.Kind.Policy().Expires {
 		t.NextAt = time.Time{}
 		return nil
 	}
@@ -262,7 +177,7 @@ func (m *Manager) offerAgain(ctx context.Context, e *env, t *Task, now time.Time
 func (m *Manager) failed(ctx context.Context, e *env, t *Task, now time.Time, why string) error {
 	retry := &e.run.Campaign.Retry
 	if t.Attempt <= retry.Limit && e.run.Open() && e.release.Withdrawn == nil {
-		at := now.Add(retry.wait(t.Attempt))
+		at := now.Add(retry.Wait(t.Attempt))
 		t.State, t.AssignmentID, t.Done, t.Of, t.StartedAt, t.ClaimedAt = Retrying, 0, 0, 0, time.Time{}, time.Time{}
 		t.wait(&update.Refusal{
 			Code: CodeRetry, Have: fmt.Sprint(t.Attempt), Need: fmt.Sprint(retry.Limit + 1), Until: at,
@@ -273,21 +188,6 @@ func (m *Manager) failed(ctx context.Context, e *env, t *Task, now time.Time, wh
 	t.State, t.EndedAt, t.NextAt, t.Why, t.Refusal = FailedTask, now, time.Time{}, why, nil
 	m.failures.add(t.CampaignID)
 	return m.tell(ctx, e, t, NoticeFailed, string(NoticeFailed))
-}
-
-// wait is how long after a failed attempt the next begins.
-func (r *Retry) wait(attempt int) time.Duration {
-	after, longest := time.Duration(r.After), time.Duration(r.Longest)
-	if after <= 0 {
-		after = time.Hour
-	}
-	if longest <= 0 {
-		longest = max(after, 24*time.Hour)
-	}
-	for ; attempt > 1 && after < longest; attempt-- {
-		after *= 2
-	}
-	return min(after, longest)
 }
 
 // timeOut ends an installation that has begun and shows no progress: what the

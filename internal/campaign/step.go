@@ -320,7 +320,7 @@ func (m *Manager) offer(ctx context.Context, e *env, t *Task, now time.Time) err
 	}
 	t.OwnerID, t.Why, t.Refusal, t.EndedAt = u.OwnerID, "", nil, time.Time{}
 	t.OfferedAt, t.Deadline = now, now.Add(time.Duration(e.run.Campaign.Deadline))
-	if t.OwnerID == "" { // kind.policy().unasked: nobody could postpone it
+	if t.OwnerID == "" { // kind.Policy().Unasked: nobody could postpone it
 		t.State, t.AcceptedAt, t.Why = Accepted, now, "no owner to ask: a security update starts by itself"
 		return m.assign(ctx, e, t, now)
 	}
@@ -329,7 +329,7 @@ func (m *Manager) offer(ctx context.Context, e *env, t *Task, now time.Time) err
 	if err != nil {
 		return err
 	}
-	if at := o.awake(now); at.After(now) && !e.run.Campaign.Kind.policy().insists {
+	if at := o.Awake(now, o.loc); at.After(now) && !e.run.Campaign.Kind.Policy().Insists {
 		t.NextAt = at // it stands in the portal, and the mail comes in the morning
 		return nil
 	}

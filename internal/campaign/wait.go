@@ -66,21 +66,9 @@ func (m *Manager) closed(ctx context.Context, c *Campaign, t *Task, now time.Tim
 	}
 	until := window.Next(c.Hours, now, loc)
 	return &update.Refusal{
-		Code: CodeHours, Until: until, Have: now.In(loc).Format("Mon 15:04"), Need: hours(c.Hours),
-		Why: "outside the working hours, " + hours(c.Hours) + " in " + loc.String(),
+		Code: CodeHours, Until: until, Have: now.In(loc).Format("Mon 15:04"), Need: window.Words(c.Hours),
+		Why: "outside the working hours, " + window.Words(c.Hours) + " in " + loc.String(),
 	}, nil
-}
-
-func hours(list []window.Hours) string {
-	var out []string
-	for _, h := range list {
-		s := h.From + "-" + h.To
-		if len(h.Days) > 0 {
-			s = strings.Join(h.Days, ",") + " " + s
-		}
-		out = append(out, s)
-	}
-	return strings.Join(out, "; ")
 }
 
 // mustWait says whether a unit may not begin yet, and leaves the task waiting:
@@ -114,7 +102,7 @@ func (m *Manager) mustWait(ctx context.Context, e *env, t *Task, now time.Time) 
 			return true, nil
 		}
 	}
-	if n := e.run.startsWithin(now); c.MaxPerHour > 0 && n >= c.MaxPerHour {
+	if n := window.WithinHour(e.run.Starts, now); c.MaxPerHour > 0 && n >= c.MaxPerHour {
 		t.wait(&update.Refusal{
 			Code: CodeRate, Have: fmt.Sprint(n), Need: fmt.Sprint(c.MaxPerHour),
 			Why: fmt.Sprintf("%d units were given it within the hour, the most: it starts soon", n),
@@ -133,32 +121,14 @@ func (e *env) start(now time.Time) {
 	if e.run.Campaign.MaxPerHour == 0 {
 		return
 	}
-	e.started = true
-	minute := now.Unix() / 60
-	list := slices.DeleteFunc(slices.Clone(e.run.Starts), func(s Minute) bool { return s.At < minute-60 })
-	if n := len(list); n > 0 && list[n-1].At == minute {
-		list[n-1].N++
-	} else {
-		list = append(list, Minute{minute, 1})
-	}
-	e.run.Starts = list
-}
-
-// startsWithin counts the starts of the last hour; of its first minute, all.
-func (r *Run) startsWithin(now time.Time) (n int) {
-	for _, s := range r.Starts {
-		if s.At >= now.Unix()/60-60 {
-			n += s.N
-		}
-	}
-	return n
+	e.started, e.run.Starts = true, window.Began(e.run.Starts, now)
 }
 
 // free is how many more units may begin now.
 func (m *Manager) free(ctx context.Context, r *Run, now time.Time) (int, error) {
 	free := math.MaxInt
 	if most := r.Campaign.MaxPerHour; most > 0 {
-		free = most - r.startsWithin(now)
+		free = most - window.WithinHour(r.Starts, now)
 	}
 	if most := r.Campaign.MaxConcurrent; most > 0 && free > 0 {
 		n, err := m.cfg.Store.UnderWay(ctx, r.ID)

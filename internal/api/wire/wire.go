@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"fettle.dev/fettle/internal/campaign"
+	"fettle.dev/fettle/internal/campaign/stage"
 	"fettle.dev/fettle/internal/cohort"
 	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/fleet"
@@ -434,8 +435,8 @@ type MyUpdate struct {
 	WhatChanges  string             `json:"whatChanges"`
 	Unavailable  string             `json:"unavailable,omitempty" doc:"What will not work meanwhile."`
 	State        campaign.TaskState `json:"state"`
-	Stage        campaign.Stage     `json:"stage" enum:"offered,snoozed,declined,scheduled,accepted,downloading,ready,waiting,countdown,installing,rebooting,verifying,done,rolled_back,safe_state,relapsed,expired,superseded" doc:"Where it stands from the owner's side; it never runs backwards within an attempt."`
-	Failure      *campaign.Failure  `json:"failure,omitempty" doc:"After a failed attempt: what the unit runs, whether it can be used, what happens next."`
+	Stage        stage.Stage        `json:"stage" enum:"offered,snoozed,declined,scheduled,accepted,downloading,ready,waiting,countdown,installing,rebooting,verifying,done,rolled_back,safe_state,relapsed,expired,superseded" doc:"Where it stands from the owner's side; it never runs backwards within an attempt."`
+	Failure      *stage.Failure     `json:"failure,omitempty" doc:"After a failed attempt: what the unit runs, whether it can be used, what happens next."`
 	Attempt      int                `json:"attempt,omitempty"`
 	Reminded     int                `json:"reminded,omitempty" doc:"Reminders that could be seen."`
 	Why          string             `json:"why,omitempty"`
