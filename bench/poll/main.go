@@ -178,8 +178,9 @@ type server struct {
 }
 
 // start runs a server on new records. Its settings are the defaults, but for
-// the load generator, which is one address and must not be slowed as one: the
-// limit by address is on and counts, at a rate that is not reached.
+// the load generator, which is one address, and a small fleet, of which each
+// unit polls some times a second: the limits are on and count, at rates that
+// are not reached.
 func (b *bench) start(name string, of fleetOf) (*server, error) {
 	s := &server{}
 	data := filepath.Join(b.dir, name)
@@ -199,7 +200,7 @@ func (b *bench) start(name string, of fleetOf) (*server, error) {
 	s.address = http8080
 	began = time.Now()
 	s.Process, err = child.Start(b.dir, name, b.program, "serve", "--data", data, "--listen", http8080, "--mqtt", mqtt,
-		"--poll-address-exempt", "", "--poll-address-rate", "1000000")
+		"--poll-address-exempt", "", "--poll-address-rate", "1000000", "--poll-unit-rate", "100")
 	if err != nil {
 		return nil, err
 	}
