@@ -15,15 +15,23 @@ import (
 	"fettle.dev/fettle/internal/update"
 )
 
-// What is declared, and what owners set, is of package spec.
-type (
-	Campaign    = spec.Campaign
-	Kind        = spec.Kind
-	Wave        = wave.Wave
-	Gate        = spec.Gate
-	Retry       = spec.Retry
-	Preferences = spec.Preferences
-)
+// Campaign is what is declared of one.
+type Campaign = spec.Campaign
+
+// Kind sets the owner's policy.
+type Kind = spec.Kind
+
+// Wave is a step of a campaign.
+type Wave = wave.Wave
+
+// Gate is what must hold before the next wave opens.
+type Gate = spec.Gate
+
+// Retry tries a failed installation again.
+type Retry = spec.Retry
+
+// Preferences are what an owner has set about updates.
+type Preferences = spec.Preferences
 
 // The kinds of a campaign.
 const (

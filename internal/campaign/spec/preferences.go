@@ -57,8 +57,8 @@ func always(hours []window.Hours) bool {
 
 // Awake is t, or the end of the quiet hours that it lies in,
 // where loc is the owner's time zone.
-func (x *Preferences) Awake(t time.Time, loc *time.Location) time.Time {
-	quiet := x.Quiet
+func (p *Preferences) Awake(t time.Time, loc *time.Location) time.Time {
+	quiet := p.Quiet
 	if len(quiet) == 0 {
 		quiet = []window.Hours{{From: defaultQuietFrom, To: defaultQuietTo}}
 	}

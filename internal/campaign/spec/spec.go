@@ -96,7 +96,7 @@ type Policy struct {
 	Insists bool // it never starts by itself and never Expires: it reminds and escalates until the campaign ends
 }
 
-// Policy: security starts at the deadline unless the owner opted out; service
+// Policy of a kind: security starts at the deadline unless the owner opted out; service
 // and feature expire; safety and recall remind and escalate.
 func (k Kind) Policy() Policy {
 	switch k {
