@@ -411,3 +411,33 @@ func BenchmarkPredict(b *testing.B) {
 		m.Predict(one)
 	}
 }
+
+// A split may name a feature whose number is above that of the bytes that are left.
+func TestOneSplitAmongManyFeatures(t *testing.T) {
+	t.Parallel()
+	x := make([][]float64, 2000)
+	for i := range x {
+		x[i] = make([]float64, 40)
+	}
+	y := make([]float64, 40)
+	for row := range y {
+		x[1999][row] = float64(row)
+		if row >= 20 {
+			y[row] = 1
+		}
+	}
+	table, err := boost.NewTable(x)
+	require.NoError(t, err)
+	cfg := plain
+	cfg.Trees, cfg.Leaves = 1, 2
+	m, _, err := table.Fit(boost.Sample{Rows: all(40), Target: y}, cfg)
+	require.NoError(t, err)
+	raw, err := m.MarshalBinary()
+	require.NoError(t, err)
+	var back boost.Model
+	require.NoError(t, back.UnmarshalBinary(raw))
+	at := make([]float64, 2000)
+	at[1999] = 39
+	require.Greater(t, m.Predict(at), 0.5)
+	require.InDelta(t, m.Predict(at), back.Predict(at), 1e-9)
+}

@@ -106,7 +106,7 @@ func readTrees(d *code.Reader, out *Model) {
 			return int16(v)
 		}
 		for i := range nodes {
-			x := node{feature: uint16(d.Count(1, math.MaxUint16)), bin: d.Byte()}
+			x := node{feature: uint16(d.Count(0, math.MaxUint16)), bin: d.Byte()}
 			x.left, x.right = child(i, d.Int()), child(i, d.Int())
 			if d.Bad() || int(x.feature) >= len(out.edges) {
 				d.Fail()
