@@ -121,9 +121,6 @@ export function UnitSettings({ unitId }: { unitId: string }) {
             <th scope="col" className="wide">
               Since
             </th>
-            <th scope="col">
-              <span className="unseen">State</span>
-            </th>
           </tr>
         </thead>
         <tbody>
@@ -132,14 +129,12 @@ export function UnitSettings({ unitId }: { unitId: string }) {
               <th scope="row">
                 {s.name}
                 <div className="soft">{s.kind}</div>
+                <SettingMark of={s} />
               </th>
               <td>{said(s.desired ?? s.default, s.unit)}</td>
               <td>{said(s.reported, s.unit)}</td>
               <td className="wide">
                 <Time at={s.at} />
-              </td>
-              <td>
-                <SettingMark of={s} />
               </td>
             </tr>
           ))}
