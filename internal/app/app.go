@@ -220,7 +220,7 @@ func (h *house) remedies() {
 	h.campaigns = campaign.NewManager(campaign.Config{
 		Store: h.records.Campaign(), Fleet: h.fleet, Cohorts: h.records.Cohort(), Detectors: h.records.Condition(),
 		Updates: h.updates,
-		Notices: notices{notify.NewWriter(h.records.Notify(), h.words, h.clock, h.ids, h.config.publicURL()), h.fleet},
+		Notices: notices{notify.NewWriter(h.records.Notify(), h.words, h.clock, h.ids, h.config.publicURL()), h.fleet, h.updates},
 		Tx:      h.records, Clock: h.clock, IDs: h.ids, Log: h.log, NotifyUnit: h.gateway.Notify,
 	})
 	h.campaigns.SetAhead(func(product string) bool { return h.trust.Required(product) })

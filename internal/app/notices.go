@@ -7,12 +7,14 @@ import (
 	"fettle.dev/fettle/internal/campaign"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/notify"
+	"fettle.dev/fettle/internal/update"
 )
 
 // notices words what campaigns tell owners.
 type notices struct {
 	writer   *notify.Writer
 	products fleet.Store
+	updates  *update.Service
 }
 
 var _ campaign.Notices = notices{}
@@ -36,6 +38,10 @@ func (n notices) Tell(ctx context.Context, c campaign.Notice) error {
 	if err != nil {
 		return fmt.Errorf("tell owner: %w", err)
 	}
+	minutes, err := n.updates.Minutes(ctx, &c.Release)
+	if err != nil {
+		return fmt.Errorf("tell owner: %w", err)
+	}
 	return n.writer.Update(ctx, template, "task:"+c.Key, c.Owner, notify.Update{
 		Title:       fleet.InLanguage(c.Campaign.Title, c.Owner.Locale),
 		Reason:      fleet.InLanguage(c.Campaign.Reason, c.Owner.Locale),
@@ -43,7 +49,7 @@ func (n notices) Tell(ctx context.Context, c campaign.Notice) error {
 		Unit:        c.Task.UnitID,
 		WhatChanges: fleet.InLanguage(c.Release.Notes, c.Owner.Locale),
 		Unavailable: fleet.InLanguage(c.Release.Unavailable, c.Owner.Locale),
-		Minutes:     c.Release.Minutes,
+		Minutes:     minutes.Minutes,
 		Bytes:       c.Size,
 		Deadline:    c.Task.Deadline,
 		StartsAt:    c.Task.At,
