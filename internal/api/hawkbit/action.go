@@ -41,16 +41,21 @@ func shown(a *update.Assignment) action {
 	return out
 }
 
-func (h *Handler) action(w http.ResponseWriter, r *http.Request, who caller) error {
+// named is the action that the path names, of a unit that the caller may see.
+func (h *Handler) named(r *http.Request, who caller) (update.Assignment, error) {
 	u, err := h.unit(r, who)
 	if err != nil {
-		return err
+		return update.Assignment{}, err
 	}
 	n, err := id(r, "action")
 	if err != nil {
-		return err
+		return update.Assignment{}, err
 	}
-	a, err := h.cfg.Bench.Action(r.Context(), u.ID, n)
+	return h.cfg.Bench.Action(r.Context(), u.ID, n)
+}
+
+func (h *Handler) action(w http.ResponseWriter, r *http.Request, who caller) error {
+	a, err := h.named(r, who)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package hawkbit
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -95,15 +96,7 @@ func (h *Handler) module(w http.ResponseWriter, r *http.Request, _ caller) error
 }
 
 func (h *Handler) dropModule(w http.ResponseWriter, r *http.Request, _ caller) error {
-	n, err := id(r, "module")
-	if err != nil {
-		return err
-	}
-	if err := h.cfg.Bench.DropModule(r.Context(), n); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return drop(w, r, "module", h.cfg.Bench.DropModule)
 }
 
 type file struct {
@@ -287,11 +280,16 @@ func (h *Handler) distribution(w http.ResponseWriter, r *http.Request, _ caller)
 }
 
 func (h *Handler) dropSet(w http.ResponseWriter, r *http.Request, _ caller) error {
-	n, err := id(r, "set")
+	return drop(w, r, "set", h.cfg.Bench.DropSet)
+}
+
+// drop deletes what the path names under key.
+func drop(w http.ResponseWriter, r *http.Request, key string, fn func(context.Context, int64) error) error {
+	n, err := id(r, key)
 	if err != nil {
 		return err
 	}
-	if err := h.cfg.Bench.DropSet(r.Context(), n); err != nil {
+	if err := fn(r.Context(), n); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

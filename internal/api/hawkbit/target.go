@@ -236,15 +236,7 @@ type entry struct {
 }
 
 func (h *Handler) status(w http.ResponseWriter, r *http.Request, who caller) error {
-	u, err := h.unit(r, who)
-	if err != nil {
-		return err
-	}
-	n, err := id(r, "action")
-	if err != nil {
-		return err
-	}
-	a, err := h.cfg.Bench.Action(r.Context(), u.ID, n)
+	a, err := h.named(r, who)
 	if err != nil {
 		return err
 	}
