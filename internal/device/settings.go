@@ -54,7 +54,9 @@ func (g *Gateway) tellSettings(unitID string) {
 		return
 	}
 	if u, err := g.active(ctx, unitID); err == nil {
-		_, _ = g.desired(ctx, u) // so that a process that the unit is connected to finds it; what failed is logged below
+		if _, err := g.desired(ctx, u); err != nil { // so that a process that the unit is connected to finds it
+			g.log.Warn("a change of settings was not taken up; the unit is told when it connects", "unit", unitID, "error", err)
+		}
 	}
 	g.pushDesired(ctx, unitID)
 }
