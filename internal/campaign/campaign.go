@@ -9,7 +9,7 @@ import (
 
 	"fettle.dev/fettle/internal/campaign/spec"
 	"fettle.dev/fettle/internal/campaign/wave"
-	"fettle.dev/fettle/internal/campaign/window"
+	"fettle.dev/fettle/internal/clock/window"
 	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/update"

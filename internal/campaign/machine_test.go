@@ -11,7 +11,7 @@ import (
 
 	"fettle.dev/fettle/internal/campaign"
 	"fettle.dev/fettle/internal/campaign/campaigntest"
-	"fettle.dev/fettle/internal/campaign/window"
+	"fettle.dev/fettle/internal/clock/window"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/sqldb/sqldbtest"

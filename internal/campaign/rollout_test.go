@@ -10,7 +10,7 @@ import (
 
 	"fettle.dev/fettle/internal/campaign"
 	"fettle.dev/fettle/internal/campaign/campaigntest"
-	"fettle.dev/fettle/internal/campaign/window"
+	"fettle.dev/fettle/internal/clock/window"
 	"fettle.dev/fettle/internal/cohort"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"fettle.dev/fettle/internal/campaign/window"
+	"fettle.dev/fettle/internal/clock/window"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/update"
 )

@@ -7,7 +7,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"fettle.dev/fettle/internal/campaign"
-	"fettle.dev/fettle/internal/campaign/window"
+	"fettle.dev/fettle/internal/clock/window"
 	"fettle.dev/fettle/internal/cohort"
 	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/condition/backtest"

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"fettle.dev/fettle/internal/campaign/window"
+	"fettle.dev/fettle/internal/clock/window"
 	"fettle.dev/fettle/internal/fault"
 )
 

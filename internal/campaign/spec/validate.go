@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"fettle.dev/fettle/internal/campaign/wave"
-	"fettle.dev/fettle/internal/campaign/window"
+	"fettle.dev/fettle/internal/clock/window"
 	"fettle.dev/fettle/internal/fleet"
 )
 

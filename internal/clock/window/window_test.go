@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
-	"fettle.dev/fettle/internal/campaign/window"
+	"fettle.dev/fettle/internal/clock/window"
 )
 
 func zone(t require.TestingT, name string) *time.Location {
