@@ -47,7 +47,12 @@ require (
 	pgregory.net/rapid v1.3.0
 )
 
-require github.com/kylelemons/godebug v1.1.0 // indirect
+require (
+	codeberg.org/go-pdf/fpdf v0.12.0 // indirect
+	github.com/go-playground/locales v0.14.2 // indirect
+	github.com/kylelemons/godebug v1.1.0 // indirect
+	golang.org/x/image v0.47.0 // indirect
+)
 
 require (
 	github.com/DataDog/zstd v1.5.7
