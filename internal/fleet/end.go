@@ -6,7 +6,10 @@ type endKey struct{}
 
 // ending is what waits for a transaction to end. It is used by the goroutine
 // of the transaction alone.
-type ending struct{ then []func() }
+type ending struct {
+	before []Before
+	then   []func()
+}
 
 // WithEnd is for a Transactor: it gives the context of a new transaction and a
 // function to call once the transaction was committed or rolled back.

@@ -153,7 +153,12 @@ func (db *DB) InTx(ctx context.Context, fn func(ctx context.Context) error) erro
 	}
 	tx := &transaction{Tx: begun}
 	var number uint32
-	if err = fn(context.WithValue(ctx, txKey{}, tx)); err == nil {
+	committed := func() {}
+	within := context.WithValue(ctx, txKey{}, tx)
+	if err = fn(within); err == nil {
+		committed, err = fleet.Committing(within, tx.wrote)
+	}
+	if err == nil {
 		number, err = db.count(ctx, tx)
 	}
 	if err != nil {
@@ -162,6 +167,7 @@ func (db *DB) InTx(ctx context.Context, fn func(ctx context.Context) error) erro
 	if err := tx.Commit(); err != nil {
 		return fmt.Errorf("commit: %w", away(err))
 	}
+	committed()
 	if number != 0 && db.committed != nil {
 		db.committed(number)
 	}
@@ -209,7 +215,7 @@ func (db *DB) rebind(query string) string {
 
 func (db *DB) exec(ctx context.Context, query string, args ...any) (sql.Result, error) {
 	tx, ok := ctx.Value(txKey{}).(*transaction)
-	if !ok && !db.postgres { // so that it is counted
+	if !ok && (!db.postgres || fleet.WaitsForCommit(ctx)) { // so that it is counted, and what waits for it is called
 		var res sql.Result
 		err := db.InTx(ctx, func(ctx context.Context) (err error) {
 			res, err = db.exec(ctx, query, args...)
