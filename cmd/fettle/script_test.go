@@ -14,6 +14,7 @@ import (
 
 	"fettle.dev/fettle/internal/api/apitest"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/fleet/access"
 	"fettle.dev/fettle/internal/telemetry"
 )
 
@@ -39,8 +40,8 @@ func TestScripts(t *testing.T) {
 				Setup: func(env *testscript.Env) error {
 					env.Setenv("SERVER", e.URL)
 					env.Setenv("ADMIN", e.Admin)
-					env.Setenv("WRITER", e.Token(e.Operator(), fleet.ScopeWrite))
-					env.Setenv("READER", e.Token(e.Operator(), fleet.ScopeRead))
+					env.Setenv("WRITER", e.Token(e.Operator(), access.ScopeWrite))
+					env.Setenv("READER", e.Token(e.Operator(), access.ScopeRead))
 					env.Setenv("FETTLE_SERVER", e.URL)
 					env.Setenv("FETTLE_TOKEN", e.Admin)
 					env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, "config"))

@@ -12,6 +12,7 @@ import (
 	"fettle.dev/fettle/internal/api/apitest"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/fleet/access"
 )
 
 type operation struct{ method, path string }
@@ -48,7 +49,7 @@ func TestEveryOperationIsClosed(t *testing.T) {
 	e.Apply(apitest.Product, apitest.UnitFile("WC-1", "B1", "ada@example.org", "care"), apitest.UnitFile("WC-2", "B1", "bob@example.org"))
 	unitToken := apitest.Call[wire.UnitToken](e, 200, "POST", "/v1/units/WC-1/token", struct{}{}).Token
 	owner := e.OwnerSession("ada@example.org")
-	_, operator, err := e.Deps.Access.SignIn(t.Context(), fleet.RoleOperator, resetLink(t, e), "test")
+	_, operator, err := e.Deps.Access.SignIn(t.Context(), access.PartyOperator, resetLink(t, e), "test")
 	require.NoError(t, err)
 	for _, op := range operations(t, e) {
 		if public[op] {
@@ -91,7 +92,7 @@ func TestScopes(t *testing.T) {
 		t.Helper()
 
 		e.Apply(apitest.Product, apitest.UnitFile("WC-1", "B1", ""))
-		reader, writer := e.Token(e.Operator(), fleet.ScopeRead), e.Token(e.Operator(), fleet.ScopeWrite)
+		reader, writer := e.Token(e.Operator(), access.ScopeRead), e.Token(e.Operator(), access.ScopeWrite)
 		for _, c := range []struct {
 			token, method, path string
 			body                any
@@ -189,11 +190,11 @@ func TestTokensLiveAndDie(t *testing.T) {
 	apitest.Each(t, func(t *testing.T, e *apitest.Env) {
 		t.Helper()
 
-		made := apitest.Call[wire.IssuedToken](e, 201, "POST", "/v1/tokens", wire.NewToken{Name: "ci", Scope: fleet.ScopeRead, Expires: fleet.Duration(24 * time.Hour)})
+		made := apitest.Call[wire.IssuedToken](e, 201, "POST", "/v1/tokens", wire.NewToken{Name: "ci", Scope: access.ScopeRead, Expires: fleet.Duration(24 * time.Hour)})
 		require.WithinDuration(t, time.Now().Add(24*time.Hour), made.ExpiresAt, time.Minute)
 		status, _, _ := e.Do("GET", "/v1/units", nil, apitest.Bearer(made.Token))
 		require.Equal(t, 200, status)
-		list := apitest.Call[wire.Page[fleet.APIToken]](e, 200, "GET", "/v1/tokens", nil)
+		list := apitest.Call[wire.Page[access.APIToken]](e, 200, "GET", "/v1/tokens", nil)
 		require.Len(t, list.Items, 2)
 		_, raw, _ := e.Do("GET", "/v1/tokens", nil, apitest.Bearer(e.Admin))
 		require.NotContains(t, string(raw), made.Token)

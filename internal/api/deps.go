@@ -14,6 +14,7 @@ import (
 	"fettle.dev/fettle/internal/condition/prognosis"
 	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/fleet/access"
 	"fettle.dev/fettle/internal/fleet/maintenance"
 	"fettle.dev/fettle/internal/notify"
 	"fettle.dev/fettle/internal/outcome"
@@ -35,7 +36,7 @@ type Deps struct {
 	PublicURL string  // as people reach us; its origin may call with cookies
 	Speed     float64 // of the clock, 1 outside --dev
 
-	Access       *fleet.Access
+	Access       *access.Service
 	Fleet        fleet.Store
 	Versions     Versions
 	Provisioning *fleet.Provisioning

@@ -18,16 +18,17 @@ import (
 	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/fleet/access"
 )
 
 func (s *server) ownerSession() {
-	s.askLink("/owner/v1/sign-in/link", "askOwnerLink", "owner", fleet.RoleOwner)
+	s.askLink("/owner/v1/sign-in/link", "askOwnerLink", "owner", access.PartyOwner)
 	signIn := frame.Route{
 		Method: http.MethodPost, Path: "/owner/v1/sign-in", ID: "signInOwner", Summary: "Use a one-time link up",
 		Doc: "Sets the session cookie.", Tag: "owner", Access: frame.Anyone,
 	}
 	huma.Register(s.API, signIn.Operation(), func(ctx context.Context, in *signInIn) (*withCookie[wire.Me], error) {
-		secret, p, err := s.signIn(ctx, fleet.RoleOwner, in.Body.Token)
+		secret, p, err := s.signIn(ctx, access.PartyOwner, in.Body.Token)
 		if err != nil {
 			return nil, s.Problem(ctx, err)
 		}

@@ -10,7 +10,7 @@ import (
 	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/fault"
-	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/fleet/access"
 )
 
 type linkIn struct{ Body wire.Link }
@@ -27,18 +27,18 @@ type onlyCookie struct {
 }
 
 // askLink registers the operation that mails a one-time link.
-func (s *server) askLink(path, id, tag string, role fleet.Role) {
+func (s *server) askLink(path, id, tag string, party access.Party) {
 	frame.Do(s.Server, frame.Route{
 		Method: http.MethodPost, Path: path, ID: id, Summary: "Mail a one-time link",
 		Doc: "202 whether the address is known or not; 503 when there is no mail server.", Tag: tag, Access: frame.Anyone, Status: http.StatusAccepted,
 	}, func(ctx context.Context, in *linkIn) error {
-		return s.d.Access.RequestLink(ctx, role, in.Body.Email, frame.CallerOf(ctx).Address)
+		return s.d.Access.RequestLink(ctx, party, in.Body.Email, frame.CallerOf(ctx).Address)
 	})
 }
 
 // signIn uses a one-time link up.
-func (s *server) signIn(ctx context.Context, role fleet.Role, link string) (secret string, p frame.Principal, err error) {
-	session, secret, err := s.d.Access.SignIn(ctx, role, link, frame.CallerOf(ctx).Agent)
+func (s *server) signIn(ctx context.Context, party access.Party, link string) (secret string, p frame.Principal, err error) {
+	session, secret, err := s.d.Access.SignIn(ctx, party, link, frame.CallerOf(ctx).Agent)
 	if err != nil {
 		return "", frame.Principal{}, err
 	}
@@ -47,13 +47,13 @@ func (s *server) signIn(ctx context.Context, role fleet.Role, link string) (secr
 }
 
 func (s *server) session() {
-	s.askLink("/v1/sign-in/link", "askOperatorLink", "session", fleet.RoleOperator)
+	s.askLink("/v1/sign-in/link", "askOperatorLink", "session", access.PartyOperator)
 	signIn := frame.Route{
 		Method: http.MethodPost, Path: "/v1/sign-in", ID: "signInOperator", Summary: "Use a one-time link up",
 		Doc: "Sets the session cookie.", Tag: "session", Access: frame.Anyone,
 	}
 	huma.Register(s.API, signIn.Operation(), func(ctx context.Context, in *signInIn) (*withCookie[wire.Session], error) {
-		secret, p, err := s.signIn(ctx, fleet.RoleOperator, in.Body.Token)
+		secret, p, err := s.signIn(ctx, access.PartyOperator, in.Body.Token)
 		if err != nil {
 			return nil, s.Problem(ctx, err)
 		}
@@ -71,7 +71,7 @@ func (s *server) session() {
 func (s *server) signOut(r frame.Route, cookie string) {
 	huma.Register(s.API, r.Operation(), func(ctx context.Context, _ *frame.None) (*onlyCookie, error) {
 		if p := frame.Who(ctx); p.SessionID != "" {
-			if err := s.d.Access.EndSession(ctx, p.Role, p.ID, p.SessionID); err != nil && fault.KindOf(err) != fault.NotFound {
+			if err := s.d.Access.EndSession(ctx, p.Party, p.ID, p.SessionID); err != nil && fault.KindOf(err) != fault.NotFound {
 				return nil, s.Problem(ctx, err)
 			}
 		}
@@ -90,9 +90,9 @@ type newTokenIn struct{ Body wire.NewToken }
 
 func (s *server) tokens() {
 	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/tokens", ID: "listTokens", Summary: "List API tokens", Tag: "tokens", Access: frame.Admin},
-		func(ctx context.Context, in *wire.PageParams) (wire.Page[fleet.APIToken], error) {
+		func(ctx context.Context, in *wire.PageParams) (wire.Page[access.APIToken], error) {
 			all, err := s.d.Access.APITokens(ctx)
-			return frame.PageAfter(all, *in, func(t fleet.APIToken) string { return t.ID }), err
+			return frame.PageAfter(all, *in, func(t access.APIToken) string { return t.ID }), err
 		})
 	frame.Add(s.Server, frame.Route{
 		Method: http.MethodPost, Path: "/v1/tokens", ID: "createToken", Summary: "Make an API token",

@@ -28,13 +28,16 @@ import (
 	"fettle.dev/fettle/internal/device"
 	"fettle.dev/fettle/internal/device/ddi"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/fleet/access"
 	"fettle.dev/fettle/internal/fleet/maintenance"
 	"fettle.dev/fettle/internal/notify"
 	"fettle.dev/fettle/internal/outcome"
 	"fettle.dev/fettle/internal/send"
+	"fettle.dev/fettle/internal/sqldb/message"
 	"fettle.dev/fettle/internal/sqldb/release"
 	"fettle.dev/fettle/internal/sqldb/roster"
 	"fettle.dev/fettle/internal/sqldb/setting"
+	"fettle.dev/fettle/internal/sqldb/signin"
 	"fettle.dev/fettle/internal/sqldb/trial"
 	"fettle.dev/fettle/internal/sqldb/unitlog"
 	"fettle.dev/fettle/internal/sqldb/wear"
@@ -60,7 +63,7 @@ type house struct {
 	metrics *prometheus.Registry
 
 	fleet      fleet.Store
-	access     *fleet.Access
+	access     *access.Service
 	provision  *fleet.Provisioning
 	consents   *consent.Service
 	gateway    *device.Gateway
@@ -185,10 +188,10 @@ func (h *house) people() error {
 		return err
 	}
 	h.words = words
-	store := h.records.Notify()
+	store := message.New(h.records)
 	wall := clock.Real{}
 	senders := map[notify.Channel]notify.Sender{}
-	conf := fleet.AccessConfig{LinkLife: linkLife, LinkUsed: h.linkUsed}
+	conf := access.Config{LinkLife: linkLife, LinkUsed: h.linkUsed}
 	writer := notify.NewWriter(store, words, h.clock, h.ids, h.config.publicURL())
 	switch {
 	case h.config.SMTP != "":
@@ -209,7 +212,7 @@ func (h *house) people() error {
 	if h.config.Dev { // a fleet's owners all live at one address here
 		conf.LinksPerAddress = 1 << 20
 	}
-	h.access = fleet.NewAccess(h.records.Access(), h.fleet, h.records, wall, h.ids, h.log, conf)
+	h.access = access.New(signin.New(h.records), h.fleet, h.records, wall, h.ids, h.log, conf)
 	h.digest = notify.NewDigest(store, h.records, words, h.clock, wall, h.ids, h.config.publicURL(), 5*time.Second)
 	h.dispatcher = notify.NewDispatcher(store, h.log, notify.DispatcherConfig{Senders: senders, Shown: h.clock, Machine: wall})
 	return nil
@@ -220,7 +223,7 @@ func (h *house) remedies() {
 	h.campaigns = campaign.NewManager(campaign.Config{
 		Store: h.records.Campaign(), Fleet: h.fleet, Cohorts: h.records.Cohort(), Detectors: h.records.Condition(),
 		Updates: h.updates,
-		Notices: notices{notify.NewWriter(h.records.Notify(), h.words, h.clock, h.ids, h.config.publicURL()), h.fleet, h.updates},
+		Notices: notices{notify.NewWriter(message.New(h.records), h.words, h.clock, h.ids, h.config.publicURL()), h.fleet, h.updates},
 		Tx:      h.records, Clock: h.clock, IDs: h.ids, Log: h.log, NotifyUnit: h.gateway.Notify,
 	})
 	h.campaigns.SetAhead(func(product string) bool { return h.trust.Required(product) })

@@ -17,8 +17,9 @@ import (
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/duckdb"
 	"fettle.dev/fettle/internal/fault"
-	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/fleet/access"
 	"fettle.dev/fettle/internal/sqldb"
+	"fettle.dev/fettle/internal/sqldb/signin"
 )
 
 // backing lets one backup be made at a time.
@@ -179,8 +180,8 @@ func Reset(ctx context.Context, c Config, log *slog.Logger) (path string, err er
 		return "", err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	access := fleet.NewAccess(db.Access(), db.Fleet(), db, clock.Real{}, clock.Random{}, log, fleet.AccessConfig{})
-	secret, err := access.Reset(ctx)
+	people := access.New(signin.New(db), db.Fleet(), db, clock.Real{}, clock.Random{}, log, access.Config{})
+	secret, err := people.Reset(ctx)
 	if err != nil {
 		return "", err
 	}

@@ -111,13 +111,6 @@ func (o Owner) Location() *time.Location {
 	return l
 }
 
-// Operator runs the service.
-type Operator struct {
-	ID    string `json:"id"`
-	Email string `json:"email"`
-	Role  string `json:"role"` // "admin" until issue 6 brings the others
-}
-
 // Filter picks units. Empty fields match all.
 type Filter struct {
 	Product    string

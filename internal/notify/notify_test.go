@@ -21,8 +21,10 @@ import (
 	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/fleet/access"
 	"fettle.dev/fettle/internal/notify"
 	"fettle.dev/fettle/internal/sqldb"
+	"fettle.dev/fettle/internal/sqldb/message"
 	"fettle.dev/fettle/internal/sqldb/sqldbtest"
 )
 
@@ -79,7 +81,7 @@ func TestCatalogueComplete(t *testing.T) {
 func TestWriter(t *testing.T) {
 	t.Parallel()
 	db, ctx := sqldbtest.SQLite(t), t.Context()
-	w := notify.NewWriter(db.Notify(), words(t), clock.NewManual(noon), &clock.Sequence{Prefix: "m"}, "https://fettle.example/")
+	w := notify.NewWriter(message.New(db), words(t), clock.NewManual(noon), &clock.Sequence{Prefix: "m"}, "https://fettle.example/")
 	for i, tmpl := range []notify.Template{notify.UpdateOffer, notify.UpdateReminder, notify.UpdateEscalation, notify.UpdateCountdown, notify.UpdateDone, notify.UpdateFailed} {
 		for _, locale := range []string{"en", "de-AT", "fr", "!"} {
 			o := ada
@@ -87,7 +89,7 @@ func TestWriter(t *testing.T) {
 			require.NoError(t, w.Update(ctx, tmpl, fmt.Sprintf("%d%s", i, locale), o, offer()))
 		}
 	}
-	all, err := db.Notify().Messages(ctx, "o1", 100)
+	all, err := message.New(db).Messages(ctx, notify.Filter{OwnerID: "o1"})
 	require.NoError(t, err)
 	require.Len(t, all, 24)
 	byKey := map[string]notify.Message{}
@@ -114,7 +116,7 @@ func TestWriter(t *testing.T) {
 	require.NoError(t, w.Update(ctx, notify.UpdateOffer, "0en", ada, u))
 	require.NoError(t, w.Update(ctx, notify.UpdateOffer, "lines", ada, u))
 	require.NoError(t, w.Update(ctx, notify.UpdateOffer, "nobody", fleet.Owner{ID: "o1"}, u))
-	all, err = db.Notify().Messages(ctx, "o1", 100)
+	all, err = message.New(db).Messages(ctx, notify.Filter{OwnerID: "o1"})
 	require.NoError(t, err)
 	require.Len(t, all, 25)
 	for _, m := range all {
@@ -123,16 +125,16 @@ func TestWriter(t *testing.T) {
 		}
 	}
 
-	link := fleet.Link{Hash: "h", Role: fleet.RoleOwner, Subject: "o2", CreatedAt: today, ExpiresAt: today.Add(15 * time.Minute)}
+	link := access.Link{Hash: "h", Party: access.PartyOwner, Subject: "o2", CreatedAt: today, ExpiresAt: today.Add(15 * time.Minute)}
 	require.NoError(t, w.SendLink(ctx, link, "ada@example.org", "de", "fel_secret"))
-	link.Role, link.Hash = fleet.RoleOperator, "g"
+	link.Party, link.Hash = access.PartyOperator, "g"
 	require.NoError(t, w.SendLink(ctx, link, "grace@example.org", "en", "fel_other"))
-	all, err = db.Notify().Messages(ctx, "o2", 100)
+	all, err = message.New(db).Messages(ctx, notify.Filter{OwnerID: "o2"})
 	require.NoError(t, err)
 	require.Len(t, all, 1)
 	require.Contains(t, all[0].Body, "https://fettle.example/my/sign-in#fel_secret\n")
 	require.Contains(t, all[0].Body, "15 Minuten")
-	all, err = db.Notify().Due(ctx, notify.Mail, today, 100)
+	all, err = message.New(db).Due(ctx, notify.Mail, today, 100)
 	require.NoError(t, err)
 	require.Len(t, all, 27)
 }
@@ -144,24 +146,24 @@ type sink struct {
 	got  []string
 }
 
-func (s *sink) Send(_ context.Context, m notify.Message) error {
+func (s *sink) Send(_ context.Context, m notify.Message) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.fail != nil {
 		if err := s.fail(m); err != nil {
-			return err
+			return "", err
 		}
 	}
 	s.got = append(s.got, m.Key)
-	return nil
+	return "remote-" + m.ID, nil
 }
 
 func TestDispatcher(t *testing.T) {
 	t.Parallel()
 	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
-		ctx, s := t.Context(), db.Notify()
+		ctx, s := t.Context(), message.New(db)
 		enqueue := func(key string, expires time.Time) {
-			_, err := s.Enqueue(ctx, notify.Message{ID: key, Key: key, Channel: notify.Mail, To: "ada@example.org", OwnerID: "o1", Subject: "s", Body: "secret", CreatedAt: noon, ExpiresAt: expires})
+			_, err := s.Enqueue(ctx, notify.Message{ID: key, Key: key, Channel: notify.Mail, To: "ada@example.org", OwnerID: "o1", Subject: "s", Body: "secret", CreatedAt: noon, ExpiresAt: expires, Secret: !expires.IsZero()})
 			require.NoError(t, err)
 		}
 		for i := range 300 { // more than one pass
@@ -170,7 +172,7 @@ func TestDispatcher(t *testing.T) {
 		machine, shown, mail := clock.NewManual(today), clock.NewManual(noon), &sink{}
 		d := notify.NewDispatcher(s, slog.New(slog.DiscardHandler), notify.DispatcherConfig{Shown: shown, Machine: machine, GiveUp: 3})
 		pass := func() int {
-			n, err := d.Pass(ctx, notify.Mail, mail)
+			n, err := d.Pass(ctx, notify.Mail, mail, 256)
 			require.NoError(t, err)
 			return n
 		}
@@ -178,14 +180,14 @@ func TestDispatcher(t *testing.T) {
 		require.Equal(t, 44, pass())
 		require.Equal(t, 0, pass())
 		require.Len(t, mail.got, 300)
-		all, err := s.Messages(ctx, "o1", 1)
+		all, err := s.Messages(ctx, notify.Filter{OwnerID: "o1", Limit: 1})
 		require.NoError(t, err)
 		require.Equal(t, noon, all[0].SentAt, "as people read it")
 		require.Equal(t, 1, all[0].Attempts)
 
 		// A failure waits 10 s, then 20 s; the third gives up.
 		message := func(key string) notify.Message {
-			all, err := s.Messages(ctx, "o1", 1000)
+			all, err := s.Messages(ctx, notify.Filter{OwnerID: "o1", Limit: 1000})
 			require.NoError(t, err)
 			for _, m := range all {
 				if m.Key == key {
@@ -231,7 +233,7 @@ func TestDispatcher(t *testing.T) {
 
 		fresh, err := s.Enqueue(ctx, notify.Message{ID: "x", Key: "link", Channel: notify.Mail})
 		require.NoError(t, err)
-		require.False(t, fresh)
+		require.Zero(t, fresh)
 		require.Equal(t, fault.NotFound, fault.KindOf(s.UpdateMessage(ctx, "x", func(*notify.Message) error { return nil })))
 		require.NoError(t, s.UpdateMessage(ctx, "later", func(m *notify.Message) error {
 			m.NextAt = today
@@ -246,7 +248,7 @@ func TestDispatcherRuns(t *testing.T) {
 	db := sqldbtest.SQLite(t)
 	ctx, stop := context.WithCancel(t.Context())
 	mail, hook := &sink{}, &sink{}
-	d := notify.NewDispatcher(db.Notify(), slog.New(slog.DiscardHandler), notify.DispatcherConfig{
+	d := notify.NewDispatcher(message.New(db), slog.New(slog.DiscardHandler), notify.DispatcherConfig{
 		Senders: map[notify.Channel]notify.Sender{notify.Mail: mail, notify.Webhook: hook}, Shown: clock.Real{}, Machine: clock.Real{}, Poll: 5 * time.Millisecond,
 	})
 	var wg sync.WaitGroup
@@ -254,7 +256,7 @@ func TestDispatcherRuns(t *testing.T) {
 	for i := range 5 {
 		for _, ch := range []notify.Channel{notify.Mail, notify.Webhook} {
 			id := fmt.Sprintf("%s%d", ch, i)
-			_, err := db.Notify().Enqueue(ctx, notify.Message{ID: id, Key: id, Channel: ch, CreatedAt: noon})
+			_, err := message.New(db).Enqueue(ctx, notify.Message{ID: id, Key: id, Channel: ch, CreatedAt: noon})
 			require.NoError(t, err)
 		}
 	}
@@ -266,7 +268,7 @@ func TestDispatcherRuns(t *testing.T) {
 	require.Eventually(t, func() bool { return count(mail) == 5 && count(hook) == 5 }, 10*time.Second, 5*time.Millisecond)
 	stop()
 	wg.Wait()
-	due, err := db.Notify().Due(t.Context(), notify.Mail, today.AddDate(50, 0, 0), 10)
+	due, err := message.New(db).Due(t.Context(), notify.Mail, today.AddDate(50, 0, 0), 10)
 	require.NoError(t, err)
 	require.Empty(t, due, "what was sent is noted, also while stopping")
 }
@@ -281,7 +283,7 @@ func finding(n int, product, detector string, s condition.Severity) condition.Fi
 func TestDigest(t *testing.T) {
 	t.Parallel()
 	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
-		ctx, s := t.Context(), db.Notify()
+		ctx, s := t.Context(), message.New(db)
 		for _, r := range []notify.Route{
 			{Name: "all", Channel: notify.Mail, To: "team@example.org"},
 			{Name: "chargers", Product: "wall-charger", Severity: "major", Channel: notify.Webhook, To: "https://hooks.example/x"},

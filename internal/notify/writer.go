@@ -9,6 +9,7 @@ import (
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/fleet/access"
 )
 
 // Writer writes mails to owners and operators and keeps them to be sent. It
@@ -36,6 +37,8 @@ type Update struct {
 	Deadline                 time.Time
 	StartsAt                 time.Time // when it starts by itself, if it does
 	Why                      string    // of a failure
+	Kind                     Kind
+	About                    string // campaign/NAME
 }
 
 // Update tells an owner of an update, once for each key. Without an address
@@ -57,27 +60,27 @@ func (w *Writer) Update(ctx context.Context, t Template, key string, owner fleet
 		}
 		data[name] = text
 	}
-	return w.mail(ctx, owner.Locale, t, data, Message{Key: key, To: owner.Email, OwnerID: owner.ID})
+	return w.mail(ctx, owner.Locale, t, data, Message{Key: key, To: owner.Email, OwnerID: owner.ID, UnitID: u.Unit, Kind: u.Kind, About: u.About, Link: w.url + "/my/", Acknowledge: t == UpdateEscalation})
 }
 
 // Sent reports whether the message with a key has been delivered.
 func (w *Writer) Sent(ctx context.Context, key string) (bool, error) { return w.store.Sent(ctx, key) }
 
-// SendLink mails a sign-in link; Writer is a fleet.LinkSender.
-func (w *Writer) SendLink(ctx context.Context, l fleet.Link, email, locale, secret string) error {
+// SendLink mails a sign-in link; Writer is a access.LinkSender.
+func (w *Writer) SendLink(ctx context.Context, l access.Link, email, locale, secret string) error {
 	t, page, owner := OwnerSignIn, "/my/sign-in#", l.Subject
-	if l.Role == fleet.RoleOperator {
+	if l.Party == access.PartyOperator {
 		t, page, owner = OperatorSignIn, "/console/sign-in#", ""
 	}
 	data := map[string]any{"Link": w.url + page + secret, "Minutes": int(l.ExpiresAt.Sub(l.CreatedAt) / time.Minute)}
-	return w.mail(ctx, locale, t, data, Message{Key: "link:" + l.Hash, To: email, OwnerID: owner, ExpiresAt: l.ExpiresAt})
+	return w.mail(ctx, locale, t, data, Message{Key: "link:" + l.Hash, To: email, OwnerID: owner, Kind: Account, Link: w.url + page + secret, ExpiresAt: l.ExpiresAt, Secret: true})
 }
 
 func (w *Writer) mail(ctx context.Context, locale string, t Template, data map[string]any, m Message) (err error) {
 	if m.Subject, m.Body, err = w.words.Compose(locale, t, nil, data); err != nil {
 		return err
 	}
-	m.ID, m.Channel, m.CreatedAt = w.ids.ID(), Mail, w.clock.Now()
+	m.ID, m.Channel, m.Language, m.CreatedAt = w.ids.ID(), Mail, locale, w.clock.Now()
 	if _, err = w.store.Enqueue(ctx, m); err != nil {
 		return fmt.Errorf("keep message: %w", err)
 	}

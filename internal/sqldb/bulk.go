@@ -2,11 +2,7 @@ package sqldb
 
 import (
 	"context"
-	"errors"
 	"strings"
-
-	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/mattn/go-sqlite3"
 )
 
 // maxParameters keeps below what both databases take in one statement
@@ -18,8 +14,15 @@ const maxParameters = 8000
 // must not hit the same key twice where tail updates. Call it inside InTx when
 // all or none of the rows shall stand.
 func (db *DB) insertRows(ctx context.Context, head, tail string, rows [][]any) error {
+	_, err := db.InsertCounted(ctx, head, tail, rows)
+	return err
+}
+
+// InsertCounted is InsertRows that says how many rows were written: fewer where
+// tail says DO NOTHING.
+func (db *DB) InsertCounted(ctx context.Context, head, tail string, rows [][]any) (written int, err error) {
 	if len(rows) == 0 {
-		return nil
+		return 0, nil
 	}
 	columns := len(rows[0])
 	tuple := "(" + strings.TrimSuffix(strings.Repeat("?,", columns), ",") + ")"
@@ -32,11 +35,17 @@ func (db *DB) insertRows(ctx context.Context, head, tail string, rows [][]any) e
 			args = append(args, r...)
 		}
 		text := head + " VALUES " + strings.TrimSuffix(strings.Repeat(tuple+",", len(part)), ",") + tail
-		if _, err := db.exec(ctx, text, args...); err != nil {
-			return err
+		res, err := db.exec(ctx, text, args...)
+		if err != nil {
+			return written, err
 		}
+		n, err := res.RowsAffected()
+		if err != nil {
+			return written, err
+		}
+		written += int(n)
 	}
-	return nil
+	return written, nil
 }
 
 // in writes "column IN (?,?,…)" for up to maxParameters values; use chunks for
@@ -50,23 +59,4 @@ func in[T any](column string, values []T) (text string, args []any) {
 		args[i] = v
 	}
 	return column + " IN (" + strings.TrimSuffix(strings.Repeat("?,", len(values)), ",") + ")", args
-}
-
-// isForeign reports whether err says that a row referred to is missing, or
-// that a row is still referred to.
-func isForeign(err error) bool {
-	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return e.Code == "23503"
-	}
-	e, ok := errors.AsType[sqlite3.Error](err)
-	return ok && e.ExtendedCode == sqlite3.ErrConstraintForeignKey
-}
-
-// isDuplicate reports whether err says that a unique key is taken.
-func isDuplicate(err error) bool {
-	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return e.Code == "23505"
-	}
-	e, ok := errors.AsType[sqlite3.Error](err)
-	return ok && (e.ExtendedCode == sqlite3.ErrConstraintUnique || e.ExtendedCode == sqlite3.ErrConstraintPrimaryKey)
 }

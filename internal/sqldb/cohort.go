@@ -9,6 +9,7 @@ import (
 
 	"fettle.dev/fettle/internal/cohort"
 	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/sqldb/failure"
 )
 
 type cohortStore struct{ db *DB }
@@ -41,7 +42,7 @@ func (s cohortStore) PutMembers(ctx context.Context, snapshotID string, members 
 		return s.db.insertRows(ctx, `INSERT INTO cohort_member (snapshot, unit_id, unit_key, list, code, reason, exposure)`,
 			` ON CONFLICT (snapshot, unit_id) DO UPDATE SET list = excluded.list, code = excluded.code, reason = excluded.reason, exposure = excluded.exposure`, rows)
 	})
-	if isForeign(err) {
+	if failure.Foreign(err) {
 		return fault.New(fault.NotFound, "no cohort snapshot %q", snapshotID)
 	} else if err != nil {
 		return fmt.Errorf("keep members: %w", err)

@@ -9,6 +9,7 @@ import (
 
 	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/sqldb/failure"
 )
 
 type consentStore struct{ db *DB }
@@ -29,7 +30,7 @@ func (s consentStore) AddChoices(ctx context.Context, choices []consent.Choice) 
 			changed[c.UnitID] = true
 			units = append(units, []any{c.UnitID, 1})
 		}
-		all = append(all, []any{c.ID, c.UnitID, c.Purpose, c.Given, millis(c.At), c.Notice, c.By})
+		all = append(all, []any{c.ID, c.UnitID, c.Purpose, c.Given, millis(c.At), c.Notice, c.Language, c.By})
 		k, row := key{c.UnitID, c.Purpose}, []any{c.UnitID, c.Purpose, c.Given}
 		if i, ok := latest[k]; ok {
 			mask[i] = row
@@ -49,10 +50,10 @@ func (s consentStore) AddChoices(ctx context.Context, choices []consent.Choice) 
 		if err != nil {
 			return err
 		}
-		return s.db.insertRows(ctx, `INSERT INTO consent_choice (id, unit_id, purpose, given, at, notice, made_by)`, ``, all)
+		return s.db.insertRows(ctx, `INSERT INTO consent_choice (id, unit_id, purpose, given, at, notice, language, made_by)`, ``, all)
 	})
 	switch {
-	case isForeign(err):
+	case failure.Foreign(err):
 		return fault.New(fault.NotFound, "keep choices: a unit of them is not known: %w", err)
 	case err != nil:
 		return fmt.Errorf("keep choices: %w", err)
@@ -103,10 +104,10 @@ func (s consentStore) Masks(ctx context.Context, product string) (map[string]con
 }
 
 func (s consentStore) Choices(ctx context.Context, unitID string) ([]consent.Choice, error) {
-	rows, err := s.db.query(ctx, `SELECT id, unit_id, purpose, given, at, notice, made_by FROM consent_choice WHERE unit_id = ? ORDER BY seq`, unitID)
+	rows, err := s.db.query(ctx, `SELECT id, unit_id, purpose, given, at, notice, language, made_by FROM consent_choice WHERE unit_id = ? ORDER BY seq`, unitID)
 	out, err := collect(rows, err, func(r *sql.Rows) (c consent.Choice, err error) {
 		var at int64
-		err = r.Scan(&c.ID, &c.UnitID, &c.Purpose, &c.Given, &at, &c.Notice, &c.By)
+		err = r.Scan(&c.ID, &c.UnitID, &c.Purpose, &c.Given, &at, &c.Notice, &c.Language, &c.By)
 		c.At = fromMillis(at)
 		return c, err
 	})
@@ -116,9 +117,30 @@ func (s consentStore) Choices(ctx context.Context, unitID string) ([]consent.Cho
 	return out, nil
 }
 
-func (s consentStore) Permits(ctx context.Context, product, purpose string) (map[int64]bool, error) {
-	rows, err := s.db.query(ctx, `SELECT u.unit_key, m.given FROM fleet_unit u
-		LEFT JOIN consent_mask m ON m.unit_id = u.id AND m.purpose = ? WHERE u.product = ?`, purpose, product)
+func (s consentStore) Uncover(ctx context.Context, product, purpose string, items []string) error {
+	for _, item := range items {
+		_, err := s.db.exec(ctx, `INSERT INTO consent_mask (unit_id, purpose, given) SELECT m.unit_id, ?, FALSE FROM consent_mask m
+			JOIN fleet_unit u ON u.id = m.unit_id WHERE u.product = ? AND m.purpose = ? AND m.given ON CONFLICT DO NOTHING`, purpose+"+"+item, product, purpose)
+		if err != nil {
+			return fmt.Errorf("what %s does not cover: %w", purpose, err)
+		}
+	}
+	return nil
+}
+
+func (s consentStore) Cover(ctx context.Context, unitID, purpose string) error {
+	_, err := s.db.exec(ctx, `DELETE FROM consent_mask WHERE unit_id = ? AND substr(purpose, 1, ?) = ?`, unitID, len(purpose)+1, purpose+"+")
+	if err != nil {
+		return fmt.Errorf("what %s covers: %w", purpose, err)
+	}
+	return nil
+}
+
+func (s consentStore) Permits(ctx context.Context, product, purpose string, necessary bool) (map[int64]bool, error) {
+	rows, err := s.db.query(ctx, `SELECT u.unit_key, (? OR COALESCE(m.given, FALSE)) AND NOT EXISTS
+		(SELECT 1 FROM consent_mask x WHERE x.unit_id = u.id AND x.given AND x.purpose IN (?, ?)) FROM fleet_unit u
+		LEFT JOIN consent_mask m ON m.unit_id = u.id AND m.purpose = ? WHERE u.product = ?`,
+		necessary, consent.Restricted, consent.Objected+purpose, purpose, product)
 	if err != nil {
 		return nil, fmt.Errorf("who permits %s: %w", purpose, err)
 	}

@@ -12,6 +12,8 @@ import (
 
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/sqldb/failure"
+	"fettle.dev/fettle/internal/sqldb/rows"
 )
 
 type credentialStore struct{ db *DB }
@@ -32,9 +34,9 @@ func (s credentialStore) PutTokenHashes(ctx context.Context, hashByUnit map[stri
 			` ON CONFLICT (unit_id) DO UPDATE SET hash = excluded.hash, at = excluded.at`, rows)
 	})
 	switch {
-	case isForeign(err):
+	case failure.Foreign(err):
 		return fault.New(fault.NotFound, "keep tokens: a unit of them is not known: %w", err)
-	case isDuplicate(err):
+	case failure.Duplicate(err):
 		return fault.New(fault.Conflict, "keep tokens: a token belongs to another unit: %w", err)
 	case err != nil:
 		return fmt.Errorf("keep tokens: %w", err)
@@ -55,9 +57,9 @@ func (s credentialStore) BindFingerprint(ctx context.Context, unitID, fingerprin
 		}
 		_, err = s.db.exec(ctx, `INSERT INTO fleet_unit_certificate (fingerprint, unit_id, at) VALUES (?, ?, ?)`, fingerprint, unitID, millis(at))
 		switch {
-		case isForeign(err):
+		case failure.Foreign(err):
 			return fault.New(fault.NotFound, "no unit %q", unitID)
-		case isDuplicate(err): // bound between our look and our write
+		case failure.Duplicate(err): // bound between our look and our write
 			return fault.New(fault.Conflict, "the certificate is bound to another unit")
 		}
 		return err
@@ -66,7 +68,7 @@ func (s credentialStore) BindFingerprint(ctx context.Context, unitID, fingerprin
 
 func (s credentialStore) UnbindFingerprint(ctx context.Context, unitID, fingerprint string) error {
 	res, err := s.db.exec(ctx, `DELETE FROM fleet_unit_certificate WHERE fingerprint = ? AND unit_id = ?`, fingerprint, unitID)
-	return gone(res, err, "unit %q has no such certificate", unitID)
+	return rows.Gone(res, err, "unit %q has no such certificate", unitID)
 }
 
 func (s credentialStore) Credentials(ctx context.Context, unitID string) (c fleet.Credentials, err error) {
@@ -115,7 +117,7 @@ const offerColumns = `id, product, hash, max_uses, uses, expires_at, revoked_at,
 func (s credentialStore) AddClaimToken(ctx context.Context, t fleet.ClaimToken) error {
 	_, err := s.db.exec(ctx, `INSERT INTO fleet_claim_token (`+offerColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		t.ID, t.Product, t.Hash, t.MaxUses, t.Uses, millis(t.ExpiresAt), millis(t.RevokedAt), millis(t.CreatedAt), t.CreatedBy)
-	if isForeign(err) {
+	if failure.Foreign(err) {
 		return fault.New(fault.NotFound, "no product %q", t.Product)
 	}
 	return err
@@ -150,7 +152,7 @@ func (s credentialStore) UseClaimToken(ctx context.Context, id string, at time.T
 
 func (s credentialStore) RevokeClaimToken(ctx context.Context, id string, at time.Time) error {
 	res, err := s.db.exec(ctx, `UPDATE fleet_claim_token SET revoked_at = CASE WHEN revoked_at = 0 THEN ? ELSE revoked_at END WHERE id = ?`, millis(at), id)
-	return gone(res, err, "no claim token %q", id)
+	return rows.Gone(res, err, "no claim token %q", id)
 }
 
 const claimColumns = `id, product, serial, hardware, unit_id, key_fingerprint, remote_address, state, why, token_hash, certificate, claim_token, made_unit, created_at, decided_at, decided_by`
@@ -197,7 +199,7 @@ func (s credentialStore) Claims(ctx context.Context, f fleet.ClaimFilter) ([]fle
 func (s credentialStore) DecideClaim(ctx context.Context, id string, to fleet.ClaimState, by, why string, at time.Time) error {
 	res, err := s.db.exec(ctx, `UPDATE fleet_claim SET state = ?, decided_by = ?, why = ?, decided_at = ? WHERE id = ? AND state = ?`,
 		string(to), by, why, millis(at), id, string(fleet.ClaimPending))
-	if fault.KindOf(gone(res, err, "")) != fault.NotFound {
+	if fault.KindOf(rows.Gone(res, err, "")) != fault.NotFound {
 		return err
 	}
 	c, err := s.Claim(ctx, id)

@@ -12,14 +12,15 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/fleet/access"
 	"fettle.dev/fettle/internal/sqldb"
+	"fettle.dev/fettle/internal/sqldb/signin"
 )
 
 const links = 30
 
-func link(n int) fleet.Link {
-	return fleet.Link{Hash: fmt.Sprintf("hash-%d", n), Role: fleet.RoleOperator, Subject: "s", CreatedAt: time.UnixMilli(1), ExpiresAt: time.UnixMilli(int64(n + 2))}
+func link(n int) access.Link {
+	return access.Link{Hash: fmt.Sprintf("hash-%d", n), Party: access.PartyOperator, Subject: "s", CreatedAt: time.UnixMilli(1), ExpiresAt: time.UnixMilli(int64(n + 2))}
 }
 
 // image is a directory of records as kill -9 leaves it, and the number of the
@@ -31,7 +32,7 @@ func image(t *testing.T, writes int) (dir string, reached uint32) {
 	require.NoError(t, err)
 	db.Committed(func(n uint32) { reached = n })
 	for n := range writes {
-		require.NoError(t, db.Access().AddLink(t.Context(), link(n)))
+		require.NoError(t, signin.New(db).AddLink(t.Context(), link(n)))
 	}
 	require.EqualValues(t, writes, reached)
 	dir = filepath.Join(t.TempDir(), "image")
@@ -53,7 +54,7 @@ func kept(t *testing.T, dir string, reached uint32) (int, error) {
 	}
 	n := 0
 	for i := range links + 1 {
-		if _, err := db.Access().UseLink(t.Context(), fleet.RoleOperator, link(i).Hash); err == nil {
+		if _, err := signin.New(db).UseLink(t.Context(), access.PartyOperator, link(i).Hash); err == nil {
 			n++
 		}
 	}
@@ -116,7 +117,7 @@ func TestTornTailOfTheLog(t *testing.T) {
 	later := copied(t, from)
 	db, err = sqldb.Open(t.Context(), "sqlite:"+filepath.Join(later, "records.db"))
 	require.NoError(t, err)
-	require.NoError(t, db.Access().AddLink(t.Context(), link(links)))
+	require.NoError(t, signin.New(db).AddLink(t.Context(), link(links)))
 	more, err := os.ReadFile(filepath.Join(later, "records.db-wal"))
 	require.NoError(t, err)
 	require.NoError(t, db.Close())
@@ -153,7 +154,7 @@ func TestDamageOfTheFileIsNamed(t *testing.T) {
 	var reached uint32
 	db.Committed(func(n uint32) { reached = n })
 	for n := range links {
-		require.NoError(t, db.Access().AddLink(t.Context(), link(n)))
+		require.NoError(t, signin.New(db).AddLink(t.Context(), link(n)))
 	}
 	require.NoError(t, db.Close())
 	whole, err := os.ReadFile(file)

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"fettle.dev/fettle/internal/condition"
+	"fettle.dev/fettle/internal/sqldb/failure"
 )
 
 const findingColumns = `id, detector, version, severity, unit_id, unit_key, product, state, onset, opened_at, seen_at, last_at, cleared,
@@ -91,7 +92,7 @@ func (s conditionStore) UpdateFinding(ctx context.Context, id string, change fun
 
 func (s conditionStore) AddComment(ctx context.Context, c condition.Comment) error {
 	_, err := s.db.exec(ctx, `INSERT INTO condition_comment (id, finding_id, by_whom, at, text) VALUES (?, ?, ?, ?, ?)`, c.ID, c.FindingID, c.By, millis(c.At), c.Text)
-	if isForeign(err) {
+	if failure.Foreign(err) {
 		return missing(sql.ErrNoRows, "no finding %q", c.FindingID)
 	}
 	return err

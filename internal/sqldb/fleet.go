@@ -12,6 +12,7 @@ import (
 
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/sqldb/failure"
 	"fettle.dev/fettle/internal/sqldb/rows"
 )
 
@@ -64,22 +65,10 @@ func (s fleetStore) Products(ctx context.Context) ([]fleet.Product, error) {
 
 func (s fleetStore) DeleteProduct(ctx context.Context, name string) error {
 	res, err := s.db.exec(ctx, `DELETE FROM fleet_product WHERE name = ?`, name)
-	if isForeign(err) {
+	if failure.Foreign(err) {
 		return fault.New(fault.Conflict, "product %q still has units", name)
 	}
-	return gone(res, err, "no product %q", name)
-}
-
-// gone turns "no row was touched" into fault.NotFound.
-func gone(res sql.Result, err error, format string, args ...any) error {
-	if err != nil {
-		return err
-	}
-	n, err := res.RowsAffected()
-	if err == nil && n == 0 {
-		return fault.New(fault.NotFound, format, args...)
-	}
-	return err
+	return rows.Gone(res, err, "no product %q", name)
 }
 
 // Keys and versions of known units stay: the first names them in history, the
@@ -109,9 +98,9 @@ func (s fleetStore) PutUnits(ctx context.Context, units []fleet.Unit) error {
 			attributes, versions, version, version_at, owner_id, state, created_at)`, upsertUnit, rows)
 	})
 	switch {
-	case isForeign(err):
+	case failure.Foreign(err):
 		return fault.New(fault.NotFound, "keep units: a product or owner of them is not known: %w", err)
-	case isDuplicate(err):
+	case failure.Duplicate(err):
 		return fault.New(fault.Conflict, "keep units: a serial of the product belongs to another unit: %w", err)
 	case err != nil:
 		return fmt.Errorf("keep units: %w", err)
@@ -202,7 +191,7 @@ func (s fleetStore) CountUnits(ctx context.Context, f fleet.Filter) (n int, err 
 
 func (s fleetStore) SetUnitState(ctx context.Context, id string, state fleet.UnitState) error {
 	res, err := s.db.exec(ctx, `UPDATE fleet_unit SET state = ? WHERE id = ?`, string(state), id)
-	return gone(res, err, "no unit %q", id)
+	return rows.Gone(res, err, "no unit %q", id)
 }
 
 func (s fleetStore) SetVersions(ctx context.Context, id string, versions map[string]string, at time.Time) error {
@@ -232,10 +221,10 @@ func (s fleetStore) SetVersions(ctx context.Context, id string, versions map[str
 
 func (s fleetStore) DeleteUnit(ctx context.Context, id string) error {
 	res, err := s.db.exec(ctx, `DELETE FROM fleet_unit WHERE id = ?`, id)
-	if isForeign(err) {
+	if failure.Foreign(err) {
 		return fault.New(fault.Conflict, "unit %q is still referred to: %w", id, err)
 	}
-	return gone(res, err, "no unit %q", id)
+	return rows.Gone(res, err, "no unit %q", id)
 }
 
 const ownerColumns = `id, email, name, locale, time_zone`

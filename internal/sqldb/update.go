@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/sqldb/rows"
 	"fettle.dev/fettle/internal/update"
 )
 
@@ -67,7 +68,7 @@ func (s updateStore) Releases(ctx context.Context, product string) ([]update.Rel
 
 func (s updateStore) DeleteRelease(ctx context.Context, name string) error {
 	res, err := s.db.exec(ctx, `DELETE FROM update_release WHERE name = ?`, name)
-	return gone(res, err, "no release %q", name)
+	return rows.Gone(res, err, "no release %q", name)
 }
 
 func (s updateStore) ReleaseInUse(ctx context.Context, name string) (bool, error) {

@@ -14,7 +14,7 @@ import (
 
 	"fettle.dev/fettle/internal/api/client"
 	"fettle.dev/fettle/internal/api/wire"
-	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/fleet/access"
 )
 
 func newLoginCmd(c *cli) *cobra.Command {
@@ -69,7 +69,7 @@ data directory; it is used up), or an API token made in the console.`,
 				return errors.New("nothing was pasted")
 			}
 			token := secret
-			if !strings.HasPrefix(secret, fleet.APITokenPrefix) {
+			if !strings.HasPrefix(secret, access.APITokenPrefix) {
 				if token, err = c.Exchange(cmd.Context(), server, secret, life); err != nil {
 					return err
 				}

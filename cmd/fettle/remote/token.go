@@ -11,6 +11,7 @@ import (
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/fleet/access"
 )
 
 func newTokenCmd(c *cli) *cobra.Command {
@@ -30,7 +31,7 @@ hawkbit, the password of tools for hawkBit (/rest/v1), which opens nothing else.
 				return err
 			}
 			var t wire.IssuedToken
-			if err := c.Call(cmd.Context(), http.MethodPost, "/v1/tokens", wire.NewToken{Name: name, Scope: fleet.Scope(scope), Expires: life}, &t); err != nil {
+			if err := c.Call(cmd.Context(), http.MethodPost, "/v1/tokens", wire.NewToken{Name: name, Scope: access.Scope(scope), Expires: life}, &t); err != nil {
 				return err
 			}
 			return c.print(cmd, t, func(w io.Writer) { fmt.Fprintln(w, t.Token) })
@@ -44,7 +45,7 @@ hawkbit, the password of tools for hawkBit (/rest/v1), which opens nothing else.
 	cmd.AddCommand(create, &cobra.Command{
 		Use: "list", Short: "List API tokens", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			list, err := client.All[fleet.APIToken](cmd.Context(), &c.Client, "/v1/tokens", nil)
+			list, err := client.All[access.APIToken](cmd.Context(), &c.Client, "/v1/tokens", nil)
 			if err != nil {
 				return err
 			}

@@ -31,11 +31,14 @@ import (
 	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/duckdb"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/fleet/access"
 	"fettle.dev/fettle/internal/fleet/maintenance"
 	"fettle.dev/fettle/internal/outcome"
 	"fettle.dev/fettle/internal/sqldb"
 	deltastore "fettle.dev/fettle/internal/sqldb/delta"
+	"fettle.dev/fettle/internal/sqldb/message"
 	"fettle.dev/fettle/internal/sqldb/release"
+	"fettle.dev/fettle/internal/sqldb/signin"
 	"fettle.dev/fettle/internal/sqldb/sqldbtest"
 	"fettle.dev/fettle/internal/sqldb/trial"
 	trusts "fettle.dev/fettle/internal/sqldb/trust"
@@ -69,7 +72,7 @@ type Env struct {
 }
 
 // SendLink keeps a link for the test instead of mailing it.
-func (e *Env) SendLink(_ context.Context, _ fleet.Link, email, _, secret string) error {
+func (e *Env) SendLink(_ context.Context, _ access.Link, email, _, secret string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.links[email] = secret
@@ -146,7 +149,7 @@ func on(tb testing.TB, db *sqldb.DB, change ...func(*Env)) *Env {
 	require.NoError(tb, err)
 
 	units, ids, wall := e.DB.Fleet(), clock.Random{}, clock.Real{}
-	access := fleet.NewAccess(e.DB.Access(), units, e.DB, wall, ids, log, fleet.AccessConfig{Links: e})
+	letIn := access.New(signin.New(e.DB), units, e.DB, wall, ids, log, access.Config{Links: e})
 	consents := consent.NewService(e.DB.Consent(), units, e.DB, e.Clock, ids)
 	consents.OnChange(func(_ context.Context, changes []consent.Change) error {
 		e.hook("consents")
@@ -193,9 +196,9 @@ func on(tb testing.TB, db *sqldb.DB, change ...func(*Env)) *Env {
 	})
 	e.Deps = api.Deps{
 		Log: log, Clock: e.Clock, Wall: wall, IDs: ids, Tx: e.DB, Speed: 1,
-		Access: access, Fleet: units, Versions: e.DB, Consents: consents, Choices: e.DB.Consent(), Condition: conditions, Backtests: backtests, Cohorts: cohorts,
+		Access: letIn, Fleet: units, Versions: e.DB, Consents: consents, Choices: e.DB.Consent(), Condition: conditions, Backtests: backtests, Cohorts: cohorts,
 		Maintenance: serviced, Prognosis: foreseen, Trust: trusted, Uploads: uploads, Deltas: deltas, Register: release.New(e.DB),
-		Updates: updates, Campaigns: campaigns, Runs: e.DB.Campaign(), Outcomes: outcomes, Notify: e.DB.Notify(), History: e.History,
+		Updates: updates, Campaigns: campaigns, Runs: e.DB.Campaign(), Outcomes: outcomes, Notify: message.New(e.DB), History: e.History,
 		Provisioning: fleet.NewProvisioning(units, e.DB.Credentials(), e.DB.Claims(), e.DB, e.Clock, ids, e),
 		Backup: func(_ context.Context, w io.Writer) error {
 			_, err := w.Write([]byte("archive"))
@@ -240,17 +243,17 @@ func on(tb testing.TB, db *sqldb.DB, change ...func(*Env)) *Env {
 		require.NoError(tb, blobs.Close())
 	})
 
-	link, created, err := access.Bootstrap(ctx)
+	link, created, err := letIn.Bootstrap(ctx)
 	require.NoError(tb, err)
 	require.True(tb, created)
-	session, _, err := access.SignIn(ctx, fleet.RoleOperator, link, "test")
+	session, _, err := letIn.SignIn(ctx, access.PartyOperator, link, "test")
 	require.NoError(tb, err)
-	e.Admin = e.Token(session.Subject, fleet.ScopeAdmin)
+	e.Admin = e.Token(session.Subject, access.ScopeAdmin)
 	return e
 }
 
 // Token makes an API token of an operator.
-func (e *Env) Token(operatorID string, scope fleet.Scope) string {
+func (e *Env) Token(operatorID string, scope access.Scope) string {
 	e.T.Helper()
 	_, secret, err := e.Deps.Access.CreateAPIToken(e.T.Context(), operatorID, "test", scope, time.Time{})
 	require.NoError(e.T, err)
@@ -260,7 +263,7 @@ func (e *Env) Token(operatorID string, scope fleet.Scope) string {
 // Operator is the first operator's id.
 func (e *Env) Operator() string {
 	e.T.Helper()
-	all, err := e.DB.Access().Operators(e.T.Context())
+	all, err := signin.New(e.DB).Operators(e.T.Context())
 	require.NoError(e.T, err)
 	return all[0].ID
 }
@@ -323,8 +326,8 @@ func Call[T any](e *Env, want int, method, path string, body any) T {
 // OwnerSession signs an owner in by mail.
 func (e *Env) OwnerSession(email string) string {
 	e.T.Helper()
-	require.NoError(e.T, e.Deps.Access.RequestLink(e.T.Context(), fleet.RoleOwner, email, "127.0.0.1"))
-	_, secret, err := e.Deps.Access.SignIn(e.T.Context(), fleet.RoleOwner, e.Link(email), "test")
+	require.NoError(e.T, e.Deps.Access.RequestLink(e.T.Context(), access.PartyOwner, email, "127.0.0.1"))
+	_, secret, err := e.Deps.Access.SignIn(e.T.Context(), access.PartyOwner, e.Link(email), "test")
 	require.NoError(e.T, err)
 	return secret
 }

@@ -12,7 +12,7 @@ import (
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/condition/backtest"
 	"fettle.dev/fettle/internal/consent"
-	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/fleet/access"
 )
 
 func spec(e *apitest.Env) wire.Spec { return apitest.Documents(e, apitest.Detector)[0].Spec }
@@ -72,7 +72,7 @@ func TestBacktest(t *testing.T) {
 		apitest.Call[any](e, 204, "DELETE", "/v1/backtests/"+j.ID, nil)
 		status, _, _ := e.Do("GET", "/v1/backtests/"+j.ID, nil, apitest.Bearer(e.Admin))
 		require.Equal(t, 404, status)
-		reader := e.Token(e.Operator(), fleet.ScopeRead)
+		reader := e.Token(e.Operator(), access.ScopeRead)
 		status, _, _ = e.Do("POST", "/v1/backtests", wire.BacktestRequest{Name: "plug-overheat"}, apitest.Bearer(reader))
 		require.Equal(t, 403, status, "it costs the service")
 	})

@@ -14,6 +14,7 @@ import (
 
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/fleet/access"
 )
 
 // Kept is what is kept at sign-in.
@@ -94,7 +95,7 @@ func (c *Client) Exchange(ctx context.Context, server, link string, life fleet.D
 		return "", fmt.Errorf("%s gave no session: is it a Fettle service?", server)
 	}
 	var issued wire.IssuedToken
-	err = post("/v1/tokens", wire.NewToken{Name: "fettle login on " + host, Scope: fleet.ScopeAdmin, Expires: life}, &issued)
+	err = post("/v1/tokens", wire.NewToken{Name: "fettle login on " + host, Scope: access.ScopeAdmin, Expires: life}, &issued)
 	return issued.Token, errors.Join(err, post("/v1/sign-out", struct{}{}, nil))
 }
 

@@ -13,7 +13,7 @@ import (
 
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/fault"
-	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/fleet/access"
 )
 
 type (
@@ -43,9 +43,9 @@ func Who(ctx context.Context) *Principal {
 type Principal struct {
 	ID        string // operator or owner id
 	Email     string
-	Role      fleet.Role
-	Scope     fleet.Scope // of operators
-	Via       string      // session or token
+	Party     access.Party
+	Scope     access.Scope // of operators
+	Via       string       // session or token
 	SessionID string
 	ExpiresAt time.Time
 }
@@ -75,7 +75,7 @@ func (s *Server) authorize(ctx huma.Context, next func(huma.Context)) {
 	}
 	ctx = huma.WithValue(ctx, callerKey{}, Caller{host, r.UserAgent()})
 	if need == Anyone {
-		next(ctx)
+		s.record(ctx, nil, next)
 		return
 	}
 	p, status, why := s.principal(r, need)
@@ -83,10 +83,11 @@ func (s *Server) authorize(ctx huma.Context, next func(huma.Context)) {
 		if status == http.StatusUnauthorized {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="fettle"`)
 		}
+		s.denied(ctx, p, status)
 		s.Refuse(ctx, status, why)
 		return
 	}
-	next(huma.WithValue(ctx, principalKey{}, p))
+	s.record(huma.WithValue(ctx, principalKey{}, p), p, next)
 }
 
 // Refuse answers with a problem before, or instead of, a handler.
@@ -97,20 +98,20 @@ func (s *Server) Refuse(ctx huma.Context, status int, why string) {
 }
 
 // SessionPrincipal is who a session is of.
-func (s *Server) SessionPrincipal(ctx context.Context, v fleet.Session) (Principal, error) {
-	p := Principal{ID: v.Subject, Role: v.Role, Via: "session", SessionID: v.ID, ExpiresAt: v.ExpiresAt}
-	if v.Role == fleet.RoleOwner {
+func (s *Server) SessionPrincipal(ctx context.Context, v access.Session) (Principal, error) {
+	p := Principal{ID: v.Subject, Party: v.Party, Via: "session", SessionID: v.ID, ExpiresAt: v.ExpiresAt}
+	if v.Party == access.PartyOwner {
 		o, err := s.Fleet.Owner(ctx, v.Subject)
 		p.Email = o.Email
 		return p, err
 	}
 	o, err := s.Access.Operator(ctx, v.Subject)
-	p.Email, p.Scope = o.Email, fleet.ScopeAdmin
+	p.Email, p.Scope = o.Email, access.ScopeAdmin
 	return p, err
 }
 
-func (s *Server) bySession(ctx context.Context, role fleet.Role, secret string) (Principal, error) {
-	v, err := s.Access.Session(ctx, role, secret)
+func (s *Server) bySession(ctx context.Context, party access.Party, secret string) (Principal, error) {
+	v, err := s.Access.Session(ctx, party, secret)
 	if err != nil {
 		return Principal{}, err
 	}
@@ -123,10 +124,10 @@ func (s *Server) byToken(ctx context.Context, secret string) (Principal, error) 
 		return Principal{}, err
 	}
 	o, err := s.Access.Operator(ctx, t.OperatorID)
-	return Principal{ID: o.ID, Email: o.Email, Role: fleet.RoleOperator, Scope: t.Scope, Via: "token", ExpiresAt: t.ExpiresAt}, err
+	return Principal{ID: o.ID, Email: o.Email, Party: access.PartyOperator, Scope: t.Scope, Via: "token", ExpiresAt: t.ExpiresAt}, err
 }
 
-var scopeOf = map[Access]fleet.Scope{Read: fleet.ScopeRead, Write: fleet.ScopeWrite, Admin: fleet.ScopeAdmin}
+var scopeOf = map[Access]access.Scope{Read: access.ScopeRead, Write: access.ScopeWrite, Admin: access.ScopeAdmin}
 
 // principal finds who asks. Status 0 means: may.
 func (s *Server) principal(r *http.Request, need Access) (p *Principal, status int, why string) {
@@ -134,9 +135,9 @@ func (s *Server) principal(r *http.Request, need Access) (p *Principal, status i
 	if need != Owner && scopeOf[need] == "" {
 		return nil, http.StatusForbidden, "nobody may do this"
 	}
-	role, cookie := fleet.RoleOperator, wire.OperatorCookie
+	party, cookie := access.PartyOperator, wire.OperatorCookie
 	if need == Owner {
-		role, cookie = fleet.RoleOwner, wire.OwnerCookie
+		party, cookie = access.PartyOwner, wire.OwnerCookie
 	}
 	var got Principal
 	var err error
@@ -151,7 +152,7 @@ func (s *Server) principal(r *http.Request, need Access) (p *Principal, status i
 		if missing != nil {
 			return nil, http.StatusUnauthorized, "sign in first"
 		}
-		got, err = s.bySession(ctx, role, c.Value)
+		got, err = s.bySession(ctx, party, c.Value)
 	}
 	switch kind := fault.KindOf(err); {
 	case err == nil:
@@ -167,10 +168,10 @@ func (s *Server) principal(r *http.Request, need Access) (p *Principal, status i
 	// carries a cookie is refused.
 	if !isBearer && r.Method != http.MethodGet && r.Method != http.MethodHead &&
 		r.Header.Get("Origin") == "" && r.Header.Get("Sec-Fetch-Site") == "" {
-		return nil, http.StatusForbidden, "a change by cookie needs an Origin header"
+		return &got, http.StatusForbidden, "a change by cookie needs an Origin header"
 	}
 	if need != Owner && !got.Scope.Includes(scopeOf[need]) {
-		return nil, http.StatusForbidden, "this needs scope " + string(scopeOf[need])
+		return &got, http.StatusForbidden, "this needs scope " + string(scopeOf[need])
 	}
 	return &got, 0, ""
 }

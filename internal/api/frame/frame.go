@@ -8,8 +8,10 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"fettle.dev/fettle/internal/audit"
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/fleet/access"
 )
 
 // Server registers operations and lets requests through to them.
@@ -17,9 +19,10 @@ type Server struct {
 	API       huma.API
 	Log       *slog.Logger
 	Wall      clock.Clock // the machine's, for the life of sessions
-	Access    *fleet.Access
+	Access    *access.Service
 	Fleet     fleet.Store
-	PublicURL string // as people reach us; its origin may call with cookies
+	PublicURL string       // as people reach us; its origin may call with cookies
+	Trail     *audit.Trail // of changes and looks; nil: none
 
 	origins *http.CrossOriginProtection
 }

@@ -18,7 +18,7 @@ import (
 	"strings"
 
 	"fettle.dev/fettle/internal/fault"
-	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/fleet/access"
 	"fettle.dev/fettle/internal/update"
 	"fettle.dev/fettle/internal/update/bench"
 )
@@ -29,9 +29,9 @@ const Prefix = "/rest/v1/"
 // maxBody bounds a body that is no file.
 const maxBody = 1 << 20
 
-// Tokens finds API tokens; *fleet.Access is one.
+// Tokens finds API tokens; *access.Service is one.
 type Tokens interface {
-	APIToken(ctx context.Context, secret string) (fleet.APIToken, error)
+	APIToken(ctx context.Context, secret string) (access.APIToken, error)
 }
 
 // Config is what a Handler works with.
@@ -138,7 +138,7 @@ func (h *Handler) who(r *http.Request) (caller, error) {
 	}
 	t, err := h.cfg.Tokens.APIToken(r.Context(), password)
 	switch {
-	case fault.KindOf(err) == fault.Denied || err == nil && !t.Scope.Includes(fleet.ScopeHawkbit):
+	case fault.KindOf(err) == fault.Denied || err == nil && !t.Scope.Includes(access.ScopeHawkbit):
 		return caller{}, errUnknown
 	case err != nil:
 		return caller{}, err

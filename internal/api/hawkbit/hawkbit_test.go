@@ -23,6 +23,7 @@ import (
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/fleet/access"
 	"fettle.dev/fettle/internal/sqldb"
 	store "fettle.dev/fettle/internal/sqldb/bench"
 	"fettle.dev/fettle/internal/sqldb/sqldbtest"
@@ -40,13 +41,13 @@ type world struct {
 }
 
 // Tokens knows one of each scope.
-func (w *world) APIToken(_ context.Context, secret string) (fleet.APIToken, error) {
-	for _, s := range []fleet.Scope{fleet.ScopeHawkbit, fleet.ScopeRead, fleet.ScopeAdmin} {
+func (w *world) APIToken(_ context.Context, secret string) (access.APIToken, error) {
+	for _, s := range []access.Scope{access.ScopeHawkbit, access.ScopeRead, access.ScopeAdmin} {
 		if secret == "fet_"+string(s) {
-			return fleet.APIToken{Name: "ci", Scope: s}, nil
+			return access.APIToken{Name: "ci", Scope: s}, nil
 		}
 	}
-	return fleet.APIToken{}, fault.New(fault.Denied, "not known")
+	return access.APIToken{}, fault.New(fault.Denied, "not known")
 }
 
 func (w *world) UnitStateChanged(context.Context, string) error { return nil }

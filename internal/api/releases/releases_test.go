@@ -11,7 +11,7 @@ import (
 	"fettle.dev/fettle/internal/api/apitest"
 	"fettle.dev/fettle/internal/api/releases"
 	"fettle.dev/fettle/internal/api/wire"
-	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/fleet/access"
 	"fettle.dev/fettle/internal/update"
 	"fettle.dev/fettle/internal/update/register"
 )
@@ -100,7 +100,7 @@ func TestReleases(t *testing.T) {
 		}
 		apitest.Call[json.RawMessage](e, 422, "POST", "/v1/releases/bad/withdraw", map[string]string{"why": ""})
 		apitest.Call[json.RawMessage](e, 404, "POST", "/v1/releases/nothing/withdraw", map[string]string{"why": "x"})
-		read := apitest.Bearer(e.Token(e.Operator(), fleet.ScopeRead))
+		read := apitest.Bearer(e.Token(e.Operator(), access.ScopeRead))
 		for _, path := range []string{"/v1/releases/bad/withdraw", "/v1/releases/bad/revert"} {
 			status, _, _ := e.Do("POST", path, map[string]string{"why": "x"}, read)
 			require.Equal(t, 403, status)

@@ -14,7 +14,7 @@ import (
 	"fettle.dev/fettle/internal/cohort"
 	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/condition/prognosis"
-	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/fleet/access"
 	"fettle.dev/fettle/internal/fleet/maintenance"
 	store "fettle.dev/fettle/internal/sqldb/wear"
 )
@@ -79,7 +79,7 @@ func TestMaintenanceAndPartLife(t *testing.T) {
 		} {
 			apitest.Call[json.RawMessage](e, want, "GET", path, nil)
 		}
-		status, _, _ = e.Do("POST", "/v1/maintenance", body, apitest.Bearer(e.Token(e.Operator(), fleet.ScopeRead)))
+		status, _, _ = e.Do("POST", "/v1/maintenance", body, apitest.Bearer(e.Token(e.Operator(), access.ScopeRead)))
 		require.Equal(t, 403, status)
 		status, _, _ = e.Do("GET", "/v1/risks", nil, nil)
 		require.Equal(t, 401, status)

@@ -15,6 +15,7 @@ import (
 	"fettle.dev/fettle/internal/condition/prognosis/spec"
 	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/fleet/access"
 	"fettle.dev/fettle/internal/fleet/maintenance"
 	"fettle.dev/fettle/internal/notify"
 	"fettle.dev/fettle/internal/outcome"
@@ -267,7 +268,7 @@ func NewRegistry() huma.Registry {
 		reflect.TypeFor[outcome.Verdict]():        reflect.TypeFor[verdictSchema](),
 		reflect.TypeFor[update.ReleaseKind]():     reflect.TypeFor[releaseKindSchema](),
 		reflect.TypeFor[condition.Condition]():    reflect.TypeFor[conditionStateSchema](),
-		reflect.TypeFor[fleet.Scope]():            reflect.TypeFor[scopeSchema](),
+		reflect.TypeFor[access.Scope]():           reflect.TypeFor[scopeSchema](),
 		reflect.TypeFor[backtest.State]():         reflect.TypeFor[jobStateSchema](),
 		reflect.TypeFor[maintenance.Kind]():       reflect.TypeFor[maintenanceKindSchema](),
 		reflect.TypeFor[maintenance.Reason]():     reflect.TypeFor[maintenanceReasonSchema](),

@@ -10,6 +10,7 @@ import (
 	"fettle.dev/fettle/internal/cohort"
 	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/fleet/access"
 	"fettle.dev/fettle/internal/outcome"
 	"fettle.dev/fettle/internal/update"
 )
@@ -26,24 +27,24 @@ type OneTime struct {
 
 // Session says who is asking.
 type Session struct {
-	Email     string      `json:"email"`
-	Scope     fleet.Scope `json:"scope"`
-	Via       string      `json:"via" enum:"session,token"`
-	ExpiresAt time.Time   `json:"expiresAt,omitzero"`
-	Now       time.Time   `json:"now" doc:"The server's clock, which may be scaled under --dev."`
-	Speed     float64     `json:"speed" doc:"How fast the server's clock runs; 1 outside --dev."`
+	Email     string       `json:"email"`
+	Scope     access.Scope `json:"scope"`
+	Via       string       `json:"via" enum:"session,token"`
+	ExpiresAt time.Time    `json:"expiresAt,omitzero"`
+	Now       time.Time    `json:"now" doc:"The server's clock, which may be scaled under --dev."`
+	Speed     float64      `json:"speed" doc:"How fast the server's clock runs; 1 outside --dev."`
 }
 
 // NewToken asks for an API token.
 type NewToken struct {
 	Name    string         `json:"name" minLength:"1" maxLength:"100" doc:"What it is for."`
-	Scope   fleet.Scope    `json:"scope"`
+	Scope   access.Scope   `json:"scope"`
 	Expires fleet.Duration `json:"expires,omitempty" doc:"How long it is valid (default 90d, at most 366d)."`
 }
 
 // IssuedToken is a new API token with its secret.
 type IssuedToken struct {
-	fleet.APIToken
+	access.APIToken
 	Token string `json:"token" doc:"The secret; it cannot be shown again."`
 }
 

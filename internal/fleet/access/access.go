@@ -1,4 +1,6 @@
-package fleet
+// Package access lets people in: operators and owners, with links, sessions and
+// API tokens, and says what each operator may do.
+package access
 
 import (
 	"context"
@@ -10,16 +12,17 @@ import (
 
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/fleet"
 )
 
-// Role is whom a link or a session is for.
-type Role string
+// Party is whom a link or a session is for.
+type Party string
 
 // Operators run the service, owners decide for their units. Neither's
 // credentials open anything of the other's.
 const (
-	RoleOperator Role = "operator"
-	RoleOwner    Role = "owner"
+	PartyOperator Party = "operator"
+	PartyOwner    Party = "owner"
 )
 
 // Scope is what an API token may do; each includes those before it.
@@ -56,7 +59,7 @@ const (
 // Link signs someone in once. A link of the first operator has no subject.
 type Link struct {
 	Hash      string
-	Role      Role
+	Party     Party
 	Subject   string // id of the operator or owner
 	CreatedAt time.Time
 	ExpiresAt time.Time
@@ -66,7 +69,7 @@ type Link struct {
 type Session struct {
 	ID        string    `json:"id"`
 	Hash      string    `json:"-"`
-	Role      Role      `json:"role"`
+	Party     Party     `json:"role"`
 	Subject   string    `json:"subject"` // id of the operator or owner
 	Agent     string    `json:"agent,omitempty"`
 	CreatedAt time.Time `json:"createdAt"`
@@ -85,9 +88,9 @@ type APIToken struct {
 	LastUsedAt time.Time `json:"lastUsedAt,omitzero"` // to the hour
 }
 
-// AccessStore keeps operators and what people sign in with; of secrets only
+// Store keeps operators and what people sign in with; of secrets only
 // hashes. A missing thing is a fault.NotFound.
-type AccessStore interface {
+type Store interface {
 	AddOperator(ctx context.Context, o Operator) error // fault.Conflict when the email is taken
 	Operator(ctx context.Context, id string) (Operator, error)
 	OperatorByEmail(ctx context.Context, email string) (Operator, error)
@@ -95,15 +98,15 @@ type AccessStore interface {
 
 	AddLink(ctx context.Context, l Link) error
 	// UseLink takes away the link, so that it is found by one caller only.
-	UseLink(ctx context.Context, role Role, hash string) (Link, error)
-	// DropLinks takes away all links of a role; subject "" means all, else that subject's.
-	DropLinks(ctx context.Context, role Role, subject string) error
+	UseLink(ctx context.Context, party Party, hash string) (Link, error)
+	// DropLinks takes away all links of a party; subject "" means all, else that subject's.
+	DropLinks(ctx context.Context, party Party, subject string) error
 
 	AddSession(ctx context.Context, s Session) error
-	SessionByHash(ctx context.Context, role Role, hash string) (Session, error)
-	Sessions(ctx context.Context, role Role, subject string) ([]Session, error) // newest first
-	// DropSession ends one session of a subject; id "" means all, and subject "" all of the role.
-	DropSession(ctx context.Context, role Role, subject, id string) error
+	SessionByHash(ctx context.Context, party Party, hash string) (Session, error)
+	Sessions(ctx context.Context, party Party, subject string) ([]Session, error) // newest first
+	// DropSession ends one session of a subject; id "" means all, and subject "" all of the party.
+	DropSession(ctx context.Context, party Party, subject, id string) error
 
 	AddAPIToken(ctx context.Context, t APIToken) error
 	APITokenByHash(ctx context.Context, hash string) (APIToken, error)
@@ -115,14 +118,27 @@ type AccessStore interface {
 	DropExpired(ctx context.Context, before time.Time) error
 }
 
+// Operator runs the service.
+type Operator struct {
+	ID    string `json:"id"`
+	Email string `json:"email"`
+	Role  Role   `json:"role"`
+}
+
+// Role is what an operator is there for.
+type Role string
+
+// Admin may do everything.
+const Admin Role = "admin"
+
 // LinkSender tells someone the secret of a sign-in link by mail.
 type LinkSender interface {
 	SendLink(ctx context.Context, l Link, email, locale, secret string) error
 }
 
-// AccessConfig says how long credentials live and how often links may be asked
+// Config says how long credentials live and how often links may be asked
 // for. Zero values mean the defaults.
-type AccessConfig struct {
+type Config struct {
 	LinkLife        time.Duration       // 15 minutes
 	OperatorSession time.Duration       // 12 hours
 	OwnerSession    time.Duration       // 30 days
@@ -137,22 +153,22 @@ type AccessConfig struct {
 // MaxTokenLife bounds the life of an API token.
 const MaxTokenLife = 366 * 24 * time.Hour
 
-// Access lets operators and owners in.
-type Access struct {
-	store  AccessStore
-	owners Store
-	tx     Transactor
+// Service lets operators and owners in.
+type Service struct {
+	store  Store
+	owners fleet.Store
+	tx     fleet.Transactor
 	clock  clock.Clock
 	ids    clock.IDs
 	log    *slog.Logger
-	conf   AccessConfig
+	conf   Config
 	emails *limiter
 	from   *limiter
 }
 
-// NewAccess makes the service. Give it the machine's clock, never a scaled
+// New makes the service. Give it the machine's clock, never a scaled
 // one: links and sessions live in the time of the people who use them.
-func NewAccess(store AccessStore, owners Store, tx Transactor, c clock.Clock, ids clock.IDs, log *slog.Logger, conf AccessConfig) *Access {
+func New(store Store, owners fleet.Store, tx fleet.Transactor, c clock.Clock, ids clock.IDs, log *slog.Logger, conf Config) *Service {
 	def := func(d *time.Duration, v time.Duration) {
 		if *d == 0 {
 			*d = v
@@ -171,30 +187,30 @@ func NewAccess(store AccessStore, owners Store, tx Transactor, c clock.Clock, id
 	if conf.OperatorEmail == "" {
 		conf.OperatorEmail = "operator@localhost"
 	}
-	conf.OperatorEmail = CanonicalEmail(conf.OperatorEmail)
-	return &Access{
+	conf.OperatorEmail = fleet.CanonicalEmail(conf.OperatorEmail)
+	return &Service{
 		store: store, owners: owners, tx: tx, clock: c, ids: ids, log: log, conf: conf,
 		emails: newLimiter(conf.LinksPerEmail, time.Hour), from: newLimiter(conf.LinksPerAddress, time.Hour),
 	}
 }
 
 // MailAvailable reports whether links can be asked for by mail.
-func (a *Access) MailAvailable() bool { return a.conf.Links != nil }
+func (a *Service) MailAvailable() bool { return a.conf.Links != nil }
 
 // Bootstrap makes the first operator's one-time link, while there is no
 // operator; created is false otherwise. A new call voids the link of the one
 // before: call it again before LinkLife is over, as long as it creates.
-func (a *Access) Bootstrap(ctx context.Context) (secret string, created bool, err error) {
+func (a *Service) Bootstrap(ctx context.Context) (secret string, created bool, err error) {
 	err = a.tx.InTx(ctx, func(ctx context.Context) error {
 		all, err := a.store.Operators(ctx)
 		if err != nil || len(all) > 0 {
 			return err
 		}
-		if err := a.store.DropLinks(ctx, RoleOperator, ""); err != nil {
+		if err := a.store.DropLinks(ctx, PartyOperator, ""); err != nil {
 			return err
 		}
 		created = true
-		secret, err = a.newLink(ctx, RoleOperator, "")
+		secret, err = a.newLink(ctx, PartyOperator, "")
 		return err
 	})
 	if err != nil {
@@ -205,12 +221,12 @@ func (a *Access) Bootstrap(ctx context.Context) (secret string, created bool, er
 
 // Reset ends every operator's sessions and links and makes a one-time link for
 // the first operator. API tokens stay: they are listed, and revoked one by one.
-func (a *Access) Reset(ctx context.Context) (secret string, err error) {
+func (a *Service) Reset(ctx context.Context) (secret string, err error) {
 	err = a.tx.InTx(ctx, func(ctx context.Context) error {
-		if err := a.store.DropSession(ctx, RoleOperator, "", ""); err != nil {
+		if err := a.store.DropSession(ctx, PartyOperator, "", ""); err != nil {
 			return err
 		}
-		if err := a.store.DropLinks(ctx, RoleOperator, ""); err != nil {
+		if err := a.store.DropLinks(ctx, PartyOperator, ""); err != nil {
 			return err
 		}
 		all, err := a.store.Operators(ctx)
@@ -221,7 +237,7 @@ func (a *Access) Reset(ctx context.Context) (secret string, err error) {
 		if len(all) > 0 {
 			subject = all[0].ID
 		}
-		secret, err = a.newLink(ctx, RoleOperator, subject)
+		secret, err = a.newLink(ctx, PartyOperator, subject)
 		return err
 	})
 	if err != nil {
@@ -231,28 +247,28 @@ func (a *Access) Reset(ctx context.Context) (secret string, err error) {
 	return secret, nil
 }
 
-func (a *Access) newLink(ctx context.Context, role Role, subject string) (string, error) {
-	secret, now := NewSecret(LinkPrefix), a.clock.Now()
+func (a *Service) newLink(ctx context.Context, party Party, subject string) (string, error) {
+	secret, now := fleet.NewSecret(LinkPrefix), a.clock.Now()
 	return secret, a.store.AddLink(ctx, Link{
-		Hash: SecretHash(secret), Role: role, Subject: subject, CreatedAt: now, ExpiresAt: now.Add(a.conf.LinkLife),
+		Hash: fleet.SecretHash(secret), Party: party, Subject: subject, CreatedAt: now, ExpiresAt: now.Add(a.conf.LinkLife),
 	})
 }
 
 // RequestLink mails a sign-in link to an operator or owner. Whether the email
 // is known cannot be told from the answer. It is fault.Unavailable without
 // mail, and when one address asks too often.
-func (a *Access) RequestLink(ctx context.Context, role Role, email, remoteAddr string) error {
+func (a *Service) RequestLink(ctx context.Context, party Party, email, remoteAddr string) error {
 	if a.conf.Links == nil {
 		return fault.New(fault.Unavailable, "signing in by mail is off: this server has no mail server configured")
 	}
-	email, now := CanonicalEmail(email), a.clock.Now()
+	email, now := fleet.CanonicalEmail(email), a.clock.Now()
 	if !a.from.allow(remoteAddr, now) {
 		return fault.New(fault.Unavailable, "too many sign-in links were asked for from this address: try again in some minutes")
 	}
-	if !ValidEmail(email) || !a.emails.allow(string(role)+" "+email, now) {
+	if !fleet.ValidEmail(email) || !a.emails.allow(string(party)+" "+email, now) {
 		return nil
 	}
-	subject, locale, err := a.subject(ctx, role, email)
+	subject, locale, err := a.subject(ctx, party, email)
 	if fault.KindOf(err) == fault.NotFound {
 		return nil
 	}
@@ -260,11 +276,11 @@ func (a *Access) RequestLink(ctx context.Context, role Role, email, remoteAddr s
 		return fmt.Errorf("sign-in link: %w", err)
 	}
 	err = a.tx.InTx(ctx, func(ctx context.Context) error {
-		secret, err := a.newLink(ctx, role, subject)
+		secret, err := a.newLink(ctx, party, subject)
 		if err != nil {
 			return err
 		}
-		l := Link{Hash: SecretHash(secret), Role: role, Subject: subject, CreatedAt: now, ExpiresAt: now.Add(a.conf.LinkLife)}
+		l := Link{Hash: fleet.SecretHash(secret), Party: party, Subject: subject, CreatedAt: now, ExpiresAt: now.Add(a.conf.LinkLife)}
 		return a.conf.Links.SendLink(ctx, l, email, locale, secret)
 	})
 	if err != nil {
@@ -273,8 +289,8 @@ func (a *Access) RequestLink(ctx context.Context, role Role, email, remoteAddr s
 	return nil
 }
 
-func (a *Access) subject(ctx context.Context, role Role, email string) (id, locale string, err error) {
-	if role == RoleOwner {
+func (a *Service) subject(ctx context.Context, party Party, email string) (id, locale string, err error) {
+	if party == PartyOwner {
 		o, err := a.owners.OwnerByEmail(ctx, email)
 		return o.ID, o.Locale, err
 	}
@@ -283,13 +299,13 @@ func (a *Access) subject(ctx context.Context, role Role, email string) (id, loca
 }
 
 // SignIn uses up a link and opens a session; secret is the cookie's value.
-func (a *Access) SignIn(ctx context.Context, role Role, link, agent string) (s Session, secret string, err error) {
+func (a *Service) SignIn(ctx context.Context, party Party, link, agent string) (s Session, secret string, err error) {
 	refused := fault.New(fault.Denied, "this sign-in link is not valid any more: links work once and for %d minutes, ask for a new one", int(a.conf.LinkLife/time.Minute))
 	if !strings.HasPrefix(link, LinkPrefix) {
 		return Session{}, "", refused
 	}
 	err = a.tx.InTx(ctx, func(ctx context.Context) error {
-		l, err := a.store.UseLink(ctx, role, SecretHash(link))
+		l, err := a.store.UseLink(ctx, party, fleet.SecretHash(link))
 		if fault.KindOf(err) == fault.NotFound {
 			return refused
 		}
@@ -301,19 +317,19 @@ func (a *Access) SignIn(ctx context.Context, role Role, link, agent string) (s S
 			return refused
 		}
 		if l.Subject == "" {
-			o := Operator{ID: a.ids.ID(), Email: a.conf.OperatorEmail, Role: "admin"}
+			o := Operator{ID: a.ids.ID(), Email: a.conf.OperatorEmail, Role: Admin}
 			if err := a.store.AddOperator(ctx, o); err != nil {
 				return err
 			}
 			l.Subject = o.ID
 		}
 		life := a.conf.OperatorSession
-		if role == RoleOwner {
+		if party == PartyOwner {
 			life = a.conf.OwnerSession
 		}
-		secret = NewSecret(SessionPrefix)
+		secret = fleet.NewSecret(SessionPrefix)
 		s = Session{
-			ID: a.ids.ID(), Hash: SecretHash(secret), Role: role, Subject: l.Subject,
+			ID: a.ids.ID(), Hash: fleet.SecretHash(secret), Party: party, Subject: l.Subject,
 			Agent: cut(agent, 200), CreatedAt: now, ExpiresAt: now.Add(life),
 		}
 		return a.store.AddSession(ctx, s)
@@ -335,13 +351,13 @@ func cut(s string, most int) string {
 }
 
 // Session finds who a cookie's value stands for; fault.Denied when it is not
-// known, of the other role, or expired.
-func (a *Access) Session(ctx context.Context, role Role, secret string) (Session, error) {
+// known, of the other party, or expired.
+func (a *Service) Session(ctx context.Context, party Party, secret string) (Session, error) {
 	refused := fault.New(fault.Denied, "not signed in, or the session is over")
 	if !strings.HasPrefix(secret, SessionPrefix) {
 		return Session{}, refused
 	}
-	s, err := a.store.SessionByHash(ctx, role, SecretHash(secret))
+	s, err := a.store.SessionByHash(ctx, party, fleet.SecretHash(secret))
 	if fault.KindOf(err) == fault.NotFound {
 		return Session{}, refused
 	}
@@ -355,42 +371,42 @@ func (a *Access) Session(ctx context.Context, role Role, secret string) (Session
 }
 
 // Sessions lists a person's open sessions, newest first.
-func (a *Access) Sessions(ctx context.Context, role Role, subject string) ([]Session, error) {
-	all, err := a.store.Sessions(ctx, role, subject)
+func (a *Service) Sessions(ctx context.Context, party Party, subject string) ([]Session, error) {
+	all, err := a.store.Sessions(ctx, party, subject)
 	now := a.clock.Now()
 	return slices.DeleteFunc(all, func(s Session) bool { return !now.Before(s.ExpiresAt) }), err
 }
 
 // EndSession signs a person out of one session.
-func (a *Access) EndSession(ctx context.Context, role Role, subject, id string) error {
+func (a *Service) EndSession(ctx context.Context, party Party, subject, id string) error {
 	if subject == "" || id == "" {
 		return fault.New(fault.NotFound, "no such session")
 	}
-	return a.store.DropSession(ctx, role, subject, id)
+	return a.store.DropSession(ctx, party, subject, id)
 }
 
 // CreateAPIToken makes a token for an operator's program; secret is shown
 // once. A zero expires means the default life.
-func (a *Access) CreateAPIToken(ctx context.Context, operatorID, name string, scope Scope, expires time.Time) (t APIToken, secret string, err error) {
+func (a *Service) CreateAPIToken(ctx context.Context, operatorID, name string, scope Scope, expires time.Time) (t APIToken, secret string, err error) {
 	now := a.clock.Now()
 	if expires.IsZero() {
 		expires = now.Add(a.conf.TokenLife)
 	}
-	var m mistakes
+	var m []fault.Field
 	if strings.TrimSpace(name) == "" || len(name) > 100 {
-		m.add("name", "what the token is for, in at most 100 bytes", name)
+		m = append(m, fault.Field{Path: "name", Expected: "what the token is for, in at most 100 bytes", Got: name})
 	}
 	if scope != ScopeHawkbit && !slices.Contains(scopes, scope) {
-		m.add("scope", "read, write, admin or hawkbit", string(scope))
+		m = append(m, fault.Field{Path: "scope", Expected: "read, write, admin or hawkbit", Got: string(scope)})
 	}
 	if !expires.After(now) || expires.Sub(now) > MaxTokenLife {
-		m.add("expires", "a time to come, at most 366 days from now", expires.Format(time.RFC3339))
+		m = append(m, fault.Field{Path: "expires", Expected: "a time to come, at most 366 days from now", Got: expires.Format(time.RFC3339)})
 	}
 	if err := fault.Fields("API token", m); err != nil {
 		return APIToken{}, "", err
 	}
-	secret = NewSecret(APITokenPrefix)
-	t = APIToken{ID: a.ids.ID(), Hash: SecretHash(secret), Name: name, Scope: scope, OperatorID: operatorID, CreatedAt: now, ExpiresAt: expires.UTC()}
+	secret = fleet.NewSecret(APITokenPrefix)
+	t = APIToken{ID: a.ids.ID(), Hash: fleet.SecretHash(secret), Name: name, Scope: scope, OperatorID: operatorID, CreatedAt: now, ExpiresAt: expires.UTC()}
 	if err := a.store.AddAPIToken(ctx, t); err != nil {
 		return APIToken{}, "", fmt.Errorf("create API token: %w", err)
 	}
@@ -399,12 +415,12 @@ func (a *Access) CreateAPIToken(ctx context.Context, operatorID, name string, sc
 
 // APIToken finds the token a secret stands for; fault.Denied when it is not
 // known, revoked or expired.
-func (a *Access) APIToken(ctx context.Context, secret string) (APIToken, error) {
+func (a *Service) APIToken(ctx context.Context, secret string) (APIToken, error) {
 	refused := fault.New(fault.Denied, "this API token is not known, revoked or expired")
 	if !strings.HasPrefix(secret, APITokenPrefix) {
 		return APIToken{}, refused
 	}
-	t, err := a.store.APITokenByHash(ctx, SecretHash(secret))
+	t, err := a.store.APITokenByHash(ctx, fleet.SecretHash(secret))
 	if fault.KindOf(err) == fault.NotFound {
 		return APIToken{}, refused
 	}
@@ -425,19 +441,19 @@ func (a *Access) APIToken(ctx context.Context, secret string) (APIToken, error) 
 }
 
 // APITokens lists all tokens, expired ones too, newest first.
-func (a *Access) APITokens(ctx context.Context) ([]APIToken, error) { return a.store.APITokens(ctx) }
+func (a *Service) APITokens(ctx context.Context) ([]APIToken, error) { return a.store.APITokens(ctx) }
 
 // RevokeAPIToken ends a token.
-func (a *Access) RevokeAPIToken(ctx context.Context, id string) error {
+func (a *Service) RevokeAPIToken(ctx context.Context, id string) error {
 	return a.store.DropAPIToken(ctx, id)
 }
 
 // Operator finds an operator by id.
-func (a *Access) Operator(ctx context.Context, id string) (Operator, error) {
+func (a *Service) Operator(ctx context.Context, id string) (Operator, error) {
 	return a.store.Operator(ctx, id)
 }
 
 // Clean removes what expired more than a week ago; call it now and then.
-func (a *Access) Clean(ctx context.Context) error {
+func (a *Service) Clean(ctx context.Context) error {
 	return a.store.DropExpired(ctx, a.clock.Now().Add(-7*24*time.Hour))
 }

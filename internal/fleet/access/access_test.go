@@ -1,4 +1,4 @@
-package fleet_test
+package access_test
 
 import (
 	"bytes"
@@ -13,7 +13,9 @@ import (
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/fleet/access"
 	"fettle.dev/fettle/internal/sqldb"
+	"fettle.dev/fettle/internal/sqldb/signin"
 	"fettle.dev/fettle/internal/sqldb/sqldbtest"
 )
 
@@ -21,26 +23,26 @@ var noon = time.Date(2026, 1, 5, 12, 0, 0, 0, time.UTC)
 
 type outbox struct{ secrets, emails, locales []string }
 
-func (o *outbox) SendLink(_ context.Context, _ fleet.Link, email, locale, secret string) error {
+func (o *outbox) SendLink(_ context.Context, _ access.Link, email, locale, secret string) error {
 	o.secrets, o.emails, o.locales = append(o.secrets, secret), append(o.emails, email), append(o.locales, locale)
 	return nil
 }
 
-type accessRig struct {
-	*fleet.Access
+type rig struct {
+	*access.Service
 	clock *clock.Manual
 	mail  *outbox
 	log   *bytes.Buffer
 }
 
-func newAccessRig(t *testing.T, db *sqldb.DB, mail bool) accessRig {
+func newRig(t *testing.T, db *sqldb.DB, mail bool) rig {
 	t.Helper()
-	r := accessRig{clock: clock.NewManual(noon), mail: &outbox{}, log: &bytes.Buffer{}}
-	conf := fleet.AccessConfig{OperatorEmail: "Grace@example.org", LinksPerEmail: 3, LinksPerAddress: 5}
+	r := rig{clock: clock.NewManual(noon), mail: &outbox{}, log: &bytes.Buffer{}}
+	conf := access.Config{OperatorEmail: "Grace@example.org", LinksPerEmail: 3, LinksPerAddress: 5}
 	if mail {
 		conf.Links = r.mail
 	}
-	r.Access = fleet.NewAccess(db.Access(), db.Fleet(), db, r.clock, &clock.Sequence{Prefix: "id"}, slog.New(slog.NewTextHandler(r.log, nil)), conf)
+	r.Service = access.New(signin.New(db), db.Fleet(), db, r.clock, &clock.Sequence{Prefix: "id"}, slog.New(slog.NewTextHandler(r.log, nil)), conf)
 	return r
 }
 
@@ -52,57 +54,57 @@ func denied(t *testing.T, err error) {
 func TestBootstrap(t *testing.T) {
 	t.Parallel()
 	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
-		r, ctx := newAccessRig(t, db, false), t.Context()
+		r, ctx := newRig(t, db, false), t.Context()
 		first, created, err := r.Bootstrap(ctx)
 		require.NoError(t, err)
 		require.True(t, created)
 		second, created, err := r.Bootstrap(ctx)
 		require.NoError(t, err)
 		require.True(t, created)
-		_, _, err = r.SignIn(ctx, fleet.RoleOperator, first, "")
+		_, _, err = r.SignIn(ctx, access.PartyOperator, first, "")
 		denied(t, err)
-		_, _, err = r.SignIn(ctx, fleet.RoleOwner, second, "")
+		_, _, err = r.SignIn(ctx, access.PartyOwner, second, "")
 		denied(t, err)
 
-		s, secret, err := r.SignIn(ctx, fleet.RoleOperator, second, "Firefox\x00\xff")
+		s, secret, err := r.SignIn(ctx, access.PartyOperator, second, "Firefox\x00\xff")
 		require.NoError(t, err)
 		require.Equal(t, "Firefox", s.Agent)
-		_, _, err = r.SignIn(ctx, fleet.RoleOperator, second, "")
+		_, _, err = r.SignIn(ctx, access.PartyOperator, second, "")
 		denied(t, err)
 		_, created, err = r.Bootstrap(ctx)
 		require.NoError(t, err)
 		require.False(t, created)
 
-		got, err := r.Session(ctx, fleet.RoleOperator, secret)
+		got, err := r.Session(ctx, access.PartyOperator, secret)
 		require.NoError(t, err)
 		require.Equal(t, s, got)
-		_, err = r.Session(ctx, fleet.RoleOwner, secret)
+		_, err = r.Session(ctx, access.PartyOwner, secret)
 		denied(t, err)
-		_, err = r.Session(ctx, fleet.RoleOperator, secret+"x")
+		_, err = r.Session(ctx, access.PartyOperator, secret+"x")
 		denied(t, err)
 		op, err := r.Operator(ctx, s.Subject)
 		require.NoError(t, err)
-		require.Equal(t, fleet.Operator{ID: s.Subject, Email: "grace@example.org", Role: "admin"}, op)
+		require.Equal(t, access.Operator{ID: s.Subject, Email: "grace@example.org", Role: "admin"}, op)
 
 		r.clock.Advance(12*time.Hour - time.Millisecond)
-		_, err = r.Session(ctx, fleet.RoleOperator, secret)
+		_, err = r.Session(ctx, access.PartyOperator, secret)
 		require.NoError(t, err)
 		r.clock.Advance(time.Millisecond)
-		_, err = r.Session(ctx, fleet.RoleOperator, secret)
+		_, err = r.Session(ctx, access.PartyOperator, secret)
 		denied(t, err)
-		open, err := r.Sessions(ctx, fleet.RoleOperator, s.Subject)
+		open, err := r.Sessions(ctx, access.PartyOperator, s.Subject)
 		require.NoError(t, err)
 		require.Empty(t, open)
 
 		// Reset leads to the same operator, and ends what was open.
 		link, err := r.Reset(ctx)
 		require.NoError(t, err)
-		s2, secret2, err := r.SignIn(ctx, fleet.RoleOperator, link, "")
+		s2, secret2, err := r.SignIn(ctx, access.PartyOperator, link, "")
 		require.NoError(t, err)
 		require.Equal(t, s.Subject, s2.Subject)
 		_, err = r.Reset(ctx)
 		require.NoError(t, err)
-		_, err = r.Session(ctx, fleet.RoleOperator, secret2)
+		_, err = r.Session(ctx, access.PartyOperator, secret2)
 		denied(t, err)
 
 		for _, s := range []string{first, second, link, secret, secret2} {
@@ -113,10 +115,10 @@ func TestBootstrap(t *testing.T) {
 
 func TestResetWithoutOperator(t *testing.T) {
 	t.Parallel()
-	r, ctx := newAccessRig(t, sqldbtest.SQLite(t), false), t.Context()
+	r, ctx := newRig(t, sqldbtest.SQLite(t), false), t.Context()
 	link, err := r.Reset(ctx)
 	require.NoError(t, err)
-	_, _, err = r.SignIn(ctx, fleet.RoleOperator, link, "")
+	_, _, err = r.SignIn(ctx, access.PartyOperator, link, "")
 	require.NoError(t, err)
 }
 
@@ -126,11 +128,11 @@ func TestLinkExpires(t *testing.T) {
 		after time.Duration
 		ok    bool
 	}{{15*time.Minute - time.Millisecond, true}, {15 * time.Minute, false}} {
-		r, ctx := newAccessRig(t, sqldbtest.SQLite(t), false), t.Context()
+		r, ctx := newRig(t, sqldbtest.SQLite(t), false), t.Context()
 		link, _, err := r.Bootstrap(ctx)
 		require.NoError(t, err)
 		r.clock.Advance(c.after)
-		_, _, err = r.SignIn(ctx, fleet.RoleOperator, link, "")
+		_, _, err = r.SignIn(ctx, access.PartyOperator, link, "")
 		require.Equal(t, c.ok, err == nil, "%s", c.after)
 	}
 }
@@ -139,13 +141,13 @@ func TestLinkExpires(t *testing.T) {
 func TestLinkWorksOnce(t *testing.T) {
 	t.Parallel()
 	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
-		r, ctx := newAccessRig(t, db, false), t.Context()
+		r, ctx := newRig(t, db, false), t.Context()
 		link, _, err := r.Bootstrap(ctx)
 		require.NoError(t, err)
 		errs := make([]error, 12)
 		var wg sync.WaitGroup
 		for i := range errs {
-			wg.Go(func() { _, _, errs[i] = r.SignIn(ctx, fleet.RoleOperator, link, "") })
+			wg.Go(func() { _, _, errs[i] = r.SignIn(ctx, access.PartyOperator, link, "") })
 		}
 		wg.Wait()
 		in := 0
@@ -163,72 +165,72 @@ func TestLinkWorksOnce(t *testing.T) {
 func TestOwnerLinks(t *testing.T) {
 	t.Parallel()
 	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
-		r, ctx := newAccessRig(t, db, true), t.Context()
+		r, ctx := newRig(t, db, true), t.Context()
 		o, err := db.Fleet().PutOwner(ctx, fleet.Owner{ID: "o1", Email: "Ada@Example.org", Locale: "de", TimeZone: "UTC"})
 		require.NoError(t, err)
-		require.NoError(t, r.RequestLink(ctx, fleet.RoleOwner, "eve@example.org", "192.0.2.1"), "who is known cannot be told")
-		require.NoError(t, r.RequestLink(ctx, fleet.RoleOperator, "ada@example.org", "192.0.2.1"))
+		require.NoError(t, r.RequestLink(ctx, access.PartyOwner, "eve@example.org", "192.0.2.1"), "who is known cannot be told")
+		require.NoError(t, r.RequestLink(ctx, access.PartyOperator, "ada@example.org", "192.0.2.1"))
 		require.Empty(t, r.mail.secrets)
-		require.NoError(t, r.RequestLink(ctx, fleet.RoleOwner, " ADA@example.org", "192.0.2.1"))
+		require.NoError(t, r.RequestLink(ctx, access.PartyOwner, " ADA@example.org", "192.0.2.1"))
 		require.Equal(t, []string{"ada@example.org"}, r.mail.emails)
 		require.Equal(t, []string{"de"}, r.mail.locales)
 
-		s, secret, err := r.SignIn(ctx, fleet.RoleOwner, r.mail.secrets[0], "")
+		s, secret, err := r.SignIn(ctx, access.PartyOwner, r.mail.secrets[0], "")
 		require.NoError(t, err)
 		require.Equal(t, o.ID, s.Subject)
 		require.Equal(t, noon.Add(30*24*time.Hour), s.ExpiresAt)
-		_, err = r.Session(ctx, fleet.RoleOwner, secret)
+		_, err = r.Session(ctx, access.PartyOwner, secret)
 		require.NoError(t, err)
 
 		// Three an hour for one email, silently; five an hour from one address.
 		for range 5 {
-			require.NoError(t, r.RequestLink(ctx, fleet.RoleOwner, "ada@example.org", "198.51.100.7"))
+			require.NoError(t, r.RequestLink(ctx, access.PartyOwner, "ada@example.org", "198.51.100.7"))
 		}
 		require.Len(t, r.mail.secrets, 3)
-		require.Equal(t, fault.Unavailable, fault.KindOf(r.RequestLink(ctx, fleet.RoleOwner, "ada@example.org", "198.51.100.7")))
+		require.Equal(t, fault.Unavailable, fault.KindOf(r.RequestLink(ctx, access.PartyOwner, "ada@example.org", "198.51.100.7")))
 		r.clock.Advance(time.Hour)
-		require.NoError(t, r.RequestLink(ctx, fleet.RoleOwner, "ada@example.org", "198.51.100.7"))
+		require.NoError(t, r.RequestLink(ctx, access.PartyOwner, "ada@example.org", "198.51.100.7"))
 		require.Len(t, r.mail.secrets, 4)
 
 		// Sessions are listed and ended one by one, by their own subject only.
-		_, _, err = r.SignIn(ctx, fleet.RoleOwner, r.mail.secrets[3], "phone")
+		_, _, err = r.SignIn(ctx, access.PartyOwner, r.mail.secrets[3], "phone")
 		require.NoError(t, err)
-		open, err := r.Sessions(ctx, fleet.RoleOwner, o.ID)
+		open, err := r.Sessions(ctx, access.PartyOwner, o.ID)
 		require.NoError(t, err)
 		require.Len(t, open, 2)
 		require.Equal(t, "phone", open[0].Agent)
-		require.Equal(t, fault.NotFound, fault.KindOf(r.EndSession(ctx, fleet.RoleOwner, "o2", s.ID)))
-		require.Equal(t, fault.NotFound, fault.KindOf(r.EndSession(ctx, fleet.RoleOwner, o.ID, "")))
-		require.NoError(t, r.EndSession(ctx, fleet.RoleOwner, o.ID, s.ID))
-		_, err = r.Session(ctx, fleet.RoleOwner, secret)
+		require.Equal(t, fault.NotFound, fault.KindOf(r.EndSession(ctx, access.PartyOwner, "o2", s.ID)))
+		require.Equal(t, fault.NotFound, fault.KindOf(r.EndSession(ctx, access.PartyOwner, o.ID, "")))
+		require.NoError(t, r.EndSession(ctx, access.PartyOwner, o.ID, s.ID))
+		_, err = r.Session(ctx, access.PartyOwner, secret)
 		denied(t, err)
 	})
 }
 
 func TestNoMailNoLinks(t *testing.T) {
 	t.Parallel()
-	r := newAccessRig(t, sqldbtest.SQLite(t), false)
+	r := newRig(t, sqldbtest.SQLite(t), false)
 	require.False(t, r.MailAvailable())
-	require.Equal(t, fault.Unavailable, fault.KindOf(r.RequestLink(t.Context(), fleet.RoleOwner, "ada@example.org", "192.0.2.1")))
+	require.Equal(t, fault.Unavailable, fault.KindOf(r.RequestLink(t.Context(), access.PartyOwner, "ada@example.org", "192.0.2.1")))
 }
 
 func TestAPITokens(t *testing.T) {
 	t.Parallel()
 	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
-		r, ctx := newAccessRig(t, db, false), t.Context()
+		r, ctx := newRig(t, db, false), t.Context()
 		link, _, err := r.Bootstrap(ctx)
 		require.NoError(t, err)
-		s, session, err := r.SignIn(ctx, fleet.RoleOperator, link, "")
+		s, session, err := r.SignIn(ctx, access.PartyOperator, link, "")
 		require.NoError(t, err)
 
 		_, _, err = r.CreateAPIToken(ctx, s.Subject, "", "all", noon)
 		require.Equal(t, []string{"name", "scope", "expires"}, paths(fault.FieldsOf(err)))
-		_, _, err = r.CreateAPIToken(ctx, s.Subject, "ci", fleet.ScopeRead, noon.Add(400*24*time.Hour))
+		_, _, err = r.CreateAPIToken(ctx, s.Subject, "ci", access.ScopeRead, noon.Add(400*24*time.Hour))
 		require.Equal(t, []string{"expires"}, paths(fault.FieldsOf(err)))
-		_, _, err = r.CreateAPIToken(ctx, "nobody", "ci", fleet.ScopeRead, time.Time{})
+		_, _, err = r.CreateAPIToken(ctx, "nobody", "ci", access.ScopeRead, time.Time{})
 		require.Equal(t, fault.NotFound, fault.KindOf(err))
 
-		tok, secret, err := r.CreateAPIToken(ctx, s.Subject, "ci", fleet.ScopeWrite, noon.Add(time.Hour))
+		tok, secret, err := r.CreateAPIToken(ctx, s.Subject, "ci", access.ScopeWrite, noon.Add(time.Hour))
 		require.NoError(t, err)
 		require.Regexp(t, `^fet_[A-Za-z0-9_-]{43}$`, secret)
 		got, err := r.APIToken(ctx, secret)
@@ -247,7 +249,7 @@ func TestAPITokens(t *testing.T) {
 		_, err = r.APIToken(ctx, secret)
 		denied(t, err)
 
-		long, secret2, err := r.CreateAPIToken(ctx, s.Subject, "ci 2", fleet.ScopeAdmin, time.Time{})
+		long, secret2, err := r.CreateAPIToken(ctx, s.Subject, "ci 2", access.ScopeAdmin, time.Time{})
 		require.NoError(t, err)
 		require.Equal(t, r.clock.Now().Add(90*24*time.Hour), long.ExpiresAt)
 		all, err := r.APITokens(ctx)
@@ -268,9 +270,16 @@ func TestAPITokens(t *testing.T) {
 
 func TestScopes(t *testing.T) {
 	t.Parallel()
-	require.True(t, fleet.ScopeAdmin.Includes(fleet.ScopeRead))
-	require.True(t, fleet.ScopeRead.Includes(fleet.ScopeRead))
-	require.False(t, fleet.ScopeRead.Includes(fleet.ScopeWrite))
-	require.False(t, fleet.Scope("").Includes(fleet.ScopeRead))
-	require.False(t, fleet.ScopeAdmin.Includes("root"))
+	require.True(t, access.ScopeAdmin.Includes(access.ScopeRead))
+	require.True(t, access.ScopeRead.Includes(access.ScopeRead))
+	require.False(t, access.ScopeRead.Includes(access.ScopeWrite))
+	require.False(t, access.Scope("").Includes(access.ScopeRead))
+	require.False(t, access.ScopeAdmin.Includes("root"))
+}
+
+func paths(fields []fault.Field) (out []string) {
+	for _, f := range fields {
+		out = append(out, f.Path)
+	}
+	return out
 }

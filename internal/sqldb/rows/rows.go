@@ -51,3 +51,28 @@ func Time(ms int64) time.Time {
 	}
 	return time.UnixMilli(ms).UTC()
 }
+
+// One gives the only element, or fault.NotFound in the caller's words.
+func One[T any](all []T, err error) func(format string, args ...any) (T, error) {
+	return func(format string, args ...any) (v T, _ error) {
+		switch {
+		case err != nil:
+			return v, err
+		case len(all) == 0:
+			return v, fault.New(fault.NotFound, format, args...)
+		}
+		return all[0], nil
+	}
+}
+
+// Gone turns "no row was touched" into fault.NotFound.
+func Gone(res sql.Result, err error, format string, args ...any) error {
+	if err != nil {
+		return err
+	}
+	n, err := res.RowsAffected()
+	if err == nil && n == 0 {
+		return fault.New(fault.NotFound, format, args...)
+	}
+	return err
+}

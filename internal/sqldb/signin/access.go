@@ -1,4 +1,5 @@
-package sqldb
+// Package signin keeps operators and what people sign in with.
+package signin
 
 import (
 	"context"
@@ -7,156 +8,146 @@ import (
 	"time"
 
 	"fettle.dev/fettle/internal/fault"
-	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/fleet/access"
+	"fettle.dev/fettle/internal/sqldb"
+	"fettle.dev/fettle/internal/sqldb/failure"
+	"fettle.dev/fettle/internal/sqldb/rows"
 )
 
-type accessStore struct{ db *DB }
+type store struct{ db *sqldb.DB }
 
-// Access is the store of operators and of what people sign in with.
-func (db *DB) Access() fleet.AccessStore { return accessStore{db} }
+// New is the store of operators and of what people sign in with.
+func New(db *sqldb.DB) access.Store { return store{db} }
 
-func (s accessStore) AddOperator(ctx context.Context, o fleet.Operator) error {
-	_, err := s.db.exec(ctx, `INSERT INTO access_operator (id, email, role, place)
+func (s store) AddOperator(ctx context.Context, o access.Operator) error {
+	_, err := s.db.Exec(ctx, `INSERT INTO access_operator (id, email, party, place)
 		VALUES (?, ?, ?, (SELECT count(*) FROM access_operator))`, o.ID, o.Email, o.Role)
-	if isDuplicate(err) {
+	if failure.Duplicate(err) {
 		return fault.New(fault.Conflict, "there is an operator %s already", o.Email)
 	}
 	return err
 }
 
-func (s accessStore) operators(ctx context.Context, where string, args ...any) ([]fleet.Operator, error) {
-	rows, err := s.db.query(ctx, `SELECT id, email, role FROM access_operator`+where+` ORDER BY place, id`, args...)
-	return collect(rows, err, func(r *sql.Rows) (o fleet.Operator, err error) {
+func (s store) operators(ctx context.Context, where string, args ...any) ([]access.Operator, error) {
+	found, err := s.db.Query(ctx, `SELECT id, email, role FROM access_operator`+where+` ORDER BY place, id`, args...)
+	return rows.Collect(found, err, func(r *sql.Rows) (o access.Operator, err error) {
 		err = r.Scan(&o.ID, &o.Email, &o.Role)
 		return o, err
 	})
 }
 
-func (s accessStore) Operators(ctx context.Context) ([]fleet.Operator, error) {
+func (s store) Operators(ctx context.Context) ([]access.Operator, error) {
 	return s.operators(ctx, ``)
 }
 
-func (s accessStore) Operator(ctx context.Context, id string) (fleet.Operator, error) {
-	return one(s.operators(ctx, ` WHERE id = ?`, id))("no operator %q", id)
+func (s store) Operator(ctx context.Context, id string) (access.Operator, error) {
+	return rows.One(s.operators(ctx, ` WHERE id = ?`, id))("no operator %q", id)
 }
 
-func (s accessStore) OperatorByEmail(ctx context.Context, email string) (fleet.Operator, error) {
-	return one(s.operators(ctx, ` WHERE email = ?`, email))("no such operator")
+func (s store) OperatorByEmail(ctx context.Context, email string) (access.Operator, error) {
+	return rows.One(s.operators(ctx, ` WHERE email = ?`, email))("no such operator")
 }
 
-// one gives the only element, or fault.NotFound in the caller's words.
-func one[T any](all []T, err error) func(format string, args ...any) (T, error) {
-	return func(format string, args ...any) (v T, _ error) {
-		switch {
-		case err != nil:
-			return v, err
-		case len(all) == 0:
-			return v, fault.New(fault.NotFound, format, args...)
-		}
-		return all[0], nil
-	}
-}
-
-func (s accessStore) AddLink(ctx context.Context, l fleet.Link) error {
-	_, err := s.db.exec(ctx, `INSERT INTO access_link (hash, role, subject, created_at, expires_at) VALUES (?, ?, ?, ?, ?)`,
-		l.Hash, string(l.Role), l.Subject, millis(l.CreatedAt), millis(l.ExpiresAt))
+func (s store) AddLink(ctx context.Context, l access.Link) error {
+	_, err := s.db.Exec(ctx, `INSERT INTO access_link (hash, party, subject, created_at, expires_at) VALUES (?, ?, ?, ?, ?)`,
+		l.Hash, string(l.Party), l.Subject, rows.Millis(l.CreatedAt), rows.Millis(l.ExpiresAt))
 	return err
 }
 
-func (s accessStore) UseLink(ctx context.Context, role fleet.Role, hash string) (fleet.Link, error) {
-	l := fleet.Link{Hash: hash, Role: role}
+func (s store) UseLink(ctx context.Context, party access.Party, hash string) (access.Link, error) {
+	l := access.Link{Hash: hash, Party: party}
 	var created, expires int64
 	err := s.db.InTx(ctx, func(ctx context.Context) error {
 		// The row's removal is what two callers cannot both see.
-		return s.db.queryRow(ctx, `DELETE FROM access_link WHERE hash = ? AND role = ? RETURNING subject, created_at, expires_at`, hash, string(role)).
+		return s.db.QueryRow(ctx, `DELETE FROM access_link WHERE hash = ? AND role = ? RETURNING subject, created_at, expires_at`, hash, string(party)).
 			Scan(&l.Subject, &created, &expires)
 	})
 	if err != nil {
-		return fleet.Link{}, missing(err, "no such link")
+		return access.Link{}, rows.Missing(err, "no such link")
 	}
-	l.CreatedAt, l.ExpiresAt = fromMillis(created), fromMillis(expires)
+	l.CreatedAt, l.ExpiresAt = rows.Time(created), rows.Time(expires)
 	return l, nil
 }
 
-func (s accessStore) DropLinks(ctx context.Context, role fleet.Role, subject string) error {
-	_, err := s.db.exec(ctx, `DELETE FROM access_link WHERE role = ? AND (? = '' OR subject = ?)`, string(role), subject, subject)
+func (s store) DropLinks(ctx context.Context, party access.Party, subject string) error {
+	_, err := s.db.Exec(ctx, `DELETE FROM access_link WHERE role = ? AND (? = '' OR subject = ?)`, string(party), subject, subject)
 	return err
 }
 
-func (s accessStore) AddSession(ctx context.Context, v fleet.Session) error {
-	_, err := s.db.exec(ctx, `INSERT INTO access_session (hash, id, role, subject, agent, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)`,
-		v.Hash, v.ID, string(v.Role), v.Subject, v.Agent, millis(v.CreatedAt), millis(v.ExpiresAt))
+func (s store) AddSession(ctx context.Context, v access.Session) error {
+	_, err := s.db.Exec(ctx, `INSERT INTO access_session (hash, id, party, subject, agent, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+		v.Hash, v.ID, string(v.Party), v.Subject, v.Agent, rows.Millis(v.CreatedAt), rows.Millis(v.ExpiresAt))
 	return err
 }
 
-func (s accessStore) sessions(ctx context.Context, where string, args ...any) ([]fleet.Session, error) {
-	rows, err := s.db.query(ctx, `SELECT hash, id, role, subject, agent, created_at, expires_at FROM access_session WHERE `+where+` ORDER BY created_at DESC, id DESC`, args...)
-	return collect(rows, err, func(r *sql.Rows) (v fleet.Session, err error) {
+func (s store) sessions(ctx context.Context, where string, args ...any) ([]access.Session, error) {
+	found, err := s.db.Query(ctx, `SELECT hash, id, party, subject, agent, created_at, expires_at FROM access_session WHERE `+where+` ORDER BY created_at DESC, id DESC`, args...)
+	return rows.Collect(found, err, func(r *sql.Rows) (v access.Session, err error) {
 		var created, expires int64
-		err = r.Scan(&v.Hash, &v.ID, &v.Role, &v.Subject, &v.Agent, &created, &expires)
-		v.CreatedAt, v.ExpiresAt = fromMillis(created), fromMillis(expires)
+		err = r.Scan(&v.Hash, &v.ID, &v.Party, &v.Subject, &v.Agent, &created, &expires)
+		v.CreatedAt, v.ExpiresAt = rows.Time(created), rows.Time(expires)
 		return v, err
 	})
 }
 
-func (s accessStore) SessionByHash(ctx context.Context, role fleet.Role, hash string) (fleet.Session, error) {
-	return one(s.sessions(ctx, `hash = ? AND role = ?`, hash, string(role)))("no such session")
+func (s store) SessionByHash(ctx context.Context, party access.Party, hash string) (access.Session, error) {
+	return rows.One(s.sessions(ctx, `hash = ? AND role = ?`, hash, string(party)))("no such session")
 }
 
-func (s accessStore) Sessions(ctx context.Context, role fleet.Role, subject string) ([]fleet.Session, error) {
-	return s.sessions(ctx, `role = ? AND subject = ?`, string(role), subject)
+func (s store) Sessions(ctx context.Context, party access.Party, subject string) ([]access.Session, error) {
+	return s.sessions(ctx, `role = ? AND subject = ?`, string(party), subject)
 }
 
-func (s accessStore) DropSession(ctx context.Context, role fleet.Role, subject, id string) error {
-	res, err := s.db.exec(ctx, `DELETE FROM access_session WHERE role = ? AND (? = '' OR subject = ?) AND (? = '' OR id = ?)`,
-		string(role), subject, subject, id, id)
+func (s store) DropSession(ctx context.Context, party access.Party, subject, id string) error {
+	res, err := s.db.Exec(ctx, `DELETE FROM access_session WHERE role = ? AND (? = '' OR subject = ?) AND (? = '' OR id = ?)`,
+		string(party), subject, subject, id, id)
 	if id == "" {
 		return err
 	}
-	return gone(res, err, "no such session")
+	return rows.Gone(res, err, "no such session")
 }
 
-func (s accessStore) AddAPIToken(ctx context.Context, t fleet.APIToken) error {
-	_, err := s.db.exec(ctx, `INSERT INTO access_token (hash, id, name, scope, operator_id, created_at, expires_at, last_used_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-		t.Hash, t.ID, t.Name, string(t.Scope), t.OperatorID, millis(t.CreatedAt), millis(t.ExpiresAt), millis(t.LastUsedAt))
-	if isForeign(err) {
+func (s store) AddAPIToken(ctx context.Context, t access.APIToken) error {
+	_, err := s.db.Exec(ctx, `INSERT INTO access_token (hash, id, name, scope, operator_id, created_at, expires_at, last_used_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+		t.Hash, t.ID, t.Name, string(t.Scope), t.OperatorID, rows.Millis(t.CreatedAt), rows.Millis(t.ExpiresAt), rows.Millis(t.LastUsedAt))
+	if failure.Foreign(err) {
 		return fault.New(fault.NotFound, "no operator %q", t.OperatorID)
 	}
 	return err
 }
 
-func (s accessStore) tokens(ctx context.Context, where string, args ...any) ([]fleet.APIToken, error) {
-	rows, err := s.db.query(ctx, `SELECT hash, id, name, scope, operator_id, created_at, expires_at, last_used_at FROM access_token`+where+` ORDER BY created_at DESC, id DESC`, args...)
-	return collect(rows, err, func(r *sql.Rows) (t fleet.APIToken, err error) {
+func (s store) tokens(ctx context.Context, where string, args ...any) ([]access.APIToken, error) {
+	found, err := s.db.Query(ctx, `SELECT hash, id, name, scope, operator_id, created_at, expires_at, last_used_at FROM access_token`+where+` ORDER BY created_at DESC, id DESC`, args...)
+	return rows.Collect(found, err, func(r *sql.Rows) (t access.APIToken, err error) {
 		var created, expires, used int64
 		err = r.Scan(&t.Hash, &t.ID, &t.Name, &t.Scope, &t.OperatorID, &created, &expires, &used)
-		t.CreatedAt, t.ExpiresAt, t.LastUsedAt = fromMillis(created), fromMillis(expires), fromMillis(used)
+		t.CreatedAt, t.ExpiresAt, t.LastUsedAt = rows.Time(created), rows.Time(expires), rows.Time(used)
 		return t, err
 	})
 }
 
-func (s accessStore) APITokenByHash(ctx context.Context, hash string) (fleet.APIToken, error) {
-	return one(s.tokens(ctx, ` WHERE hash = ?`, hash))("no such API token")
+func (s store) APITokenByHash(ctx context.Context, hash string) (access.APIToken, error) {
+	return rows.One(s.tokens(ctx, ` WHERE hash = ?`, hash))("no such API token")
 }
 
-func (s accessStore) APITokens(ctx context.Context) ([]fleet.APIToken, error) {
+func (s store) APITokens(ctx context.Context) ([]access.APIToken, error) {
 	return s.tokens(ctx, ``)
 }
 
-func (s accessStore) TouchAPIToken(ctx context.Context, id string, at time.Time) error {
-	_, err := s.db.exec(ctx, `UPDATE access_token SET last_used_at = ? WHERE id = ?`, millis(at), id)
+func (s store) TouchAPIToken(ctx context.Context, id string, at time.Time) error {
+	_, err := s.db.Exec(ctx, `UPDATE access_token SET last_used_at = ? WHERE id = ?`, rows.Millis(at), id)
 	return err
 }
 
-func (s accessStore) DropAPIToken(ctx context.Context, id string) error {
-	res, err := s.db.exec(ctx, `DELETE FROM access_token WHERE id = ?`, id)
-	return gone(res, err, "no API token %q", id)
+func (s store) DropAPIToken(ctx context.Context, id string) error {
+	res, err := s.db.Exec(ctx, `DELETE FROM access_token WHERE id = ?`, id)
+	return rows.Gone(res, err, "no API token %q", id)
 }
 
-func (s accessStore) DropExpired(ctx context.Context, before time.Time) error {
+func (s store) DropExpired(ctx context.Context, before time.Time) error {
 	return s.db.InTx(ctx, func(ctx context.Context) error {
 		for _, table := range []string{"access_link", "access_session", "access_token"} {
-			if _, err := s.db.exec(ctx, `DELETE FROM `+table+` WHERE expires_at < ?`, millis(before)); err != nil {
+			if _, err := s.db.Exec(ctx, `DELETE FROM `+table+` WHERE expires_at < ?`, rows.Millis(before)); err != nil {
 				return fmt.Errorf("drop what expired: %w", err)
 			}
 		}
