@@ -1,31 +1,41 @@
-import { lazy, type ReactNode, Suspense, useEffect } from "react";
+import { type ComponentType, lazy, Suspense, useEffect } from "react";
 import { isSignedOut } from "../client/problem";
-import { go, Link, usePage } from "./address";
-import { useMe } from "./api";
-import { useLanguage } from "./language";
-import { HomePage } from "./pages/HomePage";
-import { SignInPage } from "./pages/SignInPage";
+import { type At, go, Link, type Page, usePage } from "./address";
+import { type Me, useMe } from "./api";
+import type { Area } from "./areas";
+import { useAreas, useLanguage } from "./language";
+import { type OpenPageProps, type PageName, type PageProps, type Route, routes } from "./routes";
 import { Shell } from "./Shell";
-import { Loading, Trouble } from "./states";
+import { Caught, Heading, Loading, Trouble } from "./states";
+import { speak } from "./words";
 
-const SettingsPage = lazy(() => import("./pages/SettingsPage").then((m) => ({ default: m.SettingsPage })));
-const UnitPage = lazy(() => import("./pages/UnitPage").then((m) => ({ default: m.UnitPage })));
+const table: Record<PageName, Route> = routes;
+const components = new Map<PageName, ComponentType<PageProps>>();
 
-export function App() {
-  const page = usePage();
-  if (page.name === "sign-in")
-    return (
-      <Shell>
-        <SignInPage />
-      </Shell>
-    );
-  return <SignedIn />;
+function componentOf(name: PageName): ComponentType<PageProps> {
+  let component = components.get(name);
+  if (!component) {
+    const load = table[name].load as () => Promise<ComponentType<PageProps>>;
+    component = lazy(() => load().then((c) => ({ default: c })));
+    components.set(name, component);
+  }
+  return component;
 }
 
-function SignedIn() {
-  const page = usePage();
+export function App() {
+  const at = usePage();
+  if (at.name !== "missing" && table[at.name].open)
+    return (
+      <Shell at={at}>
+        <Whole page={at} />
+      </Shell>
+    );
+  return <SignedIn at={at} />;
+}
+
+function SignedIn({ at }: { at: At }) {
   const me = useMe();
-  const { suggest } = useLanguage();
+  const { suggest, code } = useLanguage();
   const locale = me.data?.locale;
 
   useEffect(() => {
@@ -36,30 +46,57 @@ function SignedIn() {
     if (isSignedOut(me.error)) go({ name: "sign-in" }, true);
   }, [me.error]);
 
-  let content: ReactNode;
-  if (me.data) {
-    if (page.name === "home") content = <HomePage me={me.data} />;
-    else if (page.name === "unit") content = <UnitPage key={page.id} me={me.data} id={page.id} />;
-    else if (page.name === "settings") content = <SettingsPage me={me.data} />;
-    else content = <Missing />;
-  } else if (me.error && !isSignedOut(me.error)) content = <Trouble error={me.error} retry={() => me.refetch()} />;
-  else content = <Loading />;
+  // The page's code and words are fetched while the server says who asks.
+  useEffect(() => {
+    if (at.name === "missing") return;
+    table[at.name].load().catch(() => {});
+    speak(code, table[at.name].areas).catch(() => {});
+  }, [at.name, code]);
 
+  if (me.data)
+    return (
+      <Shell at={at} me={me.data}>
+        {at.name === "missing" ? <Missing /> : <Whole page={at} me={me.data} />}
+      </Shell>
+    );
   return (
-    <Shell me={me.data}>
-      <Suspense fallback={<Loading />}>{content}</Suspense>
+    <Shell at={at}>
+      {me.error && !isSignedOut(me.error) ? <Trouble error={me.error} retry={() => me.refetch()} /> : <Loading />}
     </Shell>
   );
+}
+
+/** A page once its code and its words are here; where they cannot be had, that is said. */
+function Whole({ page, me }: { page: Page; me?: Me }) {
+  const key = `${page.name}/${page.id ?? ""}/${page.part ?? ""}`;
+  return (
+    <Caught key={key}>
+      <Suspense fallback={<Loading />}>
+        <Spoken page={page} me={me} areas={table[page.name].areas} />
+      </Suspense>
+    </Caught>
+  );
+}
+
+function Spoken({ page, me, areas }: { page: Page; me?: Me; areas: Area[] }) {
+  useAreas(areas);
+  const { t } = useLanguage();
+  const title = t(table[page.name].title);
+  useEffect(() => {
+    document.title = `${title} – ${t("app.name")}`;
+  }, [title, t]);
+  const Component = componentOf(page.name) as ComponentType<PageProps | OpenPageProps>;
+  return <Component me={me} id={page.id ?? ""} part={page.part ?? ""} />;
 }
 
 function Missing() {
   const { t } = useLanguage();
   return (
     <section className="sheet">
-      <h1>{t("app.missing.title")}</h1>
+      <Heading>{t("app.missing.title")}</Heading>
       <p>{t("app.missing.text")}</p>
       <p>
-        <Link to={{ name: "home" }}>{t("app.home")}</Link>
+        <Link to={{ name: "home" }}>{t("nav.home")}</Link>
       </p>
     </section>
   );

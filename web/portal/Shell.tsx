@@ -1,16 +1,16 @@
 import type { ReactNode } from "react";
 import { type Scheme, useScheme } from "../theme/scheme";
-import { Link } from "./address";
-import { type Me, useSignOut } from "./api";
-import { languages, useLanguage } from "./language";
+import { type At, Link } from "./address";
+import type { Me } from "./api";
+import { languages, names, useLanguage } from "./language";
+import { Nav } from "./Nav";
 import { knownZone } from "./time";
 
 const schemes: Scheme[] = ["auto", "light", "dark"];
 
-export function Shell({ me, children }: { me?: Me; children: ReactNode }) {
+export function Shell({ at, me, children }: { at: At; me?: Me; children: ReactNode }) {
   const { t, code, choose } = useLanguage();
   const [scheme, setScheme] = useScheme();
-  const signOut = useSignOut();
   return (
     <>
       <a className="skip" href="#content">
@@ -21,31 +21,22 @@ export function Shell({ me, children }: { me?: Me; children: ReactNode }) {
           <Mark />
           {t("app.name")}
         </Link>
-        {me && (
-          <span className="who">
-            <span className="address">{me.email}</span>
-            <button type="button" className="plain" onClick={() => signOut.mutate()}>
-              {t("app.signOut")}
-            </button>
-          </span>
-        )}
+        {me && <span className="address">{me.email}</span>}
       </header>
-      <main id="content" tabIndex={-1}>
-        {children}
-      </main>
+      <div className={me ? "frame" : "frame alone"}>
+        {me && <Nav at={at} me={me} />}
+        <main id="content" tabIndex={-1}>
+          {children}
+        </main>
+      </div>
       <footer className="foot">
-        {me && (
-          <p>
-            {t("app.zone", { zone: knownZone(me.timeZone) })}{" "}
-            <Link to={{ name: "settings" }}>{t("settings.title")}</Link>
-          </p>
-        )}
+        {me && <p>{t("app.zone", { zone: knownZone(me.timeZone) })}</p>}
         <label>
           <span>{t("app.language")}</span>
           <select value={code} onChange={(e) => choose(e.target.value)}>
             {languages.map((l) => (
-              <option key={l} value={l}>
-                {t(l === "de" ? "language.de" : "language.en")}
+              <option key={l} value={l} lang={l}>
+                {names[l]}
               </option>
             ))}
           </select>

@@ -1,34 +1,9 @@
-import { createContext, type ReactNode, useContext, useEffect, useMemo, useState } from "react";
-import en from "./i18n/en.json";
+import { createContext, type ReactNode, use, useContext, useEffect, useMemo, useState } from "react";
+import type { Area, Key } from "./areas";
+import { fill, languages, speak, speaks, spoken, type Words, wordsFor } from "./words";
 
-export type Key = keyof typeof en;
-export type Catalogue = Record<Key, string>;
-export type Words = Record<string, string | number>;
-
-// English is part of the first page; the others are fetched when they are spoken.
-const others: Record<string, () => Promise<{ default: Catalogue }>> = {
-  de: () => import("./i18n/de.json"),
-};
-
-export const languages = ["en", ...Object.keys(others)] as const;
-
-/**
- * Fills {name} with words, and {n, plural, one: …; other: …} by the language's
- * own plural rule.
- */
-export function fill(text: string, locale: string, words: Words = {}): string {
-  return text
-    .replace(/\{(\w+), plural, one: ([^;}]*); other: ([^}]*)\}/g, (_, name, one, other) => {
-      const n = Number(words[name]);
-      const form = new Intl.PluralRules(locale).select(n) === "one" ? one : other;
-      return form.replace("#", n.toLocaleString(locale));
-    })
-    .replace(/\{(\w+)\}/g, (whole, name) => {
-      const word = words[name];
-      if (word === undefined) return whole;
-      return typeof word === "number" ? word.toLocaleString(locale) : word;
-    });
-}
+export type { Key } from "./areas";
+export { fill, languages, names, type Words } from "./words";
 
 export type Language = {
   code: string;
@@ -42,52 +17,58 @@ export type Language = {
 
 const Context = createContext<Language | null>(null);
 const remembered = "fettle.language";
+const wanted = new Set<Area>(["core"]);
 
-function spoken(candidates: readonly string[]): string {
-  for (const c of candidates) {
-    const code = c.toLowerCase().split("-")[0] ?? "";
-    if (languages.includes(code)) return code;
-  }
-  return "en";
+function chosen(): string | null {
+  const code = localStorage.getItem(remembered);
+  return code && languages.includes(code) ? code : null;
 }
 
-export function LanguageProvider({ children }: { children: ReactNode }) {
-  const [code, setCode] = useState(() => localStorage.getItem(remembered) ?? spoken(navigator.languages));
-  const [catalogue, setCatalogue] = useState<Catalogue | null>(code === "en" ? en : null);
+/** The language to begin with: chosen on this device, else the first that the browser asks for. */
+export function firstLanguage(): string {
+  return chosen() ?? spoken(navigator.languages);
+}
+
+/** The way a language is written, where the browser knows it. */
+function directionOf(code: string): string {
+  const locale = new Intl.Locale(code) as Intl.Locale & {
+    getTextInfo?: () => { direction: string };
+    textInfo?: { direction: string };
+  };
+  return (locale.getTextInfo?.() ?? locale.textInfo)?.direction ?? "ltr";
+}
+
+/** Needs the words of core to be here: see main.tsx. */
+export function LanguageProvider({ first, children }: { first: string; children: ReactNode }) {
+  const [code, setCode] = useState(first);
 
   useEffect(() => {
-    let stale = false;
-    const load = others[code];
-    if (load)
-      load().then(
-        (m) => stale || setCatalogue(m.default),
-        () => stale || setCatalogue(en),
-      );
-    else setCatalogue(en);
     document.documentElement.lang = code;
-    return () => {
-      stale = true;
-    };
+    document.documentElement.dir = directionOf(code);
   }, [code]);
 
-  const language = useMemo<Language | null>(() => {
-    if (!catalogue) return null;
+  const language = useMemo<Language>(() => {
     const locale = navigator.languages.find((l) => l.toLowerCase().startsWith(`${code}-`)) ?? code;
+    // The page stays as it is until the other language is here, or for good if it cannot be had.
+    const change = (next: string) =>
+      speak(next, [...wanted]).then(
+        () => setCode(next),
+        () => {},
+      );
     return {
       code,
       locale,
-      t: (key, words) => fill(catalogue[key], locale, words),
+      t: (key, words) => fill(wordsFor(code, key), locale, words),
       choose: (next) => {
         localStorage.setItem(remembered, next);
-        setCode(next);
+        change(next);
       },
       suggest: (next) => {
-        if (!localStorage.getItem(remembered) && next) setCode(spoken([next]));
+        if (!chosen() && next && spoken([next]) !== code) change(spoken([next]));
       },
     };
-  }, [catalogue, code]);
+  }, [code]);
 
-  if (!language) return null;
   return <Context value={language}>{children}</Context>;
 }
 
@@ -95,4 +76,11 @@ export function useLanguage(): Language {
   const language = useContext(Context);
   if (!language) throw new Error("no LanguageProvider above");
   return language;
+}
+
+/** Suspends until the words of these areas are here in the language that is spoken. */
+export function useAreas(areas: readonly Area[]): void {
+  const { code } = useLanguage();
+  for (const a of areas) wanted.add(a);
+  if (!speaks(code, areas)) use(speak(code, areas));
 }

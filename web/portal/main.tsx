@@ -2,11 +2,11 @@ import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import "../theme/tokens.css";
-import "./unit.css";
 import "./portal.css";
 import { applyScheme, rememberedScheme } from "../theme/scheme";
 import { App } from "./App";
-import { LanguageProvider } from "./language";
+import { firstLanguage, LanguageProvider } from "./language";
+import { speak } from "./words";
 
 applyScheme(rememberedScheme());
 
@@ -16,10 +16,13 @@ const queries = new QueryClient({
 
 const root = document.getElementById("root");
 if (!root) throw new Error("index.html has no #root");
+
+const first = firstLanguage();
+await speak(first, ["core"]);
 createRoot(root).render(
   <StrictMode>
     <QueryClientProvider client={queries}>
-      <LanguageProvider>
+      <LanguageProvider first={first}>
         <App />
       </LanguageProvider>
     </QueryClientProvider>

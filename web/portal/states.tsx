@@ -1,4 +1,6 @@
+import { Component, type ReactNode, useEffect, useRef } from "react";
 import { Problem, Unreachable } from "../client/problem";
+import { arrival } from "./address";
 import { useLanguage } from "./language";
 
 export function Loading() {
@@ -10,10 +12,26 @@ export function Loading() {
   );
 }
 
+/**
+ * The one first heading of a page. Who comes from another page is set down on
+ * it, so that a screen reader begins here and not at the end of the last page.
+ */
+export function Heading({ children }: { children: ReactNode }) {
+  const heading = useRef<HTMLHeadingElement>(null);
+  useEffect(() => {
+    if (arrival()) heading.current?.focus({ preventScroll: true });
+  }, []);
+  return (
+    <h1 ref={heading} tabIndex={-1}>
+      {children}
+    </h1>
+  );
+}
+
 /** What went wrong, in the server's words where it has some, and what to do. */
 export function useReason(error: unknown): string {
   const { t } = useLanguage();
-  if (error instanceof Unreachable) return t("app.unreachable");
+  if (error instanceof Unreachable) return t(navigator.onLine ? "app.unreachable" : "app.offline");
   if (error instanceof Problem) return t("app.failed", { why: error.message });
   return t("app.failed", { why: String(error) });
 }
@@ -29,6 +47,31 @@ export function Trouble({ error, retry }: { error: unknown; retry?: () => void }
           {t("app.retry")}
         </button>
       )}
+    </div>
+  );
+}
+
+/** Catches what a page throws; most often its code could not be fetched, or a newer portal has replaced it. */
+export class Caught extends Component<{ children: ReactNode }, { failed: boolean }> {
+  override state = { failed: false };
+
+  static getDerivedStateFromError() {
+    return { failed: true };
+  }
+
+  override render() {
+    return this.state.failed ? <Broken /> : this.props.children;
+  }
+}
+
+function Broken() {
+  const { t } = useLanguage();
+  return (
+    <div className="trouble" role="alert">
+      <p>{t(navigator.onLine ? "app.broken" : "app.offline")}</p>
+      <button type="button" className="quiet" onClick={() => location.reload()}>
+        {t("app.reload")}
+      </button>
     </div>
   );
 }

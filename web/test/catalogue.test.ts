@@ -2,9 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import ts from "typescript";
 import { describe, expect, test } from "vitest";
-import de from "../portal/i18n/de.json";
-import en from "../portal/i18n/en.json";
-import { fill } from "../portal/language";
+import { fill, formsOf, languages } from "../portal/words";
 
 // All words of the portal come from its catalogue, in every language.
 
@@ -55,17 +53,48 @@ describe("the portal's code", () => {
   });
 });
 
-describe("the catalogue", () => {
-  const keys = Object.keys(en) as (keyof typeof en)[];
+type Catalogue = Record<string, string>;
 
-  test("has the same keys in every language", () => {
-    expect(Object.keys(de)).toEqual(keys);
+const i18n = join(portal, "i18n");
+const read = (language: string, file: string): Catalogue =>
+  JSON.parse(readFileSync(join(i18n, language, file), "utf8"));
+const areas = readdirSync(join(i18n, "en"));
+
+/** The names in braces, and for each plural the forms that are given. */
+function holes(text: string): string[] {
+  return [...text.matchAll(/\{(\w+)/g)].map((m) => m[1] ?? "").sort();
+}
+
+function plurals(text: string): string[][] {
+  return [...text.matchAll(/\{\w+, plural, ([^}]*)\}/g)].map((m) => Object.keys(formsOf(m[1] ?? "")).sort());
+}
+
+describe("the catalogue", () => {
+  test("has the same areas in every language, and no other language", () => {
+    expect(readdirSync(i18n).sort()).toEqual([...languages].sort());
+    for (const l of languages) expect(readdirSync(join(i18n, l)), l).toEqual(areas);
   });
 
-  const holes = (text: string) => [...text.matchAll(/\{(\w+)/g)].map((m) => m[1]).sort();
+  test("gives each key one area", () => {
+    const keys = areas.flatMap((a) => Object.keys(read("en", a)));
+    expect(keys.filter((k, i) => keys.indexOf(k) !== i)).toEqual([]);
+  });
 
-  test("has the same holes in every language", () => {
-    for (const key of keys) expect(holes(de[key]), key).toEqual(holes(en[key]));
+  describe.each(languages)("in %s", (language) => {
+    test.each(areas)("%s has every key, hole and plural form, and nothing empty or left in English", (area) => {
+      const en = read("en", area);
+      const words = read(language, area);
+      expect(Object.keys(words).sort()).toEqual(Object.keys(en).sort());
+      const forms = [...new Intl.PluralRules(language).resolvedOptions().pluralCategories].sort();
+      for (const [key, text] of Object.entries(en)) {
+        const said = words[key] ?? "";
+        expect(said.trim(), key).not.toBe("");
+        expect(holes(said), key).toEqual(holes(text));
+        expect(plurals(said), key).toEqual(plurals(text).map(() => forms));
+        // A sentence is never the same in two of these languages.
+        if (language !== "en" && text.split(" ").length > 3) expect(said, key).not.toBe(text);
+      }
+    });
   });
 
   test("holds nothing that is not used", () => {
@@ -75,6 +104,7 @@ describe("the catalogue", () => {
     const patterns = [...code.matchAll(/`([\w.]*\$\{[^`]*)`/g)].map(
       (m) => new RegExp(`^${(m[1] ?? "").replaceAll(".", "\\.").replace(/\$\{[^}]*\}/g, ".*")}$`),
     );
+    const keys = areas.flatMap((a) => Object.keys(read("en", a)));
     expect(keys.filter((k) => !exact.has(k) && !patterns.some((p) => p.test(k)))).toEqual([]);
   });
 });
@@ -83,5 +113,12 @@ test("holes are filled by the language's own rules", () => {
   const text = "about {n, plural, one: # minute; other: # minutes}, {mb} MB for {who}";
   expect(fill(text, "en", { n: 1, mb: 1234.5, who: "Ola" })).toBe("about 1 minute, 1,234.5 MB for Ola");
   expect(fill(text, "en", { n: 45, mb: 2, who: "Ola" })).toBe("about 45 minutes, 2 MB for Ola");
-  expect(fill(de["update.minutes"], "de", { n: 1 })).toBe("etwa 1 Minute");
+  // French counts 0 and 1.5 as one, and millions by a form of their own.
+  const days = "{n, plural, one: # jour; many: # de jours; other: # jours}";
+  expect([0, 1.5, 2, 2_000_000].map((n) => fill(days, "fr", { n }))).toEqual([
+    "0 jour",
+    "1,5 jour",
+    "2 jours",
+    "2\u202f000\u202f000 de jours",
+  ]);
 });

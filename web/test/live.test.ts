@@ -67,6 +67,7 @@ describe.runIf(url && ownerLink)("the portal", () => {
     await page.waitForURL((u) => !u.pathname.includes("sign-in"));
     await page.getByRole("heading", { level: 1 }).waitFor();
     await inOrder(page, "portal");
+    await page.getByRole("link", { name: "My data" }).click();
     await page.getByRole("switch").first().waitFor();
     await inOrder(page, page.url());
     expect(errors).toEqual([]);

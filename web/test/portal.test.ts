@@ -50,14 +50,14 @@ test.concurrent("a used link says so and offers a new one", async () => {
 test.concurrent("who is signed out is led to the door, and can leave by it", async ({ expect }) => {
   const out = await visit("/my/", (m) => (m.owner.signedIn = false));
   await out.page.getByLabel("E-mail address").waitFor();
-  const { page } = await visit("/my/");
+  const { page } = await visit("/my/account");
   await page.getByRole("button", { name: "Sign out" }).click();
   await page.getByLabel("E-mail address").waitFor();
   expect(page.url()).toContain("/my/sign-in");
 });
 
 test.concurrent("consent is withdrawn and given by the same switch, with a receipt", async ({ expect }) => {
-  const { mock, page } = await visit(charger);
+  const { mock, page } = await visit(`${charger}/data`);
   const care = page.getByRole("switch", { name: "Looking after your charger" });
   expect(await care.getAttribute("aria-checked")).toBe("true");
   await care.click();
@@ -152,7 +152,7 @@ test.concurrent("everything is reached by keyboard, beginning with a way past th
     reached.push(await page.evaluate(() => document.activeElement?.textContent?.trim() ?? ""));
   }
   expect(reached[0]).toBe("Skip to the content");
-  for (const name of ["Sign out", "Start now", "Tonight", "Set a time", "Not now", "Measurements"])
+  for (const name of ["My product", "History", "Start now", "Tonight", "Set a time", "Not now"])
     expect(reached).toContain(name);
 });
 

@@ -87,6 +87,8 @@ const portal: Screen[] = [
     prepare: withUpdate({ state: "installing", held: true, choices: ["now"], progress: { done: 62, of: 100 } }),
   },
   { name: "settings", path: "/my/settings", wait: "text=Quiet hours" },
+  { name: "data", path: "/my/units/WC-000010/data", wait: "text=What is collected" },
+  { name: "more", path: "/my/more", wait: "text=Account" },
   {
     name: "installing",
     path: "/my/units/WC-000010",

@@ -40,6 +40,9 @@ test.each([
   ["/my/sign-in", { name: "sign-in" }],
   ["/my/units/WC-000010", { name: "unit", id: "WC-000010" }],
   ["/my/units/a%2Fb", { name: "unit", id: "a/b" }],
+  ["/my/units/WC-000010/history", { name: "history", id: "WC-000010" }],
+  ["/my/units/%E0%A4%A", { name: "missing" }],
+  ["/my/units//history", { name: "missing" }],
   ["/my/else", { name: "missing" }],
 ] as const)("the address %s is a page of the portal", (path, page) => {
   expect(pageAt(path)).toEqual(page);

@@ -1,9 +1,11 @@
 import { useEffect } from "react";
 import { go, Link } from "../address";
-import { type Me, type OwnersUpdate, useUpdates } from "../api";
+import { type OwnersUpdate, useUpdates } from "../api";
+import "../unit.css";
 import { Badge } from "../Condition";
 import { type Key, useLanguage } from "../language";
-import { Loading, Trouble } from "../states";
+import type { PageProps } from "../routes";
+import { Heading, Loading, Trouble } from "../states";
 
 const notes: Record<string, Key> = {
   offered: "home.update",
@@ -15,7 +17,7 @@ const notes: Record<string, Key> = {
   claimed: "home.updateRunning",
 };
 
-export function HomePage({ me }: { me: Me }) {
+export function HomePage({ me }: PageProps) {
   const { t } = useLanguage();
   const updates = useUpdates();
   const only = me.units.length === 1 ? me.units[0]?.id : undefined;
@@ -29,14 +31,14 @@ export function HomePage({ me }: { me: Me }) {
   if (me.units.length === 0)
     return (
       <section className="sheet">
-        <h1>{t("home.none.title")}</h1>
+        <Heading>{t("home.none.title")}</Heading>
         <p>{t("home.none.text")}</p>
       </section>
     );
 
   return (
     <>
-      <h1>{t("home.title")}</h1>
+      <Heading>{t("home.title")}</Heading>
       {updates.error && <Trouble error={updates.error} retry={() => updates.refetch()} />}
       <ul className="units">
         {me.units.map((u) => {

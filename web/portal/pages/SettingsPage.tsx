@@ -1,19 +1,16 @@
 import { type FormEvent, useState } from "react";
-import { Link } from "../address";
 import { type Me, type Preferences, usePreferences, useSavePreferences } from "../api";
 import { useLanguage } from "../language";
-import { Loading, Trouble, useReason } from "../states";
+import type { PageProps } from "../routes";
+import { Heading, Loading, Trouble, useReason } from "../states";
 import { knownZone } from "../time";
 
-export function SettingsPage({ me }: { me: Me }) {
+export function SettingsPage({ me }: PageProps) {
   const { t } = useLanguage();
   const preferences = usePreferences();
   return (
     <>
-      <nav className="crumbs">
-        <Link to={{ name: "home" }}>{t("app.home")}</Link>
-      </nav>
-      <h1>{t("settings.title")}</h1>
+      <Heading>{t("settings.title")}</Heading>
       {preferences.error && <Trouble error={preferences.error} retry={() => preferences.refetch()} />}
       {preferences.isPending && <Loading />}
       {preferences.data && <Form me={me} kept={preferences.data} />}

@@ -4,7 +4,7 @@ import { Problem } from "../../client/problem";
 import { go } from "../address";
 import { useSendLink, useSignIn } from "../api";
 import { useLanguage } from "../language";
-import { Trouble } from "../states";
+import { Heading, Trouble } from "../states";
 
 /**
  * Asks for a link, or, when opened by one, for the click that uses it up: mail
@@ -22,7 +22,7 @@ function Landing({ token, renew }: { token: string; renew: () => void }) {
   const used = signIn.error instanceof Problem && signIn.error.status < 500;
   return (
     <section className="sheet narrow">
-      <h1>{t("signIn.land.title")}</h1>
+      <Heading>{t("signIn.land.title")}</Heading>
       {used ? (
         <>
           <p role="alert">{t("signIn.land.used")}</p>
@@ -56,7 +56,7 @@ function AskForLink() {
   if (send.isSuccess)
     return (
       <section className="sheet narrow" role="status">
-        <h1>{t("signIn.sent.title")}</h1>
+        <Heading>{t("signIn.sent.title")}</Heading>
         <p>{t("signIn.sent.text", { email })}</p>
         <button type="button" className="quiet" onClick={() => send.reset()}>
           {t("signIn.sent.again")}
@@ -66,7 +66,7 @@ function AskForLink() {
 
   return (
     <section className="sheet narrow">
-      <h1>{t("signIn.title")}</h1>
+      <Heading>{t("signIn.title")}</Heading>
       <p>{t("signIn.text")}</p>
       <form onSubmit={submit}>
         <label className="field">

@@ -1,0 +1,94 @@
+import type { ComponentType } from "react";
+import type { Me } from "./api";
+import type { Area, Key } from "./areas";
+
+// Every page of the portal: its address under /my/, its code, and the areas of
+// the catalogue that it speaks with. Code and words are fetched when the page is
+// opened. A page that stands in the navigation is named in Nav.tsx as well.
+
+/** What a page is given: who is signed in, and what its address names. */
+export type PageProps = {
+  me: Me;
+  /** :id of the address, else "". */
+  id: string;
+  /** :part of the address, else "". */
+  part: string;
+};
+
+/** Of a page that is shown without a session. */
+export type OpenPageProps = { id: string; part: string };
+
+export type Route = {
+  /** Parts in order; :id and :part stand for one part each. */
+  path: string;
+  /** The title of the window while the page has none of its own. */
+  title: Key;
+  areas: Area[];
+} & (
+  | { open?: false; load: () => Promise<ComponentType<PageProps>> }
+  | { open: true; load: () => Promise<ComponentType<OpenPageProps>> }
+);
+
+const define = <T extends Record<string, Route>>(routes: T) => routes;
+
+export const routes = define({
+  home: { path: "", title: "nav.home", areas: [], load: () => import("./pages/HomePage").then((m) => m.HomePage) },
+  unit: {
+    path: "units/:id",
+    title: "nav.product",
+    areas: ["unit"],
+    load: () => import("./pages/UnitPage").then((m) => m.UnitPage),
+  },
+  history: {
+    path: "units/:id/history",
+    title: "nav.history",
+    areas: ["unit", "history"],
+    load: () => import("./pages/HistoryPage").then((m) => m.HistoryPage),
+  },
+  data: {
+    path: "units/:id/data",
+    title: "nav.data",
+    areas: ["data"],
+    load: () => import("./pages/DataPage").then((m) => m.DataPage),
+  },
+  people: {
+    path: "units/:id/people",
+    title: "nav.people",
+    areas: ["people"],
+    load: () => import("./pages/PeoplePage").then((m) => m.PeoplePage),
+  },
+  help: {
+    path: "units/:id/help",
+    title: "nav.help",
+    areas: ["help"],
+    load: () => import("./pages/HelpPage").then((m) => m.HelpPage),
+  },
+  notices: {
+    path: "notices",
+    title: "nav.notices",
+    areas: ["notices"],
+    load: () => import("./pages/NoticesPage").then((m) => m.NoticesPage),
+  },
+  account: {
+    path: "account",
+    title: "nav.account",
+    areas: ["account"],
+    load: () => import("./pages/AccountPage").then((m) => m.AccountPage),
+  },
+  settings: {
+    path: "settings",
+    title: "nav.settings",
+    areas: ["settings"],
+    load: () => import("./pages/SettingsPage").then((m) => m.SettingsPage),
+  },
+  more: { path: "more", title: "nav.more", areas: [], load: () => import("./pages/MorePage").then((m) => m.MorePage) },
+  "sign-in": {
+    path: "sign-in",
+    title: "nav.signIn",
+    areas: ["signin"],
+    open: true,
+    load: () => import("./pages/SignInPage").then((m) => m.SignInPage),
+  },
+});
+
+export type PageName = keyof typeof routes;
