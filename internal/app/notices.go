@@ -28,6 +28,12 @@ var templates = map[campaign.NoticeKind]notify.Template{
 	campaign.NoticeFailed:     notify.UpdateFailed,
 }
 
+// kinds of messages by kinds of campaigns: a recall is about safety.
+var kinds = map[campaign.Kind]notify.Kind{
+	campaign.Recall: notify.Safety, campaign.Safety: notify.Safety, campaign.Security: notify.Security,
+	campaign.Service: notify.Service, campaign.Feature: notify.Feature,
+}
+
 // Tell keeps the mail of a notice, once for its key, in the caller's transaction.
 func (n notices) Tell(ctx context.Context, c campaign.Notice) error {
 	template, ok := templates[c.Kind]
@@ -54,6 +60,8 @@ func (n notices) Tell(ctx context.Context, c campaign.Notice) error {
 		Deadline:    c.Task.Deadline,
 		StartsAt:    c.Task.At,
 		Why:         c.Task.Why,
+		Kind:        kinds[c.Campaign.Kind],
+		About:       "campaign/" + c.Campaign.Name,
 	})
 }
 

@@ -192,7 +192,7 @@ func (d *Digest) compose(r Route, key string, group []News) (m Message, err erro
 	q := url.Values{"product": {first.Product}, "detector": {first.Detector}}
 	link := d.url + "/console/findings?" + q.Encode()
 	more := len(group) - len(list)
-	m = Message{ID: d.ids.ID(), Key: key, Channel: r.Channel, To: r.To, CreatedAt: d.shown.Now()}
+	m = Message{ID: d.ids.ID(), Key: key, Channel: r.Channel, To: r.To, Kind: Operations, CreatedAt: d.shown.Now()}
 	m.Subject, m.Body, err = d.words.Compose("en", FindingsDigest, len(group), map[string]any{
 		"Count": len(group), "Product": first.Product, "Detector": first.Detector, "Severity": first.Severity,
 		"Findings": list, "More": more, "Link": link,

@@ -14,17 +14,38 @@ import (
 // DispatcherConfig says how messages are attempted. Zero values mean the defaults.
 type DispatcherConfig struct {
 	Senders map[Channel]Sender
-	Workers int           // at once, a channel: 4
-	Poll    time.Duration // 100 ms
-	First   time.Duration // wait after the first failure, doubled with each: 10 s
-	Most    time.Duration // longest wait: 1 h
-	GiveUp  int           // attempts: 40, more than a day
-	Shown   clock.Clock   // SentAt, as people read it
-	Machine clock.Clock   // waiting
+	Workers map[Channel]int // at once, a channel: 4
+	Poll    time.Duration   // 100 ms
+	First   time.Duration   // wait after the first failure, doubled with each: 10 s
+	Most    time.Duration   // longest wait: 1 h
+	GiveUp  int             // attempts: 40, more than a day
+	Shown   clock.Clock     // SentAt, as people read it
+	Machine clock.Clock     // waiting
+	// Journal remembers what was sent until the store knows it; nil: nothing
+	// does, and a crash repeats what was sent since the last commit.
+	Journal Journal
+	// Suppressed says why a message is not to be sent to its address, "" where
+	// it may be; nil: all may.
+	Suppressed func(ctx context.Context, m Message) (why string, err error)
+	// Refused is told of a message whose address does not exist; nil: nobody is.
+	Refused func(ctx context.Context, m Message) error
+}
+
+// Journal remembers which messages were sent, at once and through the death of
+// the process, until the store knows it.
+type Journal interface {
+	// Sent notes a message before its connection is given another one.
+	Sent(id, remoteID string) error
+	// Known forgets messages that the store has noted.
+	Known(ids []string) error
+	// Left is what was noted and not forgotten when the journal was opened: ids
+	// with what the next hop called them.
+	Left() map[string]string
 }
 
 // Dispatcher sends what is due, and tries again what failed. After a crash a
-// message whose sending was not yet noted is sent again under the same id.
+// message that was being handed over is sent again under the same id: at most
+// one for each worker, if there is a journal.
 type Dispatcher struct {
 	store Store
 	conf  DispatcherConfig
@@ -41,9 +62,6 @@ func NewDispatcher(store Store, log *slog.Logger, conf DispatcherConfig) *Dispat
 	def(&conf.Poll, 100*time.Millisecond)
 	def(&conf.First, 10*time.Second)
 	def(&conf.Most, time.Hour)
-	if conf.Workers == 0 {
-		conf.Workers = 4
-	}
 	if conf.GiveUp == 0 {
 		conf.GiveUp = 40
 	}
@@ -52,6 +70,9 @@ func NewDispatcher(store Store, log *slog.Logger, conf DispatcherConfig) *Dispat
 
 // Run dispatches until ctx ends, each channel by itself.
 func (d *Dispatcher) Run(ctx context.Context) error {
+	if err := d.recall(ctx); err != nil {
+		return err
+	}
 	var wg sync.WaitGroup
 	for ch, sender := range d.conf.Senders {
 		wg.Go(func() { d.run(ctx, ch, sender) })
@@ -60,15 +81,57 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	return nil
 }
 
+// recall notes what was sent by a process that died before it could be noted.
+func (d *Dispatcher) recall(ctx context.Context) error {
+	if d.conf.Journal == nil {
+		return nil
+	}
+	var ids []string
+	for id, remote := range d.conf.Journal.Left() {
+		ids = append(ids, id)
+		m, err := d.store.Message(ctx, id)
+		if fault.KindOf(err) == fault.NotFound || err == nil && m.NextAt.IsZero() {
+			continue // erased since, or noted after all
+		}
+		if err != nil {
+			return fmt.Errorf("recall what was sent: %w", err)
+		}
+		a := d.accepted(m, remote)
+		if err := d.store.SaveAttempts(ctx, []Message{a.Message}, a.deliveries); err != nil {
+			return fmt.Errorf("recall what was sent: %w", err)
+		}
+	}
+	if len(ids) > 0 {
+		d.log.InfoContext(ctx, "messages sent just before the last process died are not sent again", "messages", len(ids))
+	}
+	return d.conf.Journal.Known(ids)
+}
+
+// A pass takes what is sent in about a quarter of a second, so that what is
+// urgent does not wait behind much, and commits are shared by many.
+const (
+	passTime  = 250 * time.Millisecond
+	leastPass = 16
+	mostPass  = 2048
+)
+
 func (d *Dispatcher) run(ctx context.Context, ch Channel, sender Sender) {
 	tick := time.NewTicker(d.conf.Poll)
 	defer tick.Stop()
+	limit := 256
 	for {
-		n, err := d.Pass(ctx, ch, sender)
+		begun := time.Now() //nolint:forbidigo // how long sending takes
+		n, err := d.Pass(ctx, ch, sender, limit)
 		if err != nil && ctx.Err() == nil {
 			d.log.WarnContext(ctx, "messages wait", "channel", ch, "error", err)
 		}
 		if n > 0 && err == nil {
+			switch took := time.Since(begun); { //nolint:forbidigo // as above
+			case took > 2*passTime:
+				limit = max(leastPass, limit/2)
+			case took < passTime/2 && n == limit:
+				limit = min(mostPass, 2*limit)
+			}
 			continue
 		}
 		select {
@@ -79,16 +142,27 @@ func (d *Dispatcher) run(ctx context.Context, ch Channel, sender Sender) {
 	}
 }
 
-// Pass attempts what is due on a channel, at most some hundred messages, and
-// returns how many.
-func (d *Dispatcher) Pass(ctx context.Context, ch Channel, sender Sender) (attempted int, err error) {
-	due, err := d.store.Due(ctx, ch, d.conf.Machine.Now(), 256)
+// attempted is a message after an attempt.
+type attempted struct {
+	Message
+	deliveries []Delivery
+	journalled bool
+}
+
+// Pass attempts what is due on a channel, at most limit messages, and returns
+// how many.
+func (d *Dispatcher) Pass(ctx context.Context, ch Channel, sender Sender, limit int) (n int, err error) {
+	due, err := d.store.Due(ctx, ch, d.conf.Machine.Now(), limit)
 	if err != nil || len(due) == 0 {
 		return 0, err
 	}
-	waiting, done := make(chan Message), make(chan Message)
+	workers := d.conf.Workers[ch]
+	if workers == 0 {
+		workers = 4
+	}
+	waiting, done := make(chan Message), make(chan attempted, workers)
 	var wg sync.WaitGroup
-	for range min(d.conf.Workers, len(due)) {
+	for range min(workers, len(due)) {
 		wg.Go(func() {
 			for m := range waiting {
 				done <- d.attempt(ctx, sender, m)
@@ -110,30 +184,40 @@ func (d *Dispatcher) Pass(ctx context.Context, ch Channel, sender Sender) (attem
 	return len(due), d.note(ctx, done)
 }
 
-// note keeps results a few at a time: often enough that a crash repeats little,
-// seldom enough that thousands of mails are not thousands of transactions.
-func (d *Dispatcher) note(ctx context.Context, done <-chan Message) (first error) {
+// note keeps results some at a time: thousands of mails are not thousands of
+// transactions.
+func (d *Dispatcher) note(ctx context.Context, done <-chan attempted) (first error) {
 	ctx = context.WithoutCancel(ctx) // what was sent is noted, also while stopping
-	tick := time.NewTicker(20 * time.Millisecond)
+	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	var results []Message
+	var messages []Message
+	var deliveries []Delivery
+	var journalled []string
 	save := func() {
-		if len(results) == 0 {
+		if len(messages) == 0 {
 			return
 		}
-		if err := d.store.SaveAttempts(ctx, results); err != nil && first == nil {
+		err := d.store.SaveAttempts(ctx, messages, deliveries)
+		if err == nil && len(journalled) > 0 {
+			err = d.conf.Journal.Known(journalled)
+		}
+		if err != nil && first == nil {
 			first = fmt.Errorf("note what was sent: %w", err)
 		}
-		results = nil
+		messages, deliveries, journalled = nil, nil, nil
 	}
 	defer func() { save() }()
 	for {
 		select {
-		case m, ok := <-done:
+		case a, ok := <-done:
 			if !ok {
 				return first
 			}
-			if results = append(results, m); len(results) >= 64 {
+			messages, deliveries = append(messages, a.Message), append(deliveries, a.deliveries...)
+			if a.journalled {
+				journalled = append(journalled, a.ID)
+			}
+			if len(messages) >= 512 {
 				save()
 			}
 		case <-tick.C:
@@ -142,30 +226,62 @@ func (d *Dispatcher) note(ctx context.Context, done <-chan Message) (first error
 	}
 }
 
-func (d *Dispatcher) attempt(ctx context.Context, sender Sender, m Message) Message {
+// accepted is a message that the next hop took.
+func (d *Dispatcher) accepted(m Message, remoteID string) attempted {
+	m.Attempts++
+	m.State, m.SentAt, m.NextAt, m.LastError, m.RemoteID = Sent, d.conf.Shown.Now(), time.Time{}, "", remoteID
+	return attempted{Message: m, deliveries: []Delivery{{MessageID: m.ID, At: m.SentAt, Channel: m.Channel, Attempt: m.Attempts, Result: Accepted, RemoteID: remoteID}}}
+}
+
+func (d *Dispatcher) attempt(ctx context.Context, sender Sender, m Message) attempted {
 	if now := d.conf.Machine.Now(); !m.ExpiresAt.IsZero() && !now.Before(m.ExpiresAt) {
-		m.NextAt, m.LastError = time.Time{}, "expired before it could be sent"
-		return m
+		m.State, m.NextAt, m.LastError = Expired, time.Time{}, "expired before it could be sent"
+		return attempted{Message: m}
 	}
-	err := sender.Send(ctx, m)
-	if err != nil && ctx.Err() != nil {
-		return m // stopping: as if never tried
+	why, err := "", error(nil)
+	if d.conf.Suppressed != nil {
+		why, err = d.conf.Suppressed(ctx, m)
+	}
+	if why != "" {
+		m.State, m.NextAt, m.LastError = Suppressed, time.Time{}, why
+		return attempted{Message: m}
+	}
+	var remote string
+	if err == nil {
+		remote, err = sender.Send(ctx, m)
+	}
+	if err == nil {
+		a := d.accepted(m, remote)
+		if d.conf.Journal != nil {
+			if err := d.conf.Journal.Sent(m.ID, remote); err != nil {
+				d.log.WarnContext(ctx, "the journal of what was sent cannot be written: a crash now would repeat messages", "error", err)
+			} else {
+				a.journalled = true
+			}
+		}
+		return a
+	}
+	if ctx.Err() != nil {
+		return attempted{Message: m} // stopping: as if never tried
 	}
 	m.Attempts++
-	if err == nil {
-		m.SentAt, m.NextAt, m.LastError = d.conf.Shown.Now(), time.Time{}, ""
-		return m
-	}
 	m.LastError = err.Error()
-	if fault.KindOf(err) == fault.Invalid || m.Attempts >= d.conf.GiveUp {
-		m.NextAt = time.Time{}
+	attempt := Delivery{MessageID: m.ID, At: d.conf.Shown.Now(), Channel: m.Channel, Attempt: m.Attempts, Result: Deferred, Detail: m.LastError}
+	kind := fault.KindOf(err)
+	if kind == fault.Invalid || kind == fault.NotFound || m.Attempts >= d.conf.GiveUp {
+		attempt.Result, m.State, m.NextAt = Refused, Failed, time.Time{}
+		if kind == fault.NotFound && d.conf.Refused != nil {
+			if err := d.conf.Refused(context.WithoutCancel(ctx), m); err != nil {
+				d.log.WarnContext(ctx, "an address that does not exist could not be marked", "error", err)
+			}
+		}
 		d.log.WarnContext(ctx, "message given up", "id", m.ID, "channel", m.Channel, "attempts", m.Attempts, "error", err)
-		return m
+		return attempted{Message: m, deliveries: []Delivery{attempt}}
 	}
 	wait := d.conf.First
 	for i := 1; i < m.Attempts && wait < d.conf.Most; i++ {
 		wait *= 2
 	}
 	m.NextAt = d.conf.Machine.Now().Add(min(wait, d.conf.Most))
-	return m
+	return attempted{Message: m, deliveries: []Delivery{attempt}}
 }

@@ -20,9 +20,9 @@ type Console struct {
 func NewConsole(w io.Writer) *Console { return &Console{w: w} }
 
 // Send prints one message.
-func (c *Console) Send(_ context.Context, m notify.Message) error {
+func (c *Console) Send(_ context.Context, m notify.Message) (remoteID string, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, err := fmt.Fprintf(c.w, "---- %s to %s ----\n%s\n\n%s\n", m.Channel, m.To, m.Subject, m.Body)
-	return err
+	_, err = fmt.Fprintf(c.w, "---- %s to %s ----\n%s\n\n%s\n", m.Channel, m.To, m.Subject, m.Body)
+	return "", err
 }

@@ -116,6 +116,8 @@ func sender(t *testing.T, address string, conns int) *send.SMTP {
 	return s
 }
 
+func outcome(_ string, err error) error { return err }
+
 func message(n int) notify.Message {
 	return notify.Message{ID: fmt.Sprint(n), Key: fmt.Sprintf("offer:%d", n), Channel: notify.Mail, To: "ada@example.org", Subject: "Grüße: ein Update", Body: "Öffnen Sie:\n\nhttps://fettle.example/my/sign-in#fel_" + strings.Repeat("x", 80) + "\n.\n"}
 }
@@ -126,7 +128,7 @@ func TestSMTP(t *testing.T) {
 	s := sender(t, "smtp://"+listen(t, srv), 2)
 	require.NoError(t, s.Check(t.Context()))
 	for i := range 50 {
-		require.NoError(t, s.Send(t.Context(), message(i)))
+		require.NoError(t, outcome(s.Send(t.Context(), message(i))))
 	}
 	require.Len(t, srv.mails, 50)
 	require.LessOrEqual(t, srv.sessions, 3, "many mails a connection")
@@ -150,8 +152,8 @@ func TestSMTP(t *testing.T) {
 		_ = c.Close()
 	}
 	srv.mu.Unlock()
-	require.NoError(t, s.Send(t.Context(), message(50)))
-	require.NoError(t, s.Send(t.Context(), message(51)))
+	require.NoError(t, outcome(s.Send(t.Context(), message(50))))
+	require.NoError(t, outcome(s.Send(t.Context(), message(51))))
 	require.Len(t, srv.mails, 52)
 }
 
@@ -163,26 +165,26 @@ func TestSMTPRefusals(t *testing.T) {
 		return func(string) error { return &smtp.SMTPError{Code: code, Message: "no"} }
 	}
 	srv.rcpt = refuse(550)
-	require.Equal(t, fault.Invalid, fault.KindOf(s.Send(t.Context(), message(1))))
+	require.Equal(t, fault.Invalid, fault.KindOf(outcome(s.Send(t.Context(), message(1)))))
 	srv.rcpt = refuse(451)
-	err := s.Send(t.Context(), message(1))
+	err := outcome(s.Send(t.Context(), message(1)))
 	require.Error(t, err)
 	require.Equal(t, fault.Internal, fault.KindOf(err), "to be tried again")
 	srv.rcpt = nil
 	srv.data = func() error { return &smtp.SMTPError{Code: 554, Message: "spam"} }
-	require.Equal(t, fault.Invalid, fault.KindOf(s.Send(t.Context(), message(1))))
+	require.Equal(t, fault.Invalid, fault.KindOf(outcome(s.Send(t.Context(), message(1)))))
 	srv.data = func() error { return &smtp.SMTPError{Code: 452, Message: "disk full"} }
-	require.Error(t, s.Send(t.Context(), message(1)))
+	require.Error(t, outcome(s.Send(t.Context(), message(1))))
 	srv.data = nil
-	require.NoError(t, s.Send(t.Context(), message(1)))
+	require.NoError(t, outcome(s.Send(t.Context(), message(1))))
 	require.Len(t, srv.mails, 1)
 	bad := message(2)
 	bad.To = "ada@example.org\r\nBcc: eve@example.org"
-	require.Equal(t, fault.Invalid, fault.KindOf(s.Send(t.Context(), bad)))
+	require.Equal(t, fault.Invalid, fault.KindOf(outcome(s.Send(t.Context(), bad))))
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	require.Error(t, sender(t, "smtp://127.0.0.1:1", 1).Send(ctx, message(3)))
+	require.Error(t, outcome(sender(t, "smtp://127.0.0.1:1", 1).Send(ctx, message(3))))
 	require.Error(t, sender(t, "smtp://127.0.0.1:1", 1).Check(t.Context()))
 }
 
@@ -191,10 +193,10 @@ func TestSMTPAuth(t *testing.T) {
 	srv := &server{user: "fettle"}
 	address := listen(t, srv)
 	require.ErrorContains(t, sender(t, "smtp://fettle:pass%20word@"+address, 1).Check(t.Context()), "STARTTLS", "a password is not sent in the clear unless asked for")
-	require.Error(t, sender(t, "smtp://"+address, 1).Send(t.Context(), message(1)))
+	require.Error(t, outcome(sender(t, "smtp://"+address, 1).Send(t.Context(), message(1))))
 	require.Error(t, sender(t, "smtp://fettle:wrong@"+address+"?tls=off", 1).Check(t.Context()))
 	s := sender(t, "smtp://fettle:pass%20word@"+address+"?tls=off", 1)
-	require.NoError(t, s.Send(t.Context(), message(1)))
+	require.NoError(t, outcome(s.Send(t.Context(), message(1))))
 	require.Len(t, srv.mails, 1)
 }
 
@@ -216,13 +218,13 @@ func TestExim(t *testing.T) {
 	s := sender(t, "smtp://"+srv.Address, 2)
 	const n = 20
 	for i := range n {
-		require.NoError(t, s.Send(t.Context(), message(i)), srv.Log())
+		require.NoError(t, outcome(s.Send(t.Context(), message(i))), srv.Log())
 	}
 	lost := message(99)
 	lost.To = "nobody@example.org"
-	require.Equal(t, fault.Invalid, fault.KindOf(s.Send(t.Context(), lost)))
+	require.Equal(t, fault.Invalid, fault.KindOf(outcome(s.Send(t.Context(), lost))))
 	lost.To = "ada@elsewhere.example"
-	require.Equal(t, fault.Invalid, fault.KindOf(s.Send(t.Context(), lost)))
+	require.Equal(t, fault.Invalid, fault.KindOf(outcome(s.Send(t.Context(), lost))))
 	require.Eventually(t, func() bool { return len(srv.Mails(t)) == n }, 30*time.Second, 50*time.Millisecond, srv.Log())
 	ids := map[string]bool{}
 	for _, m := range srv.Mails(t) {
@@ -250,7 +252,7 @@ func TestWebhook(t *testing.T) {
 	defer srv.Close()
 	w := send.NewWebhook("shared", clock.NewManual(at))
 	m := notify.Message{Key: "digest:a:1", To: srv.URL + "/hook", Body: `{"event":"findings"}`}
-	require.NoError(t, w.Send(t.Context(), m))
+	require.NoError(t, outcome(w.Send(t.Context(), m)))
 	require.Equal(t, m.Body, string(body))
 	require.Equal(t, "application/json", got.Header.Get("Content-Type"))
 	require.Equal(t, "digest:a:1", got.Header.Get(send.KeyHeader))
@@ -258,17 +260,17 @@ func TestWebhook(t *testing.T) {
 	require.Equal(t, signature, got.Header.Get(send.SignatureHeader))
 	for code, permanent := range map[int]bool{400: true, 404: true, 410: true, 302: true, 408: false, 429: false, 500: false, 503: false} {
 		status = code
-		err := w.Send(t.Context(), m)
+		err := outcome(w.Send(t.Context(), m))
 		require.Error(t, err, code)
 		require.Equal(t, permanent, fault.KindOf(err) == fault.Invalid, code)
 	}
 	status = 200
-	require.NoError(t, send.NewWebhook("", clock.NewManual(at)).Send(t.Context(), m))
+	require.NoError(t, outcome(send.NewWebhook("", clock.NewManual(at)).Send(t.Context(), m)))
 	require.Empty(t, got.Header.Get(send.SignatureHeader))
 	m.To = "http://\x00"
-	require.Equal(t, fault.Invalid, fault.KindOf(w.Send(t.Context(), m)))
+	require.Equal(t, fault.Invalid, fault.KindOf(outcome(w.Send(t.Context(), m))))
 	m.To = "http://127.0.0.1:1/"
-	err := w.Send(t.Context(), m)
+	err := outcome(w.Send(t.Context(), m))
 	require.Error(t, err)
 	require.NotEqual(t, fault.Invalid, fault.KindOf(err))
 }
@@ -276,7 +278,7 @@ func TestWebhook(t *testing.T) {
 func TestConsole(t *testing.T) {
 	t.Parallel()
 	var b bytes.Buffer
-	require.NoError(t, send.NewConsole(&b).Send(t.Context(), message(1)))
+	require.NoError(t, outcome(send.NewConsole(&b).Send(t.Context(), message(1))))
 	require.Contains(t, b.String(), "mail to ada@example.org")
 	require.Contains(t, b.String(), "fel_xxx")
 }

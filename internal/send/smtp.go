@@ -100,13 +100,13 @@ func (s *SMTP) MessageID(key string) string {
 
 // Send hands a mail to the server. An address or a mail that the server
 // refuses for good is fault.Invalid.
-func (s *SMTP) Send(ctx context.Context, m notify.Message) error {
+func (s *SMTP) Send(ctx context.Context, m notify.Message) (remoteID string, err error) {
 	msg := gomail.NewMsg(gomail.WithCharset(gomail.CharsetUTF8), gomail.WithNoDefaultUserAgent())
 	if err := msg.FromFormat(s.from.Name, s.from.Address); err != nil {
-		return fault.Wrap(fault.Invalid, "send mail: sender", err)
+		return "", fault.Wrap(fault.Invalid, "send mail: sender", err)
 	}
 	if err := msg.To(m.To); err != nil {
-		return fault.Wrap(fault.Invalid, "send mail: recipient", err)
+		return "", fault.Wrap(fault.Invalid, "send mail: recipient", err)
 	}
 	msg.Subject(m.Subject)
 	msg.SetMessageIDWithValue(s.MessageID(m.Key))
@@ -118,14 +118,14 @@ func (s *SMTP) Send(ctx context.Context, m notify.Message) error {
 	select {
 	case conn = <-s.conns:
 	case <-ctx.Done():
-		return fmt.Errorf("send mail: %w", ctx.Err())
+		return "", fmt.Errorf("send mail: %w", ctx.Err())
 	}
-	conn, err := s.deliver(ctx, conn, msg)
+	conn, err = s.deliver(ctx, conn, msg)
 	s.conns <- conn
 	if err != nil {
-		return fmt.Errorf("send mail: %w", err)
+		return "", fmt.Errorf("send mail: %w", err)
 	}
-	return nil
+	return "", nil
 }
 
 // deliver sends over conn, or a new connection; it gives the connection to keep.

@@ -51,10 +51,10 @@ func Sign(secret []byte, at time.Time, body string) string {
 
 // Send posts one message. What the receiver refuses for good (4xx but 408, 425
 // and 429) is fault.Invalid.
-func (w *Webhook) Send(ctx context.Context, m notify.Message) error {
+func (w *Webhook) Send(ctx context.Context, m notify.Message) (remoteID string, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, m.To, strings.NewReader(m.Body))
 	if err != nil {
-		return fault.Wrap(fault.Invalid, "webhook", err)
+		return "", fault.Wrap(fault.Invalid, "webhook", err)
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "fettle")
@@ -64,16 +64,16 @@ func (w *Webhook) Send(ctx context.Context, m notify.Message) error {
 	}
 	res, err := w.client.Do(req)
 	if err != nil {
-		return fmt.Errorf("webhook: %w", err)
+		return "", fmt.Errorf("webhook: %w", err)
 	}
 	defer res.Body.Close()
 	_, _ = io.CopyN(io.Discard, res.Body, 64<<10) // so that the connection can be used again
 	switch code := res.StatusCode; {
 	case code >= 200 && code < 300:
-		return nil
+		return "", nil
 	case code >= 300 && code < 500 && code != http.StatusRequestTimeout && code != http.StatusTooEarly && code != http.StatusTooManyRequests:
-		return fault.New(fault.Invalid, "webhook: %s", res.Status)
+		return "", fault.New(fault.Invalid, "webhook: %s", res.Status)
 	default:
-		return fmt.Errorf("webhook: %s", res.Status)
+		return "", fmt.Errorf("webhook: %s", res.Status)
 	}
 }

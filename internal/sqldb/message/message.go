@@ -1,167 +1,216 @@
-package sqldb
+// Package message keeps messages with their deliveries, the routes of new
+// findings, and what else the room notify remembers.
+package message
 
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"fmt"
-	"slices"
+	"strings"
 	"time"
 
+	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/notify"
+	"fettle.dev/fettle/internal/sqldb"
+	"fettle.dev/fettle/internal/sqldb/rows"
 )
 
-type notifyStore struct{ db *DB }
+type store struct{ db *sqldb.DB }
 
-// Notify is the store of messages, routes and news.
-func (db *DB) Notify() notify.Store { return notifyStore{db} }
+// New is the store of messages, routes and news.
+func New(db *sqldb.DB) notify.Store { return store{db} }
 
-const messageColumns = `id, msg_key, channel, recipient, owner_id, subject, body, created_at, sent_at, attempts, last_error, next_at, expires_at`
+const columns = `id, msg_key, channel, recipient, owner_id, unit_id, kind, urgency, language, about, subject, body, html, link, acknowledge, secret,
+	created_at, state, sent_at, delivered_at, acked_at, acked_via, attempts, last_error, remote_id, next_at, expires_at`
 
-func (s notifyStore) Enqueue(ctx context.Context, m notify.Message) (fresh bool, err error) {
-	next := max(millis(m.NextAt), 1) // at once, by any clock
-	res, err := s.db.exec(ctx, `INSERT INTO notify_message (`+messageColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, '', ?, ?) ON CONFLICT (msg_key) DO NOTHING`,
-		m.ID, m.Key, string(m.Channel), m.To, m.OwnerID, m.Subject, m.Body, millis(m.CreatedAt), next, millis(m.ExpiresAt))
-	if err != nil {
-		return false, fmt.Errorf("keep message: %w", err)
+func (s store) Enqueue(ctx context.Context, all ...notify.Message) (fresh int, err error) {
+	values := make([][]any, len(all))
+	for i, m := range all {
+		next := max(rows.Millis(m.NextAt), 1) // at once, by any clock
+		values[i] = []any{
+			m.ID, m.Key, string(m.Channel), m.To, m.OwnerID, m.UnitID, string(m.Kind), m.Kind.Urgency(), m.Language, m.About,
+			m.Subject, m.Body, m.HTML, m.Link, m.Acknowledge, m.Secret,
+			rows.Millis(m.CreatedAt), string(notify.Queued), 0, 0, 0, "", 0, "", "", next, rows.Millis(m.ExpiresAt),
+		}
 	}
-	n, err := res.RowsAffected()
-	return n > 0, err
+	if len(values) == 0 {
+		return 0, nil
+	}
+	err = s.db.InTx(ctx, func(ctx context.Context) error {
+		fresh, err = s.db.InsertCounted(ctx, `INSERT INTO notify_message (`+columns+`)`, ` ON CONFLICT (msg_key) DO NOTHING`, values)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("keep messages: %w", err)
+	}
+	return fresh, nil
 }
 
-func (s notifyStore) messages(ctx context.Context, rest string, args ...any) ([]notify.Message, error) {
-	rows, err := s.db.query(ctx, `SELECT `+messageColumns+` FROM notify_message `+rest, args...)
-	out, err := collect(rows, err, func(r *sql.Rows) (m notify.Message, err error) {
-		var created, sent, next, expires int64
-		err = r.Scan(&m.ID, &m.Key, &m.Channel, &m.To, &m.OwnerID, &m.Subject, &m.Body, &created, &sent, &m.Attempts, &m.LastError, &next, &expires)
-		m.CreatedAt, m.SentAt, m.NextAt, m.ExpiresAt = fromMillis(created), fromMillis(sent), fromMillis(next), fromMillis(expires)
-		return m, err
-	})
+func scan(r *sql.Rows) (m notify.Message, err error) {
+	var urgency int
+	var created, sent, delivered, acked, next, expires int64
+	err = r.Scan(&m.ID, &m.Key, &m.Channel, &m.To, &m.OwnerID, &m.UnitID, &m.Kind, &urgency, &m.Language, &m.About,
+		&m.Subject, &m.Body, &m.HTML, &m.Link, &m.Acknowledge, &m.Secret,
+		&created, &m.State, &sent, &delivered, &acked, &m.AckedVia, &m.Attempts, &m.LastError, &m.RemoteID, &next, &expires)
+	m.CreatedAt, m.SentAt, m.DeliveredAt, m.AckedAt = rows.Time(created), rows.Time(sent), rows.Time(delivered), rows.Time(acked)
+	m.NextAt, m.ExpiresAt = rows.Time(next), rows.Time(expires)
+	return m, err
+}
+
+func (s store) messages(ctx context.Context, rest string, args ...any) ([]notify.Message, error) {
+	found, err := s.db.Query(ctx, `SELECT `+columns+` FROM notify_message `+rest, args...)
+	out, err := rows.Collect(found, err, scan)
 	if err != nil {
 		return nil, fmt.Errorf("messages: %w", err)
 	}
 	return out, nil
 }
 
-func (s notifyStore) Due(ctx context.Context, ch notify.Channel, now time.Time, limit int) ([]notify.Message, error) {
-	return s.messages(ctx, `WHERE channel = ? AND next_at > 0 AND next_at <= ? ORDER BY next_at, id LIMIT ?`, string(ch), millis(now), limit)
-}
+// urgencies are the values that notify.Kind.Urgency has.
+const urgencies = 3
 
-func (s notifyStore) Sent(ctx context.Context, key string) (bool, error) {
-	var n int
-	err := s.db.queryRow(ctx, `SELECT count(*) FROM notify_message WHERE msg_key = ? AND sent_at > 0`, key).Scan(&n)
-	return n > 0, err
-}
-
-func (s notifyStore) SaveAttempts(ctx context.Context, all []notify.Message) error {
-	return s.db.InTx(ctx, func(ctx context.Context) error {
-		for _, m := range all {
-			// A body that expires holds a secret: it is forgotten when done with.
-			_, err := s.db.exec(ctx, `UPDATE notify_message SET sent_at = ?, attempts = ?, last_error = ?, next_at = ?,
-				body = CASE WHEN expires_at > 0 AND CAST(? AS BIGINT) = 0 THEN '' ELSE body END WHERE id = ?`,
-				millis(m.SentAt), m.Attempts, m.LastError, millis(m.NextAt), millis(m.NextAt), m.ID)
-			if err != nil {
-				return fmt.Errorf("keep attempts: %w", err)
-			}
+func (s store) Due(ctx context.Context, ch notify.Channel, now time.Time, limit int) ([]notify.Message, error) {
+	var out []notify.Message
+	for u := range urgencies {
+		if len(out) >= limit {
+			break
 		}
-		return nil
-	})
-}
-
-func (s notifyStore) UpdateMessage(ctx context.Context, id string, change func(*notify.Message) error) error {
-	return s.db.InTx(ctx, func(ctx context.Context) error {
-		m, err := one(s.messages(ctx, `WHERE id = ?`+s.db.forUpdate(), id))("no message %q", id)
+		part, err := s.messages(ctx, `WHERE channel = ? AND urgency = ? AND next_at > 0 AND next_at <= ? ORDER BY next_at, id LIMIT ?`,
+			string(ch), u, rows.Millis(now), limit-len(out))
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if err := change(&m); err != nil {
-			return err
-		}
-		return s.SaveAttempts(ctx, []notify.Message{m})
-	})
-}
-
-func (s notifyStore) Messages(ctx context.Context, ownerID string, limit int) ([]notify.Message, error) {
-	return s.messages(ctx, `WHERE owner_id = ? ORDER BY created_at DESC, id DESC LIMIT ?`, ownerID, limit)
-}
-
-func (s notifyStore) PutRoute(ctx context.Context, r notify.Route) error {
-	doc, err := json.Marshal(r)
-	if err != nil {
-		return fmt.Errorf("keep route %s: %w", r.Name, err)
-	}
-	_, err = s.db.exec(ctx, `INSERT INTO notify_route (name, doc) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET doc = excluded.doc`, r.Name, string(doc))
-	return err
-}
-
-func (s notifyStore) Routes(ctx context.Context) ([]notify.Route, error) {
-	rows, err := s.db.query(ctx, `SELECT doc FROM notify_route ORDER BY name`)
-	return collect(rows, err, func(r *sql.Rows) (v notify.Route, err error) {
-		var doc string
-		if err := r.Scan(&doc); err != nil {
-			return v, err
-		}
-		err = json.Unmarshal([]byte(doc), &v)
-		return v, err
-	})
-}
-
-func (s notifyStore) DeleteRoute(ctx context.Context, name string) error {
-	res, err := s.db.exec(ctx, `DELETE FROM notify_route WHERE name = ?`, name)
-	return gone(res, err, "no route %q", name)
-}
-
-const newsColumns = `route, finding_id, product, detector, severity, unit_id, why, opened_at, added_at, message_key`
-
-func (s notifyStore) AddNews(ctx context.Context, all []notify.News) error {
-	rows := make([][]any, len(all))
-	for i, n := range all {
-		rows[i] = []any{n.Route, n.FindingID, n.Product, n.Detector, n.Severity, n.UnitID, n.Why, millis(n.OpenedAt), millis(n.AddedAt), ""}
-	}
-	err := s.db.InTx(ctx, func(ctx context.Context) error {
-		return s.db.insertRows(ctx, `INSERT INTO notify_news (`+newsColumns+`)`, ` ON CONFLICT (finding_id, route) DO NOTHING`, rows)
-	})
-	if err != nil {
-		return fmt.Errorf("keep news: %w", err)
-	}
-	return nil
-}
-
-func (s notifyStore) UntoldNews(ctx context.Context, addedBy time.Time, limit int) ([]notify.News, error) {
-	rows, err := s.db.query(ctx, `SELECT `+newsColumns+` FROM notify_news WHERE message_key = ''
-		AND EXISTS (SELECT 1 FROM notify_news WHERE message_key = '' AND added_at <= ?) ORDER BY added_at, finding_id, route LIMIT ?`, millis(addedBy), limit)
-	out, err := collect(rows, err, func(r *sql.Rows) (n notify.News, err error) {
-		var opened, added int64
-		err = r.Scan(&n.Route, &n.FindingID, &n.Product, &n.Detector, &n.Severity, &n.UnitID, &n.Why, &opened, &added, &n.MessageKey)
-		n.OpenedAt, n.AddedAt = fromMillis(opened), fromMillis(added)
-		return n, err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("untold news: %w", err)
+		out = append(out, part...)
 	}
 	return out, nil
 }
 
-func (s notifyStore) MarkNews(ctx context.Context, all []notify.News) error {
-	byMark := map[[2]string][]string{} // route and key to findings
-	for _, n := range all {
-		k := [2]string{n.Route, n.MessageKey}
-		byMark[k] = append(byMark[k], n.FindingID)
-	}
+func (s store) Sent(ctx context.Context, key string) (bool, error) {
+	var n int
+	err := s.db.QueryRow(ctx, `SELECT count(*) FROM notify_message WHERE msg_key = ? AND sent_at > 0`, key).Scan(&n)
+	return n > 0, err
+}
+
+func (s store) SaveAttempts(ctx context.Context, all []notify.Message, deliveries []notify.Delivery) error {
 	err := s.db.InTx(ctx, func(ctx context.Context) error {
-		for k, ids := range byMark {
-			for part := range slices.Chunk(ids, maxParameters-2) {
-				list, args := in("finding_id", part)
-				args = append([]any{k[1], k[0]}, args...)
-				if _, err := s.db.exec(ctx, `UPDATE notify_news SET message_key = ? WHERE route = ? AND message_key = '' AND `+list, args...); err != nil {
-					return err
-				}
+		for _, m := range all {
+			if err := s.save(ctx, m); err != nil {
+				return err
 			}
 		}
-		return nil
+		return s.addDeliveries(ctx, deliveries)
 	})
 	if err != nil {
-		return fmt.Errorf("mark news: %w", err)
+		return fmt.Errorf("keep attempts: %w", err)
 	}
 	return nil
+}
+
+// save keeps what changes of a message. What holds a secret is forgotten when
+// done with.
+func (s store) save(ctx context.Context, m notify.Message) error {
+	query := `UPDATE notify_message SET state = ?, sent_at = ?, delivered_at = ?, acked_at = ?, acked_via = ?, attempts = ?, last_error = ?, remote_id = ?, next_at = ?`
+	if m.Secret && m.NextAt.IsZero() {
+		query += `, body = '', html = '', link = ''`
+	}
+	_, err := s.db.Exec(ctx, query+` WHERE id = ?`, string(m.State), rows.Millis(m.SentAt), rows.Millis(m.DeliveredAt), rows.Millis(m.AckedAt), string(m.AckedVia),
+		m.Attempts, m.LastError, m.RemoteID, rows.Millis(m.NextAt), m.ID)
+	return err
+}
+
+func (s store) addDeliveries(ctx context.Context, all []notify.Delivery) error {
+	_, err := s.insertDeliveries(ctx, all)
+	return err
+}
+
+func (s store) insertDeliveries(ctx context.Context, all []notify.Delivery) (fresh int, err error) {
+	values := make([][]any, len(all))
+	for i, d := range all {
+		values[i] = []any{d.MessageID, d.Attempt, string(d.Result), rows.Millis(d.At), string(d.Channel), d.Detail, d.RemoteID}
+	}
+	if len(values) == 0 {
+		return 0, nil
+	}
+	return s.db.InsertCounted(ctx, `INSERT INTO notify_delivery (message_id, attempt, result, at, channel, detail, remote_id)`,
+		` ON CONFLICT (message_id, attempt, result) DO NOTHING`, values)
+}
+
+func (s store) Heard(ctx context.Context, d notify.Delivery, change func(*notify.Message) error) (fresh bool, err error) {
+	err = s.update(ctx, d.MessageID, func(ctx context.Context, m *notify.Message) error {
+		n, err := s.insertDeliveries(ctx, []notify.Delivery{d})
+		if fresh = n > 0; err != nil || !fresh {
+			return err
+		}
+		return change(m)
+	})
+	return fresh, err
+}
+
+func (s store) UpdateMessage(ctx context.Context, id string, change func(*notify.Message) error) error {
+	return s.update(ctx, id, func(_ context.Context, m *notify.Message) error { return change(m) })
+}
+
+func (s store) update(ctx context.Context, id string, change func(context.Context, *notify.Message) error) error {
+	return s.db.InTx(ctx, func(ctx context.Context) error {
+		found, err := s.messages(ctx, `WHERE id = ?`+s.db.ForUpdate(), id)
+		if err != nil {
+			return err
+		}
+		if len(found) == 0 {
+			return fault.New(fault.NotFound, "no message %q", id)
+		}
+		m := found[0]
+		if err := change(ctx, &m); err != nil {
+			return err
+		}
+		return s.save(ctx, m)
+	})
+}
+
+func (s store) Message(ctx context.Context, id string) (notify.Message, error) {
+	found, err := s.messages(ctx, `WHERE id = ?`, id)
+	if err != nil {
+		return notify.Message{}, err
+	}
+	if len(found) == 0 {
+		return notify.Message{}, fault.New(fault.NotFound, "no message %q", id)
+	}
+	return found[0], nil
+}
+
+// Messages come newest first: ids are made in the order of time (clock.IDs).
+func (s store) Messages(ctx context.Context, f notify.Filter) ([]notify.Message, error) {
+	where, args := []string{"1 = 1"}, []any(nil)
+	add := func(set bool, text string, values ...any) {
+		if set {
+			where, args = append(where, text), append(args, values...)
+		}
+	}
+	add(f.OwnerID != "", "owner_id = ?", f.OwnerID)
+	add(f.UnitID != "", "unit_id = ?", f.UnitID)
+	add(f.About != "", "about = ?", f.About)
+	add(f.Channel != "", "channel = ?", string(f.Channel))
+	add(f.Kind != "", "kind = ?", string(f.Kind))
+	add(f.State != "", "state = ?", string(f.State))
+	add(f.Unread, "acknowledge AND acked_at = 0")
+	add(f.Before != "", "id < ?", f.Before)
+	limit := f.Limit
+	if limit <= 0 {
+		limit = 100
+	}
+	return s.messages(ctx, `WHERE `+strings.Join(where, " AND ")+` ORDER BY id DESC LIMIT ?`, append(args, limit)...)
+}
+
+func (s store) Deliveries(ctx context.Context, messageID string) ([]notify.Delivery, error) {
+	found, err := s.db.Query(ctx, `SELECT message_id, attempt, result, at, channel, detail, remote_id FROM notify_delivery WHERE message_id = ? ORDER BY at, attempt, result`, messageID)
+	out, err := rows.Collect(found, err, func(r *sql.Rows) (d notify.Delivery, err error) {
+		var at int64
+		err = r.Scan(&d.MessageID, &d.Attempt, &d.Result, &at, &d.Channel, &d.Detail, &d.RemoteID)
+		d.At = rows.Time(at)
+		return d, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("deliveries: %w", err)
+	}
+	return out, nil
 }
