@@ -4,6 +4,9 @@
 export const names: Record<string, string> = {
   en: "English",
   de: "Deutsch",
+  fr: "Français",
+  es: "Español",
+  sv: "Svenska",
 };
 
 export const languages = Object.keys(names);
