@@ -15,7 +15,7 @@ ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j3
 endif
 
-.PHONY: agent bench-campaign bench-detect bench-gates bench-history bench-query demo build web deps test check lint soak fuzz bench bench-deps bench-ingest bench-growth bench-delta bench-download bench-connections bench-connections-spread clean generate
+.PHONY: test-e2e test-rooms agent bench-campaign bench-detect bench-gates bench-history bench-query demo build web deps test check lint soak fuzz bench bench-deps bench-ingest bench-growth bench-delta bench-download bench-connections bench-connections-spread clean generate
 
 demo: build ## run the 2014 story: 1,000 simulated wall chargers, from telemetry to verified remedy
 	@if [ -t 1 ]; then $(BIN) demo --units $(UNITS); else $(BIN) demo --units $(UNITS) --exit; fi
@@ -53,22 +53,30 @@ TELEGRAF_TAGS := custom,inputs.mqtt_consumer,inputs.file,outputs.influxdb,output
 	CGO_ENABLED=0 go build -modfile=telegraf.mod -tags $(TELEGRAF_TAGS) -ldflags "-s -w -X github.com/influxdata/telegraf/internal.Version=$$(awk '/influxdata\/telegraf v/{print substr($$3,2)}' telegraf.mod)" -o $@ github.com/influxdata/telegraf/cmd/telegraf
 
 lint: .tools/golangci-lint web ## format, vet, lint, types
-	.tools/golangci-lint run ./...
+	nice .tools/golangci-lint run ./...
 	cd web && npm run --silent lint && npm run --silent typecheck
 
 RECORDED := FETTLE_RECORDINGS_LOG=$(CURDIR)/.tools/recordings
 
 # Property tests begin at one seed and try a share; make soak draws its own and tries more.
+# The scenarios wait more than they work: the rest runs behind them, with what they leave of the machine.
 test: export RAPID_SEED ?= 1
 test: export RAPID_CHECKS ?= 40
-test: deps build lint .tools/telegraf ## everything: lint, house law, unit tests with -race, real peers, browser
-	@rm -f .tools/recordings; mkdir -p .tools
-	$(RECORDED) go test -race -vet=off $(TEST_LINK) -timeout 20m $$(go list ./... | grep -v -e /e2e$$ -e /cmd/fettle$$ -e /internal/detect/) ./internal/detect/rul
-	$(RECORDED) go test -vet=off $(TEST_LINK) ./cmd/fettle ./internal/detect/... # without -race: the one starts itself a hundred times, the others have one goroutine
-	cd web && npm test --silent
-	$(RECORDED) FETTLE_BIN=$(CURDIR)/$(BIN) go test -timeout 20m ./e2e
-	cd web && npm run --silent size
+test: deps build .tools/telegraf .tools/golangci-lint ## everything: lint, house law, unit tests with -race, real peers, browser
+	@rm -f .tools/recordings
+	@$(MAKE) --no-print-directory test-e2e test-rooms
 	@echo "recordings used: $$(sort -u .tools/recordings 2>/dev/null | wc -l)"
+
+test-e2e:
+	$(RECORDED) FETTLE_BIN=$(CURDIR)/$(BIN) go test -timeout 20m ./e2e
+
+# Without -race: those that start themselves a hundred times, and long sums of one goroutine.
+PLAIN := /cmd/fettle$$ /internal/detect/ /internal/condition/backtest$$ /internal/api/wear$$
+test-rooms: lint
+	$(RECORDED) nice go test -race -vet=off $(TEST_LINK) -timeout 20m $$(go list ./... | grep -v -e /e2e$$ $(PLAIN:%=-e %)) ./internal/detect/rul
+	$(RECORDED) nice go test -vet=off $(TEST_LINK) -timeout 20m $$(go list ./... | grep $(PLAIN:%=-e %))
+	cd web && nice npm test --silent
+	cd web && npm run --silent size
 
 check: test
 
