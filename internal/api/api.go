@@ -64,7 +64,7 @@ func newServer(d Deps, mux *http.ServeMux) *server {
 		DefaultFormat: "application/json",
 	}
 	s := &server{d: d, Server: &frame.Server{
-		API: humago.New(mux, config), Log: d.Log, Wall: d.Wall, Access: d.Access, Fleet: d.Fleet, PublicURL: d.PublicURL,
+		API: humago.New(mux, config), Log: d.Log, Wall: d.Wall, Access: d.Access, Fleet: d.Fleet, PublicURL: d.PublicURL, Trail: d.Trail,
 	}}
 	s.Guard()
 	s.session()

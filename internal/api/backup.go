@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"fettle.dev/fettle/internal/api/frame"
+	"fettle.dev/fettle/internal/audit"
 
 	"github.com/danielgtaylor/huma/v2"
 )
@@ -13,7 +14,7 @@ import (
 // cuts the archive short, which restore notices.
 func (s *server) backups() {
 	r := frame.Route{
-		Method: http.MethodGet, Path: "/v1/backup", ID: "backup", Summary: "Download a backup of everything",
+		Method: http.MethodGet, Path: "/v1/backup", ID: "backup", Personal: audit.DataBackup, Summary: "Download a backup of everything",
 		Doc: "A compressed archive, consistent over all stores, for `fettle restore`.", Tag: "service", Access: frame.Admin,
 	}
 	op := r.Operation()
@@ -24,7 +25,10 @@ func (s *server) backups() {
 	huma.Register(s.API, op, func(_ context.Context, _ *frame.None) (*huma.StreamResponse, error) {
 		return &huma.StreamResponse{Body: func(ctx huma.Context) { //nolint:contextcheck // the request's context is in it
 			w := &late{ctx: ctx}
-			err := s.d.Backup(ctx.Context(), w)
+			err := audit.Looked(ctx.Context(), audit.Everyone)
+			if err == nil {
+				err = s.d.Backup(ctx.Context(), w)
+			}
 			if err == nil {
 				return
 			}

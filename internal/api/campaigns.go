@@ -7,6 +7,7 @@ import (
 
 	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
+	"fettle.dev/fettle/internal/audit"
 	"fettle.dev/fettle/internal/campaign"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/outcome"
@@ -71,7 +72,7 @@ func (s *server) campaigns() {
 				return out, err
 			})
 	}
-	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/campaigns/{name}/tasks", ID: "listTasks", Summary: "List a campaign's tasks", Tag: "campaigns", Access: frame.Read}, s.listTasks)
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/campaigns/{name}/tasks", ID: "listTasks", Personal: audit.DataUpdates, Summary: "List a campaign's tasks", Tag: "campaigns", Access: frame.Read}, s.listTasks)
 	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/campaigns/{name}/report", ID: "getReport", Summary: "A campaign's report", Tag: "campaigns", Access: frame.Read}, s.report)
 }
 
@@ -201,8 +202,9 @@ func (s *server) listTasks(ctx context.Context, in *taskList) (wire.Page[wire.Ta
 	if err != nil {
 		return wire.Page[wire.Task]{}, err
 	}
-	out := make([]wire.Task, 0, len(list))
+	out, owners := make([]wire.Task, 0, len(list)), make([]string, 0, len(list))
 	for _, t := range list {
+		owners = append(owners, t.OwnerID)
 		if no := run.Refusal(&t); no != nil {
 			t.Refusal, t.Why = no, no.Why
 		}
@@ -211,6 +213,9 @@ func (s *server) listTasks(ctx context.Context, in *taskList) (wire.Page[wire.Ta
 			v.WaveName = run.Campaign.Waves[t.Wave].Name
 		}
 		out = append(out, v)
+	}
+	if err := audit.Looked(ctx, owners...); err != nil {
+		return wire.Page[wire.Task]{}, err
 	}
 	return frame.Page(out, in.Limit, func(t wire.Task) string { return t.ID }), nil
 }

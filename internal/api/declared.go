@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"fettle.dev/fettle/internal/api/declare"
 	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
+	"fettle.dev/fettle/internal/audit"
 	"fettle.dev/fettle/internal/campaign"
 	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/consent"
@@ -65,6 +67,9 @@ func (s *server) listDeclared(ctx context.Context, in *declaredList) (wire.Page[
 	if err != nil {
 		return wire.Page[wire.Document]{}, err
 	}
+	if kind != declare.Unit {
+		_ = audit.Looked(ctx) // nobody's: it enters nothing
+	}
 	switch kind {
 	case declare.Product:
 		all, err := s.d.Fleet.Products(ctx)
@@ -102,6 +107,7 @@ func (s *server) declaredUnits(ctx context.Context, p wire.PageParams) (wire.Pag
 	}
 	masks := map[string]map[string]consent.Mask{}
 	docs := make([]wire.Document, 0, len(units))
+	var owners []string
 	for _, u := range units {
 		if masks[u.Product] == nil {
 			if masks[u.Product], err = s.d.Choices.Masks(ctx, u.Product); err != nil {
@@ -116,9 +122,21 @@ func (s *server) declaredUnits(ctx context.Context, p wire.PageParams) (wire.Pag
 		if err != nil {
 			return wire.Page[wire.Document]{}, err
 		}
-		docs = append(docs, d)
+		docs, owners = append(docs, d), append(owners, u.OwnerID)
+	}
+	if err := audit.Looked(ctx, owners...); err != nil {
+		return wire.Page[wire.Document]{}, err
 	}
 	return frame.Page(docs, p.Limit, func(d wire.Document) string { return d.Metadata.Name }), nil
+}
+
+// lookedAtUnit enters a look at what concerns a unit, which may be gone.
+func (s *server) lookedAtUnit(ctx context.Context, id string) error {
+	u, err := s.d.Fleet.Unit(ctx, id)
+	if err != nil && fault.KindOf(err) != fault.NotFound {
+		return err
+	}
+	return audit.Looked(ctx, u.OwnerID)
 }
 
 // ownerOf is a unit's owner, nil when it has none.
@@ -138,6 +156,9 @@ func (s *server) getDeclared(ctx context.Context, in *DeclaredName) (wire.Docume
 	if err != nil {
 		return wire.Document{}, err
 	}
+	if kind != declare.Unit {
+		_ = audit.Looked(ctx) // nobody's: it enters nothing
+	}
 	var spec any
 	switch kind {
 	case declare.Product:
@@ -152,7 +173,7 @@ func (s *server) getDeclared(ctx context.Context, in *DeclaredName) (wire.Docume
 			return wire.Document{}, ownerErr
 		}
 		mask, maskErr := s.d.Choices.Mask(ctx, u.ID)
-		spec, err = apply.UnitSpec(u, o, mask), maskErr
+		spec, err = apply.UnitSpec(u, o, mask), errors.Join(maskErr, audit.Looked(ctx, u.OwnerID))
 	case declare.Detector:
 		spec, err = s.d.Condition.Detector(ctx, in.Name, 0)
 	case declare.Release:
@@ -316,8 +337,8 @@ func (s *server) declared() {
 	}, func(ctx context.Context, in *applyIn) (wire.Applied, error) {
 		return apply.Documents(ctx, s.applyDeps(), in.Body)
 	})
-	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/declared/{kind}", ID: "listDeclared", Summary: "List declared documents of a kind", Tag: "declared", Access: frame.Read}, s.listDeclared)
-	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/declared/{kind}/{name}", ID: "getDeclared", Summary: "A declared document", Tag: "declared", Access: frame.Read}, s.getDeclared)
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/declared/{kind}", ID: "listDeclared", Personal: audit.DataContact, Summary: "List declared documents of a kind", Tag: "declared", Access: frame.Read}, s.listDeclared)
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/declared/{kind}/{name}", ID: "getDeclared", Personal: audit.DataContact, Summary: "A declared document", Tag: "declared", Access: frame.Read}, s.getDeclared)
 	frame.Do(s.Server, frame.Route{
 		Method: http.MethodDelete, Path: "/v1/declared/{kind}/{name}", ID: "deleteDeclared", Summary: "Delete a declared thing",
 		Doc: "409 while something uses it: the detail says what.", Tag: "declared", Access: frame.Write,

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"fettle.dev/fettle/internal/audit"
 	"fettle.dev/fettle/internal/campaign"
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/cohort"
@@ -36,6 +37,7 @@ type Deps struct {
 	PublicURL string  // as people reach us; its origin may call with cookies
 	Speed     float64 // of the clock, 1 outside --dev
 
+	Trail        *audit.Trail // nil: none
 	Access       *access.Service
 	Fleet        fleet.Store
 	Versions     Versions

@@ -7,6 +7,7 @@ import (
 
 	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
+	"fettle.dev/fettle/internal/audit"
 	"fettle.dev/fettle/internal/cohort"
 	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/fault"
@@ -48,7 +49,7 @@ type commentIn struct {
 
 func (s *server) findings() {
 	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/findings", ID: "listFindings", Summary: "List findings, newest first", Tag: "findings", Access: frame.Read}, s.listFindings)
-	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/findings/{id}", ID: "getFinding", Summary: "A finding", Tag: "findings", Access: frame.Read}, s.getFinding)
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/findings/{id}", ID: "getFinding", Personal: audit.DataCondition, Summary: "A finding", Tag: "findings", Access: frame.Read}, s.getFinding)
 	change := func(verb, id, summary string, fn func(ctx context.Context, id string) (condition.Finding, error)) {
 		frame.Add(s.Server, frame.Route{Method: http.MethodPost, Path: "/v1/findings/{id}/" + verb, ID: id, Summary: summary, Tag: "findings", Access: frame.Write},
 			func(ctx context.Context, in *frame.IDParam) (wire.Finding, error) {
@@ -199,6 +200,9 @@ func (s *server) listFindings(ctx context.Context, in *findingList) (wire.Page[w
 func (s *server) getFinding(ctx context.Context, in *frame.IDParam) (wire.FindingDetail, error) {
 	f, comments, err := s.d.Condition.Finding(ctx, in.ID)
 	if err != nil {
+		return wire.FindingDetail{}, err
+	}
+	if err := s.lookedAtUnit(ctx, f.UnitID); err != nil {
 		return wire.FindingDetail{}, err
 	}
 	t := s.newTitles()

@@ -43,6 +43,7 @@ func (s *server) signIn(ctx context.Context, party access.Party, link string) (s
 		return "", frame.Principal{}, err
 	}
 	p, err = s.SessionPrincipal(ctx, session)
+	frame.SignedIn(ctx, &p)
 	return secret, p, err
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
+	"fettle.dev/fettle/internal/audit"
 	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
@@ -39,9 +40,9 @@ type tokensIn struct {
 
 func (s *server) units() {
 	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/units", ID: "listUnits", Summary: "List units", Tag: "units", Access: frame.Read}, s.listUnits)
-	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/units/{id}", ID: "getUnit", Summary: "A unit", Tag: "units", Access: frame.Read}, s.getUnit)
-	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/units/{id}/latest", ID: "getLatest", Summary: "Newest value of each signal", Tag: "units", Access: frame.Read}, s.latest)
-	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/units/{id}/series", ID: "getSeries", Summary: "A signal over time, with the bands that applied", Tag: "units", Access: frame.Read}, s.series)
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/units/{id}", ID: "getUnit", Personal: audit.DataContact, Summary: "A unit", Tag: "units", Access: frame.Read}, s.getUnit)
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/units/{id}/latest", ID: "getLatest", Personal: audit.DataMeasurements, Summary: "Newest value of each signal", Tag: "units", Access: frame.Read}, s.latest)
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/units/{id}/series", ID: "getSeries", Personal: audit.DataMeasurements, Summary: "A signal over time, with the bands that applied", Tag: "units", Access: frame.Read}, s.series)
 	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/units/{id}/accounting", ID: "getUnitAccounting", Summary: "Accounting of a unit's samples", Tag: "units", Access: frame.Read}, s.unitAccounting)
 	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/accounting", ID: "getAccounting", Summary: "Accounting of a product's samples", Tag: "units", Access: frame.Read}, s.accounting)
 	frame.Add(s.Server, frame.Route{

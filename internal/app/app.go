@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 
+	"fettle.dev/fettle/internal/audit"
 	"fettle.dev/fettle/internal/bus"
 	"fettle.dev/fettle/internal/campaign"
 	"fettle.dev/fettle/internal/clock"
@@ -38,6 +39,7 @@ import (
 	"fettle.dev/fettle/internal/sqldb/roster"
 	"fettle.dev/fettle/internal/sqldb/setting"
 	"fettle.dev/fettle/internal/sqldb/signin"
+	"fettle.dev/fettle/internal/sqldb/trail"
 	"fettle.dev/fettle/internal/sqldb/trial"
 	"fettle.dev/fettle/internal/sqldb/unitlog"
 	"fettle.dev/fettle/internal/sqldb/wear"
@@ -63,6 +65,7 @@ type house struct {
 	metrics *prometheus.Registry
 
 	fleet      fleet.Store
+	trail      *audit.Trail
 	access     *access.Service
 	provision  *fleet.Provisioning
 	consents   *consent.Service
@@ -108,6 +111,7 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 	h := &house{engines: e, config: c, log: log, version: version, clock: clk, ids: clock.Random{}, metrics: prometheus.NewRegistry()}
 	h.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	h.fleet = e.records.Fleet()
+	h.trail = audit.New(audit.Config{Store: trail.New(e.records), Tx: e.records, Clock: clock.Real{}, Log: log})
 
 	if err := h.people(); err != nil {
 		return nil, err

@@ -184,7 +184,7 @@ func (h *house) unitRoutes(mux *http.ServeMux) {
 func (h *house) deps() api.Deps {
 	return api.Deps{
 		Log: h.log, Clock: h.clock, Wall: clock.Real{}, IDs: h.ids, Tx: h.records,
-		PublicURL: h.config.publicURL(), Speed: h.speed(),
+		Trail: h.trail, PublicURL: h.config.publicURL(), Speed: h.speed(),
 		Access: h.access, Fleet: h.fleet, Versions: h.records, Provisioning: h.provision,
 		Consents: h.consents, Choices: h.records.Consent(), Condition: h.conditions, Backtests: h.backtests, Cohorts: h.cohorts,
 		Maintenance: h.serviced, Prognosis: h.foreseen, Trust: h.trust,

@@ -104,6 +104,12 @@ const (
 	DataBackup       = "backup"       // a copy of everything
 )
 
+// Everyone stands in Entry.About for all owners.
+const Everyone = "everyone"
+
+// EveryoneWith stands in Entry.About for all owners of units of a product.
+func EveryoneWith(product string) string { return Everyone + ":" + product }
+
 // Data are all of them.
 var Data = []string{
 	DataContact, DataMeasurements, DataCondition, DataUpdates, DataMessages, DataConsents, DataPeople, DataExport, DataRequests, DataBackup,

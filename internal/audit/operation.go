@@ -33,7 +33,7 @@ const mostChanged = 20
 func (t *Trail) Begin(ctx context.Context, e Entry) (context.Context, *Operation) {
 	o := &Operation{trail: t, entry: e, data: e.Data}
 	ctx = context.WithValue(ctx, operationKey{}, o)
-	if e.Kind == Change {
+	if e.Kind == Change && e.Actor.Party != Nobody { // who signs in is known at the end: see As
 		ctx = fleet.WithCommit(ctx, o.commit)
 	}
 	return ctx, o
@@ -88,7 +88,20 @@ func (o *Operation) End(ctx context.Context, status int) error {
 	default:
 		e.Data, e.Outcome, e.Status = "", Failed, status
 	}
+	if e.Actor.Party == Nobody { // anybody can ask as often as they like
+		return o.trail.asked(ctx, e)
+	}
 	return o.trail.Append(ctx, e)
+}
+
+// As says who the actor of the operation of ctx turned out to be: someone who
+// signed in.
+func As(ctx context.Context, a Actor) {
+	if o := of(ctx); o != nil {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.entry.Actor = a
+	}
 }
 
 func of(ctx context.Context) *Operation {
@@ -149,4 +162,12 @@ func Changed(ctx context.Context, what ...string) {
 		}
 		o.entry.Changed = append(o.entry.Changed, what...)
 	}
+}
+
+// End ends the operation of ctx, if there is one.
+func End(ctx context.Context, status int) error {
+	if o := of(ctx); o != nil {
+		return o.End(ctx, status)
+	}
+	return nil
 }

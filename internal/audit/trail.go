@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -98,6 +99,10 @@ func (t *Trail) named(ctx context.Context, e Entry) (Entry, error) {
 	}
 	about := make([]string, 0, len(e.About))
 	for _, id := range e.About {
+		if strings.HasPrefix(id, Everyone) {
+			about = append(about, id)
+			continue
+		}
 		who, err := t.Person(ctx, id)
 		if err != nil {
 			return e, err
@@ -230,6 +235,22 @@ func (t *Trail) Refused(ctx context.Context, e Entry) {
 	if err := t.Append(ctx, e); err != nil {
 		t.cfg.Log.WarnContext(ctx, "a refusal is not in the audit trail", "operation", e.Operation, "error", err)
 	}
+}
+
+// asked enters what somebody did who has not signed in: once in Window for
+// each operation, outcome and network address.
+func (t *Trail) asked(ctx context.Context, e Entry) error {
+	key := "asked\x00" + e.From + "\x00" + e.Operation + "\x00" + e.Outcome
+	enter, more := t.once(key)
+	if !enter {
+		return nil
+	}
+	e.Count = more
+	if err := t.Append(ctx, e); err != nil {
+		t.unsaid(key)
+		return err
+	}
+	return nil
 }
 
 // Expire removes entries from before a time, and enters that it did: the hash

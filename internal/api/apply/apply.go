@@ -11,6 +11,7 @@ import (
 
 	"fettle.dev/fettle/internal/api/declare"
 	"fettle.dev/fettle/internal/api/wire"
+	"fettle.dev/fettle/internal/audit"
 	"fettle.dev/fettle/internal/campaign"
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/condition"
@@ -86,6 +87,11 @@ func Documents(ctx context.Context, d *Deps, in wire.Apply) (wire.Applied, error
 		}
 		if in.DryRun {
 			return errDryRun
+		}
+		for _, c := range a.changes {
+			if c.Action != "unchanged" {
+				audit.Changed(ctx, c.Action+" "+string(c.Kind)+"/"+c.Name)
+			}
 		}
 		return nil
 	})

@@ -9,6 +9,7 @@ import (
 
 	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
+	"fettle.dev/fettle/internal/audit"
 	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/telemetry"
@@ -25,7 +26,7 @@ type listIn struct {
 // Register adds the operations to a server.
 func Register(s *frame.Server, choices consent.Store, history telemetry.EventHistory) {
 	frame.Add(s, frame.Route{
-		Method: http.MethodGet, Path: "/v1/units/{id}/events", ID: "listUnitEvents", Summary: "A unit's events, newest first",
+		Method: http.MethodGet, Path: "/v1/units/{id}/events", ID: "listUnitEvents", Personal: audit.DataMeasurements, Summary: "A unit's events, newest first",
 		Doc: "Features used, fault codes and lines of the log, as far as the owner permits them now.", Tag: "units", Access: frame.Read,
 	}, func(ctx context.Context, in *listIn) (wire.Page[wire.Event], error) {
 		u, err := s.Fleet.Unit(ctx, in.ID)
@@ -43,8 +44,7 @@ func Register(s *frame.Server, choices consent.Store, history telemetry.EventHis
 		q := telemetry.EventQuery{
 			Product: u.Product, Unit: u.Key, Kind: telemetry.EventKinds[in.Kind], From: in.From, To: in.To, Limit: in.Limit + 1,
 			Allow: func(kind telemetry.EventKind, name string) bool {
-				d, ok := p.Event(kind.String(), name)
-				return ok && mask.PermitsAny(&p, d.Purposes)
+				return mask.PermitsEvent(&p, kind.String(), name)
 			},
 		}
 		if !in.From.IsZero() && !in.To.IsZero() && !in.From.Before(in.To) {

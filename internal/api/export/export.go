@@ -16,6 +16,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"fettle.dev/fettle/internal/api/frame"
+	"fettle.dev/fettle/internal/audit"
 	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
@@ -40,7 +41,7 @@ const (
 // Register adds the operation to a server.
 func Register(s *frame.Server, choices consent.Store, history telemetry.Exporter) {
 	r := frame.Route{
-		Method: http.MethodGet, Path: "/v1/products/{name}/export", ID: "exportHistory", Summary: "Download history as Parquet",
+		Method: http.MethodGet, Path: "/v1/products/{name}/export", ID: "exportHistory", Personal: audit.DataExport, Summary: "Download history as Parquet",
 		Doc: "One file: a row for each message with unit_id, event_time, receive_time (UTC), sequence, and a column for each signal. " +
 			"Values that an owner does not permit to be kept now are left out, and units of which nothing is permitted. " +
 			"The file is made before the first byte is sent, in the service's temporary directory.",
@@ -78,6 +79,9 @@ func Register(s *frame.Server, choices consent.Store, history telemetry.Exporter
 func file(ctx context.Context, s *frame.Server, choices consent.Store, history telemetry.Exporter, in *exportIn) (f *os.File, rows int64, withheld int, err error) {
 	q, withheld, err := query(ctx, s, choices, in)
 	if err != nil {
+		return nil, 0, 0, err
+	}
+	if err := looked(ctx, s, in, q); err != nil {
 		return nil, 0, 0, err
 	}
 	dir, err := os.MkdirTemp("", "fettle-export-")
@@ -150,4 +154,21 @@ func query(ctx context.Context, s *frame.Server, choices consent.Store, in *expo
 		q.Units = append(q.Units, unit)
 	}
 	return q, withheld, nil
+}
+
+// looked enters whose data is given: of a whole product, that of everyone with
+// a unit of it.
+func looked(ctx context.Context, s *frame.Server, in *exportIn, q *telemetry.ExportQuery) error {
+	if len(in.Units) == 0 {
+		return audit.Looked(ctx, audit.EveryoneWith(in.Name))
+	}
+	var owners []string
+	for _, u := range q.Units {
+		one, err := s.Fleet.Unit(ctx, u.ID)
+		if err != nil {
+			return err
+		}
+		owners = append(owners, one.OwnerID)
+	}
+	return audit.Looked(ctx, owners...)
 }

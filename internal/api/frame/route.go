@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"fettle.dev/fettle/internal/api/wire"
+	"fettle.dev/fettle/internal/audit"
 )
 
 // Route describes one operation.
@@ -23,6 +24,12 @@ type Route struct {
 	MaxBody      int64
 	Raw          bool // the handler decodes the body strictly by itself
 	Slow         bool // a large body may take a while to arrive
+
+	// Personal is what of people's data the answer shows, one of audit.Data; ""
+	// is none. The handler says whose by audit.Looked, before it answers.
+	Personal string
+	// Asks: it changes nothing, although its method is not GET.
+	Asks bool
 }
 
 // Access says who may call an operation.
@@ -51,7 +58,7 @@ func (r Route) Operation() huma.Operation {
 	op := huma.Operation{
 		Method: r.Method, Path: r.Path, OperationID: r.ID, Summary: r.Summary, Description: r.Doc,
 		Tags: []string{r.Tag}, Security: security[r.Access], DefaultStatus: r.Status,
-		Metadata: map[string]any{"access": r.Access}, MaxBodyBytes: r.MaxBody, SkipValidateBody: r.Raw,
+		Metadata: map[string]any{"access": r.Access, "personal": r.Personal, "asks": r.Asks}, MaxBodyBytes: r.MaxBody, SkipValidateBody: r.Raw,
 		Errors: []int{http.StatusUnprocessableEntity, http.StatusInternalServerError},
 	}
 	if r.Slow {
@@ -74,9 +81,12 @@ type reply[T any] struct{ Body T }
 // Add registers an operation whose answer has a body.
 func Add[I, O any](s *Server, r Route, handle func(context.Context, *I) (O, error)) {
 	huma.Register(s.API, r.Operation(), func(ctx context.Context, in *I) (*reply[O], error) {
+		if !r.Raw {
+			audit.Changed(ctx, fields(in)...)
+		}
 		out, err := handle(ctx, in)
-		if err != nil {
-			return nil, s.Problem(ctx, err)
+		if err = s.settle(ctx, err); err != nil {
+			return nil, err
 		}
 		return &reply[O]{out}, nil
 	})
@@ -88,10 +98,10 @@ func Do[I any](s *Server, r Route, handle func(context.Context, *I) error) {
 		r.Status = http.StatusNoContent
 	}
 	huma.Register(s.API, r.Operation(), func(ctx context.Context, in *I) (*struct{}, error) {
-		if err := handle(ctx, in); err != nil {
-			return nil, s.Problem(ctx, err)
+		if !r.Raw {
+			audit.Changed(ctx, fields(in)...)
 		}
-		return nil, nil
+		return nil, s.settle(ctx, handle(ctx, in))
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"fettle.dev/fettle/internal/api/frame"
+	"fettle.dev/fettle/internal/audit"
 	"fettle.dev/fettle/internal/update"
 )
 
@@ -26,7 +27,7 @@ type AssignmentLog struct {
 // Register adds the operations to a server.
 func Register(s *frame.Server, updates Reader) {
 	frame.Add(s, frame.Route{
-		Method: http.MethodGet, Path: "/v1/assignments/{id}/log", ID: "getAssignmentLog", Summary: "The update client's log of an assignment",
+		Method: http.MethodGet, Path: "/v1/assignments/{id}/log", ID: "getAssignmentLog", Personal: audit.DataUpdates, Summary: "The update client's log of an assignment",
 		Doc: "Mender clients send it when a deployment failed.", Tag: "campaigns", Access: frame.Read,
 	}, func(ctx context.Context, in *assignmentIn) (AssignmentLog, error) {
 		lines, err := updates.Log(ctx, in.ID)

@@ -9,6 +9,7 @@ import (
 
 	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
+	"fettle.dev/fettle/internal/audit"
 	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/condition/outlook"
 	"fettle.dev/fettle/internal/fault"
@@ -33,7 +34,7 @@ type peersIn struct {
 // Register adds the operations to a server.
 func Register(f *frame.Server, s *outlook.Service) {
 	frame.Add(f, frame.Route{
-		Method: http.MethodGet, Path: "/v1/units/{id}/forecasts", ID: "listForecasts", Summary: "When the signals of a unit will reach their limits",
+		Method: http.MethodGet, Path: "/v1/units/{id}/forecasts", ID: "listForecasts", Personal: audit.DataCondition, Summary: "When the signals of a unit will reach their limits",
 		Doc: "By the product's detectors of type trend, with 80 % intervals; where what was seen does not support a forecast it says why.", Tag: "units", Access: frame.Read,
 	}, func(ctx context.Context, in *forecastsIn) (wire.List[wire.Forecast], error) {
 		out := wire.List[wire.Forecast]{Items: []wire.Forecast{}}
@@ -44,7 +45,7 @@ func Register(f *frame.Server, s *outlook.Service) {
 		return out, err
 	})
 	frame.Add(f, frame.Route{
-		Method: http.MethodGet, Path: "/v1/units/{id}/peers", ID: "comparePeers", Summary: "How a unit stood among its peers",
+		Method: http.MethodGet, Path: "/v1/units/{id}/peers", ID: "comparePeers", Personal: audit.DataCondition, Summary: "How a unit stood among its peers",
 		Doc: "Means by the detector's period, against the peers that the unit has now.", Tag: "units", Access: frame.Read,
 	}, func(ctx context.Context, in *peersIn) (wire.Comparison, error) {
 		if !in.From.Before(in.To) {

@@ -11,6 +11,7 @@ import (
 
 	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
+	"fettle.dev/fettle/internal/audit"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/update"
@@ -40,7 +41,7 @@ type driftIn struct {
 // Register adds the operations to a server.
 func Register(f *frame.Server, units fleet.Store, updates *update.Service) {
 	frame.Add(f, frame.Route{
-		Method: http.MethodGet, Path: "/v1/units/{id}/settings", ID: "listUnitSettings", Summary: "What a unit is set to",
+		Method: http.MethodGet, Path: "/v1/units/{id}/settings", ID: "listUnitSettings", Personal: audit.DataUpdates, Summary: "What a unit is set to",
 		Doc: "Every parameter and feature that its product declares: the default, what the unit was told by which release, and what it reports.", Tag: "units", Access: frame.Read,
 	}, func(ctx context.Context, in *frame.IDParam) (wire.List[Setting], error) {
 		out := wire.List[Setting]{Items: []Setting{}}

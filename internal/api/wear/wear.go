@@ -9,6 +9,7 @@ import (
 
 	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
+	"fettle.dev/fettle/internal/audit"
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/condition/prognosis"
@@ -106,7 +107,7 @@ func Register(f *frame.Server, d Deps) {
 		Method: http.MethodGet, Path: "/v1/risks", ID: "listRisks", Summary: "Units by remaining life, shortest first", Tag: "prognosis", Access: frame.Read,
 	}, s.risks)
 	frame.Add(f, frame.Route{
-		Method: http.MethodGet, Path: "/v1/units/{id}/prognosis", ID: "getUnitPrognosis", Summary: "What is foreseen of a unit, and was before", Tag: "prognosis", Access: frame.Read,
+		Method: http.MethodGet, Path: "/v1/units/{id}/prognosis", ID: "getUnitPrognosis", Personal: audit.DataCondition, Summary: "What is foreseen of a unit, and was before", Tag: "prognosis", Access: frame.Read,
 	}, s.unit)
 }
 
