@@ -1,0 +1,276 @@
+package template
+
+import (
+	"fmt"
+	htmltemplate "html/template"
+	"strings"
+	texttemplate "text/template"
+
+	"fettle.dev/fettle/internal/notify"
+)
+
+// Rendered is what one person is told, on every channel.
+type Rendered struct {
+	Template string   `json:"template"`
+	Source   string   `json:"source" doc:"Where the words come from: the name of the declared template, or built-in."`
+	Kind     Kind     `json:"kind"`
+	Language string   `json:"language" doc:"Of the words."`
+	Tried    []string `json:"tried" doc:"Languages that were looked for, in order; the last was taken."`
+	RTL      bool     `json:"rtl,omitempty" doc:"Written from right to left."`
+	Mail     Mail     `json:"mail"`
+	SMS      SMS      `json:"sms"`
+	Voice    Plain    `json:"voice"`
+	Push     Push     `json:"push"`
+	Letter   Letter   `json:"letter"`
+	Call     Script   `json:"call"`
+	Link     string   `json:"link,omitempty"`
+}
+
+// SMS is an SMS with what it costs.
+type SMS struct {
+	Text     string   `json:"text"`
+	Segments Segments `json:"segments"`
+}
+
+// Words are the subject and the body on a channel.
+func (r *Rendered) Words(ch notify.Channel) (subject, body string) {
+	switch ch {
+	case notify.SMS:
+		return "", r.SMS.Text
+	case notify.Voice:
+		return "", r.Voice.Text
+	case notify.Push:
+		return r.Push.Title, r.Push.Text
+	case notify.Letter:
+		return r.Letter.Subject, r.Letter.Text
+	case notify.Call:
+		return r.Mail.Subject, r.Call.Script
+	default:
+		return r.Mail.Subject, r.Mail.Text
+	}
+}
+
+// Render writes a template's words for a reader.
+func (s *Spec) Render(r Reader, values Values) (*Rendered, error) {
+	words, tag, tried := s.in(r.Locale)
+	out := &Rendered{Template: s.Replaces(), Source: s.Name, Kind: s.About(), Language: tag, Tried: tried, RTL: RTL(tag)}
+	w := newWriter(tag, r)
+	data := map[string]any{}
+	for _, v := range s.placeholders() {
+		data[v.Name] = "" // what is not known is left out, never "<no value>"
+	}
+	if words.Facts != nil {
+		for k, v := range words.Facts.values(tag) {
+			data[k] = w.write(v)
+		}
+	}
+	for k, v := range values {
+		if _, given := data[k].(string); words.Facts != nil && given && data[k] != "" {
+			continue // what is declared of the recall goes before what a caller says
+		}
+		data[k] = w.write(v)
+	}
+	if l, ok := values["Link"].(string); ok {
+		out.Link = clean(l)
+		data["Link"] = out.Link // an address is no running text: it is not isolated
+	}
+	if words.Facts != nil {
+		if err := lendWords(&words, tag); err != nil {
+			return nil, err
+		}
+	}
+	for k, v := range data {
+		if text, ok := v.(string); ok && (k == "Picture" || k == "Online" || k == "Phone") {
+			data[k] = clean(strings.Trim(text, "\u2068\u2069"))
+		}
+	}
+	if err := out.fill(&words, w, data); err != nil {
+		return nil, fmt.Errorf("template %s in %s: %w", s.Name, tag, err)
+	}
+	return out, nil
+}
+
+// lendWords gives the words of the built-in recall notice where only facts were declared.
+func lendWords(l *LangTexts, tag string) error {
+	all, err := Builtin()
+	if err != nil {
+		return err
+	}
+	lent, _, _ := all[RecallNotice].in(tag)
+	if l.Mail == nil {
+		l.Mail = lent.Mail
+	}
+	if l.SMS == nil {
+		l.SMS = lent.SMS
+	}
+	if l.Call == nil {
+		l.Call = lent.Call
+	}
+	return nil
+}
+
+func (out *Rendered) fill(l *LangTexts, w *writer, data map[string]any) (err error) {
+	f := &filler{w: w, data: data}
+	if m := l.Mail; m != nil {
+		out.Mail = Mail{Subject: oneLine(f.text("mail.subject", m.Subject)), Text: tidy(f.text("mail.text", m.Text)), HTML: f.html("mail.html", m.HTML)}
+	}
+	if l.SMS != nil {
+		out.SMS.Text = oneLine(f.text("sms.text", l.SMS.Text))
+	}
+	if l.Voice != nil {
+		out.Voice.Text = oneLine(f.text("voice.text", l.Voice.Text))
+	}
+	if l.Push != nil {
+		out.Push = Push{oneLine(f.text("push.title", l.Push.Title)), oneLine(f.text("push.text", l.Push.Text))}
+	}
+	if l.Letter != nil {
+		out.Letter = Letter{oneLine(f.text("letter.subject", l.Letter.Subject)), tidy(f.text("letter.text", l.Letter.Text))}
+	}
+	if l.Call != nil {
+		out.Call.Script = tidy(f.text("call.script", l.Call.Script))
+	}
+	if f.err != nil {
+		return f.err
+	}
+	out.lend()
+	out.SMS.Segments = Count(out.SMS.Text)
+	return nil
+}
+
+// lend gives channels without words those of another.
+func (out *Rendered) lend() {
+	if out.Mail.Text == "" {
+		switch {
+		case out.Letter.Text != "":
+			out.Mail = Mail{Subject: out.Letter.Subject, Text: out.Letter.Text}
+		case out.SMS.Text != "":
+			out.Mail = Mail{Subject: firstWords(out.SMS.Text, 60), Text: out.SMS.Text + "\n"}
+		case out.Push.Text != "":
+			out.Mail = Mail{Subject: out.Push.Title, Text: out.Push.Text + "\n"}
+		case out.Voice.Text != "":
+			out.Mail = Mail{Subject: firstWords(out.Voice.Text, 60), Text: out.Voice.Text + "\n"}
+		case out.Call.Script != "":
+			out.Mail = Mail{Subject: firstWords(out.Call.Script, 60), Text: out.Call.Script}
+		}
+	}
+	if out.SMS.Text == "" {
+		out.SMS.Text = strings.TrimSpace(out.Mail.Subject + " " + out.Link)
+	}
+	if out.Voice.Text == "" {
+		out.Voice.Text = strings.TrimSpace(strings.ReplaceAll(out.SMS.Text, out.Link, ""))
+	}
+	if out.Push.Title == "" {
+		out.Push = Push{out.Mail.Subject, strings.TrimSpace(strings.ReplaceAll(out.SMS.Text, out.Link, ""))}
+	}
+	if out.Letter.Text == "" {
+		out.Letter = Letter{out.Mail.Subject, out.Mail.Text}
+	}
+	if out.Call.Script == "" {
+		out.Call.Script = out.Mail.Text
+	}
+}
+
+func firstWords(s string, most int) string {
+	if r := []rune(s); len(r) > most {
+		s = string(r[:most])
+		if i := strings.LastIndexByte(s, ' '); i > 0 {
+			s = s[:i]
+		}
+		s += "…"
+	}
+	return s
+}
+
+// tidy takes away what is left of lines whose placeholders were empty.
+func tidy(s string) string {
+	var out []string
+	empty := 0
+	for line := range strings.Lines(s) {
+		line = strings.TrimRight(line, " \t\r\n")
+		if line == "" {
+			if empty++; empty > 1 {
+				continue
+			}
+		} else {
+			empty = 0
+		}
+		out = append(out, line)
+	}
+	return strings.TrimSpace(strings.Join(out, "\n")) + "\n"
+}
+
+type filler struct {
+	w    *writer
+	data map[string]any
+	err  error
+}
+
+func (f *filler) functions() map[string]any {
+	return map[string]any{
+		"plural": f.w.plural,
+		"join": func(sep string, list any) string {
+			return strings.Join(listOf(list), sep)
+		},
+		"list": func(v any) string {
+			var b strings.Builder
+			for _, s := range listOf(v) {
+				b.WriteString("- " + s + "\n")
+			}
+			return strings.TrimSuffix(b.String(), "\n")
+		},
+	}
+}
+
+func listOf(v any) []string {
+	switch x := v.(type) {
+	case []string:
+		return x
+	case string:
+		if x != "" {
+			return []string{x}
+		}
+	}
+	return nil
+}
+
+func (f *filler) text(path, text string) string {
+	if text == "" || f.err != nil {
+		return ""
+	}
+	t, err := texttemplate.New(path).Funcs(f.functions()).Parse(text)
+	if err != nil {
+		f.err = err
+		return ""
+	}
+	var b limited
+	if f.err = t.Execute(&b, f.data); f.err != nil {
+		return ""
+	}
+	return b.String()
+}
+
+func (f *filler) html(path, text string) string {
+	if text == "" || f.err != nil {
+		return ""
+	}
+	t, err := htmltemplate.New(path).Funcs(f.functions()).Parse(text)
+	if err != nil {
+		f.err = err
+		return ""
+	}
+	var b limited
+	if f.err = t.Execute(&b, f.data); f.err != nil {
+		return ""
+	}
+	return b.String()
+}
+
+// limited ends a text that grows without bounds.
+type limited struct{ strings.Builder }
+
+func (b *limited) Write(p []byte) (int, error) {
+	if b.Len()+len(p) > 4*maxText {
+		return 0, fmt.Errorf("the text grows beyond %d KiB", 4*maxText>>10)
+	}
+	return b.Builder.Write(p)
+}
