@@ -7,6 +7,7 @@ import (
 	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/condition"
+	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/telemetry"
@@ -44,7 +45,7 @@ func (s *server) series(ctx context.Context, in *seriesIn) (wire.Series, error) 
 	if out.Withheld = !mask.Permits(&p, sig); out.Withheld {
 		return out, nil
 	}
-	points, err := s.d.History.Series(ctx, u.Product, u.Key, sig.Name, in.From, in.To, in.Buckets)
+	points, err := s.d.History.Series(consent.ForShown(ctx), u.Product, u.Key, sig.Name, in.From, in.To, in.Buckets)
 	if err != nil {
 		return wire.Series{}, err
 	}
@@ -83,7 +84,7 @@ func (s *server) bands(ctx context.Context, p *fleet.Product, t fleet.Tolerance,
 		}
 	}
 	if len(known) > 0 {
-		err = s.d.History.Replay(ctx, telemetry.Query{Product: p.Name, Units: []int64{unit}, Signals: known, From: in.From, To: in.To},
+		err = s.d.History.Replay(consent.ForShown(ctx), telemetry.Query{Product: p.Name, Units: []int64{unit}, Signals: known, From: in.From, To: in.To},
 			func(row *telemetry.Stored, _ *telemetry.StoredMark) error {
 				if row != nil {
 					c.Row(&row.Row)

@@ -10,6 +10,7 @@ import (
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/audit"
 	"fettle.dev/fettle/internal/condition"
+	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/telemetry"
@@ -242,7 +243,7 @@ func (s *server) lastContact(ctx context.Context, u fleet.Unit) (time.Time, erro
 			return at, nil
 		}
 	}
-	newest, err := s.d.History.Latest(ctx, u.Product, u.Key)
+	newest, err := s.d.History.Latest(consent.ForShown(ctx), u.Product, u.Key)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -268,7 +269,7 @@ func (s *server) latest(ctx context.Context, in *frame.IDParam) (wire.List[wire.
 	if err != nil {
 		return out, err
 	}
-	newest, err := s.d.History.Latest(ctx, u.Product, u.Key)
+	newest, err := s.d.History.Latest(consent.ForShown(ctx), u.Product, u.Key)
 	if err != nil {
 		return out, err
 	}

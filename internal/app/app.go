@@ -44,6 +44,7 @@ import (
 	"fettle.dev/fettle/internal/sqldb/unitlog"
 	"fettle.dev/fettle/internal/sqldb/wear"
 	"fettle.dev/fettle/internal/telemetry"
+	"fettle.dev/fettle/internal/telemetry/guard"
 	"fettle.dev/fettle/internal/update"
 	"fettle.dev/fettle/internal/update/bench"
 	"fettle.dev/fettle/internal/update/delta"
@@ -69,6 +70,7 @@ type house struct {
 	access     *access.Service
 	provision  *fleet.Provisioning
 	consents   *consent.Service
+	read       *guard.History // history, as owners permit: nobody reads the bare one
 	gateway    *device.Gateway
 	writer     *telemetry.Writer
 	conditions *condition.Service
@@ -117,13 +119,14 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 		return nil, err
 	}
 	h.consents = consent.NewService(e.records.Consent(), h.fleet, e.records, clk, h.ids)
+	h.read = guard.New(e.history, e.records.Consent(), h.fleet)
 	check, err := c.bundles()
 	if err != nil {
 		return nil, err
 	}
 	if h.updates, err = update.NewService(ctx, update.Config{
 		Store: e.records.Update(), Logs: unitlog.New(e.records), Blobs: e.blobs, Fleet: h.fleet, Tx: e.records, Clock: clk, Log: log, Dir: c.path("uploads"), Room: e.disk.Fits, Check: check,
-		Ledger: release.New(e.records), Settings: setting.New(e.records), State: e.history, Wake: func(id string) { h.gateway.Notify(id) }, //nolint:contextcheck // units are told after the request
+		Ledger: release.New(e.records), Settings: setting.New(e.records), State: h.read, Wake: func(id string) { h.gateway.Notify(id) }, //nolint:contextcheck // units are told after the request
 	}); err != nil {
 		return nil, err
 	}
@@ -160,7 +163,7 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 		},
 	}, log)
 	h.conditions = condition.NewService(condition.Config{
-		Store: e.records.Condition(), Fleet: h.fleet, Consents: e.records.Consent(), History: e.history,
+		Store: e.records.Condition(), Fleet: h.fleet, Consents: e.records.Consent(), History: h.read,
 		Clock: clk, IDs: h.ids, Changed: func() { h.watcher.Reload() },
 	})
 	h.watcher = condition.NewWatcher(condition.WatcherConfig{
@@ -169,12 +172,12 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 	})
 	h.wear()
 	h.cohorts = cohort.NewService(cohort.Config{
-		Store: e.records.Cohort(), Tx: e.records, Fleet: h.fleet, Conditions: h.conditions, History: e.history,
+		Store: e.records.Cohort(), Tx: e.records, Fleet: h.fleet, Conditions: h.conditions, History: h.read,
 		Last: e.stream.Last, Clock: clk, IDs: h.ids, Log: log,
 		Foreseen: h.foreseen,
 	})
 	h.backtests = backtest.NewManager(backtest.Config{
-		Store: trial.New(e.records), History: e.history, Fleet: h.fleet, Conditions: h.conditions, Maintenance: wear.Maintenance(e.records),
+		Store: trial.New(e.records), History: h.read, Fleet: h.fleet, Conditions: h.conditions, Maintenance: wear.Maintenance(e.records),
 		Applied: e.history.Applied, Clock: clk, Wall: clock.Real{}, IDs: h.ids, Log: log,
 	})
 	h.remedies()

@@ -16,7 +16,7 @@ func (h *house) wear() {
 	})
 	h.foreseen = prognosis.NewManager(prognosis.Config{
 		Store: wear.Prognosis(h.records), Findings: h.records.Condition(), Lives: h.serviced, Fleet: h.fleet, Consents: h.consents,
-		History: h.history, Learner: prognosis.Trees{}, Tx: h.records, Clock: h.clock, Log: h.log, Told: h.told,
+		History: h.read, Learner: prognosis.Trees{}, Tx: h.records, Clock: h.clock, Log: h.log, Told: h.told,
 	})
 }
 

@@ -189,7 +189,7 @@ func (h *house) deps() api.Deps {
 		Consents: h.consents, Choices: h.records.Consent(), Condition: h.conditions, Backtests: h.backtests, Cohorts: h.cohorts,
 		Maintenance: h.serviced, Prognosis: h.foreseen, Trust: h.trust,
 		Updates: h.updates, Uploads: h.uploads, Deltas: h.deltas, Register: release.New(h.records), Campaigns: h.campaigns, Runs: h.records.Campaign(),
-		Outcomes: h.outcomes, Notify: message.New(h.records), History: h.history,
+		Outcomes: h.outcomes, Notify: message.New(h.records), History: h.read,
 		LastContact: h.gateway.LastContact, ClockSkew: h.gateway.ClockSkew, NextPoll: h.nextPoll,
 		Backup: h.backup,
 		OnProducts: func(ctx context.Context, names []string) error {

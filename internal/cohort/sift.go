@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"fettle.dev/fettle/internal/condition"
+	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/telemetry"
 )
@@ -192,7 +193,7 @@ func (s *Service) sound(ctx context.Context, t *condition.Trial) (_ map[int64]bo
 		Product: t.Product.Name, Signals: []string{basis.Tolerance.Signal}, From: t.From, To: t.To,
 		Measures: telemetry.MeasureCount | telemetry.MeasureMin | telemetry.MeasureMax,
 	}
-	err = s.c.History.Windows(ctx, q, func(w *telemetry.Window) error {
+	err = s.c.History.Windows(consent.For(ctx, t.Detector.Purpose), q, func(w *telemetry.Window) error {
 		v := &w.Stats[0]
 		values += v.Count
 		if v.Min >= low && v.Max <= high { // not so where a value is no number

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"fettle.dev/fettle/internal/condition/kind"
+	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/telemetry"
@@ -134,7 +135,7 @@ func (t *Trial) Run(ctx context.Context) (*TrialResult, error) {
 	}
 	out := &TrialResult{Units: make(map[int64]Verdict, len(units))}
 	rows, most, enough := 0, t.MostRows, map[int64]bool{}
-	err = t.History.Replay(ctx, q, func(row *telemetry.Stored, mark *telemetry.StoredMark) error {
+	err = t.History.Replay(consent.For(ctx, t.Detector.Purpose), q, func(row *telemetry.Stored, mark *telemetry.StoredMark) error {
 		if mark != nil {
 			if t.Fresh && !t.To.IsZero() && mark.At >= t.To.UnixMilli() {
 				return nil

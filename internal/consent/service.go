@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,6 +28,8 @@ type Service struct {
 
 	mu    sync.Mutex // one teller at a time: nobody hears of an older mask last
 	hooks []func(ctx context.Context, changes []Change) error
+
+	withdrawn Withdrawals // nil: nobody
 }
 
 // NewService makes the service.
@@ -44,15 +47,17 @@ func (s *Service) OnChange(fn func(ctx context.Context, changes []Change) error)
 // Give permits a purpose for a unit and returns the receipt. by is
 // "owner:<id>", notice the version of the text that was shown.
 func (s *Service) Give(ctx context.Context, unitID, purpose, by, notice string) (Choice, error) {
-	return s.choose(ctx, Choice{UnitID: unitID, Purpose: purpose, Given: true, By: by, Notice: notice})
+	return s.Choose(ctx, Choice{UnitID: unitID, Purpose: purpose, Given: true, By: by, Notice: notice})
 }
 
 // Withdraw forbids a purpose for a unit and returns the receipt.
 func (s *Service) Withdraw(ctx context.Context, unitID, purpose, by, notice string) (Choice, error) {
-	return s.choose(ctx, Choice{UnitID: unitID, Purpose: purpose, By: by, Notice: notice})
+	return s.Choose(ctx, Choice{UnitID: unitID, Purpose: purpose, By: by, Notice: notice})
 }
 
-func (s *Service) choose(ctx context.Context, c Choice) (Choice, error) {
+// Choose keeps a choice and returns it with its number and time: the receipt.
+// When it returns it acts, everywhere.
+func (s *Service) Choose(ctx context.Context, c Choice) (Choice, error) {
 	err := s.tx.InTx(ctx, func(ctx context.Context) error {
 		u, err := s.units.Unit(ctx, c.UnitID)
 		if err != nil {
@@ -74,17 +79,27 @@ func (s *Service) choose(ctx context.Context, c Choice) (Choice, error) {
 		if err != nil {
 			return err
 		}
+		before := false
 		for _, e := range slices.Backward(earlier) {
 			if e.Purpose == c.Purpose {
-				if e.Given == c.Given && e.By == c.By && e.Notice == c.Notice {
+				if e.Given == c.Given && e.By == c.By && e.Notice == c.Notice && (c.Language == "" || e.Language == c.Language) {
 					c = e
 					return nil
 				}
+				before = e.Given
 				break
 			}
 		}
+		if s.withdrawn != nil {
+			if err := s.withdrawn.Choosing(ctx, u, &p, c, before); err != nil {
+				return err
+			}
+		}
 		c.ID, c.At = s.ids.ID(), s.clock.Now()
-		return s.store.AddChoices(ctx, []Choice{c})
+		if err := s.store.AddChoices(ctx, []Choice{c}); err != nil {
+			return err
+		}
+		return s.store.Cover(ctx, c.UnitID, c.Purpose)
 	})
 	if err != nil {
 		return Choice{}, fmt.Errorf("choice of unit %s: %w", c.UnitID, err)
@@ -94,6 +109,16 @@ func (s *Service) choose(ctx context.Context, c Choice) (Choice, error) {
 	}
 	return c, nil
 }
+
+// Withdrawals is told, in the transaction of a choice, what is about to change.
+// It may refuse.
+type Withdrawals interface {
+	// Choosing comes before a choice is kept; before is whether the purpose was given.
+	Choosing(ctx context.Context, u fleet.Unit, p *fleet.Product, c Choice, before bool) error
+}
+
+// OnChoice sets who is told of choices in their transaction. Set it before use.
+func (s *Service) OnChoice(w Withdrawals) { s.withdrawn = w }
 
 // Import keeps what owners agreed to when units were handed over, as the maker
 // declares it: by unit id the purposes given. A purpose that a unit has any
@@ -161,7 +186,7 @@ func (s *Service) Reset(ctx context.Context, unitIDs []string, by string) error 
 				return err
 			}
 			for purpose, given := range m {
-				if given {
+				if given && !strings.HasPrefix(purpose, "!") {
 					choices = append(choices, Choice{ID: s.ids.ID(), UnitID: unit, Purpose: purpose, At: s.clock.Now(), By: by})
 				}
 			}
@@ -230,13 +255,7 @@ func (s *Service) Permitted(ctx context.Context, product, purpose string) (map[i
 	if !ok {
 		return nil, fault.New(fault.NotFound, "%s has no purpose %q", product, purpose)
 	}
-	all, err := s.store.Permits(ctx, product, purpose)
-	if err == nil && q.Basis == fleet.BasisNecessary {
-		for key := range all {
-			all[key] = true
-		}
-	}
-	return all, err
+	return s.store.Permits(ctx, product, purpose, q.Basis == fleet.BasisNecessary)
 }
 
 // Mask is what a unit's owner chose.

@@ -26,13 +26,13 @@ type permittedEvents struct {
 func permitEvents(p *fleet.Product, mask consent.Mask) permittedEvents {
 	var out permittedEvents
 	for _, f := range p.Features {
-		out.features = append(out.features, mask.PermitsAny(p, f.Purposes))
+		out.features = append(out.features, mask.PermitsEvent(p, fleet.EventFeature, f.Name))
 	}
 	for _, f := range p.Faults {
-		out.faults = append(out.faults, mask.PermitsAny(p, f.Purposes))
+		out.faults = append(out.faults, mask.PermitsEvent(p, fleet.EventFault, f.Code))
 	}
 	if p.Log != nil {
-		out.log, out.level = mask.PermitsAny(p, p.Log.Purposes), telemetry.Levels[p.Log.Level]
+		out.log, out.level = mask.PermitsEvent(p, fleet.EventLog, ""), telemetry.Levels[p.Log.Level]
 	}
 	return out
 }

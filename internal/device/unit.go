@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -243,11 +241,7 @@ func (r *registry) read(ctx context.Context, id string) (*unit, *product, error)
 		u.permitted[i] = mask.Permits(&p.Product, s)
 	}
 	u.events = permitEvents(&p.Product, mask)
-	for _, name := range slices.Sorted(maps.Keys(mask)) {
-		if mask[name] {
-			u.given = append(u.given, name)
-		}
-	}
+	u.given = mask.Given()
 	if creds.TokenHash != "" {
 		if u.tokenHash, err = hex.DecodeString(creds.TokenHash); err != nil {
 			return nil, nil, fmt.Errorf("token of unit %s in the records: %w", id, err)

@@ -26,6 +26,7 @@ type Product struct {
 	Title       string      `json:"title" doc:"What owners call it, as \"Wall charger\"."`
 	Description string      `json:"description,omitempty"`
 	Purposes    []Purpose   `json:"purposes" doc:"Why data is collected."`
+	Notice      *Notice     `json:"notice,omitempty" doc:"What owners read before they choose. Without it they read the purposes and signals, under a version that is their fingerprint."`
 	Signals     []Signal    `json:"signals" doc:"What units report. Anything else is counted and dropped."`
 	Features    []Feature   `json:"features,omitempty"`
 	Faults      []Fault     `json:"faults,omitempty" doc:"Fault codes that units report. Others are counted and dropped."`
@@ -79,6 +80,10 @@ type Purpose struct {
 	Title       string `json:"title" doc:"Shown to owners beside the switch."`
 	Description string `json:"description" doc:"In plain words: what for, and for a necessary purpose why it cannot be switched off."`
 	Basis       Basis  `json:"basis" enum:"consent,necessary"`
+
+	OnWithdrawal string                  `json:"onWithdrawal,omitempty" enum:"erase,keep" doc:"What becomes of what was collected when consent is withdrawn: erase (default), or keep where a law requires it; nobody but the owner reads what is kept."`
+	KeepReason   string                  `json:"keepReason,omitempty" doc:"With keep: the law that requires it, in words that owners understand."`
+	Texts        map[string]PurposeWords `json:"texts,omitempty" doc:"The words in other languages (BCP 47), for each that the notice has."`
 }
 
 // Signal is a typed value with a unit of measure (COVESA VSS, SenML).
@@ -91,6 +96,9 @@ type Signal struct {
 	Retention   Duration  `json:"retention" doc:"How long history keeps it, as 90d."`
 	Description string    `json:"description"`
 	Sources     []Source  `json:"sources,omitempty" doc:"Names it has in SenML, InfluxDB line protocol or OTLP, where its own does not do."`
+
+	Every Duration               `json:"every,omitempty" doc:"How often a unit reports it, as 10s, for the data sheet; absent: when it changes."`
+	Texts map[string]SignalWords `json:"texts,omitempty" doc:"Title and description in other languages (BCP 47)."`
 }
 
 // Tolerance is the band a signal belongs in, by operating context. The first

@@ -127,7 +127,9 @@ func ValidateProduct(p Product) []fault.Field {
 		if q.Basis != BasisConsent && q.Basis != BasisNecessary {
 			m.add(at+".basis", "consent (the owner has a switch) or necessary (shown with its reason)", string(q.Basis))
 		}
+		m.withdrawal(at, &q)
 	}
+	m.notice(&p)
 	m.signals(&p)
 	m.events(&p)
 	m.limits(p.Limits)
@@ -159,6 +161,12 @@ func (m *mistakes) signals(p *Product) {
 		m.valueType(at+".type", s.Type)
 		m.measure(at+".unit", s.Unit, s.Type, s.Name, s.Title, s.Description)
 		m.text(at+".description", s.Description)
+		if s.Every < 0 {
+			m.add(at+".every", "a duration above 0, as 10s", s.Every.String())
+		}
+		for l := range s.Texts {
+			m.tag(at+".texts."+l, l)
+		}
 		m.kept(at, p, s.Purposes, s.Retention)
 	}
 	m.sources(p.Signals)

@@ -117,6 +117,44 @@ func (s consentStore) Choices(ctx context.Context, unitID string) ([]consent.Cho
 	return out, nil
 }
 
+func (s consentStore) MasksOf(ctx context.Context, product string, units []int64) (map[int64]consent.Mask, error) {
+	all := map[int64]consent.Mask{}
+	if units == nil {
+		return all, s.addMasks(ctx, all, ``, product)
+	}
+	for part := range slices.Chunk(units, maxParameters-1) {
+		where, args := in("u.unit_key", part)
+		if err := s.addMasks(ctx, all, ` AND `+where, append([]any{product}, args...)...); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+func (s consentStore) Uncovered(ctx context.Context, product string) (map[int64]consent.Mask, error) {
+	all := map[int64]consent.Mask{}
+	return all, s.addMasks(ctx, all, ` AND m.purpose LIKE '%+%'`, product)
+}
+
+func (s consentStore) addMasks(ctx context.Context, all map[int64]consent.Mask, where string, args ...any) error {
+	rows, err := s.db.query(ctx, `SELECT u.unit_key, m.purpose, m.given FROM consent_mask m JOIN fleet_unit u ON u.id = m.unit_id WHERE u.product = ?`+where, args...)
+	_, err = collect(rows, err, func(r *sql.Rows) (struct{}, error) {
+		var key int64
+		var purpose string
+		var given bool
+		err := r.Scan(&key, &purpose, &given)
+		if all[key] == nil {
+			all[key] = consent.Mask{}
+		}
+		all[key][purpose] = given
+		return struct{}{}, err
+	})
+	if err != nil {
+		return fmt.Errorf("masks by unit: %w", err)
+	}
+	return nil
+}
+
 func (s consentStore) Uncover(ctx context.Context, product, purpose string, items []string) error {
 	for _, item := range items {
 		_, err := s.db.exec(ctx, `INSERT INTO consent_mask (unit_id, purpose, given) SELECT m.unit_id, ?, FALSE FROM consent_mask m

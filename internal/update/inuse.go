@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/telemetry"
 	"fettle.dev/fettle/internal/update/spec"
@@ -39,7 +40,7 @@ func (s *Service) InUse(ctx context.Context, p *fleet.Product, u *fleet.Unit) (*
 	latest := map[string]telemetry.Sample{}
 	if s.state != nil {
 		var err error
-		if latest, err = s.state.Latest(ctx, u.Product, u.Key, x.Signals()...); err != nil {
+		if latest, err = s.state.Latest(consent.ForShown(ctx), u.Product, u.Key, x.Signals()...); err != nil {
 			return nil, err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 
+	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/telemetry"
@@ -67,7 +68,7 @@ func (s *Service) Precondition(ctx context.Context, r *Release, u *fleet.Unit) (
 	}
 	latest := map[string]telemetry.Sample{}
 	if s.state != nil {
-		if latest, err = s.state.Latest(ctx, u.Product, u.Key, g.Read...); err != nil {
+		if latest, err = s.state.Latest(consent.ForShown(ctx), u.Product, u.Key, g.Read...); err != nil {
 			return nil, fmt.Errorf("last state of %s: %w", u.ID, err)
 		}
 	}

@@ -45,6 +45,7 @@ import (
 	"fettle.dev/fettle/internal/sqldb/unitlog"
 	"fettle.dev/fettle/internal/sqldb/wear"
 	"fettle.dev/fettle/internal/telemetry"
+	"fettle.dev/fettle/internal/telemetry/guard"
 	"fettle.dev/fettle/internal/update"
 	"fettle.dev/fettle/internal/update/delta"
 	"fettle.dev/fettle/internal/update/trust"
@@ -155,7 +156,8 @@ func on(tb testing.TB, db *sqldb.DB, change ...func(*Env)) *Env {
 		e.hook("consents")
 		return nil
 	})
-	updates, err := update.NewService(ctx, update.Config{Store: e.DB.Update(), Ledger: release.New(e.DB), State: e.History, Logs: unitlog.New(e.DB), Blobs: blobs, Fleet: units, Tx: e.DB, Clock: e.Clock, Log: log, Dir: tb.TempDir()})
+	read := guard.New(e.History, e.DB.Consent(), units)
+	updates, err := update.NewService(ctx, update.Config{Store: e.DB.Update(), Ledger: release.New(e.DB), State: read, Logs: unitlog.New(e.DB), Blobs: blobs, Fleet: units, Tx: e.DB, Clock: e.Clock, Log: log, Dir: tb.TempDir()})
 	require.NoError(tb, err)
 	uploads, err := upload.New(upload.Config{Artifacts: updates, Clock: e.Clock, IDs: ids, Log: log, Dir: tb.TempDir()})
 	require.NoError(tb, err)
@@ -170,19 +172,19 @@ func on(tb testing.TB, db *sqldb.DB, change ...func(*Env)) *Env {
 	trusted.Assign(updates)
 	updates.SetSigned(trusted.Refuse)
 	conditions := condition.NewService(condition.Config{
-		Store: e.DB.Condition(), Fleet: units, Consents: e.DB.Consent(), History: e.History, Clock: e.Clock, IDs: ids,
+		Store: e.DB.Condition(), Fleet: units, Consents: e.DB.Consent(), History: read, Clock: e.Clock, IDs: ids,
 	})
 	backtests := backtest.NewManager(backtest.Config{
-		Store: trial.New(e.DB), History: e.History, Fleet: units, Conditions: conditions, Maintenance: wear.Maintenance(e.DB),
+		Store: trial.New(e.DB), History: read, Fleet: units, Conditions: conditions, Maintenance: wear.Maintenance(e.DB),
 		Applied: e.History.Applied, Clock: e.Clock, Wall: wall, IDs: ids, Log: log,
 	})
 	serviced := maintenance.NewService(maintenance.Config{Store: wear.Maintenance(e.DB), Fleet: units, Tx: e.DB, Clock: e.Clock, IDs: ids, Log: log})
 	foreseen := prognosis.NewManager(prognosis.Config{
 		Store: wear.Prognosis(e.DB), Findings: e.DB.Condition(), Lives: serviced, Fleet: units, Consents: consents,
-		History: e.History, Learner: prognosis.Trees{Count: 40}, Tx: e.DB, Clock: e.Clock, Log: log,
+		History: read, Learner: prognosis.Trees{Count: 40}, Tx: e.DB, Clock: e.Clock, Log: log,
 	})
 	cohorts := cohort.NewService(cohort.Config{
-		Store: e.DB.Cohort(), Tx: e.DB, Fleet: units, Conditions: conditions, History: e.History,
+		Store: e.DB.Cohort(), Tx: e.DB, Fleet: units, Conditions: conditions, History: read,
 		Last: func(context.Context) (uint64, error) { return e.seq, nil }, Clock: e.Clock, IDs: ids, Log: log,
 		Foreseen: foreseen,
 	})
@@ -198,7 +200,7 @@ func on(tb testing.TB, db *sqldb.DB, change ...func(*Env)) *Env {
 		Log: log, Clock: e.Clock, Wall: wall, IDs: ids, Tx: e.DB, Speed: 1,
 		Access: letIn, Fleet: units, Versions: e.DB, Consents: consents, Choices: e.DB.Consent(), Condition: conditions, Backtests: backtests, Cohorts: cohorts,
 		Maintenance: serviced, Prognosis: foreseen, Trust: trusted, Uploads: uploads, Deltas: deltas, Register: release.New(e.DB),
-		Updates: updates, Campaigns: campaigns, Runs: e.DB.Campaign(), Outcomes: outcomes, Notify: message.New(e.DB), History: e.History,
+		Updates: updates, Campaigns: campaigns, Runs: e.DB.Campaign(), Outcomes: outcomes, Notify: message.New(e.DB), History: read,
 		Provisioning: fleet.NewProvisioning(units, e.DB.Credentials(), e.DB.Claims(), e.DB, e.Clock, ids, e),
 		Backup: func(_ context.Context, w io.Writer) error {
 			_, err := w.Write([]byte("archive"))

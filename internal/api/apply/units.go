@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"slices"
 
 	"fettle.dev/fettle/internal/api/declare"
 	"fettle.dev/fettle/internal/consent"
@@ -227,7 +226,7 @@ func UnitSpec(u fleet.Unit, o *fleet.Owner, mask consent.Mask) fleet.UnitSpec {
 	if o != nil {
 		spec.Owner = &fleet.OwnerSpec{Email: o.Email, Name: o.Name, Locale: o.Locale, TimeZone: o.TimeZone}
 	}
-	spec.Consents = given(mask)
+	spec.Consents = mask.Given()
 	return spec
 }
 
@@ -249,16 +248,6 @@ func (a *applying) choices(mask consent.Mask, id string, now *fleet.UnitSpec) []
 			ID: a.d.IDs.ID(), UnitID: id, Purpose: purpose, Given: true, At: a.d.Clock.Now(), By: consent.ByImport,
 		})
 	}
-	now.Consents = given(stand)
-	return out
-}
-
-func given(mask consent.Mask) []string {
-	var out []string
-	for _, purpose := range slices.Sorted(maps.Keys(mask)) {
-		if mask[purpose] {
-			out = append(out, purpose)
-		}
-	}
+	now.Consents = stand.Given()
 	return out
 }

@@ -55,7 +55,7 @@ func Register(s *frame.Server, choices consent.Store, history telemetry.EventHis
 				return wire.Page[wire.Event]{}, err
 			}
 		}
-		found, err := history.Events(ctx, q)
+		found, err := history.Events(consent.ForShown(ctx), q)
 		if err != nil {
 			return wire.Page[wire.Event]{}, err
 		}

@@ -90,7 +90,7 @@ func file(ctx context.Context, s *frame.Server, choices consent.Store, history t
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	path := filepath.Join(dir, "history.parquet")
-	if rows, err = history.Export(ctx, *q, path); err != nil {
+	if rows, err = history.Export(consent.ForShown(ctx), *q, path); err != nil {
 		return nil, 0, 0, err
 	}
 	f, err = os.Open(path)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"fettle.dev/fettle/internal/condition"
+	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/telemetry"
@@ -201,7 +202,7 @@ func (r *run) part(ctx context.Context, src Source, from, to int) error {
 	}
 	began, ended := r.bounds()
 	n := 0
-	err = src.Replay(ctx, q, func(row *telemetry.Stored, mark *telemetry.StoredMark) error {
+	err = src.Replay(consent.For(ctx, r.Detector.Purpose), q, func(row *telemetry.Stored, mark *telemetry.StoredMark) error {
 		if mark != nil {
 			if r.Fresh && mark.At >= ended {
 				return nil

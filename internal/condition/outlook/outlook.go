@@ -114,7 +114,7 @@ func (s *Service) foresee(ctx context.Context, u *fleet.Unit, p *fleet.Product, 
 		q.To = at.Add(time.Millisecond)
 	}
 	lag, known := int64(0), false
-	err = s.History.Replay(ctx, q, func(row *telemetry.Stored, mark *telemetry.StoredMark) error {
+	err = s.History.Replay(consent.For(ctx, d.Purpose), q, func(row *telemetry.Stored, mark *telemetry.StoredMark) error {
 		if mark != nil {
 			if mark.Unit != u.Key || known && !at.IsZero() && mark.At > at.UnixMilli()+lag {
 				return nil // of others, or later

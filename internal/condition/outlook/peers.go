@@ -11,6 +11,7 @@ import (
 	"fettle.dev/fettle/internal/condition/expression"
 	"fettle.dev/fettle/internal/condition/kind/peers"
 	"fettle.dev/fettle/internal/condition/kind/spec"
+	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/telemetry"
@@ -181,7 +182,7 @@ func (s *Service) means(ctx context.Context, p *fleet.Product, d *condition.Dete
 	slices.Sort(units)
 	if when == nil {
 		q := telemetry.WindowQuery{Product: p.Name, Units: units, Signals: []string{d.Peers.Signal}, From: from, To: to, Width: period, Measures: telemetry.MeasureMean}
-		err := s.History.Windows(ctx, q, func(w *telemetry.Window) error {
+		err := s.History.Windows(consent.For(ctx, d.Purpose), q, func(w *telemetry.Window) error {
 			if w.Stats[0].Count > 0 {
 				at(w.At.UnixMilli())[w.Unit] = w.Stats[0].Mean()
 			}
@@ -197,7 +198,7 @@ func (s *Service) means(ctx context.Context, p *fleet.Product, d *condition.Dete
 	latest, counts := map[int64][]expression.Reading{}, map[[2]int64]float64{}
 	q := telemetry.Query{Product: p.Name, Units: units, Signals: names, From: from, To: to}
 	gap := p.Gap().Milliseconds()
-	err := s.History.Replay(ctx, q, func(row *telemetry.Stored, _ *telemetry.StoredMark) error {
+	err := s.History.Replay(consent.For(ctx, d.Purpose), q, func(row *telemetry.Stored, _ *telemetry.StoredMark) error {
 		if row == nil {
 			return nil
 		}

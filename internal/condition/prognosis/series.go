@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"fettle.dev/fettle/internal/condition"
+	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/fleet/maintenance"
 	"fettle.dev/fettle/internal/telemetry"
 )
@@ -87,7 +88,7 @@ func (m *Manager) read(ctx context.Context, d *condition.Detector, lives []maint
 		return err
 	}
 	if q.From.Before(q.To) {
-		err := m.c.History.Windows(ctx, q, func(w *telemetry.Window) error {
+		err := m.c.History.Windows(consent.For(ctx, d.Purpose), q, func(w *telemetry.Window) error {
 			end := w.At.Add(step)
 			for open != nil && (open.UnitKey < w.Unit || open.UnitKey == w.Unit && end.After(open.To)) {
 				if err := advance(); err != nil {
