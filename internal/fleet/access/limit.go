@@ -40,3 +40,11 @@ func (l *limiter) allow(key string, now time.Time) bool {
 	}
 	return b.AllowN(now, 1)
 }
+
+// left reports whether allow would say yes.
+func (l *limiter) left(key string, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b := l.keys[key]
+	return b == nil || b.TokensAt(now) >= 1
+}
