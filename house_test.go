@@ -18,7 +18,7 @@ const module = "fettle.dev/fettle/"
 var domain = []string{
 	"internal/fault", "internal/clock",
 	"internal/fleet", "internal/audit", "internal/consent", "internal/telemetry", "internal/detect", "internal/condition",
-	"internal/usage", "internal/cohort", "internal/update", "internal/notify", "internal/casework",
+	"internal/usage", "internal/cohort", "internal/update", "internal/notify", "internal/tip", "internal/casework",
 	"internal/campaign", "internal/outcome",
 }
 

@@ -283,6 +283,9 @@ func (e *Evaluator) Mark(ctx context.Context, m *telemetry.Mark) error {
 		e.tick(m)
 		return nil
 	}
+	if m.Kind == telemetry.MarkContext {
+		return nil // for tips
+	}
 	if _, known := e.units[m.Unit]; !known && m.Kind == telemetry.MarkContact && !e.hearing {
 		e.desk.Clock.Now = max(e.desk.Clock.Now, m.At)
 		return nil // a fleet that only polls costs no memory here

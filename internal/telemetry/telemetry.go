@@ -49,6 +49,8 @@ type MarkKind uint8
 // Enrolled: the unit is watched from here: it is new, active again, or
 // declared otherwise, as when it changes hands. Maintained: a part was replaced or
 // put right, so what was learned from before must not judge what comes after.
+// Context: values of a product's surroundings, of no unit, for tips; detectors
+// take no notice.
 const (
 	MarkContact MarkKind = iota + 1
 	MarkTick
@@ -57,6 +59,7 @@ const (
 	MarkRetired
 	MarkEnrolled
 	MarkMaintained
+	MarkContext
 )
 
 // Mark is a notice in the stream that is not a sample.

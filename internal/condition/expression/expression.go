@@ -65,9 +65,6 @@ func Parse(p *fleet.Product, source, path string) (*Expression, []fault.Field) {
 	if strings.TrimSpace(source) == "" {
 		return nil, nil
 	}
-	if len(source) > maxExpression {
-		return nil, []fault.Field{{Path: path, Expected: fmt.Sprintf("at most %d bytes", maxExpression), Got: fmt.Sprintf("%d bytes", len(source))}}
-	}
 	options := []cel.EnvOption{cel.ClearMacros(), cel.CrossTypeNumericComparisons(true)}
 	for _, s := range p.Signals {
 		kind := cel.DoubleType
@@ -84,21 +81,11 @@ func Parse(p *fleet.Product, source, path string) (*Expression, []fault.Field) {
 	if err != nil {
 		return nil, []fault.Field{{Path: path, Expected: "signals whose names CEL can read: " + err.Error()}}
 	}
-	ast, issues := env.Compile(source)
-	if issues.Err() != nil {
-		// CEL's 2 is an integer and signals are doubles: try with 2.0.
-		if decimal, ok := compileDecimal(env, source); ok {
-			ast, issues = decimal, nil
-		}
-	}
-	if issues.Err() != nil {
-		return nil, mistakes(p, issues, source, path)
-	}
-	if ast.OutputType() != cel.BoolType {
-		return nil, []fault.Field{{Path: path, Expected: "an expression that is true or false", Got: fmt.Sprintf("%q, which is of type %s", source, ast.OutputType())}}
-	}
-	if cost, err := env.EstimateCost(ast, estimator{}); err != nil || cost.Max > maxExpressionCost {
-		return nil, []fault.Field{{Path: path, Expected: fmt.Sprintf("an expression that costs at most %d (this one may cost %d)", maxExpressionCost, cost.Max), Got: source}}
+	ast, wrong := Compile(env, source, path, func() string {
+		return fmt.Sprintf("a signal of product %s (%s)", p.Name, strings.Join(signals(p), ", "))
+	})
+	if len(wrong) > 0 {
+		return nil, wrong
 	}
 	program, err := env.Program(ast, cel.EvalOptions(cel.OptOptimize))
 	if err != nil {
@@ -118,6 +105,32 @@ func Parse(p *fleet.Product, source, path string) (*Expression, []fault.Field) {
 	}
 	x.comparisons = x.compared(ast.NativeRep().Expr())
 	return x, nil
+}
+
+// Compile checks a condition against an environment: its length, its names, its
+// type and what it may cost. Known says what a name may be, for one that is
+// not; the mistakes are fields at path.
+func Compile(env *cel.Env, source, path string, known func() string) (*cel.Ast, []fault.Field) {
+	if len(source) > maxExpression {
+		return nil, []fault.Field{{Path: path, Expected: fmt.Sprintf("at most %d bytes", maxExpression), Got: fmt.Sprintf("%d bytes", len(source))}}
+	}
+	ast, issues := env.Compile(source)
+	if issues.Err() != nil {
+		// CEL's 2 is an integer and signals are doubles: try with 2.0.
+		if decimal, ok := compileDecimal(env, source); ok {
+			ast, issues = decimal, nil
+		}
+	}
+	if issues.Err() != nil {
+		return nil, mistakes(known, issues, source, path)
+	}
+	if ast.OutputType() != cel.BoolType {
+		return nil, []fault.Field{{Path: path, Expected: "an expression that is true or false", Got: fmt.Sprintf("%q, which is of type %s", source, ast.OutputType())}}
+	}
+	if cost, err := env.EstimateCost(ast, estimator{}); err != nil || cost.Max > maxExpressionCost {
+		return nil, []fault.Field{{Path: path, Expected: fmt.Sprintf("an expression that costs at most %d (this one may cost %d)", maxExpressionCost, cost.Max), Got: source}}
+	}
+	return ast, nil
 }
 
 // compileDecimal compiles source with its whole numbers read as decimal ones.
@@ -140,14 +153,14 @@ func compileDecimal(env *cel.Env, source string) (*cel.Ast, bool) {
 }
 
 // mistakes says in our words what CEL found wrong, one field a mistake.
-func mistakes(p *fleet.Product, issues *cel.Issues, source, path string) []fault.Field {
+func mistakes(known func() string, issues *cel.Issues, source, path string) []fault.Field {
 	var out []fault.Field
 	for _, e := range issues.Errors() {
 		where := fmt.Sprintf("line %d, column %d", e.Location.Line(), e.Location.Column()+1)
 		f := fault.Field{Path: path, Got: fmt.Sprintf("%q", source)}
 		if rest, ok := strings.CutPrefix(e.Message, "undeclared reference to '"); ok {
 			name, _, _ := strings.Cut(rest, "'")
-			f.Expected = fmt.Sprintf("a signal of product %s (%s) at %s", p.Name, strings.Join(signals(p), ", "), where)
+			f.Expected = fmt.Sprintf("%s at %s", known(), where)
 			f.Got = fmt.Sprintf("%q in %q", name, source)
 		} else if strings.Contains(e.Message, "no matching overload") && strings.Contains(e.Message, "double") && strings.Contains(e.Message, "int") {
 			f.Expected = fmt.Sprintf("numbers of one type, as 2.0 rather than 2, at %s: %s", where, e.Message)

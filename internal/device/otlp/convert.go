@@ -12,7 +12,7 @@ import (
 
 	"fettle.dev/fettle/internal/device"
 	"fettle.dev/fettle/internal/device/gather"
-	"fettle.dev/fettle/internal/device/measure"
+	"fettle.dev/fettle/internal/fleet/measure"
 	"fettle.dev/fettle/internal/fleet"
 )
 
