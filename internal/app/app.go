@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 
+	"fettle.dev/fettle/internal/app/deliver"
 	"fettle.dev/fettle/internal/audit"
 	"fettle.dev/fettle/internal/bus"
 	"fettle.dev/fettle/internal/campaign"
@@ -33,7 +34,6 @@ import (
 	"fettle.dev/fettle/internal/fleet/maintenance"
 	"fettle.dev/fettle/internal/notify"
 	"fettle.dev/fettle/internal/outcome"
-	"fettle.dev/fettle/internal/send"
 	"fettle.dev/fettle/internal/sqldb/message"
 	"fettle.dev/fettle/internal/sqldb/release"
 	"fettle.dev/fettle/internal/sqldb/roster"
@@ -91,7 +91,7 @@ type house struct {
 	outcomes       *outcome.Manager
 	words          *notify.Words
 	digest         *notify.Digest
-	dispatcher     *notify.Dispatcher
+	delivery       *deliver.Delivery
 	peers          *bus.Peers // nil: the stream is in this process
 	closers        []func() error
 	notes          []note
@@ -197,31 +197,18 @@ func (h *house) people() error {
 	h.words = words
 	store := message.New(h.records)
 	wall := clock.Real{}
-	senders := map[notify.Channel]notify.Sender{}
-	conf := access.Config{LinkLife: linkLife, LinkUsed: h.linkUsed}
-	writer := notify.NewWriter(store, words, h.clock, h.ids, h.config.publicURL())
-	switch {
-	case h.config.SMTP != "":
-		smtp, err := send.NewSMTP(h.config.SMTP, h.config.MailFrom, 4)
-		if err != nil {
-			return err
-		}
-		h.closers = append(h.closers, smtp.Close)
-		senders[notify.Mail] = smtp
-		conf.Links = writer
-	case h.config.Dev:
-		senders[notify.Mail] = send.NewConsole(os.Stderr)
-		conf.Links = writer
-	default:
-		h.notes = append(h.notes, note{"mail", "no smtp is set: owners cannot sign in, and nobody is told anything by mail"})
+	if err := h.delivers(); err != nil {
+		return err
 	}
-	senders[notify.Webhook] = send.NewWebhook(h.config.WebhookSecret, wall)
+	conf := access.Config{LinkLife: linkLife, LinkUsed: h.linkUsed}
+	if h.delivery.Mails {
+		conf.Links = notify.NewWriter(store, words, h.clock, h.ids, h.config.publicURL())
+	}
 	if h.config.Dev { // a fleet's owners all live at one address here
 		conf.LinksPerAddress = 1 << 20
 	}
 	h.access = access.New(signin.New(h.records), h.fleet, h.records, wall, h.ids, h.log, conf)
 	h.digest = notify.NewDigest(store, h.records, words, h.clock, wall, h.ids, h.config.publicURL(), 5*time.Second)
-	h.dispatcher = notify.NewDispatcher(store, h.log, notify.DispatcherConfig{Senders: senders, Shown: h.clock, Machine: wall})
 	return nil
 }
 
@@ -361,7 +348,7 @@ func (h *house) run(ctx context.Context) error {
 			{"outcomes", h.outcomes.Run},
 			{"offers", h.offers.Run},
 			{"digest", func(ctx context.Context) error { return h.digest.Run(ctx, h.log) }},
-			{"messages", h.dispatcher.Run},
+			{"messages", h.delivery.Dispatcher.Run},
 			{"consents", func(ctx context.Context) error { return h.consents.Run(ctx, h.log) }},
 			{"upkeep", h.upkeep},
 			{"disk", h.disk.run},

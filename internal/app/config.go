@@ -17,6 +17,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"fettle.dev/fettle/internal/app/step"
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/device/ddi"
 	"fettle.dev/fettle/internal/fault"
@@ -55,7 +56,14 @@ type Config struct {
 	HistoryThread int           `name:"history-threads" default:"2" help:"threads of queries over history"`
 
 	SMTP     string `name:"smtp" default:"" help:"mail server, smtp://user:password@host:587 (smtps:// for TLS from the start); without it owners cannot sign in"`
-	MailFrom string `name:"mail-from" default:"fettle@localhost" help:"sender of mails"`
+	MailFrom string `name:"mail-from" default:"fettle@localhost" help:"sender of mails, as Fettle <fettle@example.com>"`
+
+	MailReplyTo     string `name:"mail-reply-to" default:"" help:"address that people's answers go to; empty: the sender"`
+	MailBounces     string `name:"mail-bounces" default:"" help:"mailbox that mails come back to which cannot be delivered, as bounces@example.com; a message's ticket is added behind a +, and the mailbox hands what it gets to 'fettle message bounce' (docs/operations.md); empty: the sender"`
+	MailConnections int    `name:"mail-connections" default:"4" help:"connections to the mail server, each carrying one mail after another"`
+	DKIMKey         string `name:"dkim-key" default:"" help:"PEM private key (RSA of 2048 bits or more, or Ed25519) that mails are signed with; empty: they are not, as where the mail server signs"`
+	DKIMSelector    string `name:"dkim-selector" default:"fettle" help:"name of the key's DNS record, SELECTOR._domainkey.DOMAIN"`
+	DKIMDomain      string `name:"dkim-domain" default:"" help:"domain that mails are signed for; empty: the sender's"`
 
 	WebhookSecret string `name:"webhook-secret" default:"" help:"key that signs webhooks (HMAC-SHA256 in Fettle-Signature); empty: webhooks are not signed"`
 
@@ -344,7 +352,7 @@ func (c *Config) clock() (clock.Clock, error) {
 	if err != nil || c.ClockStep == "" {
 		return running, err
 	}
-	return &stepped{Clock: running, file: c.ClockStep}, nil
+	return &step.Clock{Clock: running, File: c.ClockStep}, nil
 }
 
 // running is the clock before it is stepped.

@@ -1,4 +1,5 @@
-package app
+// Package step sets a clock back and forth while the process runs.
+package step
 
 import (
 	"os"
@@ -9,11 +10,11 @@ import (
 	"fettle.dev/fettle/internal/clock"
 )
 
-// stepped is a clock that somebody sets back and forth while the process runs:
-// a file says how far it is off.
-type stepped struct {
+// Clock is a clock that somebody sets back and forth while the process runs: a
+// file says how far it is off.
+type Clock struct {
 	clock.Clock
-	file string
+	File string
 
 	mu     sync.Mutex
 	looked time.Time
@@ -22,12 +23,12 @@ type stepped struct {
 
 // Now is the clock's time, off by what the file says. A file that cannot be
 // read changes nothing.
-func (s *stepped) Now() time.Time {
+func (s *Clock) Now() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if now := (clock.Real{}).Now(); now.Sub(s.looked) >= 10*time.Millisecond {
 		s.looked = now
-		if raw, err := os.ReadFile(s.file); err == nil {
+		if raw, err := os.ReadFile(s.File); err == nil {
 			if off, err := time.ParseDuration(strings.TrimSpace(string(raw))); err == nil {
 				s.off = off
 			}

@@ -1,0 +1,37 @@
+package app
+
+import (
+	"fettle.dev/fettle/internal/app/deliver"
+	"fettle.dev/fettle/internal/notify/ticket"
+)
+
+// messagesKey is the file of the key that links in messages are signed with and
+// secrets of webhooks are sealed with. It stands in no backup.
+const messagesKey = "messages-key"
+
+// sentJournal is the file of what was sent and is not in the records yet.
+const sentJournal = "sent-journal"
+
+// delivers builds what carries messages out of the house.
+func (h *house) delivers() error {
+	key, err := h.config.key(messagesKey, ticket.KeySize)
+	if err != nil {
+		return err
+	}
+	c := h.config
+	h.delivery, err = deliver.New(deliver.Config{
+		Settings: deliver.Settings{
+			SMTP: c.SMTP, MailFrom: c.MailFrom, MailReplyTo: c.MailReplyTo, MailBounces: c.MailBounces, MailConnections: int(c.MailConnections),
+			DKIMKey: c.DKIMKey, DKIMSelector: c.DKIMSelector, DKIMDomain: c.DKIMDomain, WebhookSecret: c.WebhookSecret,
+		},
+		Records: h.records, Clock: h.clock, IDs: h.ids, Log: h.log, PublicURL: c.publicURL(), Key: key, Journal: c.path(sentJournal), Console: c.Dev,
+	})
+	if err != nil {
+		return err
+	}
+	h.closers = append(h.closers, h.delivery.Close)
+	if !h.delivery.Mails {
+		h.notes = append(h.notes, note{"mail", "no smtp is set: owners cannot sign in, and nobody is told anything by mail"})
+	}
+	return nil
+}
