@@ -95,7 +95,8 @@ const (
 // FindingFilter picks findings, newest OpenedAt first.
 type FindingFilter struct {
 	Product, UnitID, Detector string
-	Version                   int // 0: any
+	UnitIDs                   []string // nil: any
+	Version                   int      // 0: any
 	State                     FindingState
 	Severity                  Severity
 	Assessment                Assessment // "": any, said or not

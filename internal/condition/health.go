@@ -44,15 +44,18 @@ func (s *Service) ConditionOf(ctx context.Context, u fleet.Unit) (Health, error)
 // Conditions is the condition of units of one product, by unit id: what a list
 // of units shows.
 func (s *Service) Conditions(ctx context.Context, product string, units []fleet.Unit) (map[string]Condition, error) {
-	keys := make([]int64, len(units))
+	if len(units) == 0 {
+		return map[string]Condition{}, nil
+	}
+	keys, ids := make([]int64, len(units)), make([]string, len(units))
 	for i, u := range units {
-		keys[i] = u.Key
+		keys[i], ids[i] = u.Key, u.ID
 	}
 	judged, err := s.c.Store.JudgedAt(ctx, product, keys)
 	if err != nil {
 		return nil, err
 	}
-	open, err := s.c.Store.Findings(ctx, FindingFilter{Product: product, State: Open})
+	open, err := s.c.Store.Findings(ctx, FindingFilter{Product: product, UnitIDs: ids, State: Open})
 	if err != nil {
 		return nil, err
 	}

@@ -122,6 +122,7 @@ type Filter struct {
 	Attributes map[string]string
 	Search     string // part of id or serial
 	OwnerID    string
+	Unwell     bool   // with an open finding, or silent in an outage
 	After      string // page: ids greater than this
 	Limit      int    // 0: no limit
 }

@@ -224,6 +224,10 @@ func TestConditionCounts(t *testing.T) {
 		require.Equal(t, got, counted)
 		each, err := service.Conditions(ctx, "wall-charger", units)
 		require.NoError(t, err)
+		unwell, err := db.Fleet().Units(ctx, fleet.Filter{Product: "wall-charger", Unwell: true, After: units[0].ID, Limit: 5})
+		require.NoError(t, err)
+		require.Equal(t, []string{units[1].ID, units[2].ID}, []string{unwell[0].ID, unwell[1].ID})
+		require.Len(t, unwell, 2)
 		for i, want := range []condition.Condition{condition.Failed, condition.Degraded, condition.Silent, condition.Normal, condition.Unknown, condition.Unknown, condition.Unknown} {
 			require.Equal(t, want, each[units[i].ID], "unit %d", i)
 			h, err := service.ConditionOf(ctx, units[i])

@@ -37,6 +37,13 @@ func findingWhere(f condition.FindingFilter) (string, []any) {
 	}
 	add(f.Product != "", "product = ?", f.Product)
 	add(f.UnitID != "", "unit_id = ?", f.UnitID)
+	if len(f.UnitIDs) > 0 {
+		ids := make([]any, len(f.UnitIDs))
+		for i, id := range f.UnitIDs {
+			ids[i] = id
+		}
+		add(true, "unit_id IN (?"+strings.Repeat(", ?", len(ids)-1)+")", ids...)
+	}
 	add(f.Detector != "", "detector = ?", f.Detector)
 	add(f.Version != 0, "version = ?", f.Version)
 	add(f.State == condition.Open, "state = 'open'")

@@ -154,6 +154,10 @@ func (s fleetStore) where(f fleet.Filter) (text string, args []any) {
 	for _, k := range slices.Sorted(maps.Keys(f.Attributes)) {
 		add("EXISTS (SELECT 1 FROM "+each+" AS a WHERE a.key = ? AND a.value = ?)", k, f.Attributes[k])
 	}
+	if f.Unwell {
+		add(`id IN (SELECT unit_id FROM condition_finding WHERE state = 'open'
+			UNION SELECT o.id FROM condition_state c JOIN fleet_unit o ON o.unit_key = c.unit_key WHERE c.silent_at > 0)`)
+	}
 	if f.Search != "" {
 		part := "%" + strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(strings.ToLower(f.Search)) + "%"
 		add(`(lower(id) LIKE ? ESCAPE '\' OR lower(serial) LIKE ? ESCAPE '\')`, part, part)
