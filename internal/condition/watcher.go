@@ -45,6 +45,10 @@ type Watcher struct {
 	reload atomic.Bool
 	kept   atomic.Uint64 // position of the last commit
 	judged atomic.Uint64 // rows taken in
+
+	forget  sync.Mutex // forgets, stop
+	forgets []forgetting
+	stop    context.CancelCauseFunc // of the run under way; nil: none
 }
 
 // NewWatcher makes a Watcher.
@@ -80,9 +84,17 @@ func (w *Watcher) Rows() uint64 { return w.judged.Load() }
 // Run watches until ctx ends; then what has changed is kept. After a failure
 // it starts again from what was kept.
 func (w *Watcher) Run(ctx context.Context) error {
+	defer w.forgetAll(context.WithoutCancel(ctx), nil)
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 10*time.Second) {
 		before := w.kept.Load()
-		err := w.watch(ctx)
+		running, stop := context.WithCancelCause(ctx)
+		w.forgetAll(ctx, stop)
+		err := w.watch(running)
+		stop(nil)
+		if errors.Is(err, errForget) && ctx.Err() == nil {
+			pause = 50 * time.Millisecond
+			continue
+		}
 		if ctx.Err() != nil {
 			if err == nil || errors.Is(err, ctx.Err()) {
 				return nil
@@ -138,6 +150,9 @@ func (w *Watcher) watch(ctx context.Context) error {
 	cancel(err)
 	if kept := <-keeping; kept != nil {
 		return kept
+	}
+	if errors.Is(context.Cause(ctx), errForget) {
+		return errForget // what is not kept is judged again
 	}
 	if err != nil && !errors.Is(err, context.Canceled) {
 		return err
