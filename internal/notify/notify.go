@@ -146,7 +146,7 @@ type Delivery struct {
 	MessageID string    `json:"messageId"`
 	At        time.Time `json:"at"`
 	Channel   Channel   `json:"channel"`
-	Attempt   int       `json:"attempt,omitempty"` // from 1; 0: heard later
+	Attempt   int       `json:"attempt,omitempty"` // from 1: which one, also of what was heard of it; 0: of the message as a whole
 	Result    Result    `json:"result"`
 	Detail    string    `json:"detail,omitempty"` // what the other side said
 	RemoteID  string    `json:"remoteId,omitempty"`

@@ -95,9 +95,17 @@ type Report struct {
 	Result    notify.Result // Arrived, Bounce, Delay, Complaint; Refused: a gateway's "failed"
 	Detail    string
 	Gone      bool // a bounce that says that the address does not exist, or takes nothing for good
+	Soft      bool // a bounce after which another try may do
 }
 
-// Heard keeps a report, once. A bounce for good and a complaint mark the
+// A message that comes back for now is sent again, as mail servers do, for
+// three days.
+const (
+	softWait = 8 * time.Hour
+	softFor  = 72 * time.Hour
+)
+
+// Heard keeps a report, once an attempt. A bounce for good and a complaint mark the
 // message's address.
 func (d *Desk) Heard(ctx context.Context, r Report) (fresh bool, err error) {
 	now := d.clock.Now()
@@ -106,7 +114,7 @@ func (d *Desk) Heard(ctx context.Context, r Report) (fresh bool, err error) {
 		if err != nil {
 			return err
 		}
-		fresh, err = d.store.Heard(ctx, notify.Delivery{MessageID: m.ID, At: now, Channel: m.Channel, Result: r.Result, Detail: short(r.Detail)}, func(m *notify.Message) error {
+		fresh, err = d.store.Heard(ctx, notify.Delivery{MessageID: m.ID, At: now, Channel: m.Channel, Attempt: m.Attempts, Result: r.Result, Detail: short(r.Detail)}, func(m *notify.Message) error {
 			switch r.Result {
 			case notify.Arrived:
 				if m.State == notify.Sent || m.State == notify.Queued {
@@ -115,6 +123,9 @@ func (d *Desk) Heard(ctx context.Context, r Report) (fresh bool, err error) {
 				m.DeliveredAt = now
 			case notify.Bounce, notify.Refused:
 				m.State, m.LastError, m.NextAt = notify.Bounced, short(r.Detail), time.Time{}
+				if r.Soft && now.Sub(m.CreatedAt) < softFor && !m.Secret {
+					m.State, m.NextAt = notify.Queued, d.machine.Now().Add(softWait)
+				}
 			case notify.Complaint:
 				m.State = notify.Complained
 			case notify.Accepted, notify.Deferred, notify.Delay, notify.Acknowledged:

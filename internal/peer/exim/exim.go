@@ -49,7 +49,7 @@ smtp_accept_max_per_connection = 100000
 smtp_accept_queue_per_connection = 0
 keep_environment =
 deliver_drop_privilege = true
-domainlist local_domains = example.org
+domainlist local_domains = example.org : bounces.example
 acl_smtp_rcpt = check
 begin acl
 check:
@@ -58,10 +58,24 @@ check:
   accept domains = +local_domains
   deny message = relaying is refused
 begin routers
+bounces:
+  driver = accept
+  domains = bounces.example
+  local_part_suffix = +*
+  transport = bounces
+gone:
+  driver = redirect
+  local_parts = gone
+  allow_fail
+  data = :fail: no such user here
 local:
   driver = accept
   transport = maildir
 begin transports
+bounces:
+  driver = %[5]s
+  user = %[2]s
+  group = %[3]s
 maildir:
   driver = appendfile
   directory = %[1]s/maildir
@@ -72,9 +86,36 @@ maildir:
   group = %[3]s
 `
 
+// into keeps bounces in a Maildir of their own; piped hands them to a command.
+const (
+	into = `appendfile
+  directory = %s/bounces
+  maildir_format
+  create_directory
+  envelope_to_add
+  return_path_add`
+	piped = `pipe
+  path = /usr/bin:/bin
+  return_path_add
+  temp_errors = *
+  command = %s`
+)
+
 // Start runs Exim until the end of the test. Without Exim on the machine the
 // test is skipped, or fails where CI is set.
+//
+// Mail to gone@example.org is accepted and comes back to its return path; what
+// comes back to bounces+…@bounces.example stands in Bounces, or is handed to the
+// command of StartPiped.
 func Start(tb testing.TB) *Server {
+	tb.Helper()
+	return StartPiped(tb, "")
+}
+
+// StartPiped is Start with a command that gets each bounce on its standard
+// input, as Exim's pipe transport runs it: words are expanded ($local_part), no
+// shell is between.
+func StartPiped(tb testing.TB, command string) *Server {
 	tb.Helper()
 	if _, err := os.Stat(binary); errors.Is(err, os.ErrNotExist) {
 		if os.Getenv("CI") != "" {
@@ -82,14 +123,14 @@ func Start(tb testing.TB) *Server {
 		}
 		tb.Skipf("no Exim at %s (apt-get install exim4-daemon-light)", binary)
 	}
-	s, err := start(tb)
+	s, err := start(tb, command)
 	if err != nil {
 		tb.Fatalf("start Exim: %v", err)
 	}
 	return s
 }
 
-func start(tb testing.TB) (*Server, error) {
+func start(tb testing.TB, command string) (*Server, error) {
 	tb.Helper()
 	dir, err := os.MkdirTemp("", "fettle-exim") //nolint:usetesting // the server's user must reach it
 	if err != nil {
@@ -122,7 +163,11 @@ func start(tb testing.TB) (*Server, error) {
 		return nil, err
 	}
 	file := filepath.Join(dir, "exim.conf")
-	if err := os.WriteFile(file, fmt.Appendf(nil, config, dir, name, group, port), 0o644); err != nil { //nolint:gosec // the server's user reads it
+	bounces := fmt.Sprintf(into, dir)
+	if command != "" {
+		bounces = fmt.Sprintf(piped, command)
+	}
+	if err := os.WriteFile(file, fmt.Appendf(nil, config, dir, name, group, port, bounces), 0o644); err != nil { //nolint:gosec // the server's user reads it
 		return nil, err
 	}
 	cmd := exec.CommandContext(context.Background(), binary, "-C", file, "-bdf", "-q1m") //nolint:gosec // a file made just now
@@ -183,6 +228,24 @@ func (s *Server) Mails(tb testing.TB) []Mail {
 		}
 		_ = r.Close()
 		all = append(all, Mail{m.Header, string(b)})
+	}
+	return all
+}
+
+// Bounces gives what came back so far, raw.
+func (s *Server) Bounces(tb testing.TB) [][]byte {
+	tb.Helper()
+	files, err := filepath.Glob(filepath.Join(s.dir, "bounces", "new", "*"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var all [][]byte
+	for _, f := range files {
+		raw, err := os.ReadFile(f)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		all = append(all, raw)
 	}
 	return all
 }
