@@ -15,13 +15,18 @@ ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j3
 endif
 
-.PHONY: test-e2e test-rooms agent bench-campaign bench-detect bench-gates bench-history bench-query demo build web deps test check lint soak fuzz bench bench-deps bench-ingest bench-growth bench-delta bench-download bench-connections bench-connections-spread clean generate
+.PHONY: cxx test-e2e test-rooms agent bench-campaign bench-detect bench-gates bench-history bench-query demo build web deps test check lint soak fuzz bench bench-deps bench-ingest bench-growth bench-delta bench-download bench-connections bench-connections-spread clean generate
 
 demo: build ## run the 2014 story: 1,000 simulated wall chargers, from telemetry to verified remedy
 	@if [ -t 1 ]; then $(BIN) demo --units $(UNITS); else $(BIN) demo --units $(UNITS) --exit; fi
 
-build: web agent ## leave bin/fettle and bin/fettle-agent
+build: web agent cxx ## leave bin/fettle and bin/fettle-agent
 	go build -ldflags "-X main.version=$(VERSION)" -o $(BIN) ./cmd/fettle
+
+cxx: # DuckDB links with the C++ library, which gcc alone does not bring
+	@echo 'int main(void) { return 0; }' | $${CC:-gcc} -x c - -lstdc++ -o "$${TMPDIR:-/tmp}/fettle-cxx" 2>/dev/null || \
+	  { [ "$$(id -u)" = 0 ] || { echo "as root: apt-get install --no-install-recommends g++"; exit 1; }; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends g++ >/dev/null; }
 
 agent: ## leave bin/fettle-agent, a static binary for units; GOARCH=arm64 or GOARCH=arm GOARM=7 for others
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.programVersion=$(VERSION)" -o bin/fettle-agent ./cmd/fettle-agent
@@ -36,7 +41,7 @@ web/dist/console/index.html: web/node_modules/.package-lock.json $(WEB_SRC)
 	cd web && npm run --silent build
 	@touch $@
 
-deps: ## the real peers that the tests run against
+deps: cxx ## the real peers that the tests run against
 	@missing=""; for p in $(TEST_PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
 	if [ -n "$$missing" ]; then \
 	  if [ "$$(id -u)" != 0 ]; then echo "as root: apt-get install --no-install-recommends$$missing"; exit 1; fi; \
