@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 
+	"fettle.dev/fettle/internal/fleet/access"
+
 	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/audit"
 
@@ -15,7 +17,7 @@ import (
 func (s *server) backups() {
 	r := frame.Route{
 		Method: http.MethodGet, Path: "/v1/backup", ID: "backup", Personal: audit.DataBackup, Summary: "Download a backup of everything",
-		Doc: "A compressed archive, consistent over all stores, for `fettle restore`.", Tag: "service", Access: frame.Admin,
+		Doc: "A compressed archive, consistent over all stores, for `fettle restore`.", Tag: "service", Access: access.Administer,
 	}
 	op := r.Operation()
 	op.Responses = map[string]*huma.Response{"200": {

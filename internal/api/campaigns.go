@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"time"
 
+	"fettle.dev/fettle/internal/fleet/access"
+
 	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/audit"
@@ -41,9 +43,9 @@ type taskList struct {
 }
 
 func (s *server) campaigns() {
-	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/campaigns", ID: "listCampaigns", Summary: "List campaigns", Tag: "campaigns", Access: frame.Read}, s.listCampaigns)
-	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/campaigns/{name}", ID: "getCampaign", Summary: "A campaign with its waves, gates and effect", Tag: "campaigns", Access: frame.Read}, s.getCampaign)
-	frame.Add(s.Server, frame.Route{Method: http.MethodPost, Path: "/v1/campaigns/{name}/dry-run", ID: "dryRunCampaign", Summary: "Say who would be offered the remedy, who not, and why", Tag: "campaigns", Access: frame.Read}, s.dryRun)
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/campaigns", ID: "listCampaigns", Summary: "List campaigns", Tag: "campaigns", Access: access.Look, Sight: frame.ByUnit}, s.listCampaigns)
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/campaigns/{name}", ID: "getCampaign", Summary: "A campaign with its waves, gates and effect", Tag: "campaigns", Access: access.Look, Sight: frame.ByProduct}, s.getCampaign)
+	frame.Add(s.Server, frame.Route{Method: http.MethodPost, Path: "/v1/campaigns/{name}/dry-run", ID: "dryRunCampaign", Summary: "Say who would be offered the remedy, who not, and why", Tag: "campaigns", Access: access.Campaign, Sight: frame.ByProduct}, s.dryRun)
 	for _, v := range []struct {
 		verb, summary string
 		do            func(ctx context.Context, name, by, why string) (campaign.Run, error)
@@ -61,7 +63,7 @@ func (s *server) campaigns() {
 			return s.d.Campaigns.Cancel(ctx, name, why)
 		}},
 	} {
-		frame.Add(s.Server, frame.Route{Method: http.MethodPost, Path: "/v1/campaigns/{name}/" + v.verb, ID: v.verb + "Campaign", Summary: v.summary, Tag: "campaigns", Access: frame.Write},
+		frame.Add(s.Server, frame.Route{Method: http.MethodPost, Path: "/v1/campaigns/{name}/" + v.verb, ID: v.verb + "Campaign", Summary: v.summary, Tag: "campaigns", Access: access.Campaign, Sight: frame.ByProduct},
 			func(ctx context.Context, in *controlIn) (wire.Campaign, error) {
 				by := frame.Who(ctx).Email
 				run, err := v.do(ctx, in.Name, by, why(in.Body, "asked for")+" ("+by+")")
@@ -72,8 +74,8 @@ func (s *server) campaigns() {
 				return out, err
 			})
 	}
-	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/campaigns/{name}/tasks", ID: "listTasks", Personal: audit.DataUpdates, Summary: "List a campaign's tasks", Tag: "campaigns", Access: frame.Read}, s.listTasks)
-	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/campaigns/{name}/report", ID: "getReport", Summary: "A campaign's report", Tag: "campaigns", Access: frame.Read}, s.report)
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/campaigns/{name}/tasks", ID: "listTasks", Personal: audit.DataUpdates, Summary: "List a campaign's tasks", Tag: "campaigns", Access: access.Look, Sight: frame.ByUnit}, s.listTasks)
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/campaigns/{name}/report", ID: "getReport", Summary: "A campaign's report", Tag: "campaigns", Access: access.Look, Sight: frame.ByProduct}, s.report)
 }
 
 func (s *server) campaignView(ctx context.Context, r campaign.Run) (wire.Campaign, []campaign.Count, error) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 
+	"fettle.dev/fettle/internal/fleet/access"
+
 	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/cohort"
@@ -31,11 +33,11 @@ type memberList struct {
 func (s *server) cohorts() {
 	frame.Add(s.Server, frame.Route{
 		Method: http.MethodPost, Path: "/v1/cohorts", ID: "createCohort", Summary: "Freeze a cohort",
-		Doc: "Computed in the background: look at state.", Tag: "cohorts", Access: frame.Write, Status: http.StatusCreated,
+		Doc: "Computed in the background: look at state.", Tag: "cohorts", Access: access.Analyse, Sight: frame.ByProduct, Status: http.StatusCreated,
 	}, func(ctx context.Context, in *cohortIn) (cohort.Snapshot, error) {
 		return s.d.Cohorts.Create(ctx, in.Body.Definition, frame.Who(ctx).Email)
 	})
-	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/cohorts", ID: "listCohorts", Summary: "List cohorts, newest first", Tag: "cohorts", Access: frame.Read},
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/cohorts", ID: "listCohorts", Summary: "List cohorts, newest first", Tag: "cohorts", Access: access.Look, Sight: frame.ByProduct},
 		func(ctx context.Context, in *cohortList) (wire.Page[cohort.Snapshot], error) {
 			all, err := s.d.Cohorts.Snapshots(ctx, in.Product)
 			if err != nil {
@@ -49,11 +51,11 @@ func (s *server) cohorts() {
 			}
 			return frame.PageAfter(named, in.PageParams, func(c cohort.Snapshot) string { return c.ID }), nil
 		})
-	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/cohorts/{id}", ID: "getCohort", Summary: "A cohort", Tag: "cohorts", Access: frame.Read},
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/cohorts/{id}", ID: "getCohort", Summary: "A cohort", Tag: "cohorts", Access: access.Look, Sight: frame.ByProduct},
 		func(ctx context.Context, in *frame.IDParam) (cohort.Snapshot, error) {
 			return s.cohort(ctx, in.ID)
 		})
-	frame.Do(s.Server, frame.Route{Method: http.MethodDelete, Path: "/v1/cohorts/{id}", ID: "deleteCohort", Summary: "Delete a cohort", Doc: "409 while a campaign has frozen it.", Tag: "cohorts", Access: frame.Write},
+	frame.Do(s.Server, frame.Route{Method: http.MethodDelete, Path: "/v1/cohorts/{id}", ID: "deleteCohort", Summary: "Delete a cohort", Doc: "409 while a campaign has frozen it.", Tag: "cohorts", Access: access.Analyse, Sight: frame.ByProduct},
 		func(ctx context.Context, in *frame.IDParam) error {
 			return s.d.Tx.InTx(ctx, func(ctx context.Context) error {
 				runs, err := s.d.Runs.Campaigns(ctx, "")
@@ -72,7 +74,7 @@ func (s *server) cohorts() {
 				return s.d.Cohorts.Delete(ctx, in.ID)
 			})
 		})
-	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/cohorts/{id}/members", ID: "listMembers", Summary: "List a cohort's members with their reasons", Tag: "cohorts", Access: frame.Read},
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/cohorts/{id}/members", ID: "listMembers", Summary: "List a cohort's members with their reasons", Tag: "cohorts", Access: access.Look, Sight: frame.ByProduct},
 		func(ctx context.Context, in *memberList) (wire.Page[wire.Member], error) {
 			snapshot, err := s.cohort(ctx, in.ID)
 			if err != nil {

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strings"
 
+	"fettle.dev/fettle/internal/fleet/access"
+
 	"fettle.dev/fettle/internal/api/apply"
 	"fettle.dev/fettle/internal/api/declare"
 	"fettle.dev/fettle/internal/api/frame"
@@ -139,10 +141,10 @@ func (s *server) lookedAtUnit(ctx context.Context, id string) error {
 	return audit.Looked(ctx, u.OwnerID)
 }
 
-// ownerOf is a unit's owner, nil when it has none.
+// ownerOf is a unit's owner; nil when it has none, or whoever asks may not know.
 func (s *server) ownerOf(ctx context.Context, u fleet.Unit) (*fleet.Owner, error) {
-	if u.OwnerID == "" {
-		return nil, nil //nolint:nilnil // a unit without an owner is no error
+	if u.OwnerID == "" || !frame.Who(ctx).May[access.Personal] {
+		return nil, nil //nolint:nilnil // a unit without an owner, or whose owner is not for this operator to see, is no error
 	}
 	o, err := s.d.Fleet.Owner(ctx, u.OwnerID)
 	if err != nil {
@@ -192,6 +194,9 @@ func (s *server) getDeclared(ctx context.Context, in *DeclaredName) (wire.Docume
 func (s *server) deleteDeclared(ctx context.Context, in *DeclaredName) error {
 	kind, err := declare.ParseKind(in.Kind)
 	if err != nil {
+		return err
+	}
+	if err := frame.Who(ctx).Need(apply.Needs(kind)); err != nil {
 		return err
 	}
 	switch kind {
@@ -333,22 +338,24 @@ func (s *server) deleteUnit(ctx context.Context, id string) error {
 func (s *server) declared() {
 	frame.Add(s.Server, frame.Route{
 		Method: http.MethodPost, Path: "/v1/apply", ID: "apply", Summary: "Apply declared documents",
-		Doc: "All or nothing; every mistake is told at once.", Tag: "declared", Access: frame.Write, MaxBody: maxApply, Raw: true, Slow: true,
+		Doc: "All or nothing; every mistake is told at once.", Tag: "declared", Access: access.Declare, Or: []access.Permission{access.Units, access.Release, access.Campaign}, Sight: frame.ByUnit, MaxBody: maxApply, Raw: true, Slow: true,
 	}, func(ctx context.Context, in *applyIn) (wire.Applied, error) {
-		return apply.Documents(ctx, s.applyDeps(), in.Body)
+		d := s.applyDeps()
+		d.Need = frame.Who(ctx).Need
+		return apply.Documents(ctx, d, in.Body)
 	})
-	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/declared/{kind}", ID: "listDeclared", Personal: audit.DataContact, Summary: "List declared documents of a kind", Tag: "declared", Access: frame.Read}, s.listDeclared)
-	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/declared/{kind}/{name}", ID: "getDeclared", Personal: audit.DataContact, Summary: "A declared document", Tag: "declared", Access: frame.Read}, s.getDeclared)
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/declared/{kind}", ID: "listDeclared", Personal: audit.DataContact, Summary: "List declared documents of a kind", Tag: "declared", Access: access.Look, Sight: frame.ByUnit}, s.listDeclared)
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/declared/{kind}/{name}", ID: "getDeclared", Personal: audit.DataContact, Summary: "A declared document", Tag: "declared", Access: access.Look, Sight: frame.ByUnit}, s.getDeclared)
 	frame.Do(s.Server, frame.Route{
 		Method: http.MethodDelete, Path: "/v1/declared/{kind}/{name}", ID: "deleteDeclared", Summary: "Delete a declared thing",
-		Doc: "409 while something uses it: the detail says what.", Tag: "declared", Access: frame.Write,
+		Doc: "409 while something uses it: the detail says what.", Tag: "declared", Access: access.Declare, Or: []access.Permission{access.Units, access.Release, access.Campaign}, Sight: frame.ByUnit,
 	}, s.deleteDeclared)
 }
 
 func (s *server) applyDeps() *apply.Deps {
 	return &apply.Deps{
 		Clock: s.d.Clock, IDs: s.d.IDs, Tx: s.d.Tx, Fleet: s.d.Fleet, Consents: s.d.Consents, Choices: s.d.Choices, Condition: s.d.Condition,
-		Updates: s.d.Updates, Campaigns: s.d.Campaigns, Runs: s.d.Runs,
+		Updates: s.d.Updates, Campaigns: s.d.Campaigns, Runs: s.d.Runs, People: s.d.People,
 		OnProducts: s.d.OnProducts, OnDetectors: s.d.OnDetectors, OnUnits: s.d.OnUnits, OnReleases: s.d.Deltas.Wake,
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"time"
 
+	"fettle.dev/fettle/internal/fleet/access"
+
 	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/audit"
@@ -48,10 +50,10 @@ type commentIn struct {
 }
 
 func (s *server) findings() {
-	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/findings", ID: "listFindings", Summary: "List findings, newest first", Tag: "findings", Access: frame.Read}, s.listFindings)
-	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/findings/{id}", ID: "getFinding", Personal: audit.DataCondition, Summary: "A finding", Tag: "findings", Access: frame.Read}, s.getFinding)
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/findings", ID: "listFindings", Summary: "List findings, newest first", Tag: "findings", Access: access.Look, Sight: frame.ByUnit}, s.listFindings)
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/findings/{id}", ID: "getFinding", Personal: audit.DataCondition, Summary: "A finding", Tag: "findings", Access: access.Look, Sight: frame.ByUnit}, s.getFinding)
 	change := func(verb, id, summary string, fn func(ctx context.Context, id string) (condition.Finding, error)) {
-		frame.Add(s.Server, frame.Route{Method: http.MethodPost, Path: "/v1/findings/{id}/" + verb, ID: id, Summary: summary, Tag: "findings", Access: frame.Write},
+		frame.Add(s.Server, frame.Route{Method: http.MethodPost, Path: "/v1/findings/{id}/" + verb, ID: id, Summary: summary, Tag: "findings", Access: access.Findings, Sight: frame.ByUnit},
 			func(ctx context.Context, in *frame.IDParam) (wire.Finding, error) {
 				f, err := fn(ctx, in.ID)
 				if err != nil {
@@ -66,7 +68,7 @@ func (s *server) findings() {
 	change("unack", "unackFinding", "Take an acknowledgement back", func(ctx context.Context, id string) (condition.Finding, error) {
 		return s.d.Condition.Unack(ctx, id)
 	})
-	frame.Add(s.Server, frame.Route{Method: http.MethodPost, Path: "/v1/findings/{id}/shelve", ID: "shelveFinding", Summary: "Put a finding out of sight until a time", Tag: "findings", Access: frame.Write},
+	frame.Add(s.Server, frame.Route{Method: http.MethodPost, Path: "/v1/findings/{id}/shelve", ID: "shelveFinding", Summary: "Put a finding out of sight until a time", Tag: "findings", Access: access.Findings, Sight: frame.ByUnit},
 		func(ctx context.Context, in *shelveIn) (wire.Finding, error) {
 			f, err := s.d.Condition.Shelve(ctx, in.ID, in.Body.Until)
 			if err != nil {
@@ -74,7 +76,7 @@ func (s *server) findings() {
 			}
 			return s.newTitles().view(ctx, f)
 		})
-	frame.Add(s.Server, frame.Route{Method: http.MethodPost, Path: "/v1/findings/{id}/assess", ID: "assessFinding", Summary: "Say what a person found", Tag: "findings", Access: frame.Write},
+	frame.Add(s.Server, frame.Route{Method: http.MethodPost, Path: "/v1/findings/{id}/assess", ID: "assessFinding", Summary: "Say what a person found", Tag: "findings", Access: access.Findings, Sight: frame.ByUnit},
 		func(ctx context.Context, in *assessIn) (wire.Finding, error) {
 			f, err := s.d.Condition.Assess(ctx, in.ID, in.Body.Assessment, frame.Who(ctx).Email)
 			if err != nil {
@@ -82,13 +84,13 @@ func (s *server) findings() {
 			}
 			return s.newTitles().view(ctx, f)
 		})
-	frame.Add(s.Server, frame.Route{Method: http.MethodPost, Path: "/v1/findings/{id}/comments", ID: "commentFinding", Summary: "Remark on a finding", Tag: "findings", Access: frame.Write, Status: http.StatusCreated},
+	frame.Add(s.Server, frame.Route{Method: http.MethodPost, Path: "/v1/findings/{id}/comments", ID: "commentFinding", Summary: "Remark on a finding", Tag: "findings", Access: access.Findings, Sight: frame.ByUnit, Status: http.StatusCreated},
 		func(ctx context.Context, in *commentIn) (condition.Comment, error) {
 			return s.d.Condition.Comment(ctx, in.ID, frame.Who(ctx).Email, in.Body.Text)
 		})
 	frame.Add(s.Server, frame.Route{
 		Method: http.MethodGet, Path: "/v1/findings/{id}/who-else", ID: "whoElse", Summary: "Who else?",
-		Doc: "A cohort definition to start from, and what the affected units share; edit it and post it to /v1/cohorts.", Tag: "cohorts", Access: frame.Read,
+		Doc: "A cohort definition to start from, and what the affected units share; edit it and post it to /v1/cohorts.", Tag: "cohorts", Access: access.Look, Sight: frame.ByProduct,
 	}, func(ctx context.Context, in *frame.IDParam) (cohort.Suggestion, error) {
 		sg, err := s.d.Cohorts.SuggestFrom(ctx, in.ID)
 		if sg.Shared == nil {

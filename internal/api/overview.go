@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"slices"
 
+	"fettle.dev/fettle/internal/fleet/access"
+
 	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/campaign"
@@ -19,7 +21,7 @@ import (
 )
 
 func (s *server) overview() {
-	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/overview", ID: "getOverview", Summary: "The fleet at a glance", Tag: "units", Access: frame.Read},
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/overview", ID: "getOverview", Summary: "The fleet at a glance", Tag: "units", Access: access.Look, Sight: frame.ByUnit},
 		func(ctx context.Context, _ *frame.None) (wire.Overview, error) {
 			products, err := s.d.Fleet.Products(ctx)
 			if err != nil {
@@ -99,12 +101,12 @@ type routeIn struct {
 }
 
 func (s *server) routes() {
-	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/notify/routes", ID: "listRoutes", Summary: "List where new findings are told", Tag: "notify", Access: frame.Read},
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/notify/routes", ID: "listRoutes", Summary: "List where new findings are told", Tag: "notify", Access: access.Administer},
 		func(ctx context.Context, in *wire.PageParams) (wire.Page[notify.Route], error) {
 			all, err := s.d.Notify.Routes(ctx)
 			return frame.PageAfter(all, *in, func(r notify.Route) string { return r.Name }), err
 		})
-	frame.Add(s.Server, frame.Route{Method: http.MethodPut, Path: "/v1/notify/routes/{name}", ID: "putRoute", Summary: "Make or change a route", Tag: "notify", Access: frame.Admin},
+	frame.Add(s.Server, frame.Route{Method: http.MethodPut, Path: "/v1/notify/routes/{name}", ID: "putRoute", Summary: "Make or change a route", Tag: "notify", Access: access.Administer},
 		func(ctx context.Context, in *routeIn) (notify.Route, error) {
 			r := notify.Route{Name: in.Name, Product: in.Body.Product, Severity: string(in.Body.Severity), Channel: in.Body.Channel, To: in.Body.To}
 			if err := s.checkRoute(ctx, &r); err != nil {
@@ -112,7 +114,7 @@ func (s *server) routes() {
 			}
 			return r, s.d.Notify.PutRoute(ctx, r)
 		})
-	frame.Do(s.Server, frame.Route{Method: http.MethodDelete, Path: "/v1/notify/routes/{name}", ID: "deleteRoute", Summary: "Delete a route", Tag: "notify", Access: frame.Admin},
+	frame.Do(s.Server, frame.Route{Method: http.MethodDelete, Path: "/v1/notify/routes/{name}", ID: "deleteRoute", Summary: "Delete a route", Tag: "notify", Access: access.Administer},
 		func(ctx context.Context, in *frame.NameParam) error { return s.d.Notify.DeleteRoute(ctx, in.Name) })
 }
 

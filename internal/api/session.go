@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -62,10 +63,10 @@ func (s *server) session() {
 	})
 	s.signOut(frame.Route{
 		Method: http.MethodPost, Path: "/v1/sign-out", ID: "signOutOperator", Summary: "End the session",
-		Tag: "session", Access: frame.Read, Status: http.StatusNoContent,
+		Tag: "session", Access: frame.Self, Status: http.StatusNoContent,
 	}, wire.OperatorCookie)
 	frame.Add(s.Server, frame.Route{
-		Method: http.MethodGet, Path: "/v1/session", ID: "getSession", Summary: "Who is asking", Tag: "session", Access: frame.Read,
+		Method: http.MethodGet, Path: "/v1/session", ID: "getSession", Summary: "Who is asking", Tag: "session", Access: frame.Self,
 	}, func(ctx context.Context, _ *frame.None) (wire.Session, error) { return s.describe(frame.Who(ctx)), nil })
 }
 
@@ -82,30 +83,55 @@ func (s *server) signOut(r frame.Route, cookie string) {
 
 func (s *server) describe(p *frame.Principal) wire.Session {
 	return wire.Session{
-		Email: p.Email, Scope: p.Scope, Via: p.Via, ExpiresAt: p.ExpiresAt,
+		Email: p.Email, Scope: p.Scope, Role: p.Role, Permissions: p.May.List(), Products: p.Sight.Products, Regions: p.Sight.Regions, Via: p.Via, ExpiresAt: p.ExpiresAt,
 		Now: s.d.Clock.Now(), Speed: max(s.d.Speed, 0),
 	}
 }
 
 type newTokenIn struct{ Body wire.NewToken }
 
+// tokens are operators' own; whoever administers sees and revokes everybody's.
+// A token makes tokens only if it may administer.
 func (s *server) tokens() {
-	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/tokens", ID: "listTokens", Summary: "List API tokens", Tag: "tokens", Access: frame.Admin},
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/tokens", ID: "listTokens", Summary: "List API tokens", Doc: "Your own; everybody's for whoever administers.", Tag: "tokens", Access: frame.Self},
 		func(ctx context.Context, in *wire.PageParams) (wire.Page[access.APIToken], error) {
 			all, err := s.d.Access.APITokens(ctx)
+			who := frame.Who(ctx)
+			all = slices.DeleteFunc(all, func(t access.APIToken) bool { return t.OperatorID != who.ID && !who.May[access.Administer] })
 			return frame.PageAfter(all, *in, func(t access.APIToken) string { return t.ID }), err
 		})
 	frame.Add(s.Server, frame.Route{
 		Method: http.MethodPost, Path: "/v1/tokens", ID: "createToken", Summary: "Make an API token",
-		Tag: "tokens", Access: frame.Admin, Status: http.StatusCreated,
+		Doc: "It may do what its scope says, and never more than its operator may at that time.",
+		Tag: "tokens", Access: frame.Self, Status: http.StatusCreated,
 	}, func(ctx context.Context, in *newTokenIn) (wire.IssuedToken, error) {
+		who := frame.Who(ctx)
+		if who.Via == "token" {
+			if err := who.Need(access.Administer); err != nil {
+				return wire.IssuedToken{}, err
+			}
+		}
 		var expires time.Time
 		if in.Body.Expires > 0 {
 			expires = s.d.Wall.Now().Add(time.Duration(in.Body.Expires))
 		}
-		t, secret, err := s.d.Access.CreateAPIToken(ctx, frame.Who(ctx).ID, in.Body.Name, in.Body.Scope, expires)
+		t, secret, err := s.d.Access.CreateAPIToken(ctx, access.NewToken{
+			OperatorID: who.ID, Name: in.Body.Name, Scope: in.Body.Scope, Permissions: in.Body.Permissions, Expires: expires,
+		})
 		return wire.IssuedToken{APIToken: t, Token: secret}, err
 	})
-	frame.Do(s.Server, frame.Route{Method: http.MethodDelete, Path: "/v1/tokens/{id}", ID: "revokeToken", Summary: "Revoke an API token", Tag: "tokens", Access: frame.Admin},
-		func(ctx context.Context, in *frame.IDParam) error { return s.d.Access.RevokeAPIToken(ctx, in.ID) })
+	frame.Do(s.Server, frame.Route{Method: http.MethodDelete, Path: "/v1/tokens/{id}", ID: "revokeToken", Summary: "Revoke an API token", Tag: "tokens", Access: frame.Self},
+		func(ctx context.Context, in *frame.IDParam) error {
+			who := frame.Who(ctx)
+			if !who.May[access.Administer] {
+				all, err := s.d.Access.APITokens(ctx)
+				if err != nil {
+					return err
+				}
+				if !slices.ContainsFunc(all, func(t access.APIToken) bool { return t.ID == in.ID && t.OperatorID == who.ID }) {
+					return fault.New(fault.NotFound, "no API token %q", in.ID)
+				}
+			}
+			return s.d.Access.RevokeAPIToken(ctx, in.ID)
+		})
 }

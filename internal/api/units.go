@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"time"
 
+	"fettle.dev/fettle/internal/fleet/access"
+
 	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/audit"
@@ -40,22 +42,22 @@ type tokensIn struct {
 }
 
 func (s *server) units() {
-	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/units", ID: "listUnits", Summary: "List units", Tag: "units", Access: frame.Read}, s.listUnits)
-	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/units/{id}", ID: "getUnit", Personal: audit.DataContact, Summary: "A unit", Tag: "units", Access: frame.Read}, s.getUnit)
-	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/units/{id}/latest", ID: "getLatest", Personal: audit.DataMeasurements, Summary: "Newest value of each signal", Tag: "units", Access: frame.Read}, s.latest)
-	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/units/{id}/series", ID: "getSeries", Personal: audit.DataMeasurements, Summary: "A signal over time, with the bands that applied", Tag: "units", Access: frame.Read}, s.series)
-	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/units/{id}/accounting", ID: "getUnitAccounting", Summary: "Accounting of a unit's samples", Tag: "units", Access: frame.Read}, s.unitAccounting)
-	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/accounting", ID: "getAccounting", Summary: "Accounting of a product's samples", Tag: "units", Access: frame.Read}, s.accounting)
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/units", ID: "listUnits", Summary: "List units", Tag: "units", Access: access.Look, Sight: frame.ByUnit}, s.listUnits)
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/units/{id}", ID: "getUnit", Personal: audit.DataContact, Summary: "A unit", Tag: "units", Access: access.Look, Sight: frame.ByUnit}, s.getUnit)
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/units/{id}/latest", ID: "getLatest", Personal: audit.DataMeasurements, Summary: "Newest value of each signal", Tag: "units", Access: access.Look, Sight: frame.ByUnit}, s.latest)
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/units/{id}/series", ID: "getSeries", Personal: audit.DataMeasurements, Summary: "A signal over time, with the bands that applied", Tag: "units", Access: access.Look, Sight: frame.ByUnit}, s.series)
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/units/{id}/accounting", ID: "getUnitAccounting", Summary: "Accounting of a unit's samples", Tag: "units", Access: access.Look, Sight: frame.ByUnit}, s.unitAccounting)
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/accounting", ID: "getAccounting", Summary: "Accounting of a product's samples", Tag: "units", Access: access.Look, Sight: frame.ByUnit}, s.accounting)
 	frame.Add(s.Server, frame.Route{
 		Method: http.MethodPost, Path: "/v1/units/{id}/token", ID: "issueUnitToken", Summary: "Issue a unit's token",
-		Doc: "Replaces the token it has, and disconnects what uses that.", Tag: "units", Access: frame.Admin,
+		Doc: "Replaces the token it has, and disconnects what uses that.", Tag: "units", Access: access.Enrol, Sight: frame.ByUnit,
 	}, func(ctx context.Context, in *frame.IDParam) (wire.UnitToken, error) {
 		token, err := s.d.Provisioning.IssueToken(ctx, in.ID)
 		return wire.UnitToken{UnitID: in.ID, Token: token}, err
 	})
 	frame.Add(s.Server, frame.Route{
 		Method: http.MethodPost, Path: "/v1/unit-tokens", ID: "issueUnitTokens", Summary: "Issue tokens for many units",
-		Doc: "All or nothing.", Tag: "units", Access: frame.Admin, MaxBody: 16 << 20, Slow: true,
+		Doc: "All or nothing.", Tag: "units", Access: access.Enrol, Sight: frame.ByUnit, MaxBody: 16 << 20, Slow: true,
 	}, func(ctx context.Context, in *tokensIn) (wire.List[wire.UnitToken], error) {
 		issued, err := s.d.Provisioning.IssueTokens(ctx, in.Body.Units)
 		out := wire.List[wire.UnitToken]{Items: make([]wire.UnitToken, 0, len(issued))}
@@ -73,7 +75,7 @@ func (s *server) units() {
 		{"restore", "Take a revoked or retired unit back", func(ctx context.Context, id string) error { return s.d.Provisioning.RestoreUnit(ctx, id) }},
 	} {
 		frame.Add(s.Server, frame.Route{
-			Method: http.MethodPost, Path: "/v1/units/{id}/" + verb.verb, ID: verb.verb + "Unit", Summary: verb.summary, Tag: "units", Access: frame.Admin,
+			Method: http.MethodPost, Path: "/v1/units/{id}/" + verb.verb, ID: verb.verb + "Unit", Summary: verb.summary, Tag: "units", Access: access.Enrol, Sight: frame.ByUnit,
 		}, func(ctx context.Context, in *frame.IDParam) (wire.Unit, error) {
 			if err := verb.do(ctx, in.ID); err != nil {
 				return wire.Unit{}, err
@@ -124,8 +126,12 @@ func (s *server) listUnits(ctx context.Context, in *unitList) (wire.Page[wire.Un
 		Product: in.Product, State: fleet.UnitState(in.State), Batch: in.Batch, Hardware: in.Hardware, Region: in.Region,
 		Version: in.Version, Search: in.Q, After: in.After, Limit: in.Limit + 1,
 	}
-	if in.Condition != "" {
+	switch condition.Condition(in.Condition) {
+	case "":
+	case condition.Normal, condition.Unknown:
 		f.Limit = chunk
+	default: // few of many: only they are read
+		f.Limit, f.Unwell = chunk, true
 	}
 	id := func(u wire.Unit) string { return u.ID }
 	var out []wire.Unit

@@ -257,7 +257,7 @@ func on(tb testing.TB, db *sqldb.DB, change ...func(*Env)) *Env {
 // Token makes an API token of an operator.
 func (e *Env) Token(operatorID string, scope access.Scope) string {
 	e.T.Helper()
-	_, secret, err := e.Deps.Access.CreateAPIToken(e.T.Context(), operatorID, "test", scope, time.Time{})
+	_, secret, err := e.Deps.Access.CreateAPIToken(e.T.Context(), access.NewToken{OperatorID: operatorID, Name: "test", Scope: scope, Expires: time.Time{}})
 	require.NoError(e.T, err)
 	return secret
 }

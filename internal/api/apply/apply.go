@@ -18,6 +18,8 @@ import (
 	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/fleet/access"
+	"fettle.dev/fettle/internal/fleet/people"
 	"fettle.dev/fettle/internal/update"
 )
 
@@ -33,6 +35,10 @@ type Deps struct {
 	Updates   *update.Service
 	Campaigns *campaign.Manager
 	Runs      campaign.Store
+	People    *people.Service
+
+	// Need refuses an operator who lacks a permission; nil: everything is permitted.
+	Need func(access.Permission) error
 
 	// Hooks are called after the records have changed; each may be nil.
 	OnProducts  func(ctx context.Context, names []string) error
@@ -65,8 +71,8 @@ type applying struct {
 	detectors bool
 	units     []string
 	consents  bool
-	newOwners []string // units that go to another owner
-	handed    []string // those, and units that get their first
+	newOwners []string          // units that go to another owner
+	handed    []people.Handover // those, and units that get their first
 }
 
 // Documents applies documents, or with DryRun says what that would change.
@@ -75,7 +81,7 @@ func Documents(ctx context.Context, d *Deps, in wire.Apply) (wire.Applied, error
 	a.decode(in.Documents)
 	err := d.Tx.InTx(ctx, func(ctx context.Context) error {
 		for _, step := range []func(context.Context) error{
-			a.putProducts, a.putUnits, a.putDetectors, a.checkDependents, a.putReleases, a.putCampaigns,
+			a.guard, a.putProducts, a.putUnits, a.putDetectors, a.checkDependents, a.putReleases, a.putCampaigns,
 		} {
 			if err := step(ctx); err != nil {
 				return err

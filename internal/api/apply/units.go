@@ -9,6 +9,8 @@ import (
 	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/fleet/access"
+	"fettle.dev/fettle/internal/fleet/people"
 )
 
 // fleetView is what the records hold of the products that units are declared for.
@@ -57,10 +59,20 @@ func (a *applying) putUnits(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := a.d.Consents.Reset(ctx, a.newOwners, "change of owner"); err != nil {
+	if err := a.d.Consents.Reset(ctx, a.newOwners, people.ByHandover); err != nil {
 		return err
 	}
-	if err := a.d.Campaigns.OwnersChanged(ctx, a.handed); err != nil {
+	ids, to := make([]string, len(a.handed)), make(map[string]string, len(units))
+	for _, u := range units {
+		to[u.ID] = u.OwnerID
+	}
+	for i := range a.handed {
+		ids[i], a.handed[i].To, a.handed[i].At = a.handed[i].UnitID, to[a.handed[i].UnitID], a.d.Clock.Now()
+	}
+	if err := a.d.Campaigns.OwnersChanged(ctx, ids); err != nil {
+		return err
+	}
+	if err := a.d.People.Handed(ctx, a.handed); err != nil {
 		return err
 	}
 	return a.d.Choices.AddChoices(ctx, choices)
@@ -138,8 +150,16 @@ func (a *applying) unit(ctx context.Context, v *fleetView, d *one, spec *fleet.U
 			return nil, nil, err
 		}
 		before = was
+		if was.Owner != nil && a.d.Need != nil {
+			// Who may not see owners cannot leave them out by sending back what was shown, nor change them.
+			if err := a.d.Need(access.Personal); err != nil && now.Owner != nil && email(now.Owner) != email(was.Owner) {
+				return nil, nil, fmt.Errorf("change the owner of unit %s: %w", id, err)
+			} else if err != nil {
+				now.Owner = was.Owner
+			}
+		}
 		if email(now.Owner) != email(was.Owner) {
-			a.handed = append(a.handed, id)
+			a.handed = append(a.handed, people.Handover{UnitID: id, From: old.OwnerID})
 			if was.Owner != nil { // another owner has chosen nothing yet
 				mask = nil
 				a.newOwners = append(a.newOwners, id)

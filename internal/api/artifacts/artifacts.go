@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"time"
 
+	"fettle.dev/fettle/internal/fleet/access"
+
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
@@ -43,13 +45,13 @@ func Register(f *frame.Server, d Deps) {
 	s := &server{f, d}
 	s.upload()
 	s.uploads()
-	frame.Add(f, frame.Route{Method: http.MethodGet, Path: "/v1/artifacts/{sha256}", ID: "getArtifact", Summary: "What is known of an artifact", Tag: "artifacts", Access: frame.Read},
+	frame.Add(f, frame.Route{Method: http.MethodGet, Path: "/v1/artifacts/{sha256}", ID: "getArtifact", Summary: "What is known of an artifact", Tag: "artifacts", Access: access.Look, Sight: frame.ByProduct},
 		func(ctx context.Context, in *artifactIn) (wire.Artifact, error) {
 			a, err := d.Updates.Artifact(ctx, in.SHA256)
 			return view(a), err
 		})
 	frame.Add(f, frame.Route{
-		Method: http.MethodGet, Path: "/v1/releases/{name}/sizes", ID: "listReleaseSizes", Summary: "What units of each version fetch of a release", Tag: "releases", Access: frame.Read,
+		Method: http.MethodGet, Path: "/v1/releases/{name}/sizes", ID: "listReleaseSizes", Summary: "What units of each version fetch of a release", Tag: "releases", Access: access.Look, Sight: frame.ByUnit,
 		Doc: "For each version that units report, those that most have first: the bytes of the image, and the bytes that a unit fetches whose client takes deltas. Deltas are made in the background.",
 	}, s.sizes)
 }
@@ -75,7 +77,7 @@ func (s *server) sizes(ctx context.Context, in *frame.NameParam) (wire.Page[wire
 func (s *server) upload() {
 	r := frame.Route{
 		Method: http.MethodPost, Path: "/v1/artifacts", ID: "uploadArtifact", Summary: "Upload an artifact in one request",
-		Doc: "The same bytes are kept once. An upload that may be cut goes by /v1/uploads.", Tag: "artifacts", Access: frame.Write, Status: http.StatusCreated,
+		Doc: "The same bytes are kept once. An upload that may be cut goes by /v1/uploads.", Tag: "artifacts", Access: access.Release, Sight: frame.ByProduct, Status: http.StatusCreated,
 	}
 	op := r.Operation()
 	one, most := 1, 200

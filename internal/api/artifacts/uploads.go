@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"fettle.dev/fettle/internal/fleet/access"
+
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
@@ -53,7 +55,7 @@ func (s *server) uploads() {
 		}
 		s.handle(op, func(ctx huma.Context) { s.tus(ctx, status, fn) })
 	}
-	add(frame.Route{Method: http.MethodOptions, Path: uploadsPath, ID: "describeUploads", Summary: "What uploads in pieces can do (tus 1.0.0)", Access: frame.Read},
+	add(frame.Route{Method: http.MethodOptions, Path: uploadsPath, ID: "describeUploads", Summary: "What uploads in pieces can do (tus 1.0.0)", Access: access.Look, Sight: frame.ByProduct},
 		http.StatusNoContent, "Described in Tus-Version, Tus-Extension and Tus-Max-Size", nil, func(ctx huma.Context) error {
 			ctx.SetHeader("Tus-Version", tusVersion)
 			ctx.SetHeader("Tus-Extension", tusExtensions)
@@ -61,12 +63,12 @@ func (s *server) uploads() {
 			return nil
 		})
 	add(frame.Route{
-		Method: http.MethodPost, Path: uploadsPath, ID: "createUpload", Summary: "Begin an upload in pieces (tus 1.0.0)", Access: frame.Write,
+		Method: http.MethodPost, Path: uploadsPath, ID: "createUpload", Summary: "Begin an upload in pieces (tus 1.0.0)", Access: access.Release, Sight: frame.ByProduct,
 		Doc: "Any tus client serves. Upload-Metadata names the file as filename, and may name its sha256 in hexadecimal digits: bytes that are known are not sent again.",
 	}, http.StatusCreated, "Begun; Location says where", []*huma.Param{
 		resumable, header("Upload-Length", "Bytes of the file."), header("Upload-Metadata", "filename and a space and the name in base64, and so sha256, separated by a comma."),
 	}, s.createUpload)
-	add(frame.Route{Method: http.MethodHead, Path: uploadsPath + "/{id}", ID: "getUpload", Summary: "How much of an upload has arrived", Access: frame.Write},
+	add(frame.Route{Method: http.MethodHead, Path: uploadsPath + "/{id}", ID: "getUpload", Summary: "How much of an upload has arrived", Access: access.Release, Sight: frame.ByProduct},
 		http.StatusOK, "Upload-Offset and Upload-Length say it", []*huma.Param{id, resumable}, func(ctx huma.Context) error {
 			u, err := s.d.Uploads.Upload(ctx.Context(), ctx.Param("id"))
 			if err == nil {
@@ -74,14 +76,14 @@ func (s *server) uploads() {
 			}
 			return err
 		})
-	add(frame.Route{Method: http.MethodPatch, Path: uploadsPath + "/{id}", ID: "appendUpload", Summary: "Send the next piece of an upload", Access: frame.Write},
+	add(frame.Route{Method: http.MethodPatch, Path: uploadsPath + "/{id}", ID: "appendUpload", Summary: "Send the next piece of an upload", Access: access.Release, Sight: frame.ByProduct},
 		http.StatusNoContent, "Arrived; Upload-Offset says how far it is. When that is the length, the bytes are an artifact",
 		[]*huma.Param{id, resumable, header("Upload-Offset", "Where the piece begins.")}, s.appendUpload)
-	add(frame.Route{Method: http.MethodDelete, Path: uploadsPath + "/{id}", ID: "cancelUpload", Summary: "Cancel an upload", Access: frame.Write},
+	add(frame.Route{Method: http.MethodDelete, Path: uploadsPath + "/{id}", ID: "cancelUpload", Summary: "Cancel an upload", Access: access.Release, Sight: frame.ByProduct},
 		http.StatusNoContent, "Canceled", []*huma.Param{id, resumable}, func(ctx huma.Context) error {
 			return s.d.Uploads.Cancel(ctx.Context(), ctx.Param("id"))
 		})
-	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: uploadsPath, ID: "listUploads", Summary: "Uploads in pieces, finished ones for a week", Tag: "artifacts", Access: frame.Read},
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: uploadsPath, ID: "listUploads", Summary: "Uploads in pieces, finished ones for a week", Tag: "artifacts", Access: access.Release},
 		func(ctx context.Context, _ *frame.None) (wire.Page[wire.Upload], error) {
 			list, err := s.d.Uploads.List(ctx)
 			out := wire.Page[wire.Upload]{Items: []wire.Upload{}}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"fettle.dev/fettle/internal/fleet/access"
+
 	"fettle.dev/fettle/internal/api/declare"
 	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
@@ -60,21 +62,21 @@ func Register(f *frame.Server, d Deps) {
 		Doc: "Begins a job in the background: look at its state. Over history still held and permitted, by the code that runs live: " +
 			"the findings of the threshold as declared are those that live gave, or would have given. All thresholds are tried in one pass. " +
 			"Jobs run one after another; one that a restart of the service interrupts is begun again. They are kept for 30 days, at most 100.",
-		Tag: "backtests", Access: frame.Write, Status: http.StatusAccepted, Raw: true, MaxBody: maxBody, Slow: true,
+		Tag: "backtests", Access: access.Analyse, Sight: frame.ByProduct, Status: http.StatusAccepted, Raw: true, MaxBody: maxBody, Slow: true,
 	}, s.create)
-	frame.Add(f, frame.Route{Method: http.MethodGet, Path: "/v1/backtests", ID: "listBacktests", Summary: "List backtests, newest first, without results", Tag: "backtests", Access: frame.Read}, s.list)
-	frame.Add(f, frame.Route{Method: http.MethodGet, Path: "/v1/backtests/{id}", ID: "getBacktest", Summary: "A backtest, with its result when it is done", Tag: "backtests", Access: frame.Read}, s.get)
-	frame.Do(f, frame.Route{Method: http.MethodDelete, Path: "/v1/backtests/{id}", ID: "deleteBacktest", Summary: "Cancel a backtest, or delete one that has ended", Tag: "backtests", Access: frame.Write},
+	frame.Add(f, frame.Route{Method: http.MethodGet, Path: "/v1/backtests", ID: "listBacktests", Summary: "List backtests, newest first, without results", Tag: "backtests", Access: access.Look, Sight: frame.ByProduct}, s.list)
+	frame.Add(f, frame.Route{Method: http.MethodGet, Path: "/v1/backtests/{id}", ID: "getBacktest", Summary: "A backtest, with its result when it is done", Tag: "backtests", Access: access.Look, Sight: frame.ByProduct}, s.get)
+	frame.Do(f, frame.Route{Method: http.MethodDelete, Path: "/v1/backtests/{id}", ID: "deleteBacktest", Summary: "Cancel a backtest, or delete one that has ended", Tag: "backtests", Access: access.Analyse, Sight: frame.ByProduct},
 		func(ctx context.Context, in *frame.IDParam) error {
 			return d.Jobs.Cancel(ctx, in.ID, frame.Who(ctx).Email)
 		})
 	frame.Add(f, frame.Route{
 		Method: http.MethodGet, Path: "/v1/backtests/{id}/findings", ID: "listBacktestFindings", Summary: "The findings of the detector as declared, oldest first",
-		Doc: "Those of units that may be looked at now.", Tag: "backtests", Access: frame.Read,
+		Doc: "Those of units that may be looked at now.", Tag: "backtests", Access: access.Look, Sight: frame.ByProduct,
 	}, s.findings)
 	frame.Add(f, frame.Route{
 		Method: http.MethodGet, Path: "/v1/backtests/{id}/units", ID: "listBacktestUnits", Summary: "Units with their alarms under every threshold, for charts",
-		Doc: "Of units that may be looked at now.", Tag: "backtests", Access: frame.Read,
+		Doc: "Of units that may be looked at now.", Tag: "backtests", Access: access.Look, Sight: frame.ByProduct,
 	}, s.units)
 }
 

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"fettle.dev/fettle/internal/fleet/access"
+
 	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/condition"
@@ -32,8 +34,8 @@ type listIn struct {
 // Register adds the operations to a server.
 func Register(f *frame.Server, conditions *condition.Service) {
 	s := &server{f, conditions}
-	frame.Add(f, frame.Route{Method: http.MethodGet, Path: "/v1/detectors", ID: "listDetectors", Summary: "List detectors with what became of their findings, by name", Tag: "detectors", Access: frame.Read}, s.list)
-	frame.Add(f, frame.Route{Method: http.MethodGet, Path: "/v1/detectors/{name}", ID: "getDetector", Summary: "A detector in words, with its versions and how often it raises alarms", Tag: "detectors", Access: frame.Read}, s.get)
+	frame.Add(f, frame.Route{Method: http.MethodGet, Path: "/v1/detectors", ID: "listDetectors", Summary: "List detectors with what became of their findings, by name", Tag: "detectors", Access: access.Look, Sight: frame.ByUnit}, s.list)
+	frame.Add(f, frame.Route{Method: http.MethodGet, Path: "/v1/detectors/{name}", ID: "getDetector", Summary: "A detector in words, with its versions and how often it raises alarms", Tag: "detectors", Access: access.Look, Sight: frame.ByUnit}, s.get)
 }
 
 func (s *server) list(ctx context.Context, in *listIn) (wire.Page[wire.Detector], error) {

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"time"
 
+	"fettle.dev/fettle/internal/fleet/access"
+
 	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/audit"
@@ -27,7 +29,7 @@ type listIn struct {
 func Register(s *frame.Server, choices consent.Store, history telemetry.EventHistory) {
 	frame.Add(s, frame.Route{
 		Method: http.MethodGet, Path: "/v1/units/{id}/events", ID: "listUnitEvents", Personal: audit.DataMeasurements, Summary: "A unit's events, newest first",
-		Doc: "Features used, fault codes and lines of the log, as far as the owner permits them now.", Tag: "units", Access: frame.Read,
+		Doc: "Features used, fault codes and lines of the log, as far as the owner permits them now.", Tag: "units", Access: access.Look, Sight: frame.ByUnit,
 	}, func(ctx context.Context, in *listIn) (wire.Page[wire.Event], error) {
 		u, err := s.Fleet.Unit(ctx, in.ID)
 		if err != nil {

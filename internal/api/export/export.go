@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"time"
 
+	"fettle.dev/fettle/internal/fleet/access"
+
 	"github.com/danielgtaylor/huma/v2"
 
 	"fettle.dev/fettle/internal/api/frame"
@@ -45,7 +47,7 @@ func Register(s *frame.Server, choices consent.Store, history telemetry.Exporter
 		Doc: "One file: a row for each message with unit_id, event_time, receive_time (UTC), sequence, and a column for each signal. " +
 			"Values that an owner does not permit to be kept now are left out, and units of which nothing is permitted. " +
 			"The file is made before the first byte is sent, in the service's temporary directory.",
-		Tag: "products", Access: frame.Read,
+		Tag: "products", Access: access.Export, Sight: frame.ByProduct,
 	}
 	op := r.Operation()
 	text := func(doc string) *huma.Header {

@@ -22,7 +22,7 @@ func (p *Principal) actor() audit.Actor {
 	if p == nil || p.ID == "" {
 		return audit.Actor{Party: audit.Nobody}
 	}
-	return audit.Actor{Party: string(p.Party), ID: p.ID, Role: string(p.Scope), Via: p.Via, Of: p.SessionID}
+	return audit.Actor{Party: string(p.Party), ID: p.ID, Role: string(p.Role), Via: p.Via, Of: p.SessionID}
 }
 
 // changes reports whether an operation changes something by its method.

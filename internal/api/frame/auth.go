@@ -2,9 +2,11 @@ package frame
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,7 +15,9 @@ import (
 
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/fleet/access"
+	"fettle.dev/fettle/internal/fleet/people"
 )
 
 type (
@@ -44,10 +48,53 @@ type Principal struct {
 	ID        string // operator or owner id
 	Email     string
 	Party     access.Party
-	Scope     access.Scope // of operators
-	Via       string       // session or token
+	Via       string // session or token
 	SessionID string
 	ExpiresAt time.Time
+
+	// Of owners' apps.
+	App   people.TokenScope
+	Units []string // ids; none: all
+
+	// Of operators.
+	Role  access.Role
+	Scope access.Scope // of a token, or the widest that the role holds
+	May   access.Set   // what they may do, with this credential
+	Sight fleet.Sight
+}
+
+// Need refuses an operator who lacks a permission.
+func (p *Principal) Need(need access.Permission) error {
+	if p.May[need] {
+		return nil
+	}
+	return fault.New(fault.Denied, "%s", p.lacks(need))
+}
+
+func (p *Principal) lacks(need access.Permission) string {
+	if p.Via == "token" {
+		return fmt.Sprintf("this needs permission %q, which this token (scope %s, of a %s) does not have", need, p.Scope, p.Role)
+	}
+	return fmt.Sprintf("this needs permission %q, which your role (%s) does not have", need, p.Role)
+}
+
+// needs refuses an operator who may not call an operation.
+func (p *Principal) needs(op *huma.Operation) error {
+	need, _ := op.Metadata["access"].(Access)
+	or, _ := op.Metadata["or"].([]Access)
+	if need != Self && !p.May[need] && !slices.ContainsFunc(or, func(a Access) bool { return p.May[a] }) {
+		return p.Need(need)
+	}
+	sight, _ := op.Metadata["sight"].(Sight)
+	switch {
+	case need == Self || !p.Sight.Limited() || sight == ByUnit:
+	case sight == ByProduct && len(p.Sight.Regions) == 0:
+	case sight == ByProduct:
+		return fault.New(fault.Denied, "this is about the units of all regions, and what you see is bounded to some")
+	default:
+		return fault.New(fault.Denied, "this is about all products, and what you see is bounded to some")
+	}
+	return nil
 }
 
 func crossOrigin(publicURL string) *http.CrossOriginProtection {
@@ -65,7 +112,7 @@ func (s *Server) authorize(ctx huma.Context, next func(huma.Context)) {
 	r, w := humago.Unwrap(ctx)
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	if err := s.origins.Check(r); err != nil {
+	if err := s.origins.Check(r); err != nil && !isApp(r) {
 		s.Refuse(ctx, http.StatusForbidden, "the request comes from another site")
 		return
 	}
@@ -78,7 +125,7 @@ func (s *Server) authorize(ctx huma.Context, next func(huma.Context)) {
 		s.record(ctx, nil, next)
 		return
 	}
-	p, status, why := s.principal(r, need)
+	p, status, why := s.principal(r, ctx.Operation())
 	if status != 0 {
 		if status == http.StatusUnauthorized {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="fettle"`)
@@ -87,7 +134,11 @@ func (s *Server) authorize(ctx huma.Context, next func(huma.Context)) {
 		s.Refuse(ctx, status, why)
 		return
 	}
-	s.record(huma.WithValue(ctx, principalKey{}, p), p, next)
+	ctx = huma.WithValue(ctx, principalKey{}, p)
+	if p.Sight.Limited() {
+		ctx = huma.WithContext(ctx, fleet.WithSight(ctx.Context(), p.Sight))
+	}
+	s.record(ctx, p, next)
 }
 
 // Refuse answers with a problem before, or instead of, a handler.
@@ -106,7 +157,11 @@ func (s *Server) SessionPrincipal(ctx context.Context, v access.Session) (Princi
 		return p, err
 	}
 	o, err := s.Access.Operator(ctx, v.Subject)
-	p.Email, p.Scope = o.Email, access.ScopeAdmin
+	if err == nil && o.Disabled {
+		err = fault.New(fault.Denied, "this operator is disabled")
+	}
+	p.Email, p.Role, p.May, p.Sight = o.Email, o.Role, o.Role.May(), o.Sight()
+	p.Scope = access.ScopeOf(p.May)
 	return p, err
 }
 
@@ -119,20 +174,18 @@ func (s *Server) bySession(ctx context.Context, party access.Party, secret strin
 }
 
 func (s *Server) byToken(ctx context.Context, secret string) (Principal, error) {
-	t, err := s.Access.APIToken(ctx, secret)
-	if err != nil {
-		return Principal{}, err
-	}
-	o, err := s.Access.Operator(ctx, t.OperatorID)
-	return Principal{ID: o.ID, Email: o.Email, Party: access.PartyOperator, Scope: t.Scope, Via: "token", ExpiresAt: t.ExpiresAt}, err
+	t, o, err := s.Access.Bearer(ctx, secret)
+	return Principal{
+		ID: o.ID, Email: o.Email, Party: access.PartyOperator, Via: "token", ExpiresAt: t.ExpiresAt,
+		Role: o.Role, Scope: t.Scope, May: t.May(o), Sight: o.Sight(),
+	}, err
 }
 
-var scopeOf = map[Access]access.Scope{Read: access.ScopeRead, Write: access.ScopeWrite, Admin: access.ScopeAdmin}
-
 // principal finds who asks. Status 0 means: may.
-func (s *Server) principal(r *http.Request, need Access) (p *Principal, status int, why string) {
+func (s *Server) principal(r *http.Request, op *huma.Operation) (p *Principal, status int, why string) {
 	ctx := r.Context()
-	if need != Owner && scopeOf[need] == "" {
+	need, _ := op.Metadata["access"].(Access)
+	if need != Owner && need != Self && !slices.Contains(access.Permissions, need) {
 		return nil, http.StatusForbidden, "nobody may do this"
 	}
 	party, cookie := access.PartyOperator, wire.OperatorCookie
@@ -143,7 +196,9 @@ func (s *Server) principal(r *http.Request, need Access) (p *Principal, status i
 	var err error
 	bearer, isBearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	switch {
-	case need != Owner && isBearer:
+	case need == Owner && isBearer:
+		got, err = s.byApp(ctx, strings.TrimSpace(bearer))
+	case isBearer:
 		got, err = s.byToken(ctx, strings.TrimSpace(bearer))
 	case r.Header.Get("Authorization") != "":
 		return nil, http.StatusUnauthorized, "this credential is not for this"
@@ -170,8 +225,13 @@ func (s *Server) principal(r *http.Request, need Access) (p *Principal, status i
 		r.Header.Get("Origin") == "" && r.Header.Get("Sec-Fetch-Site") == "" {
 		return &got, http.StatusForbidden, "a change by cookie needs an Origin header"
 	}
-	if need != Owner && !got.Scope.Includes(scopeOf[need]) {
-		return &got, http.StatusForbidden, "this needs scope " + string(scopeOf[need])
+	if err := got.appMay(r, op); err != nil {
+		return &got, http.StatusForbidden, err.Error()
+	}
+	if need != Owner {
+		if err := got.needs(op); err != nil {
+			return &got, http.StatusForbidden, err.Error()
+		}
 	}
 	return &got, 0, ""
 }

@@ -11,6 +11,7 @@ import (
 
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/audit"
+	"fettle.dev/fettle/internal/fleet/access"
 )
 
 // Route describes one operation.
@@ -20,10 +21,18 @@ type Route struct {
 	Doc          string
 	Tag          string
 	Access       Access
+	Or           []Access // of which one is enough, too; the handler decides more
+	Sight        Sight    // which operators of bounded sight may call it
 	Status       int
 	MaxBody      int64
 	Raw          bool // the handler decodes the body strictly by itself
 	Slow         bool // a large body may take a while to arrive
+
+	// Session: an owner has to be signed in for it; no app's token opens it.
+	Session bool
+	// EachUnit: the handler shows only units that Server.May and Server.Units
+	// give, so a token that is for some units may call it.
+	EachUnit bool
 
 	// Personal is what of people's data the answer shows, one of audit.Data; ""
 	// is none. The handler says whose by audit.Looked, before it answers.
@@ -32,33 +41,45 @@ type Route struct {
 	Asks bool
 }
 
-// Access says who may call an operation.
-type Access int
+// Access says who may call an operation: a permission of operators, or one of
+// the words below. The zero value is refused to all: a route that forgot.
+type Access = access.Permission
 
-// Who may. Nobody is the zero value: a route that forgot is refused to all.
+// Who else may.
 const (
-	Nobody Access = iota
-	Anyone
-	Read
-	Write
-	Admin
-	Owner
+	Anyone Access = "anyone"
+	Owner  Access = "owner"
+	Self   Access = "self" // every operator, about themselves
 )
 
-var security = map[Access][]map[string][]string{
-	Anyone: {},
-	Read:   {{"token": {}}, {"operator": {}}},
-	Write:  {{"token": {}}, {"operator": {}}},
-	Admin:  {{"token": {}}, {"operator": {}}},
-	Owner:  {{"owner": {}}},
+// Sight says how an operation keeps to what an operator may see. The zero value
+// refuses it to all whose sight is bounded: a route that forgot, or that
+// concerns the whole service.
+type Sight int
+
+// ByProduct keeps products apart but not regions: it counts or compares units.
+// ByUnit keeps both.
+const (
+	ByProduct Sight = iota + 1
+	ByUnit
+)
+
+func security(a Access) []map[string][]string {
+	switch a {
+	case Anyone:
+		return []map[string][]string{}
+	case Owner:
+		return []map[string][]string{{"owner": {}}, {"app": {}}}
+	}
+	return []map[string][]string{{"token": {}}, {"operator": {}}}
 }
 
 // Operation is r as huma takes it, for handlers that Add and Do do not fit.
 func (r Route) Operation() huma.Operation {
 	op := huma.Operation{
 		Method: r.Method, Path: r.Path, OperationID: r.ID, Summary: r.Summary, Description: r.Doc,
-		Tags: []string{r.Tag}, Security: security[r.Access], DefaultStatus: r.Status,
-		Metadata: map[string]any{"access": r.Access, "personal": r.Personal, "asks": r.Asks}, MaxBodyBytes: r.MaxBody, SkipValidateBody: r.Raw,
+		Tags: []string{r.Tag}, Security: security(r.Access), DefaultStatus: r.Status,
+		Metadata: map[string]any{"access": r.Access, "or": r.Or, "sight": r.Sight, "personal": r.Personal, "asks": r.Asks, "session": r.Session, "eachUnit": r.EachUnit}, MaxBodyBytes: r.MaxBody, SkipValidateBody: r.Raw,
 		Errors: []int{http.StatusUnprocessableEntity, http.StatusInternalServerError},
 	}
 	if r.Slow {

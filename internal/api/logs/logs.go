@@ -5,6 +5,8 @@ import (
 	"context"
 	"net/http"
 
+	"fettle.dev/fettle/internal/fleet/access"
+
 	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/audit"
 	"fettle.dev/fettle/internal/update"
@@ -28,7 +30,7 @@ type AssignmentLog struct {
 func Register(s *frame.Server, updates Reader) {
 	frame.Add(s, frame.Route{
 		Method: http.MethodGet, Path: "/v1/assignments/{id}/log", ID: "getAssignmentLog", Personal: audit.DataUpdates, Summary: "The update client's log of an assignment",
-		Doc: "Mender clients send it when a deployment failed.", Tag: "campaigns", Access: frame.Read,
+		Doc: "Mender clients send it when a deployment failed.", Tag: "campaigns", Access: access.Look, Sight: frame.ByUnit,
 	}, func(ctx context.Context, in *assignmentIn) (AssignmentLog, error) {
 		lines, err := updates.Log(ctx, in.ID)
 		return AssignmentLog{lines}, err

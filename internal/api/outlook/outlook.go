@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"time"
 
+	"fettle.dev/fettle/internal/fleet/access"
+
 	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/audit"
@@ -35,7 +37,7 @@ type peersIn struct {
 func Register(f *frame.Server, s *outlook.Service) {
 	frame.Add(f, frame.Route{
 		Method: http.MethodGet, Path: "/v1/units/{id}/forecasts", ID: "listForecasts", Personal: audit.DataCondition, Summary: "When the signals of a unit will reach their limits",
-		Doc: "By the product's detectors of type trend, with 80 % intervals; where what was seen does not support a forecast it says why.", Tag: "units", Access: frame.Read,
+		Doc: "By the product's detectors of type trend, with 80 % intervals; where what was seen does not support a forecast it says why.", Tag: "units", Access: access.Look, Sight: frame.ByUnit,
 	}, func(ctx context.Context, in *forecastsIn) (wire.List[wire.Forecast], error) {
 		out := wire.List[wire.Forecast]{Items: []wire.Forecast{}}
 		all, err := s.Forecasts(ctx, in.ID, condition.Ref{Name: in.Detector, Version: in.Version}, in.At)
@@ -46,7 +48,7 @@ func Register(f *frame.Server, s *outlook.Service) {
 	})
 	frame.Add(f, frame.Route{
 		Method: http.MethodGet, Path: "/v1/units/{id}/peers", ID: "comparePeers", Personal: audit.DataCondition, Summary: "How a unit stood among its peers",
-		Doc: "Means by the detector's period, against the peers that the unit has now.", Tag: "units", Access: frame.Read,
+		Doc: "Means by the detector's period, against the peers that the unit has now.", Tag: "units", Access: access.Look, Sight: frame.ByUnit,
 	}, func(ctx context.Context, in *peersIn) (wire.Comparison, error) {
 		if !in.From.Before(in.To) {
 			return wire.Comparison{}, fault.Fields("peers", []fault.Field{{Path: "query.to", Expected: "a time after from, " + in.From.Format(time.RFC3339), Got: in.To.Format(time.RFC3339)}})

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"time"
 
+	"fettle.dev/fettle/internal/fleet/access"
+
 	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/campaign"
@@ -140,8 +142,8 @@ type RegisterHead struct {
 // Register adds the operations to a server.
 func Register(f *frame.Server, d Deps) {
 	s := &server{f, d}
-	add(f, frame.Route{Method: http.MethodGet, Path: "/v1/releases", ID: "listReleases", Summary: "List releases as they stand, newest counter first", Access: frame.Read}, s.list)
-	add(f, frame.Route{Method: http.MethodGet, Path: "/v1/releases/{name}", ID: "getRelease", Summary: "A release as it stands", Access: frame.Read}, func(ctx context.Context, in *frame.NameParam) (Release, error) {
+	add(f, frame.Route{Method: http.MethodGet, Path: "/v1/releases", ID: "listReleases", Summary: "List releases as they stand, newest counter first", Access: access.Look, Sight: frame.ByUnit}, s.list)
+	add(f, frame.Route{Method: http.MethodGet, Path: "/v1/releases/{name}", ID: "getRelease", Summary: "A release as it stands", Access: access.Look, Sight: frame.ByUnit}, func(ctx context.Context, in *frame.NameParam) (Release, error) {
 		r, err := d.Updates.Release(ctx, in.Name)
 		if err != nil {
 			return Release{}, err
@@ -150,21 +152,21 @@ func Register(f *frame.Server, d Deps) {
 	})
 	add(f, frame.Route{
 		Method: http.MethodPost, Path: "/v1/releases/{name}/withdraw", ID: "withdrawRelease", Summary: "Offer a release to nobody any more",
-		Doc: "What no unit has begun ends at once, and its files can no longer be fetched; units that have begun are asked to stop. It cannot be undone: issue the content again under a higher counter.", Access: frame.Write,
+		Doc: "What no unit has begun ends at once, and its files can no longer be fetched; units that have begun are asked to stop. It cannot be undone: issue the content again under a higher counter.", Access: access.Release, Sight: frame.ByProduct,
 	}, func(ctx context.Context, in *withdrawIn) (update.Withdrawn, error) {
 		return d.Updates.Withdraw(ctx, in.Name, frame.Who(ctx).Email, in.Body.Why)
 	})
 	add(f, frame.Route{
 		Method: http.MethodPost, Path: "/v1/releases/{name}/revert", ID: "revertRelease", Summary: "Make the way back from a release",
-		Doc: "Issues the content of an older release again under a higher counter, and drafts a campaign for the units that report the bad version. Nothing is offered before that campaign is started.", Access: frame.Write,
+		Doc: "Issues the content of an older release again under a higher counter, and drafts a campaign for the units that report the bad version. Nothing is offered before that campaign is started.", Access: access.Campaign, Sight: frame.ByProduct,
 	}, s.revert)
-	add(f, frame.Route{Method: http.MethodGet, Path: "/v1/releases/{name}/units", ID: "listReleaseUnits", Summary: "List the units that have or had a release, or are on the way to it", Access: frame.Read}, s.units)
-	add(f, frame.Route{Method: http.MethodGet, Path: "/v1/releases/{name}/units/{unit}", ID: "whyNotRelease", Summary: "Why a unit would not be offered a release at this moment", Access: frame.Read}, s.why)
+	add(f, frame.Route{Method: http.MethodGet, Path: "/v1/releases/{name}/units", ID: "listReleaseUnits", Summary: "List the units that have or had a release, or are on the way to it", Access: access.Look, Sight: frame.ByUnit}, s.units)
+	add(f, frame.Route{Method: http.MethodGet, Path: "/v1/releases/{name}/units/{unit}", ID: "whyNotRelease", Summary: "Why a unit would not be offered a release at this moment", Access: access.Look, Sight: frame.ByUnit}, s.why)
 	add(f, frame.Route{
 		Method: http.MethodGet, Path: "/v1/register", ID: "listRegister", Summary: "The register of units' software versions, oldest first",
-		Doc: "A chain: each entry names the hash of the one before, so that a change of any breaks all after it. It names units by their random key.", Access: frame.Read,
+		Doc: "A chain: each entry names the hash of the one before, so that a change of any breaks all after it. It names units by their random key.", Access: access.Look,
 	}, s.register)
-	add(f, frame.Route{Method: http.MethodGet, Path: "/v1/register/head", ID: "getRegisterHead", Summary: "Number and hash of the register's newest entry", Doc: "Keep it elsewhere: with it, a register that was cut short or written anew is found out.", Access: frame.Read},
+	add(f, frame.Route{Method: http.MethodGet, Path: "/v1/register/head", ID: "getRegisterHead", Summary: "Number and hash of the register's newest entry", Doc: "Keep it elsewhere: with it, a register that was cut short or written anew is found out.", Access: access.Look},
 		func(ctx context.Context, _ *struct{}) (RegisterHead, error) {
 			seq, hash, err := d.Register.Head(ctx)
 			return RegisterHead{seq, hash}, err

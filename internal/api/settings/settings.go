@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"fettle.dev/fettle/internal/fleet/access"
+
 	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/audit"
@@ -42,7 +44,7 @@ type driftIn struct {
 func Register(f *frame.Server, units fleet.Store, updates *update.Service) {
 	frame.Add(f, frame.Route{
 		Method: http.MethodGet, Path: "/v1/units/{id}/settings", ID: "listUnitSettings", Personal: audit.DataUpdates, Summary: "What a unit is set to",
-		Doc: "Every parameter and feature that its product declares: the default, what the unit was told by which release, and what it reports.", Tag: "units", Access: frame.Read,
+		Doc: "Every parameter and feature that its product declares: the default, what the unit was told by which release, and what it reports.", Tag: "units", Access: access.Look, Sight: frame.ByUnit,
 	}, func(ctx context.Context, in *frame.IDParam) (wire.List[Setting], error) {
 		out := wire.List[Setting]{Items: []Setting{}}
 		u, err := units.Unit(ctx, in.ID)
@@ -59,7 +61,7 @@ func Register(f *frame.Server, units fleet.Store, updates *update.Service) {
 	})
 	frame.Add(f, frame.Route{
 		Method: http.MethodGet, Path: "/v1/settings/drift", ID: "listDrift", Summary: "Units that are set otherwise than they were told",
-		Doc: "By unit and name. A unit is told again whenever it connects, so what stays here needs somebody to look.", Tag: "units", Access: frame.Read,
+		Doc: "By unit and name. A unit is told again whenever it connects, so what stays here needs somebody to look.", Tag: "units", Access: access.Look, Sight: frame.ByUnit,
 	}, func(ctx context.Context, in *driftIn) (wire.Page[Setting], error) {
 		out := wire.Page[Setting]{Items: []Setting{}}
 		unit, component, ok := strings.Cut(in.After, "/")

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"time"
 
+	"fettle.dev/fettle/internal/fleet/access"
+
 	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
@@ -35,12 +37,12 @@ const longestLife = 10 * 366 * 24 * time.Hour
 
 // Register adds the operations to a server.
 func Register(f *frame.Server, s *trust.Service) {
-	route := func(method, path, id, summary, doc string, access frame.Access) frame.Route {
-		return frame.Route{Method: method, Path: "/v1/trust" + path, ID: id, Summary: summary, Doc: doc, Tag: "trust", Access: access}
+	route := func(method, path, id, summary, doc string, may frame.Access) frame.Route {
+		return frame.Route{Method: method, Path: "/v1/trust" + path, ID: id, Summary: summary, Doc: doc, Tag: "trust", Access: may}
 	}
-	frame.Add(f, route(http.MethodGet, "", "getTrust", "How signing stands, and what to do next", "Roots and who holds their keys, what is signed, what waits to be, and what expires.", frame.Read),
+	frame.Add(f, route(http.MethodGet, "", "getTrust", "How signing stands, and what to do next", "Roots and who holds their keys, what is signed, what waits to be, and what expires.", access.Look),
 		func(ctx context.Context, _ *frame.None) (trust.Status, error) { return s.Status(ctx) })
-	frame.Add(f, route(http.MethodPost, "/export", "exportTrust", "Give what the holders of offline keys need", "The server's public keys, what is in force, and targets to be signed, for fettle keys. It holds no secret. The first call makes the server's keys.", frame.Write),
+	frame.Add(f, route(http.MethodPost, "/export", "exportTrust", "Give what the holders of offline keys need", "The server's public keys, what is in force, and targets to be signed, for fettle keys. It holds no secret. The first call makes the server's keys.", access.Release),
 		func(ctx context.Context, in *exportIn) (map[string]any, error) {
 			life := trust.TargetsLife
 			if in.Expires != "" {
@@ -61,7 +63,7 @@ func Register(f *frame.Server, s *trust.Service) {
 			var out map[string]any
 			return out, json.Unmarshal(raw, &out)
 		})
-	frame.Add(f, route(http.MethodPost, "/import", "importTrust", "Put signed roots and targets into force", "All of the file or nothing: each must follow what is in force by one version and carry enough signatures.", frame.Admin),
+	frame.Add(f, route(http.MethodPost, "/import", "importTrust", "Put signed roots and targets into force", "All of the file or nothing: each must follow what is in force by one version and carry enough signatures.", access.Administer),
 		func(ctx context.Context, in *bundleIn) (trust.Imported, error) {
 			raw, err := json.Marshal(in.Body)
 			if err != nil {
@@ -73,9 +75,9 @@ func Register(f *frame.Server, s *trust.Service) {
 			}
 			return s.Import(ctx, b)
 		})
-	frame.Do(f, route(http.MethodPost, "/renew-online", "renewTrustKeys", "Make new online keys, used once a root names them", "After a key of the server may have been stolen, or now and then: export, rotate the roots, sign, import.", frame.Admin),
+	frame.Do(f, route(http.MethodPost, "/renew-online", "renewTrustKeys", "Make new online keys, used once a root names them", "After a key of the server may have been stolen, or now and then: export, rotate the roots, sign, import.", access.Administer),
 		func(ctx context.Context, _ *frame.None) error { return s.RenewOnline(ctx) })
-	frame.Add(f, route(http.MethodGet, "/roots/{repository}", "getTrustRoot", "The root that units are made with", "", frame.Read),
+	frame.Add(f, route(http.MethodGet, "/roots/{repository}", "getTrustRoot", "The root that units are made with", "", access.Look),
 		func(ctx context.Context, in *rootIn) (map[string]any, error) {
 			b, err := s.Root(ctx, in.Repository, in.Version)
 			if err != nil {
@@ -84,15 +86,15 @@ func Register(f *frame.Server, s *trust.Service) {
 			var out map[string]any
 			return out, json.Unmarshal(b, &out)
 		})
-	frame.Do(f, route(http.MethodPut, "/products/{name}", "requireTrust", "Offer only signed releases of a product", "Releases that are not signed wait, with the refusal \"unsigned\".", frame.Admin),
+	frame.Do(f, route(http.MethodPut, "/products/{name}", "requireTrust", "Offer only signed releases of a product", "Releases that are not signed wait, with the refusal \"unsigned\".", access.Administer),
 		func(ctx context.Context, in *frame.NameParam) error {
 			if _, err := f.Fleet.Product(ctx, in.Name); err != nil {
 				return err
 			}
 			return s.Require(ctx, in.Name, frame.Who(ctx).Email)
 		})
-	frame.Do(f, route(http.MethodDelete, "/products/{name}", "releaseTrust", "Offer unsigned releases of a product, too", "", frame.Admin),
+	frame.Do(f, route(http.MethodDelete, "/products/{name}", "releaseTrust", "Offer unsigned releases of a product, too", "", access.Administer),
 		func(ctx context.Context, in *frame.NameParam) error { return s.Release(ctx, in.Name) })
-	frame.Do(f, route(http.MethodDelete, "/units/{id}", "forgetTrustUnit", "Let a unit that was set up anew sign its version reports with a new key", "", frame.Admin),
+	frame.Do(f, route(http.MethodDelete, "/units/{id}", "forgetTrustUnit", "Let a unit that was set up anew sign its version reports with a new key", "", access.Administer),
 		func(ctx context.Context, in *frame.IDParam) error { return s.ForgetUnit(ctx, in.ID) })
 }

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"time"
 
+	"fettle.dev/fettle/internal/fleet/access"
+
 	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/audit"
@@ -71,16 +73,16 @@ const maxBody = 16 << 20
 func Register(f *frame.Server, d Deps) {
 	s := &server{f, d}
 	frame.Add(f, frame.Route{
-		Method: http.MethodGet, Path: "/v1/maintenance", ID: "listMaintenance", Summary: "Maintenance records, newest first", Tag: "maintenance", Access: frame.Read,
+		Method: http.MethodGet, Path: "/v1/maintenance", ID: "listMaintenance", Summary: "Maintenance records, newest first", Tag: "maintenance", Access: access.Look, Sight: frame.ByUnit,
 	}, s.list)
 	frame.Add(f, frame.Route{
 		Method: http.MethodPost, Path: "/v1/maintenance", ID: "addMaintenance", Summary: "Record what was done to units, and what failed",
 		Doc: "All or none; every mistake is told at once, with the place of its record. What is on record already (same unit, part, kind and time) is not added again, so that an import may be repeated. " +
 			"Detectors start anew on a unit that was put right; records older than 30 days are history and start nothing anew.",
-		Tag: "maintenance", Access: frame.Write, Status: http.StatusCreated, MaxBody: maxBody, Raw: true, Slow: true,
+		Tag: "maintenance", Access: access.Findings, Sight: frame.ByUnit, Status: http.StatusCreated, MaxBody: maxBody, Raw: true, Slow: true,
 	}, s.add)
 	frame.Do(f, frame.Route{
-		Method: http.MethodDelete, Path: "/v1/maintenance/{id}", ID: "deleteMaintenance", Summary: "Take back a record that was entered by mistake", Tag: "maintenance", Access: frame.Write,
+		Method: http.MethodDelete, Path: "/v1/maintenance/{id}", ID: "deleteMaintenance", Summary: "Take back a record that was entered by mistake", Tag: "maintenance", Access: access.Findings, Sight: frame.ByUnit,
 	}, func(ctx context.Context, in *frame.IDParam) error {
 		if err := d.Maintenance.Delete(ctx, in.ID); err != nil {
 			return err
@@ -89,25 +91,25 @@ func Register(f *frame.Server, d Deps) {
 		return nil
 	})
 	frame.Add(f, frame.Route{
-		Method: http.MethodGet, Path: "/v1/products/{name}/parts", ID: "listParts", Summary: "The parts that stand in a product's maintenance records", Tag: "maintenance", Access: frame.Read,
+		Method: http.MethodGet, Path: "/v1/products/{name}/parts", ID: "listParts", Summary: "The parts that stand in a product's maintenance records", Tag: "maintenance", Access: access.Look, Sight: frame.ByProduct,
 	}, s.parts)
 	frame.Add(f, frame.Route{
 		Method: http.MethodGet, Path: "/v1/products/{name}/part-life", ID: "getPartLife", Summary: "How long a part lasts, by batch or version",
 		Doc: "From maintenance records alone: Kaplan and Meier's curve and Weibull's distribution, with parts that still work counted as such. Ages are calendar days since the part was put in.",
-		Tag: "maintenance", Access: frame.Read,
+		Tag: "maintenance", Access: access.Look, Sight: frame.ByProduct,
 	}, s.life)
 	frame.Add(f, frame.Route{
-		Method: http.MethodGet, Path: "/v1/prognoses", ID: "listPrognoses", Summary: "Where the detectors of type prognosis stand", Tag: "prognosis", Access: frame.Read,
+		Method: http.MethodGet, Path: "/v1/prognoses", ID: "listPrognoses", Summary: "Where the detectors of type prognosis stand", Tag: "prognosis", Access: access.Look, Sight: frame.ByProduct,
 	}, s.prognoses)
 	frame.Add(f, frame.Route{
 		Method: http.MethodGet, Path: "/v1/prognoses/{name}/models", ID: "listModels", Summary: "What was learned for a detector, newest first",
-		Doc: "The champion, those it took over from, and those that did not make it, each with its figures on units held out.", Tag: "prognosis", Access: frame.Read,
+		Doc: "The champion, those it took over from, and those that did not make it, each with its figures on units held out.", Tag: "prognosis", Access: access.Look, Sight: frame.ByProduct,
 	}, s.models)
 	frame.Add(f, frame.Route{
-		Method: http.MethodGet, Path: "/v1/risks", ID: "listRisks", Summary: "Units by remaining life, shortest first", Tag: "prognosis", Access: frame.Read,
+		Method: http.MethodGet, Path: "/v1/risks", ID: "listRisks", Summary: "Units by remaining life, shortest first", Tag: "prognosis", Access: access.Look, Sight: frame.ByUnit,
 	}, s.risks)
 	frame.Add(f, frame.Route{
-		Method: http.MethodGet, Path: "/v1/units/{id}/prognosis", ID: "getUnitPrognosis", Personal: audit.DataCondition, Summary: "What is foreseen of a unit, and was before", Tag: "prognosis", Access: frame.Read,
+		Method: http.MethodGet, Path: "/v1/units/{id}/prognosis", ID: "getUnitPrognosis", Personal: audit.DataCondition, Summary: "What is foreseen of a unit, and was before", Tag: "prognosis", Access: access.Look, Sight: frame.ByUnit,
 	}, s.unit)
 }
 

@@ -11,6 +11,7 @@ import (
 	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/fleet/access"
+	"fettle.dev/fettle/internal/fleet/people"
 	"fettle.dev/fettle/internal/outcome"
 	"fettle.dev/fettle/internal/update"
 )
@@ -27,19 +28,24 @@ type OneTime struct {
 
 // Session says who is asking.
 type Session struct {
-	Email     string       `json:"email"`
-	Scope     access.Scope `json:"scope"`
-	Via       string       `json:"via" enum:"session,token"`
-	ExpiresAt time.Time    `json:"expiresAt,omitzero"`
-	Now       time.Time    `json:"now" doc:"The server's clock, which may be scaled under --dev."`
-	Speed     float64      `json:"speed" doc:"How fast the server's clock runs; 1 outside --dev."`
+	Email       string              `json:"email"`
+	Scope       access.Scope        `json:"scope" doc:"The widest that the role, or the token, holds."`
+	Role        access.Role         `json:"role,omitempty" doc:"Of an operator."`
+	Permissions []access.Permission `json:"permissions,omitempty" doc:"What may be done."`
+	Products    []string            `json:"products,omitempty" doc:"Only these are seen; none: all."`
+	Regions     []string            `json:"regions,omitempty" doc:"Only units in these are seen; none: all."`
+	Via         string              `json:"via" enum:"session,token,app"`
+	ExpiresAt   time.Time           `json:"expiresAt,omitzero"`
+	Now         time.Time           `json:"now" doc:"The server's clock, which may be scaled under --dev."`
+	Speed       float64             `json:"speed" doc:"How fast the server's clock runs; 1 outside --dev."`
 }
 
 // NewToken asks for an API token.
 type NewToken struct {
-	Name    string         `json:"name" minLength:"1" maxLength:"100" doc:"What it is for."`
-	Scope   access.Scope   `json:"scope"`
-	Expires fleet.Duration `json:"expires,omitempty" doc:"How long it is valid (default 90d, at most 366d)."`
+	Name        string              `json:"name" minLength:"1" maxLength:"100" doc:"What it is for."`
+	Scope       access.Scope        `json:"scope"`
+	Permissions []access.Permission `json:"permissions,omitempty" doc:"Narrow the scope to these; none: all of it."`
+	Expires     fleet.Duration      `json:"expires,omitempty" doc:"How long it is valid (default 90d, at most 366d)."`
 }
 
 // IssuedToken is a new API token with its secret.
@@ -120,13 +126,13 @@ type Series struct {
 	Unit     string    `json:"unit,omitempty" doc:"UCUM code."`
 	From     time.Time `json:"from"`
 	To       time.Time `json:"to"`
-	Points   []Point   `json:"points"`
+	Points   []Reading `json:"points"`
 	Bands    []Band    `json:"bands" doc:"The band that applied, by tolerance and time, for the operating context the unit was in."`
 	Withheld bool      `json:"withheld" doc:"The owner permits none of the signal's purposes: there are no points."`
 }
 
-// Point is a bucket of samples.
-type Point struct {
+// Reading is a bucket of samples.
+type Reading struct {
 	At    time.Time `json:"at" doc:"Start of the bucket."`
 	Min   float64   `json:"min"`
 	Max   float64   `json:"max"`
@@ -368,6 +374,9 @@ type Me struct {
 
 // OwnedUnit is an owner's unit in a list.
 type OwnedUnit struct {
+	Role         people.Role         `json:"role" enum:"owner,driver" doc:"What whoever asks is to it."`
+	MayUpdate    bool                `json:"mayUpdate" doc:"May start, schedule and postpone updates."`
+	Since        time.Time           `json:"since,omitzero" doc:"Nothing from before this is shown: another had the unit."`
 	ID           string              `json:"id"`
 	Serial       string              `json:"serial"`
 	Product      string              `json:"product"`
@@ -449,6 +458,7 @@ type MyUpdate struct {
 	Progress     Progress           `json:"progress"`
 	Held         bool               `json:"held,omitempty" doc:"The update has begun, and the unit waits before its next step because the owner asked for it."`
 	Choices      []campaign.Choice  `json:"choices" doc:"What the owner may choose now; empty when nothing."`
+	Proof        *Proof             `json:"proof,omitempty" doc:"Once it is installed: how far it has been shown that the fault is gone."`
 }
 
 // Waiting is what keeps an update from a unit at this moment, and what the

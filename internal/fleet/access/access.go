@@ -25,30 +25,6 @@ const (
 	PartyOwner    Party = "owner"
 )
 
-// Scope is what an API token may do; each includes those before it.
-type Scope string
-
-// The scopes.
-const (
-	ScopeRead  Scope = "read"
-	ScopeWrite Scope = "write"
-	ScopeAdmin Scope = "admin"
-	// ScopeHawkbit opens the API that tools for hawkBit speak, and nothing else;
-	// no other scope opens that.
-	ScopeHawkbit Scope = "hawkbit"
-)
-
-var scopes = []Scope{ScopeRead, ScopeWrite, ScopeAdmin}
-
-// Includes reports whether s allows what needs other.
-func (s Scope) Includes(other Scope) bool {
-	if s == ScopeHawkbit {
-		return other == s
-	}
-	have, want := slices.Index(scopes, s), slices.Index(scopes, other)
-	return want >= 0 && have >= want
-}
-
 // Prefixes of the secrets of people.
 const (
 	LinkPrefix     = "fel_" // one-time link
@@ -61,6 +37,7 @@ type Link struct {
 	Hash      string
 	Party     Party
 	Subject   string // id of the operator or owner
+	Trusted   bool   // given by an administrator or at the machine itself: it asks for no second factor
 	CreatedAt time.Time
 	ExpiresAt time.Time
 }
@@ -72,20 +49,37 @@ type Session struct {
 	Party     Party     `json:"role"`
 	Subject   string    `json:"subject"` // id of the operator or owner
 	Agent     string    `json:"agent,omitempty"`
+	Address   string    `json:"address,omitempty"` // where it was opened from
+	Way       Way       `json:"way,omitempty"`     // how they signed in
 	CreatedAt time.Time `json:"createdAt"`
+	UsedAt    time.Time `json:"usedAt,omitzero"`   // to some minutes
+	ProvedAt  time.Time `json:"provedAt,omitzero"` // when they last showed a second factor
 	ExpiresAt time.Time `json:"expiresAt"`
 }
 
+// Way is how somebody signed in.
+type Way string
+
+// The ways.
+const (
+	ByLink     Way = "link"
+	ByPassword Way = "password" // with a second factor
+	ByPasskey  Way = "passkey"
+	ByOIDC     Way = "oidc"
+)
+
 // APIToken lets a program act for an operator.
 type APIToken struct {
-	ID         string    `json:"id"`
-	Hash       string    `json:"-"`
-	Name       string    `json:"name"`
-	Scope      Scope     `json:"scope" enum:"read,write,admin,hawkbit"`
-	OperatorID string    `json:"operatorId"`
-	CreatedAt  time.Time `json:"createdAt"`
-	ExpiresAt  time.Time `json:"expiresAt"`
-	LastUsedAt time.Time `json:"lastUsedAt,omitzero"` // to the hour
+	ID    string `json:"id"`
+	Hash  string `json:"-"`
+	Name  string `json:"name"`
+	Scope Scope  `json:"scope" enum:"read,write,admin,hawkbit"`
+	// Permissions narrow what the scope allows; none: all of it.
+	Permissions []Permission `json:"permissions,omitempty"`
+	OperatorID  string       `json:"operatorId"`
+	CreatedAt   time.Time    `json:"createdAt"`
+	ExpiresAt   time.Time    `json:"expiresAt"`
+	LastUsedAt  time.Time    `json:"lastUsedAt,omitzero"` // to the hour
 }
 
 // Store keeps operators and what people sign in with; of secrets only
@@ -95,6 +89,9 @@ type Store interface {
 	Operator(ctx context.Context, id string) (Operator, error)
 	OperatorByEmail(ctx context.Context, email string) (Operator, error)
 	Operators(ctx context.Context) ([]Operator, error) // oldest first
+	PutOperator(ctx context.Context, o Operator) error // what may change: name, role, sight, disabled
+	// DropOperator removes an operator with all they sign in with, and their tokens.
+	DropOperator(ctx context.Context, id string) error
 
 	AddLink(ctx context.Context, l Link) error
 	// UseLink takes away the link, so that it is found by one caller only.
@@ -114,22 +111,12 @@ type Store interface {
 	TouchAPIToken(ctx context.Context, id string, at time.Time) error
 	DropAPIToken(ctx context.Context, id string) error
 
+	// TouchSession notes that a session was used.
+	TouchSession(ctx context.Context, id string, at time.Time) error
+
 	// DropExpired removes links, sessions and tokens that expired before a time.
 	DropExpired(ctx context.Context, before time.Time) error
 }
-
-// Operator runs the service.
-type Operator struct {
-	ID    string `json:"id"`
-	Email string `json:"email"`
-	Role  Role   `json:"role"`
-}
-
-// Role is what an operator is there for.
-type Role string
-
-// Admin may do everything.
-const Admin Role = "admin"
 
 // LinkSender tells someone the secret of a sign-in link by mail.
 type LinkSender interface {
@@ -317,7 +304,7 @@ func (a *Service) SignIn(ctx context.Context, party Party, link, agent string) (
 			return refused
 		}
 		if l.Subject == "" {
-			o := Operator{ID: a.ids.ID(), Email: a.conf.OperatorEmail, Role: Admin}
+			o := Operator{ID: a.ids.ID(), Email: a.conf.OperatorEmail, Role: Admin, CreatedAt: a.clock.Now()}
 			if err := a.store.AddOperator(ctx, o); err != nil {
 				return err
 			}
@@ -385,28 +372,44 @@ func (a *Service) EndSession(ctx context.Context, party Party, subject, id strin
 	return a.store.DropSession(ctx, party, subject, id)
 }
 
-// CreateAPIToken makes a token for an operator's program; secret is shown
-// once. A zero expires means the default life.
-func (a *Service) CreateAPIToken(ctx context.Context, operatorID, name string, scope Scope, expires time.Time) (t APIToken, secret string, err error) {
+// NewToken asks for an API token.
+type NewToken struct {
+	OperatorID  string
+	Name        string
+	Scope       Scope
+	Permissions []Permission
+	Expires     time.Time // zero: after the default life
+}
+
+// CreateAPIToken makes a token for an operator's program; secret is shown once.
+func (a *Service) CreateAPIToken(ctx context.Context, in NewToken) (t APIToken, secret string, err error) {
 	now := a.clock.Now()
-	if expires.IsZero() {
-		expires = now.Add(a.conf.TokenLife)
+	if in.Expires.IsZero() {
+		in.Expires = now.Add(a.conf.TokenLife)
 	}
 	var m []fault.Field
-	if strings.TrimSpace(name) == "" || len(name) > 100 {
-		m = append(m, fault.Field{Path: "name", Expected: "what the token is for, in at most 100 bytes", Got: name})
+	if strings.TrimSpace(in.Name) == "" || len(in.Name) > 100 {
+		m = append(m, fault.Field{Path: "name", Expected: "what the token is for, in at most 100 bytes", Got: in.Name})
 	}
-	if scope != ScopeHawkbit && !slices.Contains(scopes, scope) {
-		m = append(m, fault.Field{Path: "scope", Expected: "read, write, admin or hawkbit", Got: string(scope)})
+	if in.Scope != ScopeHawkbit && !slices.Contains(scopes, in.Scope) {
+		m = append(m, fault.Field{Path: "scope", Expected: "read, write, admin or hawkbit", Got: string(in.Scope)})
 	}
-	if !expires.After(now) || expires.Sub(now) > MaxTokenLife {
-		m = append(m, fault.Field{Path: "expires", Expected: "a time to come, at most 366 days from now", Got: expires.Format(time.RFC3339)})
+	for i, p := range in.Permissions {
+		if !in.Scope.May()[p] {
+			m = append(m, fault.Field{Path: fmt.Sprintf("permissions[%d]", i), Expected: "a permission that the scope holds", Got: string(p)})
+		}
+	}
+	if !in.Expires.After(now) || in.Expires.Sub(now) > MaxTokenLife {
+		m = append(m, fault.Field{Path: "expires", Expected: "a time to come, at most 366 days from now", Got: in.Expires.Format(time.RFC3339)})
 	}
 	if err := fault.Fields("API token", m); err != nil {
 		return APIToken{}, "", err
 	}
 	secret = fleet.NewSecret(APITokenPrefix)
-	t = APIToken{ID: a.ids.ID(), Hash: fleet.SecretHash(secret), Name: name, Scope: scope, OperatorID: operatorID, CreatedAt: now, ExpiresAt: expires.UTC()}
+	t = APIToken{
+		ID: a.ids.ID(), Hash: fleet.SecretHash(secret), Name: in.Name, Scope: in.Scope, Permissions: in.Permissions,
+		OperatorID: in.OperatorID, CreatedAt: now, ExpiresAt: in.Expires.UTC(),
+	}
 	if err := a.store.AddAPIToken(ctx, t); err != nil {
 		return APIToken{}, "", fmt.Errorf("create API token: %w", err)
 	}
@@ -414,30 +417,47 @@ func (a *Service) CreateAPIToken(ctx context.Context, operatorID, name string, s
 }
 
 // APIToken finds the token a secret stands for; fault.Denied when it is not
-// known, revoked or expired.
+// known, revoked or expired, or when the operator who made it is no more.
 func (a *Service) APIToken(ctx context.Context, secret string) (APIToken, error) {
-	refused := fault.New(fault.Denied, "this API token is not known, revoked or expired")
+	t, o, err := a.Bearer(ctx, secret)
+	if err == nil && t.Scope == ScopeHawkbit && !o.hawkbit() {
+		err = errToken
+	}
+	return t, err
+}
+
+var errToken = fault.New(fault.Denied, "this API token is not known, revoked or expired")
+
+// Bearer is APIToken with the operator who made it.
+func (a *Service) Bearer(ctx context.Context, secret string) (APIToken, Operator, error) {
 	if !strings.HasPrefix(secret, APITokenPrefix) {
-		return APIToken{}, refused
+		return APIToken{}, Operator{}, errToken
 	}
 	t, err := a.store.APITokenByHash(ctx, fleet.SecretHash(secret))
 	if fault.KindOf(err) == fault.NotFound {
-		return APIToken{}, refused
+		return APIToken{}, Operator{}, errToken
 	}
 	if err != nil {
-		return APIToken{}, fmt.Errorf("API token: %w", err)
+		return APIToken{}, Operator{}, fmt.Errorf("API token: %w", err)
 	}
 	now := a.clock.Now()
 	if !now.Before(t.ExpiresAt) {
-		return APIToken{}, refused
+		return APIToken{}, Operator{}, errToken
+	}
+	o, err := a.store.Operator(ctx, t.OperatorID)
+	if fault.KindOf(err) == fault.NotFound || err == nil && o.Disabled {
+		return APIToken{}, Operator{}, errToken
+	}
+	if err != nil {
+		return APIToken{}, Operator{}, fmt.Errorf("API token: %w", err)
 	}
 	if now.Sub(t.LastUsedAt) >= time.Hour {
 		t.LastUsedAt = now
 		if err := a.store.TouchAPIToken(ctx, t.ID, now); err != nil {
-			return APIToken{}, fmt.Errorf("API token: %w", err)
+			return APIToken{}, Operator{}, fmt.Errorf("API token: %w", err)
 		}
 	}
-	return t, nil
+	return t, o, nil
 }
 
 // APITokens lists all tokens, expired ones too, newest first.

@@ -84,7 +84,7 @@ func TestBootstrap(t *testing.T) {
 		denied(t, err)
 		op, err := r.Operator(ctx, s.Subject)
 		require.NoError(t, err)
-		require.Equal(t, access.Operator{ID: s.Subject, Email: "grace@example.org", Role: "admin"}, op)
+		require.Equal(t, access.Operator{ID: s.Subject, Email: "grace@example.org", Role: "admin", CreatedAt: noon}, op)
 
 		r.clock.Advance(12*time.Hour - time.Millisecond)
 		_, err = r.Session(ctx, access.PartyOperator, secret)
@@ -223,14 +223,14 @@ func TestAPITokens(t *testing.T) {
 		s, session, err := r.SignIn(ctx, access.PartyOperator, link, "")
 		require.NoError(t, err)
 
-		_, _, err = r.CreateAPIToken(ctx, s.Subject, "", "all", noon)
+		_, _, err = r.CreateAPIToken(ctx, access.NewToken{OperatorID: s.Subject, Name: "", Scope: "all", Expires: noon})
 		require.Equal(t, []string{"name", "scope", "expires"}, paths(fault.FieldsOf(err)))
-		_, _, err = r.CreateAPIToken(ctx, s.Subject, "ci", access.ScopeRead, noon.Add(400*24*time.Hour))
+		_, _, err = r.CreateAPIToken(ctx, access.NewToken{OperatorID: s.Subject, Name: "ci", Scope: access.ScopeRead, Expires: noon.Add(400 * 24 * time.Hour)})
 		require.Equal(t, []string{"expires"}, paths(fault.FieldsOf(err)))
-		_, _, err = r.CreateAPIToken(ctx, "nobody", "ci", access.ScopeRead, time.Time{})
+		_, _, err = r.CreateAPIToken(ctx, access.NewToken{OperatorID: "nobody", Name: "ci", Scope: access.ScopeRead, Expires: time.Time{}})
 		require.Equal(t, fault.NotFound, fault.KindOf(err))
 
-		tok, secret, err := r.CreateAPIToken(ctx, s.Subject, "ci", access.ScopeWrite, noon.Add(time.Hour))
+		tok, secret, err := r.CreateAPIToken(ctx, access.NewToken{OperatorID: s.Subject, Name: "ci", Scope: access.ScopeWrite, Expires: noon.Add(time.Hour)})
 		require.NoError(t, err)
 		require.Regexp(t, `^fet_[A-Za-z0-9_-]{43}$`, secret)
 		got, err := r.APIToken(ctx, secret)
@@ -249,7 +249,7 @@ func TestAPITokens(t *testing.T) {
 		_, err = r.APIToken(ctx, secret)
 		denied(t, err)
 
-		long, secret2, err := r.CreateAPIToken(ctx, s.Subject, "ci 2", access.ScopeAdmin, time.Time{})
+		long, secret2, err := r.CreateAPIToken(ctx, access.NewToken{OperatorID: s.Subject, Name: "ci 2", Scope: access.ScopeAdmin, Expires: time.Time{}})
 		require.NoError(t, err)
 		require.Equal(t, r.clock.Now().Add(90*24*time.Hour), long.ExpiresAt)
 		all, err := r.APITokens(ctx)
