@@ -17,7 +17,7 @@ const module = "fettle.dev/fettle/"
 // domain is the house law: data flows down this list, imports point up it.
 var domain = []string{
 	"internal/fault", "internal/clock",
-	"internal/fleet", "internal/audit", "internal/consent", "internal/telemetry", "internal/detect", "internal/condition",
+	"internal/fleet", "internal/audit", "internal/consent", "internal/privacy", "internal/telemetry", "internal/detect", "internal/condition",
 	"internal/usage", "internal/cohort", "internal/update", "internal/notify", "internal/tip", "internal/casework",
 	"internal/campaign", "internal/outcome",
 }

@@ -128,6 +128,23 @@ func (db *DB) onPostgres(ctx context.Context, fn func(conn *pgx.Conn) error) err
 	return c.Raw(func(driver any) error { return fn(driver.(*stdlib.Conn).Conn()) })
 }
 
+// Compact makes the files hold nothing that was deleted: on SQLite the log with
+// the pages as they were is emptied; on PostgreSQL the tables are vacuumed.
+func (db *DB) Compact(ctx context.Context) error {
+	if db.postgres {
+		_, err := db.sql.ExecContext(ctx, `VACUUM`)
+		return away(err)
+	}
+	var busy, pages, done int
+	if err := db.write.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &pages, &done); err != nil {
+		return fmt.Errorf("empty the records' log: %w", away(err))
+	}
+	if busy != 0 {
+		return fault.New(fault.Unavailable, "the records' log cannot be emptied now: somebody reads it")
+	}
+	return nil
+}
+
 // tables lists the tables of the records with their columns, each after those it refers to.
 func tables(ctx context.Context, tx pgx.Tx) ([]tableCopy, error) {
 	rows, err := tx.Query(ctx, `SELECT c.oid::bigint, c.relname,

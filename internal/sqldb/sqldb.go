@@ -57,7 +57,7 @@ func connect(dsn string) (*DB, error) {
 	case strings.HasPrefix(dsn, "sqlite:"):
 		q := url.Values{
 			"_journal_mode": {"WAL"}, "_synchronous": {"FULL"}, "_foreign_keys": {"on"},
-			"_busy_timeout": {"10000"}, "_txlock": {"immediate"},
+			"_busy_timeout": {"10000"}, "_txlock": {"immediate"}, "_secure_delete": {"on"}, // what is deleted is overwritten
 		}
 		file := "file:" + strings.TrimPrefix(dsn, "sqlite:") + "?" + q.Encode()
 		var err error
