@@ -1,10 +1,12 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
@@ -12,6 +14,7 @@ import (
 	"fettle.dev/fettle/internal/campaign/stage"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/fleet/people"
 	"fettle.dev/fettle/internal/update"
 )
 
@@ -26,21 +29,22 @@ type chooseIn struct {
 }
 
 func (s *server) ownerUpdates() {
-	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/owner/v1/updates", ID: "listMyUpdates", Summary: "Updates of the owner's units, newest first", Tag: "owner", Access: frame.Owner}, s.myUpdates)
-	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/owner/v1/updates/{id}", ID: "getMyUpdate", Summary: "An update", Tag: "owner", Access: frame.Owner},
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/owner/v1/updates", ID: "listMyUpdates", Summary: "Updates of the units that one owns or uses, newest first", Tag: "owner", Access: frame.Owner, EachUnit: true}, s.myUpdates)
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/owner/v1/updates/{id}", ID: "getMyUpdate", Summary: "An update", Tag: "owner", Access: frame.Owner, EachUnit: true},
 		func(ctx context.Context, in *frame.IDParam) (wire.MyUpdate, error) {
-			t, err := s.d.Runs.Task(ctx, in.ID)
-			if err == nil && (t.OwnerID != frame.Who(ctx).ID || !shown(&t)) {
-				err = fault.New(fault.NotFound, "no update %q", in.ID)
-			}
+			t, err := s.myTask(ctx, in.ID, people.See)
 			if err != nil {
 				return wire.MyUpdate{}, err
 			}
 			return s.newShowcase().show(ctx, &t)
 		})
-	frame.Add(s.Server, frame.Route{Method: http.MethodPost, Path: "/owner/v1/updates/{id}", ID: "chooseUpdate", Summary: "Start an update now, set a time, postpone or decline it", Tag: "owner", Access: frame.Owner},
+	frame.Add(s.Server, frame.Route{Method: http.MethodPost, Path: "/owner/v1/updates/{id}", ID: "chooseUpdate", Summary: "Start an update now, set a time, postpone or decline it", Tag: "owner", Access: frame.Owner, EachUnit: true},
 		func(ctx context.Context, in *chooseIn) (wire.MyUpdate, error) {
-			t, err := s.d.Campaigns.Choose(ctx, frame.Who(ctx).ID, in.ID, in.Body.Choice, in.Body.At)
+			t, err := s.myTask(ctx, in.ID, people.Update)
+			if err != nil {
+				return wire.MyUpdate{}, err
+			}
+			t, err = s.d.Campaigns.Choose(ctx, t.OwnerID, in.ID, in.Body.Choice, in.Body.At)
 			if err != nil {
 				return wire.MyUpdate{}, err
 			}
@@ -51,12 +55,52 @@ func (s *server) ownerUpdates() {
 // shown reports whether an owner has been told of a task.
 func shown(t *campaign.Task) bool { return !t.OfferedAt.IsZero() }
 
+// myTask is a task that whoever asks may do something with: of a unit that they
+// own or use, offered to its owner since they do.
+func (s *server) myTask(ctx context.Context, id string, a people.Action) (campaign.Task, error) {
+	missing := fault.New(fault.NotFound, "no update %q", id)
+	t, err := s.d.Runs.Task(ctx, id)
+	if err != nil {
+		return t, err
+	}
+	u, err := s.May(ctx, t.UnitID, a)
+	if fault.KindOf(err) == fault.NotFound || err == nil && !ours(&u, &t) {
+		err = missing
+	}
+	return t, err
+}
+
+// ours reports whether a task is of the unit's present owner, and a driver used the unit then.
+func ours(u *people.Unit, t *campaign.Task) bool {
+	return t.OwnerID == u.OwnerID && shown(t) && (u.Role == people.Owner || slices.Contains(open, t.State) || !t.Updated.Before(u.Since))
+}
+
 func (s *server) myUpdates(ctx context.Context, in *myUpdateList) (wire.Page[wire.MyUpdate], error) {
-	tasks, err := s.d.Runs.Tasks(ctx, campaign.TaskFilter{OwnerID: frame.Who(ctx).ID, UnitID: in.Unit, Wave: -1})
+	units, err := s.Units(ctx)
 	if err != nil {
 		return wire.Page[wire.MyUpdate]{}, err
 	}
-	tasks = slices.DeleteFunc(tasks, func(t campaign.Task) bool { return !shown(&t) })
+	var tasks []campaign.Task
+	by := map[string]*people.Unit{}
+	for i := range units {
+		by[units[i].ID] = &units[i]
+		if units[i].Role == people.Owner || in.Unit != "" && in.Unit != units[i].ID {
+			continue
+		}
+		more, err := s.d.Runs.Tasks(ctx, campaign.TaskFilter{OwnerID: units[i].OwnerID, UnitID: units[i].ID, Wave: -1})
+		if err != nil {
+			return wire.Page[wire.MyUpdate]{}, err
+		}
+		tasks = append(tasks, more...)
+	}
+	owned, err := s.d.Runs.Tasks(ctx, campaign.TaskFilter{OwnerID: frame.Who(ctx).ID, UnitID: in.Unit, Wave: -1})
+	if err != nil {
+		return wire.Page[wire.MyUpdate]{}, err
+	}
+	tasks = slices.DeleteFunc(append(tasks, owned...), func(t campaign.Task) bool {
+		u := by[t.UnitID]
+		return u == nil || !ours(u, &t)
+	})
 	slices.SortFunc(tasks, func(a, b campaign.Task) int {
 		if c := b.OfferedAt.Compare(a.OfferedAt); c != 0 {
 			return c
@@ -110,6 +154,7 @@ func (c *showcase) show(ctx context.Context, t *campaign.Task) (wire.MyUpdate, e
 	if err != nil {
 		return wire.MyUpdate{}, err
 	}
+	o.Locale = frame.Language(ctx, o.Locale)
 	out := wire.MyUpdate{
 		ID: t.ID, UnitID: u.ID, Serial: u.Serial, ProductTitle: p.Title, Kind: run.Campaign.Kind,
 		Title: fleet.InLanguage(run.Campaign.Title, o.Locale), Reason: fleet.InLanguage(run.Campaign.Reason, o.Locale), Version: r.Version, SupportEnd: r.SupportEnd,
@@ -159,6 +204,38 @@ func (c *showcase) show(ctx context.Context, t *campaign.Task) (wire.MyUpdate, e
 		out.Failure = &f
 	}
 	out.Reminded, out.Attempt = t.Reminded, t.Attempt
+	if !t.InstalledAt.IsZero() {
+		out.Proof, err = c.proof(ctx, t, &run, o.Locale)
+	}
+	return out, err
+}
+
+// proof is how much use without the fault has been seen since a remedy; nil
+// where the campaign has no detector that would show it.
+func (c *showcase) proof(ctx context.Context, t *campaign.Task, run *campaign.Run, locale string) (*wire.Proof, error) {
+	need := time.Duration(run.Campaign.Exposure)
+	if run.Detector.Name == "" || need <= 0 {
+		return nil, nil
+	}
+	d, err := c.s.d.Condition.Detector(ctx, run.Detector.Name, run.Detector.Version)
+	if err != nil && fault.KindOf(err) != fault.NotFound {
+		return nil, err
+	}
+	out := &wire.Proof{Needed: need.Hours(), Since: t.InstalledAt, Title: d.Words(locale).Title}
+	if t.State == campaign.Verified { // what is counted after does not matter any more
+		out.Seen = out.Needed
+		return out, nil
+	}
+	xs, err := c.s.d.Condition.Exposures(ctx, run.Detector, []int64{t.UnitKey})
+	if err != nil {
+		return nil, err
+	}
+	began := cmp.Or(t.StartedAt, t.InstalledAt).Truncate(time.Millisecond)
+	for _, x := range xs {
+		if out.LastAt = x.LastAt; !x.Since.Before(began) { // as outcome counts it
+			out.Seen = min(x.For, need).Hours()
+		}
+	}
 	return out, nil
 }
 

@@ -41,7 +41,7 @@ func (s *server) series(ctx context.Context, in *seriesIn) (wire.Series, error) 
 	if err != nil {
 		return wire.Series{}, err
 	}
-	out := wire.Series{Signal: sig.Name, Unit: sig.Unit, From: in.From.UTC(), To: in.To.UTC(), Points: []wire.Point{}, Bands: []wire.Band{}}
+	out := wire.Series{Signal: sig.Name, Unit: sig.Unit, From: in.From.UTC(), To: in.To.UTC(), Points: []wire.Reading{}, Bands: []wire.Band{}}
 	if out.Withheld = !mask.Permits(&p, sig); out.Withheld {
 		return out, nil
 	}
@@ -50,7 +50,7 @@ func (s *server) series(ctx context.Context, in *seriesIn) (wire.Series, error) 
 		return wire.Series{}, err
 	}
 	for _, v := range points {
-		out.Points = append(out.Points, wire.Point{At: v.At, Min: v.Min, Max: v.Max, Mean: v.Mean, Count: v.Count})
+		out.Points = append(out.Points, wire.Reading{At: v.At, Min: v.Min, Max: v.Max, Mean: v.Mean, Count: v.Count})
 	}
 	permitted := map[string]bool{}
 	for _, other := range p.Signals {

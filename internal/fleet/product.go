@@ -36,6 +36,7 @@ type Product struct {
 	Mappings    []Mapping   `json:"mappings,omitempty" doc:"How messages in other platforms' shapes are read."`
 	Relays      []string    `json:"relays,omitempty" doc:"Units that may send for all units of this product, as a LoRaWAN network server does. A message on a topic with {unit} is then that unit's. Nobody may without."`
 	Feeds       []Feed      `json:"feeds,omitempty" doc:"Outside context that tips may ask for, as weather."`
+	Help        *Help       `json:"help,omitempty" doc:"How owners reach the maker, and answers to what they ask most."`
 	InUse       *InUse      `json:"inUse,omitempty" doc:"When a unit is in use: no update starts meanwhile."`
 	Limits      *Limits     `json:"limits,omitempty" doc:"How fast samples are taken. Senders beyond are slowed; nothing is lost."`
 	// SampleGap caps the time that one sample stands for, in hold times and

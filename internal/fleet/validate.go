@@ -130,6 +130,7 @@ func ValidateProduct(p Product) []fault.Field {
 		m.withdrawal(at, &q)
 	}
 	m.notice(&p)
+	m.help(p.Help)
 	m.signals(&p)
 	m.events(&p)
 	m.limits(p.Limits)

@@ -45,12 +45,14 @@ type Detector struct {
 	// Basis is what of the product it rests on, as it was when this version was made; nil: as the product has it.
 	Basis *Basis `json:"-"`
 
-	Product     string   `json:"product"`
-	Title       string   `json:"title,omitempty"`
-	Description string   `json:"description,omitempty"`
-	Type        Type     `json:"type" enum:"tolerance,silence,anomaly,trend,peers,prognosis"`
-	Severity    Severity `json:"severity" enum:"warning,minor,major,critical"`
-	Purpose     string   `json:"purpose" doc:"The purpose it reads data for; a unit that does not permit it is withheld."`
+	Product     string `json:"product"`
+	Title       string `json:"title,omitempty"`
+	Description string `json:"description,omitempty"`
+	// Texts are the title and description by language (BCP 47), for owners.
+	Texts    map[string]Words `json:"texts,omitempty" doc:"Title and description in other languages, by BCP 47 tag as de: owners read them in the portal."`
+	Type     Type             `json:"type" enum:"tolerance,silence,anomaly,trend,peers,prognosis"`
+	Severity Severity         `json:"severity" enum:"warning,minor,major,critical"`
+	Purpose  string           `json:"purpose" doc:"The purpose it reads data for; a unit that does not permit it is withheld."`
 
 	// Tolerance detectors.
 	Tolerance  string         `json:"tolerance,omitempty" doc:"Name of a tolerance of the product."`
@@ -73,6 +75,23 @@ type Detector struct {
 	Anomaly   *single.Anomaly `json:"anomaly,omitempty" doc:"Of an anomaly detector: what it watches. May be left out."`
 	Peers     *single.Peers   `json:"peers,omitempty" doc:"Of a peers detector: what it compares, and with whom."`
 	Prognosis *spec.Prognosis `json:"prognosis,omitempty" doc:"Of a prognosis detector: what it foresees, and from what."`
+}
+
+// Words are what people call a finding, and what it means.
+type Words struct {
+	Title       string `json:"title"`
+	Description string `json:"description,omitempty"`
+}
+
+// Words are the detector's words in a language: its own where it has none.
+func (d *Detector) Words(locale string) Words {
+	base, _, _ := strings.Cut(locale, "-")
+	for _, l := range []string{locale, base} {
+		if w, ok := d.Texts[l]; ok {
+			return w
+		}
+	}
+	return Words{d.Title, d.Description}
 }
 
 // Ref is name@version.
