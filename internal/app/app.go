@@ -34,6 +34,7 @@ import (
 	"fettle.dev/fettle/internal/fleet/maintenance"
 	"fettle.dev/fettle/internal/notify"
 	"fettle.dev/fettle/internal/outcome"
+	"fettle.dev/fettle/internal/privacy"
 	"fettle.dev/fettle/internal/sqldb/message"
 	"fettle.dev/fettle/internal/sqldb/release"
 	"fettle.dev/fettle/internal/sqldb/roster"
@@ -67,6 +68,7 @@ type house struct {
 
 	fleet      fleet.Store
 	trail      *audit.Trail
+	privacy    *privacy.Service
 	access     *access.Service
 	provision  *fleet.Provisioning
 	consents   *consent.Service
@@ -181,6 +183,7 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 		Applied: e.history.Applied, Clock: clk, Wall: clock.Real{}, IDs: h.ids, Log: log,
 	})
 	h.remedies()
+	h.rights()
 	if err := h.tools(ctx); err != nil {
 		return nil, err
 	}
@@ -351,6 +354,7 @@ func (h *house) run(ctx context.Context) error {
 			{"messages", h.delivery.Dispatcher.Run},
 			{"consents", func(ctx context.Context) error { return h.consents.Run(ctx, h.log) }},
 			{"upkeep", h.upkeep},
+			{"erasures", h.privacy.Run},
 			{"disk", h.disk.run},
 			{"reached", h.reached.run},
 		},
