@@ -1,36 +1,19 @@
 package duckdb
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
-	"math"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"fettle.dev/fettle/internal/duckdb/layout"
 	"fettle.dev/fettle/internal/duckdb/newest"
 	"fettle.dev/fettle/internal/duckdb/replay"
+	"fettle.dev/fettle/internal/duckdb/scan"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/telemetry"
 )
-
-// firstRows is how many of a unit's newest rows Latest looks at before it looks
-// for what they lack in all of them.
-const firstRows = 64
-
-// placed is a value and where it stands among others of its signal.
-type placed struct {
-	event, seq, idx int64
-	value           any
-}
-
-func (n *placed) before(o *placed) bool {
-	return cmp.Or(cmp.Compare(n.event, o.event), cmp.Compare(n.seq, o.seq), cmp.Compare(n.idx, o.idx)) < 0
-}
 
 // Latest is the newest value of each of the signals (none: all) of a unit. Of
 // values of the same time the one stored last counts: seq breaks ties. Numbers
@@ -77,13 +60,13 @@ func (h *History) Latest(ctx context.Context, product string, unit int64, signal
 		if len(columns) == 0 {
 			return nil
 		}
-		found, err := newestOfUnit(ctx, c, p, unit, columns)
+		found, err := scan.Newest(ctx, c, p, unit, columns)
 		for i, n := range found {
 			if n == nil {
 				continue
 			}
-			sample := telemetry.Sample{At: time.UnixMilli(n.event).UTC()}
-			switch v := n.value.(type) {
+			sample := telemetry.Sample{At: time.UnixMilli(n.Event).UTC()}
+			switch v := n.Value.(type) {
 			case float64:
 				sample.Number = v
 			case string:
@@ -97,113 +80,6 @@ func (h *History) Latest(ctx context.Context, product string, unit int64, signal
 		return nil, fmt.Errorf("latest values: %w", err)
 	}
 	return latest, nil
-}
-
-// newestOfUnit is the newest value of columns of a unit, by number of column;
-// nil where it has none.
-// Segments are looked through from the newest event times back, as long as
-// they may hold anything newer than what was found.
-func newestOfUnit(ctx context.Context, c *sql.Conn, p *layout.Product, unit int64, wanted []int) ([]*placed, error) {
-	found := make([]*placed, len(p.Columns))
-	take := func(column int, n placed) {
-		if have := found[column]; have == nil || have.before(&n) {
-			found[column] = &n
-		}
-	}
-	segments := slices.Clone(p.Segments)
-	slices.SortStableFunc(segments, func(a, b *layout.Segment) int {
-		if a.Sorted != b.Sorted {
-			if a.Sorted {
-				return 1
-			}
-			return -1
-		}
-		return -cmp.Compare(a.LastEvent, b.LastEvent)
-	})
-	for _, s := range segments {
-		var columns []int
-		for _, i := range wanted {
-			if s.Holds(i) && (found[i] == nil || !s.Sorted || found[i].event <= s.LastEvent) {
-				columns = append(columns, i)
-			}
-		}
-		if len(columns) == 0 {
-			continue
-		}
-		rows, missing, err := latestRows(ctx, c, s, unit, columns, take)
-		if err == nil && rows == firstRows {
-			err = latestOf(ctx, c, s, unit, missing, take)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	return found, nil
-}
-
-// latestRows takes what the unit's newest rows in the segment hold, and counts
-// them; missing are the columns of which they have nothing.
-func latestRows(ctx context.Context, c *sql.Conn, s *layout.Segment, unit int64, columns []int, take func(column int, n placed)) (n int, missing []int, err error) {
-	list := make([]string, len(columns))
-	for i, column := range columns {
-		list[i] = layout.ColumnName(column)
-	}
-	q := layout.Pick{Units: []int64{unit}, First: math.MinInt64, Last: math.MaxInt64}
-	query := "SELECT event, seq, idx, " + strings.Join(list, ", ") + " FROM " + s.Table + layout.Where(q.Where(s)) +
-		" ORDER BY event DESC, seq DESC, idx DESC LIMIT " + strconv.Itoa(firstRows)
-	found := make([]bool, len(columns))
-	values := make([]any, len(list))
-	var at placed
-	into := []any{&at.event, &at.seq, &at.idx}
-	for i := range values {
-		into = append(into, &values[i])
-	}
-	err = each(ctx, c, query, func(rows *sql.Rows) error {
-		if err := rows.Scan(into...); err != nil {
-			return err
-		}
-		n++
-		for i, v := range values {
-			if v != nil && !found[i] {
-				found[i], at.value = true, v
-				take(columns[i], at)
-			}
-		}
-		return nil
-	})
-	for i, column := range columns {
-		if !found[i] {
-			missing = append(missing, column)
-		}
-	}
-	return n, missing, err
-}
-
-// latestOf takes the newest values of columns from all the unit's rows in the
-// segment.
-func latestOf(ctx context.Context, c *sql.Conn, s *layout.Segment, unit int64, columns []int, take func(column int, n placed)) error {
-	if len(columns) == 0 {
-		return nil
-	}
-	list := make([]string, len(columns))
-	values := make([]any, len(columns))
-	into := make([]any, len(columns))
-	for i, column := range columns {
-		v := layout.ColumnName(column)
-		list[i] = fmt.Sprintf("arg_max({v: %s, t: event, s: seq, i: idx}, (event, seq, idx)) FILTER (%s IS NOT NULL)", v, v)
-		into[i] = &values[i]
-	}
-	q := layout.Pick{Units: []int64{unit}, First: math.MinInt64, Last: math.MaxInt64}
-	query := "SELECT " + strings.Join(list, ", ") + " FROM " + s.Table + layout.Where(q.Where(s))
-	if err := c.QueryRowContext(ctx, query).Scan(into...); err != nil {
-		return err
-	}
-	for i, v := range values {
-		if n, ok := v.(map[string]any); ok {
-			take(columns[i], placed{n["t"].(int64), n["s"].(int64), int64(n["i"].(int32)), n["v"]})
-		}
-	}
-	return nil
 }
 
 // Series is a unit's signal in [from, to), in at most buckets points; buckets
@@ -224,7 +100,7 @@ func (h *History) Series(ctx context.Context, product string, unit int64, signal
 		if !ok {
 			return nil
 		}
-		first, last, err := bounds(ctx, c, p, unit, from, to)
+		first, last, err := scan.Bounds(ctx, c, p, unit, from, to)
 		if err != nil || last <= first {
 			return err
 		}
@@ -250,33 +126,6 @@ func (h *History) Series(ctx context.Context, product string, unit int64, signal
 		return nil, fmt.Errorf("series: %w", err)
 	}
 	return points, nil
-}
-
-// bounds gives a span of event times as [first, last).
-func bounds(ctx context.Context, c *sql.Conn, p *layout.Product, unit int64, from, to time.Time) (first, last int64, err error) {
-	if from.IsZero() || to.IsZero() {
-		first, last = math.MaxInt64, math.MinInt64
-		q := layout.Pick{Units: []int64{unit}, First: math.MinInt64, Last: math.MaxInt64}
-		for _, s := range p.Segments {
-			var oldest, newest sql.NullInt64
-			if err := c.QueryRowContext(ctx, "SELECT min(event), max(event) FROM "+s.Table+layout.Where(q.Where(s))).Scan(&oldest, &newest); err != nil {
-				return 0, 0, err
-			}
-			if oldest.Valid {
-				first, last = min(first, oldest.Int64), max(last, newest.Int64+1)
-			}
-		}
-		if first > last {
-			first, last = 0, 0
-		}
-	}
-	if !from.IsZero() {
-		first = layout.CeilMilli(from)
-	}
-	if !to.IsZero() {
-		last = layout.CeilMilli(to)
-	}
-	return first, last, nil
 }
 
 // Replay calls fn for the rows and marks that q picks, in stream order, as

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"fettle.dev/fettle/internal/duckdb/layout"
+	"fettle.dev/fettle/internal/duckdb/scan"
 	"fettle.dev/fettle/internal/fault"
 )
 
@@ -94,24 +95,8 @@ func (h *History) load(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-type queryer interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-}
-
 // each calls f for every row of a query.
-func each(ctx context.Context, db queryer, query string, f func(rows *sql.Rows) error) error {
-	rows, err := db.QueryContext(ctx, query)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		if err := f(rows); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
-}
+var each = scan.Each
 
 // EnsureProduct makes the product's table and the columns of its signals.
 // Types are "number", "boolean" (kept as 0 and 1) and "text".

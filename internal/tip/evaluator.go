@@ -15,6 +15,7 @@ import (
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/telemetry"
+	"fettle.dev/fettle/internal/tip/outside"
 )
 
 // Facts are what the records know of a unit.
@@ -727,7 +728,7 @@ func (e *Evaluator) value(u *unit, v *variable, age, now int64) (any, bool) {
 // feed is a feed's variable where a unit is.
 func (e *Evaluator) feed(u *unit, v *variable, now int64) (any, bool) {
 	f := &u.product.Feeds[v.index]
-	if f.By != ByProduct && u.places[v.index] == "" {
+	if f.By != outside.ByProduct && u.places[v.index] == "" {
 		return nil, false
 	}
 	o, ok := e.feeds[spot{u.Product, f.Name, u.places[v.index]}]

@@ -13,6 +13,7 @@ import (
 	"fettle.dev/fettle/internal/condition/expression"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/tip/outside"
 )
 
 // source is where a variable's value comes from.
@@ -36,9 +37,6 @@ type variable struct {
 	age   int64  // ms, of a feed's
 }
 
-// featureName is a feature as conditions write it.
-func featureName(name string) string { return strings.ReplaceAll(name, "-", "_") }
-
 // variables are the names that a product's conditions may use.
 func variables(p *fleet.Product) []variable {
 	var out []variable
@@ -47,7 +45,7 @@ func variables(p *fleet.Product) []variable {
 	}
 	for i, f := range p.Features {
 		for part, kind := range map[string]fleet.ValueType{"count": fleet.Number, "days": fleet.Number, "never": fleet.Boolean} {
-			out = append(out, variable{name: "feature." + featureName(f.Name) + "." + part, from: fromFeature, kind: kind, index: i, part: part})
+			out = append(out, variable{name: "feature." + outside.FeatureName(f.Name) + "." + part, from: fromFeature, kind: kind, index: i, part: part})
 		}
 	}
 	for _, part := range []string{"condition", "hardware", "region", "version"} {
@@ -144,7 +142,7 @@ func (t *Tip) named() []string {
 	var out []string
 	for _, words := range []map[string]string{t.Title, t.Text} {
 		for _, text := range words {
-			for _, name := range placeholders(text) {
+			for _, name := range outside.Names(text) {
 				if !slices.Contains(out, name) {
 					out = append(out, name)
 				}
@@ -153,22 +151,6 @@ func (t *Tip) named() []string {
 	}
 	slices.Sort(out)
 	return out
-}
-
-// placeholders are the names in braces in a text.
-func placeholders(text string) []string {
-	var out []string
-	for {
-		_, rest, ok := strings.Cut(text, "{")
-		if !ok {
-			return out
-		}
-		name, after, ok := strings.Cut(rest, "}")
-		if !ok {
-			return append(out, rest)
-		}
-		out, text = append(out, name), after
-	}
 }
 
 // In writes a text of a tip in a language, with values in place of names. Where

@@ -13,6 +13,7 @@ import (
 	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/tip/outside"
 )
 
 // Config is what a Service is made of.
@@ -326,7 +327,7 @@ func (s *Service) Switches(ctx context.Context, o fleet.Owner, units []fleet.Uni
 
 // plain leaves the names of values out of a text.
 func plain(text string) string {
-	for _, name := range placeholders(text) {
+	for _, name := range outside.Names(text) {
 		text = strings.ReplaceAll(text, "{"+name+"}", "…")
 	}
 	return text

@@ -62,6 +62,7 @@ type conn struct {
 	joined  bool
 	desired bool // subscribed
 	notice  bool // subscribed
+	tips    bool // subscribed
 	slots   []slot
 	first   uint64 // tag of slots[0]
 }
@@ -100,6 +101,9 @@ func (c *conn) serve() {
 		gauge.Inc()
 		defer gauge.Dec()
 		err = c.read()
+		if c.srv.cfg.Tips != nil {
+			c.srv.cfg.Tips.Leave(c.id.UnitID, c)
+		}
 	}
 	c.finish(err)
 }

@@ -97,6 +97,10 @@ func (c *conn) publish(p *publish) error {
 		return c.events(p.payload, s)
 	case TopicAttributes:
 		return c.attributes(p.payload, s)
+	case TopicTipEvents:
+		if c.srv.cfg.Tips != nil {
+			return c.tipEvents(p.payload, s)
+		}
 	}
 	return c.routed(p, s)
 }
@@ -217,7 +221,7 @@ func (c *conn) attributes(body []byte, s slot) error {
 
 func (c *conn) subscribe(t topicsPacket) error {
 	codes := make([]byte, len(t.topics))
-	desired, notice := false, false
+	desired, notice, tips := false, false, false
 	for i, topic := range t.topics {
 		switch topic { // quality of service 0 is granted
 		case TopicDesired:
@@ -225,13 +229,16 @@ func (c *conn) subscribe(t topicsPacket) error {
 		case TopicNotice:
 			notice = true
 		default:
+			if tips = tips || c.srv.cfg.Tips != nil && topic == TopicTips; tips && topic == TopicTips {
+				continue
+			}
 			if !c.srv.gateway.MayListen(c.ctx, c.id, topic) {
 				codes[i] = c.either(reasonUnspecified, reasonNotAuthorized)
 			}
 		}
 	}
 	c.mu.Lock()
-	c.desired, c.notice = c.desired || desired, c.notice || notice
+	c.desired, c.notice, c.tips = c.desired || desired, c.notice || notice, c.tips || tips
 	c.send(func(b []byte) []byte { return appendSuback(b, typeSuback, t.id, c.v5, codes) })
 	c.mu.Unlock()
 	if desired {
@@ -241,6 +248,9 @@ func (c *conn) subscribe(t topicsPacket) error {
 	}
 	if notice && c.srv.gateway.Waiting(c.ctx, c.id) {
 		c.Notice()
+	}
+	if tips {
+		return c.listenForTips()
 	}
 	return nil
 }
@@ -273,6 +283,8 @@ func (c *conn) unsubscribe(t topicsPacket) {
 			c.desired = false
 		case topic == TopicNotice && c.notice:
 			c.notice = false
+		case topic == TopicTips && c.tips:
+			c.tips = false
 		default:
 			codes[i] = reasonNoSubscription
 		}

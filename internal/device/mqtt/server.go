@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"fettle.dev/fettle/internal/device"
+	"fettle.dev/fettle/internal/device/tips"
 )
 
 // Config limits the server; zero values stand for the defaults named.
@@ -26,6 +27,8 @@ type Config struct {
 	WriteTimeout   time.Duration // for a client that does not read: 20 s
 	MaxKeepAlive   time.Duration // told to MQTT 5 clients that ask for more or for none: 20 min
 	DrainTimeout   time.Duration // for what is not yet durable when the server stops: 10 s
+
+	Tips *tips.Hub // for units' displays; nil: there are no such topics
 }
 
 // Server serves MQTT on any number of listeners.

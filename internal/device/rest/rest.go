@@ -10,6 +10,7 @@ import (
 
 	"fettle.dev/fettle/internal/device"
 	"fettle.dev/fettle/internal/device/door"
+	"fettle.dev/fettle/internal/device/tips"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 )
@@ -26,7 +27,8 @@ type Config struct {
 	EnrolRate  float64 // enrolment requests a second from one address, before 429: 1
 	EnrolBurst int     // and at once: 30
 
-	Choose Chooser // nil: owners choose in the portal alone
+	Choose Chooser   // nil: owners choose in the portal alone
+	Tips   *tips.Hub // for units' displays; nil: there are none
 }
 
 // Handler answers the paths under /fettle/v1/.
@@ -60,6 +62,10 @@ func New(d *door.Door, enrol Enroller, cfg Config) *Handler {
 	h.mux.HandleFunc("POST /fettle/v1/enroll", h.enroll)
 	if cfg.Choose != nil {
 		h.mux.HandleFunc("POST /fettle/v1/choice", unit(h.choice))
+	}
+	if cfg.Tips != nil {
+		h.mux.HandleFunc("GET /fettle/v1/tips", unit(h.tips))
+		h.mux.HandleFunc("POST /fettle/v1/tips/events", unit(h.tipEvents))
 	}
 	return h
 }
