@@ -10,6 +10,7 @@ import (
 	"fettle.dev/fettle/internal/cohort"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/sqldb/failure"
+	"fettle.dev/fettle/internal/sqldb/rows"
 )
 
 type cohortStore struct{ db *DB }
@@ -67,17 +68,20 @@ func scanSnapshot(scan func(...any) error) (cohort.Snapshot, error) {
 }
 
 func (s cohortStore) Snapshot(ctx context.Context, id string) (cohort.Snapshot, error) {
-	c, err := scanSnapshot(s.db.queryRow(ctx, snapshotColumns+` WHERE id = ?`, id).Scan)
+	seen, args := rows.InSight(ctx, "product", "")
+	c, err := scanSnapshot(s.db.queryRow(ctx, snapshotColumns+` WHERE id = ?`+seen, append([]any{id}, args...)...).Scan)
 	return c, missing(err, "no cohort snapshot %q", id)
 }
 
 func (s cohortStore) Snapshots(ctx context.Context, product string) ([]cohort.Snapshot, error) {
-	rows, err := s.db.query(ctx, snapshotColumns+` WHERE product = ? OR ? = '' ORDER BY at DESC, id DESC`, product, product)
-	return collect(rows, err, func(r *sql.Rows) (cohort.Snapshot, error) { return scanSnapshot(r.Scan) })
+	seen, args := rows.InSight(ctx, "product", "")
+	found, err := s.db.query(ctx, snapshotColumns+` WHERE (product = ? OR ? = '')`+seen+` ORDER BY at DESC, id DESC`, append([]any{product, product}, args...)...)
+	return collect(found, err, func(r *sql.Rows) (cohort.Snapshot, error) { return scanSnapshot(r.Scan) })
 }
 
 func (s cohortStore) SnapshotByName(ctx context.Context, name string) (cohort.Snapshot, error) {
-	c, err := scanSnapshot(s.db.queryRow(ctx, snapshotColumns+` WHERE name = ? ORDER BY at DESC, id DESC LIMIT 1`, name).Scan)
+	seen, args := rows.InSight(ctx, "product", "")
+	c, err := scanSnapshot(s.db.queryRow(ctx, snapshotColumns+` WHERE name = ?`+seen+` ORDER BY at DESC, id DESC LIMIT 1`, append([]any{name}, args...)...).Scan)
 	return c, missing(err, "no cohort %q", name)
 }
 
@@ -86,12 +90,13 @@ func (s cohortStore) Members(ctx context.Context, snapshotID string, list cohort
 	if list != "" {
 		query, args = query+` AND list = ?`, append(args, string(list))
 	}
-	query += ` ORDER BY unit_id`
+	seen, more := rows.UnitInSight(ctx, "unit_id")
+	query, args = query+seen+` ORDER BY unit_id`, append(args, more...)
 	if limit > 0 {
 		query, args = query+` LIMIT ?`, append(args, limit)
 	}
-	rows, err := s.db.query(ctx, query, args...)
-	return collect(rows, err, func(r *sql.Rows) (cohort.Member, error) {
+	found, err := s.db.query(ctx, query, args...)
+	return collect(found, err, func(r *sql.Rows) (cohort.Member, error) {
 		var m cohort.Member
 		var exposure int64
 		err := r.Scan(&m.UnitID, &m.UnitKey, &m.List, &m.Code, &m.Reason, &exposure)

@@ -1,6 +1,7 @@
 package sqldb
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -12,6 +13,8 @@ import (
 
 	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/sqldb/rows"
 )
 
 type conditionStore struct{ db *DB }
@@ -72,14 +75,21 @@ func (s conditionStore) Detector(ctx context.Context, name string, version int) 
 	if version == 0 {
 		query, args = `SELECT name, version, doc FROM condition_detector WHERE name = ? AND NOT deleted ORDER BY version DESC LIMIT 1`, args[:1]
 	}
+	if seen := fleet.SightOf(ctx); seen.Limited() {
+		all, err := s.Detectors(ctx, "")
+		if i := slices.IndexFunc(all, func(d condition.Detector) bool { return d.Name == name }); err != nil || i < 0 {
+			return condition.Detector{}, cmp.Or(err, fault.New(fault.NotFound, "no detector %q", name))
+		}
+	}
 	d, err := scanDetector(s.db.queryRow(ctx, query, args...).Scan)
 	return d, missing(err, "no detector %q", name)
 }
 
 func (s conditionStore) Detectors(ctx context.Context, product string) ([]condition.Detector, error) {
-	rows, err := s.db.query(ctx, `SELECT name, version, doc FROM condition_detector d WHERE NOT deleted AND (product = ? OR ? = '')
-		AND version = (SELECT MAX(version) FROM condition_detector n WHERE n.name = d.name) ORDER BY name`, product, product)
-	return collect(rows, err, func(r *sql.Rows) (condition.Detector, error) { return scanDetector(r.Scan) })
+	seen, args := rows.InSight(ctx, "product", "")
+	found, err := s.db.query(ctx, `SELECT name, version, doc FROM condition_detector d WHERE NOT deleted AND (product = ? OR ? = '')`+seen+`
+		AND version = (SELECT MAX(version) FROM condition_detector n WHERE n.name = d.name) ORDER BY name`, append([]any{product, product}, args...)...)
+	return collect(found, err, func(r *sql.Rows) (condition.Detector, error) { return scanDetector(r.Scan) })
 }
 
 func (s conditionStore) DeleteDetector(ctx context.Context, name string) error {
@@ -262,7 +272,8 @@ func (s conditionStore) newest(ctx context.Context, column, product string, unit
 }
 
 func (s conditionStore) CountConditions(ctx context.Context, product string, stale time.Time) (map[condition.Condition]int, error) {
-	rows, err := s.db.query(ctx, strings.Join([]string{
+	seen, args := rows.InSight(ctx, "u.product", "u.region")
+	found, err := s.db.query(ctx, strings.Join([]string{
 		`SELECT state, COUNT(*) FROM (SELECT CASE`,
 		`WHEN f.silent = 1 OR j.silent_at > 0 THEN 'silent' WHEN f.failed = 1 THEN 'failed' WHEN f.failed = 0 THEN 'degraded'`,
 		`WHEN j.judged_at >= ? THEN 'normal' ELSE 'unknown' END AS state`,
@@ -271,10 +282,10 @@ func (s conditionStore) CountConditions(ctx context.Context, product string, sta
 		`FROM condition_finding o JOIN condition_detector d ON d.name = o.detector AND d.version = o.version`,
 		`WHERE o.state = 'open' AND o.product = ? GROUP BY o.unit_key) f ON f.unit_key = u.unit_key`,
 		`LEFT JOIN (SELECT unit_key, MAX(judged_at) AS judged_at, MAX(silent_at) AS silent_at FROM condition_state WHERE product = ? AND judged_at + silent_at > 0 GROUP BY unit_key) j ON j.unit_key = u.unit_key`,
-		`WHERE u.product = ? AND u.state = 'active') t GROUP BY state`,
-	}, " "), millis(stale), product, product, product)
+		`WHERE u.product = ? AND u.state = 'active'` + seen + `) t GROUP BY state`,
+	}, " "), append([]any{millis(stale), product, product, product}, args...)...)
 	out := map[condition.Condition]int{}
-	_, err = collect(rows, err, func(r *sql.Rows) (struct{}, error) {
+	_, err = collect(found, err, func(r *sql.Rows) (struct{}, error) {
 		var state string
 		var n int
 		err := r.Scan(&state, &n)

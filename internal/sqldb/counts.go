@@ -3,12 +3,15 @@ package sqldb
 import (
 	"context"
 	"fmt"
+
+	sight "fettle.dev/fettle/internal/sqldb/rows"
 )
 
 // CountVersions counts the units of a product by version of the main
 // component; "" is those that have reported none.
 func (db *DB) CountVersions(ctx context.Context, product string) (map[string]int, error) {
-	rows, err := db.query(ctx, `SELECT version, count(*) FROM fleet_unit WHERE product = ? GROUP BY version`, product)
+	seen, args := sight.InSight(ctx, "product", "region")
+	rows, err := db.query(ctx, `SELECT version, count(*) FROM fleet_unit WHERE product = ?`+seen+` GROUP BY version`, append([]any{product}, args...)...)
 	if err != nil {
 		return nil, fmt.Errorf("count versions of %s: %w", product, err)
 	}

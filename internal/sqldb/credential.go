@@ -136,8 +136,9 @@ func (s credentialStore) ClaimTokenByHash(ctx context.Context, hash string) (fle
 }
 
 func (s credentialStore) ClaimTokens(ctx context.Context, product string) ([]fleet.ClaimToken, error) {
-	rows, err := s.db.query(ctx, `SELECT `+offerColumns+` FROM fleet_claim_token WHERE product = ? ORDER BY id`, product)
-	return collect(rows, err, func(r *sql.Rows) (fleet.ClaimToken, error) { return scanClaimToken(r) })
+	seen, args := rows.InSight(ctx, "product", "")
+	found, err := s.db.query(ctx, `SELECT `+offerColumns+` FROM fleet_claim_token WHERE product = ?`+seen+` ORDER BY id`, append([]any{product}, args...)...)
+	return collect(found, err, func(r *sql.Rows) (fleet.ClaimToken, error) { return scanClaimToken(r) })
 }
 
 func (s credentialStore) UseClaimToken(ctx context.Context, id string, at time.Time) (bool, error) {
@@ -151,7 +152,9 @@ func (s credentialStore) UseClaimToken(ctx context.Context, id string, at time.T
 }
 
 func (s credentialStore) RevokeClaimToken(ctx context.Context, id string, at time.Time) error {
-	res, err := s.db.exec(ctx, `UPDATE fleet_claim_token SET revoked_at = CASE WHEN revoked_at = 0 THEN ? ELSE revoked_at END WHERE id = ?`, millis(at), id)
+	seen, args := rows.InSight(ctx, "product", "")
+	res, err := s.db.exec(ctx, `UPDATE fleet_claim_token SET revoked_at = CASE WHEN revoked_at = 0 THEN ? ELSE revoked_at END WHERE id = ?`+seen,
+		append([]any{millis(at), id}, args...)...)
 	return rows.Gone(res, err, "no claim token %q", id)
 }
 
@@ -174,12 +177,14 @@ func scanClaim(r scanner) (c fleet.Claim, err error) {
 }
 
 func (s credentialStore) Claim(ctx context.Context, id string) (fleet.Claim, error) {
-	c, err := scanClaim(s.db.queryRow(ctx, `SELECT `+claimColumns+` FROM fleet_claim WHERE id = ?`, id))
+	seen, args := rows.InSight(ctx, "product", "")
+	c, err := scanClaim(s.db.queryRow(ctx, `SELECT `+claimColumns+` FROM fleet_claim WHERE id = ?`+seen, append([]any{id}, args...)...))
 	return c, missing(err, "no claim %q", id)
 }
 
 func (s credentialStore) Claims(ctx context.Context, f fleet.ClaimFilter) ([]fleet.Claim, error) {
-	conditions, args := []string{"1 = 1"}, []any{}
+	seen, args := rows.InSight(ctx, "product", "")
+	conditions := []string{"1 = 1" + seen}
 	for _, c := range []struct{ condition, value string }{
 		{"product = ?", f.Product}, {"state = ?", string(f.State)}, {"serial = ?", f.Serial}, {"id > ?", f.After},
 	} {
@@ -192,8 +197,8 @@ func (s credentialStore) Claims(ctx context.Context, f fleet.ClaimFilter) ([]fle
 		text += ` LIMIT ?`
 		args = append(args, f.Limit)
 	}
-	rows, err := s.db.query(ctx, text, args...)
-	return collect(rows, err, func(r *sql.Rows) (fleet.Claim, error) { return scanClaim(r) })
+	found, err := s.db.query(ctx, text, args...)
+	return collect(found, err, func(r *sql.Rows) (fleet.Claim, error) { return scanClaim(r) })
 }
 
 func (s credentialStore) DecideClaim(ctx context.Context, id string, to fleet.ClaimState, by, why string, at time.Time) error {

@@ -123,7 +123,7 @@ func TestTornTailOfTheLog(t *testing.T) {
 	require.NoError(t, db.Close())
 	require.Greater(t, len(more), len(synced))
 	require.Equal(t, synced, more[:len(synced)])
-	for _, at := range []int{len(synced), len(synced) + 3, len(synced) + 30, len(synced) + 3000, len(more) - 1} {
+	for _, at := range []int{len(synced), len(synced) + 3, len(synced) + 30, len(synced) + 4000, len(more) - 1} {
 		for name, damage := range disk.Damages {
 			t.Run(fmt.Sprintf("%s at %d", name, at-len(synced)), func(t *testing.T) {
 				t.Parallel()

@@ -8,6 +8,7 @@ import (
 
 	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/sqldb/failure"
+	"fettle.dev/fettle/internal/sqldb/rows"
 )
 
 const findingColumns = `id, detector, version, severity, unit_id, unit_key, product, state, onset, opened_at, seen_at, last_at, cleared,
@@ -24,12 +25,14 @@ func scanFinding(scan func(...any) error) (condition.Finding, error) {
 }
 
 func (s conditionStore) Finding(ctx context.Context, id string) (condition.Finding, error) {
-	f, err := scanFinding(s.db.queryRow(ctx, `SELECT `+findingColumns+` FROM condition_finding WHERE id = ?`, id).Scan)
+	seen, args := rows.UnitInSight(ctx, "unit_id")
+	f, err := scanFinding(s.db.queryRow(ctx, `SELECT `+findingColumns+` FROM condition_finding WHERE id = ?`+seen, append([]any{id}, args...)...).Scan)
 	return f, missing(err, "no finding %q", id)
 }
 
-func findingWhere(f condition.FindingFilter) (string, []any) {
-	where, args := []string{"1 = 1"}, []any(nil)
+func findingWhere(ctx context.Context, f condition.FindingFilter) (string, []any) {
+	seen, args := rows.UnitInSight(ctx, "unit_id")
+	where := []string{"1 = 1" + seen}
 	add := func(set bool, text string, values ...any) {
 		if set {
 			where, args = append(where, text), append(args, values...)
@@ -58,18 +61,18 @@ func findingWhere(f condition.FindingFilter) (string, []any) {
 }
 
 func (s conditionStore) Findings(ctx context.Context, f condition.FindingFilter) ([]condition.Finding, error) {
-	where, args := findingWhere(f)
+	where, args := findingWhere(ctx, f)
 	query := `SELECT ` + findingColumns + ` FROM condition_finding WHERE ` + where + ` ORDER BY opened_at DESC, id DESC`
 	if f.Limit > 0 {
 		query += ` LIMIT ?`
 		args = append(args, f.Limit)
 	}
-	rows, err := s.db.query(ctx, query, args...)
-	return collect(rows, err, func(r *sql.Rows) (condition.Finding, error) { return scanFinding(r.Scan) })
+	found, err := s.db.query(ctx, query, args...)
+	return collect(found, err, func(r *sql.Rows) (condition.Finding, error) { return scanFinding(r.Scan) })
 }
 
 func (s conditionStore) CountFindings(ctx context.Context, f condition.FindingFilter) (int, error) {
-	where, args := findingWhere(f)
+	where, args := findingWhere(ctx, f)
 	var n int
 	err := s.db.queryRow(ctx, `SELECT COUNT(*) FROM condition_finding WHERE `+where, args...).Scan(&n)
 	return n, err
@@ -80,7 +83,8 @@ func (s conditionStore) UpdateFinding(ctx context.Context, id string, change fun
 	var f condition.Finding
 	err := s.db.InTx(ctx, func(ctx context.Context) error {
 		var err error
-		f, err = scanFinding(s.db.queryRow(ctx, `SELECT `+findingColumns+` FROM condition_finding WHERE id = ?`+s.db.forUpdate(), id).Scan)
+		seen, args := rows.UnitInSight(ctx, "unit_id")
+		f, err = scanFinding(s.db.queryRow(ctx, `SELECT `+findingColumns+` FROM condition_finding WHERE id = ?`+seen+s.db.forUpdate(), append([]any{id}, args...)...).Scan)
 		if err != nil {
 			return missing(err, "no finding %q", id)
 		}

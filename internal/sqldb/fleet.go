@@ -45,7 +45,8 @@ func scanProduct(name, doc string) (fleet.Product, error) {
 
 func (s fleetStore) Product(ctx context.Context, name string) (fleet.Product, error) {
 	var doc string
-	err := s.db.queryRow(ctx, `SELECT doc FROM fleet_product WHERE name = ?`, name).Scan(&doc)
+	seen, args := rows.InSight(ctx, "name", "")
+	err := s.db.queryRow(ctx, `SELECT doc FROM fleet_product WHERE name = ?`+seen, append([]any{name}, args...)...).Scan(&doc)
 	if err != nil {
 		return fleet.Product{}, missing(err, "no product %q", name)
 	}
@@ -53,8 +54,9 @@ func (s fleetStore) Product(ctx context.Context, name string) (fleet.Product, er
 }
 
 func (s fleetStore) Products(ctx context.Context) ([]fleet.Product, error) {
-	rows, err := s.db.query(ctx, `SELECT name, doc FROM fleet_product ORDER BY name`)
-	return collect(rows, err, func(r *sql.Rows) (fleet.Product, error) {
+	seen, args := rows.InSight(ctx, "name", "")
+	found, err := s.db.query(ctx, `SELECT name, doc FROM fleet_product WHERE 1 = 1`+seen+` ORDER BY name`, args...)
+	return collect(found, err, func(r *sql.Rows) (fleet.Product, error) {
 		var name, doc string
 		if err := r.Scan(&name, &doc); err != nil {
 			return fleet.Product{}, err
@@ -119,18 +121,21 @@ func textMap(m map[string]string) string {
 type scanner interface{ Scan(dest ...any) error }
 
 func (s fleetStore) Unit(ctx context.Context, id string) (fleet.Unit, error) {
-	u, err := rows.ScanUnit(s.db.queryRow(ctx, `SELECT `+rows.UnitColumns+` FROM fleet_unit WHERE id = ?`, id))
+	seen, args := rows.InSight(ctx, "product", "region")
+	u, err := rows.ScanUnit(s.db.queryRow(ctx, `SELECT `+rows.UnitColumns+` FROM fleet_unit WHERE id = ?`+seen, append([]any{id}, args...)...))
 	return u, missing(err, "no unit %q", id)
 }
 
 func (s fleetStore) UnitByKey(ctx context.Context, key int64) (fleet.Unit, error) {
-	u, err := rows.ScanUnit(s.db.queryRow(ctx, `SELECT `+rows.UnitColumns+` FROM fleet_unit WHERE unit_key = ?`, key))
+	seen, args := rows.InSight(ctx, "product", "region")
+	u, err := rows.ScanUnit(s.db.queryRow(ctx, `SELECT `+rows.UnitColumns+` FROM fleet_unit WHERE unit_key = ?`+seen, append([]any{key}, args...)...))
 	return u, missing(err, "no unit has key %d", key)
 }
 
 // where writes a filter's conditions, paging apart.
-func (s fleetStore) where(f fleet.Filter) (text string, args []any) {
-	conditions := []string{"1 = 1"}
+func (s fleetStore) where(ctx context.Context, f fleet.Filter) (text string, args []any) {
+	seen, args := rows.InSight(ctx, "product", "region")
+	conditions := []string{"1 = 1" + seen}
 	add := func(condition string, values ...any) {
 		conditions, args = append(conditions, condition), append(args, values...)
 	}
@@ -166,7 +171,7 @@ func (s fleetStore) where(f fleet.Filter) (text string, args []any) {
 }
 
 func (s fleetStore) Units(ctx context.Context, f fleet.Filter) ([]fleet.Unit, error) {
-	where, args := s.where(f)
+	where, args := s.where(ctx, f)
 	text := `SELECT ` + rows.UnitColumns + ` FROM fleet_unit WHERE ` + where
 	if f.After != "" {
 		text += ` AND id > ?`
@@ -186,7 +191,7 @@ func (s fleetStore) Units(ctx context.Context, f fleet.Filter) ([]fleet.Unit, er
 }
 
 func (s fleetStore) CountUnits(ctx context.Context, f fleet.Filter) (n int, err error) {
-	where, args := s.where(f)
+	where, args := s.where(ctx, f)
 	if err := s.db.queryRow(ctx, `SELECT count(*) FROM fleet_unit WHERE `+where, args...).Scan(&n); err != nil {
 		return 0, fmt.Errorf("count units: %w", err)
 	}

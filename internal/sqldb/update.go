@@ -45,19 +45,18 @@ func scanRelease(name, doc, withdrawn string) (update.Release, error) {
 
 func (s updateStore) Release(ctx context.Context, name string) (update.Release, error) {
 	var doc, withdrawn string
-	if err := s.db.queryRow(ctx, `SELECT doc, withdrawn FROM update_release WHERE name = ?`, name).Scan(&doc, &withdrawn); err != nil {
+	seen, args := rows.InSight(ctx, "product", "")
+	if err := s.db.queryRow(ctx, `SELECT doc, withdrawn FROM update_release WHERE name = ?`+seen, append([]any{name}, args...)...).Scan(&doc, &withdrawn); err != nil {
 		return update.Release{}, missing(err, "no release %q", name)
 	}
 	return scanRelease(name, doc, withdrawn)
 }
 
 func (s updateStore) Releases(ctx context.Context, product string) ([]update.Release, error) {
-	query, args := `SELECT name, doc, withdrawn FROM update_release ORDER BY name`, []any(nil)
-	if product != "" {
-		query, args = `SELECT name, doc, withdrawn FROM update_release WHERE product = ? ORDER BY name`, []any{product}
-	}
-	rows, err := s.db.query(ctx, query, args...)
-	return collect(rows, err, func(r *sql.Rows) (update.Release, error) {
+	seen, args := rows.InSight(ctx, "product", "")
+	found, err := s.db.query(ctx, `SELECT name, doc, withdrawn FROM update_release WHERE (product = ? OR ? = '')`+seen+` ORDER BY name`,
+		append([]any{product, product}, args...)...)
+	return collect(found, err, func(r *sql.Rows) (update.Release, error) {
 		var name, doc, withdrawn string
 		if err := r.Scan(&name, &doc, &withdrawn); err != nil {
 			return update.Release{}, err
@@ -134,7 +133,8 @@ func (s updateStore) Assign(ctx context.Context, a update.Assignment) (update.As
 }
 
 func (s updateStore) Assignment(ctx context.Context, id int64) (update.Assignment, error) {
-	a, err := scanAssignment(s.db.queryRow(ctx, `SELECT `+assignmentColumns+` FROM update_assignment WHERE id = ?`, id))
+	seen, args := rows.UnitInSight(ctx, "unit_id")
+	a, err := scanAssignment(s.db.queryRow(ctx, `SELECT `+assignmentColumns+` FROM update_assignment WHERE id = ?`+seen, append([]any{id}, args...)...))
 	return a, missing(err, "no action %d", id)
 }
 

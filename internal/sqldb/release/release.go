@@ -125,9 +125,10 @@ func (s store) Holders(ctx context.Context, r *update.Release, after string, lim
 		has = append(has, `u.versions LIKE ? ESCAPE '\'`)
 		args = append(args, pattern)
 	}
+	seen, more := rows.InSight(ctx, "u.product", "u.region")
 	q, err := s.db.Query(ctx, `SELECT u.id, u.versions, a.id, a.state, a.updated FROM fleet_unit u
 		LEFT JOIN update_assignment a ON a.unit_id = u.id AND a.release = ? AND a.id = (SELECT MAX(b.id) FROM update_assignment b WHERE b.unit_id = u.id AND b.release = ?)
-		WHERE u.product = ? AND u.id > ? AND (a.id IS NOT NULL OR (`+strings.Join(has, " AND ")+`)) ORDER BY u.id LIMIT ?`, append(args, limit)...)
+		WHERE u.product = ? AND u.id > ? AND (a.id IS NOT NULL OR (`+strings.Join(has, " AND ")+`))`+seen+` ORDER BY u.id LIMIT ?`, append(append(args, more...), limit)...)
 	return rows.Collect(q, err, func(q *sql.Rows) (update.Holder, error) {
 		var h update.Holder
 		var versions string

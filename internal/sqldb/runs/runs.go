@@ -73,7 +73,8 @@ func (s store) PutCampaign(ctx context.Context, c campaign.Campaign) error {
 }
 
 func (s store) Campaign(ctx context.Context, name string) (campaign.Run, error) {
-	r, err := scanRun(s.db.QueryRow(ctx, `SELECT `+runColumns+` FROM campaign_run WHERE name = ?`, name))
+	seen, args := rows.InSight(ctx, "product", "")
+	r, err := scanRun(s.db.QueryRow(ctx, `SELECT `+runColumns+` FROM campaign_run WHERE name = ?`+seen, append([]any{name}, args...)...))
 	return r, rows.Missing(err, "no campaign %q", name)
 }
 
@@ -88,10 +89,8 @@ func (s store) runs(ctx context.Context, rest string, args ...any) ([]campaign.R
 }
 
 func (s store) Campaigns(ctx context.Context, product string) ([]campaign.Run, error) {
-	if product == "" {
-		return s.runs(ctx, ``)
-	}
-	return s.runs(ctx, `WHERE product = ?`, product)
+	seen, args := rows.InSight(ctx, "product", "")
+	return s.runs(ctx, `WHERE (product = ? OR ? = '')`+seen, append([]any{product, product}, args...)...)
 }
 
 func (s store) Active(ctx context.Context) ([]campaign.Run, error) {

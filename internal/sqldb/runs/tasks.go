@@ -88,7 +88,8 @@ func (s store) Task(ctx context.Context, id string) (campaign.Task, error) {
 }
 
 func (s store) Tasks(ctx context.Context, f campaign.TaskFilter) ([]campaign.Task, error) {
-	where, args := []string{"1 = 1"}, []any(nil)
+	seen, args := rows.UnitInSight(ctx, "t.unit_id")
+	where := []string{"1 = 1" + seen}
 	add := func(text string, a ...any) { where, args = append(where, text), append(args, a...) }
 	if f.CampaignID != "" {
 		add(`t.campaign_id = ?`, f.CampaignID)
@@ -144,7 +145,9 @@ func (s store) StaleTasks(ctx context.Context, after string, limit int) ([]campa
 }
 
 func (s store) CountTasks(ctx context.Context, campaignID string) ([]campaign.Count, error) {
-	found, err := s.db.Query(ctx, `SELECT wave, state, count(*) FROM campaign_task WHERE campaign_id = ? GROUP BY wave, state ORDER BY wave, state`, campaignID)
+	seen, args := rows.UnitInSight(ctx, "unit_id")
+	found, err := s.db.Query(ctx, `SELECT wave, state, count(*) FROM campaign_task WHERE campaign_id = ?`+seen+` GROUP BY wave, state ORDER BY wave, state`,
+		append([]any{campaignID}, args...)...)
 	return rows.Collect(found, err, func(r *sql.Rows) (campaign.Count, error) {
 		var c campaign.Count
 		err := r.Scan(&c.Wave, &c.State, &c.N)
@@ -153,7 +156,9 @@ func (s store) CountTasks(ctx context.Context, campaignID string) ([]campaign.Co
 }
 
 func (s store) CountCodes(ctx context.Context, campaignID string) ([]campaign.CodeCount, error) {
-	found, err := s.db.Query(ctx, `SELECT code, state, count(*) FROM campaign_task WHERE campaign_id = ? AND code <> '' GROUP BY code, state ORDER BY code, state`, campaignID)
+	seen, args := rows.UnitInSight(ctx, "unit_id")
+	found, err := s.db.Query(ctx, `SELECT code, state, count(*) FROM campaign_task WHERE campaign_id = ? AND code <> ''`+seen+` GROUP BY code, state ORDER BY code, state`,
+		append([]any{campaignID}, args...)...)
 	return rows.Collect(found, err, func(r *sql.Rows) (campaign.CodeCount, error) {
 		var c campaign.CodeCount
 		err := r.Scan(&c.Code, &c.State, &c.N)

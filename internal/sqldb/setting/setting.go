@@ -78,8 +78,10 @@ const pageOf = 1000
 func (s store) Drifted(ctx context.Context, product, afterUnit, afterComponent string, limit int) ([]update.Setting, error) {
 	var out []update.Setting
 	for {
-		q, err := s.db.Query(ctx, list+`WHERE (? = '' OR u.product = ?) AND (s.unit_id > ? OR s.unit_id = ? AND s.component > ?)
-			ORDER BY s.unit_id, s.component LIMIT ?`, product, product, afterUnit, afterUnit, afterComponent, pageOf)
+		seen, args := rows.InSight(ctx, "u.product", "u.region")
+		args = append(append([]any{product, product, afterUnit, afterUnit, afterComponent}, args...), pageOf)
+		q, err := s.db.Query(ctx, list+`WHERE (? = '' OR u.product = ?) AND (s.unit_id > ? OR s.unit_id = ? AND s.component > ?)`+seen+`
+			ORDER BY s.unit_id, s.component LIMIT ?`, args...)
 		page, err := rows.Collect(q, err, scan)
 		if err != nil {
 			return nil, fmt.Errorf("list drift: %w", err)

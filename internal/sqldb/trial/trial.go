@@ -42,9 +42,9 @@ func (s store) put(ctx context.Context, j backtest.Job, result []byte) error {
 	if err != nil {
 		return fmt.Errorf("keep backtest: %w", err)
 	}
-	_, err = s.db.Exec(ctx, `INSERT INTO condition_backtest (id, detector, at, state, ended_at, doc, result) VALUES (?, ?, ?, ?, ?, ?, ?)
+	_, err = s.db.Exec(ctx, `INSERT INTO condition_backtest (id, detector, product, at, state, ended_at, doc, result) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (id) DO UPDATE SET state = excluded.state, ended_at = excluded.ended_at, doc = excluded.doc, result = excluded.result`,
-		j.ID, j.Request.Detector.Name, rows.Millis(j.At), string(j.State), rows.Millis(j.EndedAt), string(text), result)
+		j.ID, j.Request.Detector.Name, j.Request.Spec.Product, rows.Millis(j.At), string(j.State), rows.Millis(j.EndedAt), string(text), result)
 	if err != nil {
 		return fmt.Errorf("keep backtest: %w", err)
 	}
@@ -74,7 +74,8 @@ func scan(scan func(...any) error) (backtest.Job, error) {
 }
 
 func (s store) Job(ctx context.Context, id string) (backtest.Job, error) {
-	j, err := scan(s.db.QueryRow(ctx, columns+` WHERE id = ?`, id).Scan)
+	seen, args := rows.InSight(ctx, "product", "")
+	j, err := scan(s.db.QueryRow(ctx, columns+` WHERE id = ?`+seen, append([]any{id}, args...)...).Scan)
 	return j, rows.Missing(err, "no backtest %q", id)
 }
 
@@ -88,7 +89,9 @@ func (s store) list(ctx context.Context, query string, args ...any) ([]backtest.
 }
 
 func (s store) Jobs(ctx context.Context, detector string, limit int) ([]backtest.Job, error) {
-	return s.list(ctx, columns+` WHERE detector = ? OR ? = '' ORDER BY at DESC, id DESC LIMIT ?`, detector, detector, limit)
+	seen, args := rows.InSight(ctx, "product", "")
+	args = append(append([]any{detector, detector}, args...), limit)
+	return s.list(ctx, columns+` WHERE (detector = ? OR ? = '')`+seen+` ORDER BY at DESC, id DESC LIMIT ?`, args...)
 }
 
 func (s store) Unended(ctx context.Context) ([]backtest.Job, error) {
@@ -97,12 +100,14 @@ func (s store) Unended(ctx context.Context) ([]backtest.Job, error) {
 
 func (s store) Result(ctx context.Context, id string) ([]byte, error) {
 	var raw []byte
-	err := s.db.QueryRow(ctx, `SELECT result FROM condition_backtest WHERE id = ?`, id).Scan(&raw)
+	seen, args := rows.InSight(ctx, "product", "")
+	err := s.db.QueryRow(ctx, `SELECT result FROM condition_backtest WHERE id = ?`+seen, append([]any{id}, args...)...).Scan(&raw)
 	return raw, rows.Missing(err, "no backtest %q", id)
 }
 
 func (s store) DeleteJob(ctx context.Context, id string) error {
-	if _, err := s.db.Exec(ctx, `DELETE FROM condition_backtest WHERE id = ?`, id); err != nil {
+	seen, args := rows.InSight(ctx, "product", "")
+	if _, err := s.db.Exec(ctx, `DELETE FROM condition_backtest WHERE id = ?`+seen, append([]any{id}, args...)...); err != nil {
 		return fmt.Errorf("delete backtest: %w", err)
 	}
 	return nil

@@ -36,7 +36,11 @@ func (s store) PutLog(ctx context.Context, id int64, lines []update.LogLine, at 
 func (s store) Log(ctx context.Context, id int64) ([]update.LogLine, error) {
 	lines := []update.LogLine{}
 	var doc string
-	err := s.db.QueryRow(ctx, `SELECT doc FROM update_log WHERE assignment_id = ?`, id).Scan(&doc)
+	seen, args := rows.UnitInSight(ctx, "unit_id")
+	if seen != "" {
+		seen = ` AND assignment_id IN (SELECT id FROM update_assignment WHERE 1 = 1` + seen + `)`
+	}
+	err := s.db.QueryRow(ctx, `SELECT doc FROM update_log WHERE assignment_id = ?`+seen, append([]any{id}, args...)...).Scan(&doc)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return lines, nil

@@ -61,12 +61,14 @@ func scanRecord(scan func(...any) error, more ...any) (r maintenance.Record, err
 }
 
 func (s maintenanceStore) Record(ctx context.Context, id string) (maintenance.Record, error) {
-	r, err := scanRecord(s.db.QueryRow(ctx, `SELECT `+recordColumns+` FROM fleet_maintenance r WHERE r.id = ?`, id).Scan)
+	seen, args := rows.UnitInSight(ctx, "r.unit_id")
+	r, err := scanRecord(s.db.QueryRow(ctx, `SELECT `+recordColumns+` FROM fleet_maintenance r WHERE r.id = ?`+seen, append([]any{id}, args...)...).Scan)
 	return r, rows.Missing(err, "no maintenance record %q", id)
 }
 
 func (s maintenanceStore) Records(ctx context.Context, f maintenance.Filter) ([]maintenance.Record, error) {
-	where, args := []string{"1 = 1"}, []any(nil)
+	seen, args := rows.InSight(ctx, "u.product", "u.region")
+	where := []string{"1 = 1" + seen}
 	add := func(set bool, text string, values ...any) {
 		if set {
 			where, args = append(where, text), append(args, values...)
@@ -90,7 +92,8 @@ func (s maintenanceStore) Records(ctx context.Context, f maintenance.Filter) ([]
 }
 
 func (s maintenanceStore) Delete(ctx context.Context, id string) error {
-	res, err := s.db.Exec(ctx, `DELETE FROM fleet_maintenance WHERE id = ?`, id)
+	seen, args := rows.UnitInSight(ctx, "unit_id")
+	res, err := s.db.Exec(ctx, `DELETE FROM fleet_maintenance WHERE id = ?`+seen, append([]any{id}, args...)...)
 	if err != nil {
 		return fmt.Errorf("delete maintenance record: %w", err)
 	}
@@ -101,8 +104,9 @@ func (s maintenanceStore) Delete(ctx context.Context, id string) error {
 }
 
 func (s maintenanceStore) Parts(ctx context.Context, product string) ([]maintenance.PartCount, error) {
+	seen, args := rows.InSight(ctx, "u.product", "u.region")
 	found, err := s.db.Query(ctx, `SELECT r.part, COUNT(*), SUM(CASE WHEN r.kind = 'failure' OR r.reason = 'failed' THEN 1 ELSE 0 END)
-		FROM fleet_maintenance r JOIN fleet_unit u ON u.id = r.unit_id WHERE u.product = ? GROUP BY r.part ORDER BY r.part`, product)
+		FROM fleet_maintenance r JOIN fleet_unit u ON u.id = r.unit_id WHERE u.product = ?`+seen+` GROUP BY r.part ORDER BY r.part`, append([]any{product}, args...)...)
 	return rows.Collect(found, err, func(r *sql.Rows) (p maintenance.PartCount, err error) {
 		return p, r.Scan(&p.Part, &p.Records, &p.Failures)
 	})

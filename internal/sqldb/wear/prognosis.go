@@ -29,7 +29,8 @@ func read[T any](r *sql.Rows) (v T, err error) {
 }
 
 func (s prognosisStore) Statuses(ctx context.Context) ([]prognosis.Status, error) {
-	found, err := s.db.Query(ctx, `SELECT doc FROM condition_prognosis ORDER BY detector`)
+	seen, args := rows.InSight(ctx, "product", "")
+	found, err := s.db.Query(ctx, `SELECT doc FROM condition_prognosis WHERE 1 = 1`+seen+` ORDER BY detector`, args...)
 	return rows.Collect(found, err, read[prognosis.Status])
 }
 
@@ -65,7 +66,12 @@ type modelDoc struct {
 }
 
 func (s prognosisStore) Models(ctx context.Context, detector string) ([]prognosis.Model, error) {
-	found, err := s.db.Query(ctx, `SELECT doc FROM condition_model WHERE detector = ? ORDER BY number DESC`, detector)
+	args := []any{detector}
+	seen, products := rows.InSight(ctx, "product", "")
+	if seen != "" {
+		seen, args = ` AND detector IN (SELECT detector FROM condition_prognosis WHERE 1 = 1`+seen+`)`, append(args, products...)
+	}
+	found, err := s.db.Query(ctx, `SELECT doc FROM condition_model WHERE detector = ?`+seen+` ORDER BY number DESC`, args...)
 	return rows.Collect(found, err, func(r *sql.Rows) (prognosis.Model, error) {
 		d, err := read[modelDoc](r)
 		d.Model.Learns = d.Learns
@@ -170,7 +176,8 @@ func (s prognosisStore) DropRisks(ctx context.Context, detector string, unitIDs 
 }
 
 func (s prognosisStore) Risks(ctx context.Context, f prognosis.RiskFilter) ([]prognosis.Prediction, error) {
-	where, args := []string{"1 = 1"}, []any(nil)
+	seen, args := rows.UnitInSight(ctx, "unit_id")
+	where := []string{"1 = 1" + seen}
 	add := func(set bool, text string, values ...any) {
 		if set {
 			where, args = append(where, text), append(args, values...)
@@ -200,7 +207,8 @@ func readPrediction(r *sql.Rows) (prognosis.Prediction, error) {
 }
 
 func (s prognosisStore) Predictions(ctx context.Context, unitID, detector string, limit int) ([]prognosis.Prediction, error) {
-	found, err := s.db.Query(ctx, `SELECT doc FROM condition_prediction WHERE unit_id = ? AND (detector = ? OR ? = '') ORDER BY at DESC, detector LIMIT ?`,
-		unitID, detector, detector, limit)
+	seen, args := rows.UnitInSight(ctx, "unit_id")
+	args = append(append([]any{unitID, detector, detector}, args...), limit)
+	found, err := s.db.Query(ctx, `SELECT doc FROM condition_prediction WHERE unit_id = ? AND (detector = ? OR ? = '')`+seen+` ORDER BY at DESC, detector LIMIT ?`, args...)
 	return rows.Collect(found, err, readPrediction)
 }
