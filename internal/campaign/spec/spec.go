@@ -202,8 +202,6 @@ func (g *Gate) LeastJudged() int {
 const (
 	defaultReminders = 30
 	defaultCountdown = time.Hour
-	defaultQuietFrom = "21:00"
-	defaultQuietTo   = "08:00"
 )
 
 // Wait is how long after a failed attempt the next begins.

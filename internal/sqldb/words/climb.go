@@ -1,0 +1,201 @@
+package words
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/notify/ladder"
+	"fettle.dev/fettle/internal/notify/template"
+	"fettle.dev/fettle/internal/sqldb/rows"
+)
+
+type storedLadder struct {
+	Name string      `json:"name"`
+	Spec ladder.Spec `json:"spec"`
+}
+
+// PutLadder keeps a ladder.
+func (s *Store) PutLadder(ctx context.Context, l ladder.Spec) error {
+	doc, err := json.Marshal(storedLadder{l.Name, l})
+	if err != nil {
+		return err
+	}
+	_, err = s.exec(ctx, "keep ladder", `INSERT INTO notify_ladder (name, doc) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET doc = excluded.doc`, l.Name, string(doc))
+	return err
+}
+
+// Ladders lists them by name.
+func (s *Store) Ladders(ctx context.Context) ([]ladder.Spec, error) {
+	q, err := s.db.Query(ctx, `SELECT doc FROM notify_ladder ORDER BY name`)
+	list, err := rows.Collect(q, err, document[storedLadder])
+	if err != nil {
+		return nil, fmt.Errorf("ladders: %w", err)
+	}
+	out := make([]ladder.Spec, len(list))
+	for i := range list {
+		out[i] = list[i].Spec
+		out[i].Name = list[i].Name
+	}
+	return out, nil
+}
+
+// Ladder is one by name.
+func (s *Store) Ladder(ctx context.Context, name string) (ladder.Spec, error) {
+	list, err := s.Ladders(ctx)
+	if err != nil {
+		return ladder.Spec{}, err
+	}
+	for _, l := range list {
+		if l.Name == name {
+			return l, nil
+		}
+	}
+	return ladder.Spec{}, fault.New(fault.NotFound, "no ladder %q", name)
+}
+
+// DeleteLadder forgets a ladder; climbs go on as they began.
+func (s *Store) DeleteLadder(ctx context.Context, name string) error {
+	res, err := s.exec(ctx, "delete ladder", `DELETE FROM notify_ladder WHERE name = ?`, name)
+	return s.gone(res, err, "no ladder %q", name)
+}
+
+// keptTaken is a step with the key of its notice.
+type keptTaken struct {
+	ladder.Taken
+	Key string `json:"key"`
+}
+
+type keptClimb struct {
+	ladder.Climb
+	LadderName string          `json:"ladderName"`
+	Taken      []keptTaken     `json:"taken"`
+	Template   string          `json:"template"`
+	Values     template.Values `json:"values"`
+}
+
+func climbDoc(c ladder.Climb) (string, error) {
+	k := keptClimb{Climb: c, LadderName: c.Ladder.Name, Template: c.Template, Values: c.Values}
+	for _, t := range c.Taken {
+		k.Taken = append(k.Taken, keptTaken{t, t.Key})
+	}
+	doc, err := json.Marshal(k)
+	return string(doc), err
+}
+
+const climbColumns = `climb_key, message_key, next_at, doc`
+
+func scanClimb(r *sql.Rows) (c ladder.Climb, err error) {
+	var key, message, doc string
+	var next int64
+	if err := r.Scan(&key, &message, &next, &doc); err != nil {
+		return c, err
+	}
+	var k keptClimb
+	if err := json.Unmarshal([]byte(doc), &k); err != nil {
+		return c, fmt.Errorf("climb %s: %w", key, err)
+	}
+	c = k.Climb
+	c.Key, c.Message, c.NextAt, c.Ladder.Name, c.Template, c.Values = key, message, rows.Time(next), k.LadderName, k.Template, k.Values
+	c.Taken = make([]ladder.Taken, len(k.Taken))
+	for i, t := range k.Taken {
+		c.Taken[i] = t.Taken
+		c.Taken[i].Key = t.Key
+	}
+	return c, nil
+}
+
+// AddClimb keeps a climb, unless its key is known.
+func (s *Store) AddClimb(ctx context.Context, c ladder.Climb) (bool, error) {
+	doc, err := climbDoc(c)
+	if err != nil {
+		return false, err
+	}
+	res, err := s.exec(ctx, "keep climb", `INSERT INTO notify_climb (id, climb_key, owner_id, unit_id, campaign, state, step, next_at, message_key, doc)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (climb_key) DO NOTHING`,
+		c.ID, c.Key, c.OwnerID, c.UnitID, c.Campaign, string(c.State), c.Step, rows.Millis(c.NextAt), c.Message, doc)
+	if err != nil {
+		return false, err
+	}
+	n, err := res.RowsAffected()
+	return n > 0, err
+}
+
+func (s *Store) climbs(ctx context.Context, rest string, args ...any) ([]ladder.Climb, error) {
+	q, err := s.db.Query(ctx, `SELECT `+climbColumns+` FROM notify_climb`+rest, args...)
+	list, err := rows.Collect(q, err, scanClimb)
+	if err != nil {
+		return nil, fmt.Errorf("climbs: %w", err)
+	}
+	return list, nil
+}
+
+// Climb is one by id.
+func (s *Store) Climb(ctx context.Context, id string) (ladder.Climb, error) {
+	return s.climb(ctx, id, "")
+}
+
+func (s *Store) climb(ctx context.Context, id, lock string) (ladder.Climb, error) {
+	list, err := s.climbs(ctx, ` WHERE id = ?`+lock, id)
+	if err != nil {
+		return ladder.Climb{}, err
+	}
+	if len(list) == 0 {
+		return ladder.Climb{}, fault.New(fault.NotFound, "no climb %q", id)
+	}
+	return list[0], nil
+}
+
+// Climbs lists them by id.
+func (s *Store) Climbs(ctx context.Context, f ladder.Filter) ([]ladder.Climb, error) {
+	w := &where{}
+	w.and(f.Campaign != "", "campaign = ?", f.Campaign)
+	w.and(f.UnitID != "", "unit_id = ?", f.UnitID)
+	w.and(f.OwnerID != "", "owner_id = ?", f.OwnerID)
+	w.and(f.State != "", "state = ?", string(f.State))
+	w.and(f.After != "", "id > ?", f.After)
+	return s.climbs(ctx, w.String()+` ORDER BY id LIMIT ?`, append(w.args, limitOf(f.Limit))...)
+}
+
+// DueClimbs are the ids of those that are due.
+func (s *Store) DueClimbs(ctx context.Context, now time.Time, limit int) ([]string, error) {
+	q, err := s.db.Query(ctx, `SELECT id FROM notify_climb WHERE next_at > 0 AND next_at <= ? ORDER BY next_at, id LIMIT ?`, rows.Millis(now), limit)
+	return rows.Collect(q, err, func(r *sql.Rows) (id string, err error) {
+		err = r.Scan(&id)
+		return id, err
+	})
+}
+
+// UpdateClimb changes a climb that nobody else can change meanwhile.
+func (s *Store) UpdateClimb(ctx context.Context, id string, change func(*ladder.Climb) error) (out ladder.Climb, err error) {
+	err = s.db.InTx(ctx, func(ctx context.Context) error {
+		c, err := s.climb(ctx, id, s.db.ForUpdate())
+		if err != nil {
+			return err
+		}
+		if err := change(&c); err != nil {
+			return err
+		}
+		doc, err := climbDoc(c)
+		if err != nil {
+			return err
+		}
+		out = c
+		_, err = s.exec(ctx, "keep climb", `UPDATE notify_climb SET state = ?, step = ?, next_at = ?, message_key = ?, doc = ? WHERE id = ?`,
+			string(c.State), c.Step, rows.Millis(c.NextAt), c.Message, doc, id)
+		return err
+	})
+	return out, err
+}
+
+// CountClimbs counts a campaign's climbs by state and steps taken.
+func (s *Store) CountClimbs(ctx context.Context, campaign string) ([]ladder.Count, error) {
+	q, err := s.db.Query(ctx, `SELECT state, step, count(*) FROM notify_climb WHERE campaign = ? GROUP BY state, step ORDER BY state, step`, campaign)
+	return rows.Collect(q, err, func(r *sql.Rows) (c ladder.Count, err error) {
+		err = r.Scan(&c.State, &c.Step, &c.N)
+		return c, err
+	})
+}
