@@ -6,6 +6,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -17,10 +18,13 @@ import (
 	"fettle.dev/fettle/internal/api/export"
 	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/logs"
+	"fettle.dev/fettle/internal/api/mine"
 	"fettle.dev/fettle/internal/api/outlook"
+	"fettle.dev/fettle/internal/api/owners"
 	"fettle.dev/fettle/internal/api/preferences"
 	"fettle.dev/fettle/internal/api/releases"
 	"fettle.dev/fettle/internal/api/settings"
+	"fettle.dev/fettle/internal/api/signin"
 	"fettle.dev/fettle/internal/api/trust"
 	"fettle.dev/fettle/internal/api/wear"
 	"fettle.dev/fettle/internal/api/wire"
@@ -41,6 +45,7 @@ func New(d Deps) http.Handler {
 }
 
 func newServer(d Deps, mux *http.ServeMux) *server {
+	d.unbound()
 	registry := wire.NewRegistry()
 	config := huma.Config{
 		OpenAPI: &huma.OpenAPI{
@@ -55,6 +60,7 @@ func newServer(d Deps, mux *http.ServeMux) *server {
 				SecuritySchemes: map[string]*huma.SecurityScheme{
 					"token":    {Type: "http", Scheme: "bearer", Description: "An API token of an operator, fet_…"},
 					"operator": {Type: "apiKey", In: "cookie", Name: wire.OperatorCookie, Description: "An operator's session."},
+					"app":      {Type: "http", Scheme: "bearer", Description: "A token of an owner's app, feo_…"},
 					"owner":    {Type: "apiKey", In: "cookie", Name: wire.OwnerCookie, Description: "An owner's session."},
 				},
 			},
@@ -64,8 +70,9 @@ func newServer(d Deps, mux *http.ServeMux) *server {
 		DefaultFormat: "application/json",
 	}
 	s := &server{d: d, Server: &frame.Server{
-		API: humago.New(mux, config), Log: d.Log, Wall: d.Wall, Access: d.Access, Fleet: d.Fleet, PublicURL: d.PublicURL, Trail: d.Trail,
+		API: humago.New(mux, config), Log: d.Log, Wall: d.Wall, Access: d.Access, Fleet: d.Fleet, People: d.People, PublicURL: d.PublicURL, Trail: d.Trail,
 	}}
+	s.API.UseMiddleware(frame.Listen)
 	s.Guard()
 	s.session()
 	s.tokens()
@@ -95,8 +102,16 @@ func newServer(d Deps, mux *http.ServeMux) *server {
 	preferences.Register(s.Server, d.Campaigns)
 	trust.Register(s.Server, d.Trust)
 	settings.Register(s.Server, d.Fleet, d.Updates)
+	signin.Register(s.Server, d.SignIn)
+	owners.Register(s.Server)
 	s.ownerSession()
 	s.ownerUnits()
 	s.ownerUpdates()
+	mine.Register(s.Server, mine.Deps{
+		See: s.see, Conditions: d.Condition, Maintenance: d.Maintenance, Runs: d.Runs, Update: s.newShowcase().show,
+		Series: func(ctx context.Context, unit, signal string, from, to time.Time, points int) (wire.Series, error) {
+			return s.series(ctx, &seriesIn{IDParam: frame.IDParam{ID: unit}, Signal: signal, From: from, To: to, Buckets: points})
+		},
+	})
 	return s
 }

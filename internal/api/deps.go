@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"fettle.dev/fettle/internal/api/signin"
 	"fettle.dev/fettle/internal/audit"
 	"fettle.dev/fettle/internal/campaign"
 	"fettle.dev/fettle/internal/clock"
@@ -17,6 +18,7 @@ import (
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/fleet/access"
 	"fettle.dev/fettle/internal/fleet/maintenance"
+	"fettle.dev/fettle/internal/fleet/people"
 	"fettle.dev/fettle/internal/notify"
 	"fettle.dev/fettle/internal/outcome"
 	"fettle.dev/fettle/internal/telemetry"
@@ -40,6 +42,8 @@ type Deps struct {
 	Trail        *audit.Trail // nil: none
 	Access       *access.Service
 	Fleet        fleet.Store
+	People       *people.Service
+	SignIn       signin.Deps
 	Versions     Versions
 	Provisioning *fleet.Provisioning
 	Consents     *consent.Service
@@ -76,6 +80,19 @@ type Deps struct {
 	OnProducts  func(ctx context.Context, names []string) error // made, changed or deleted
 	OnDetectors func(ctx context.Context) error
 	OnUnits     func(ctx context.Context, ids []string) error // made, changed or deleted
+}
+
+// unbound lets the hooks see everything, whoever asked for the change.
+func (d *Deps) unbound() {
+	if products := d.OnProducts; products != nil {
+		d.OnProducts = func(ctx context.Context, names []string) error { return products(fleet.Unbounded(ctx), names) }
+	}
+	if detectors := d.OnDetectors; detectors != nil {
+		d.OnDetectors = func(ctx context.Context) error { return detectors(fleet.Unbounded(ctx)) }
+	}
+	if units := d.OnUnits; units != nil {
+		d.OnUnits = func(ctx context.Context, ids []string) error { return units(fleet.Unbounded(ctx), ids) }
+	}
 }
 
 // Versions counts the units of a product by version of the main component.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -12,6 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"fettle.dev/fettle/internal/api/frame"
+	"fettle.dev/fettle/internal/api/mine"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/campaign"
 	"fettle.dev/fettle/internal/condition"
@@ -19,6 +21,7 @@ import (
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/fleet/access"
+	"fettle.dev/fettle/internal/fleet/people"
 )
 
 func (s *server) ownerSession() {
@@ -40,9 +43,9 @@ func (s *server) ownerSession() {
 	})
 	s.signOut(frame.Route{
 		Method: http.MethodPost, Path: "/owner/v1/sign-out", ID: "signOutOwner", Summary: "End the session",
-		Tag: "owner", Access: frame.Owner, Status: http.StatusNoContent,
+		Tag: "owner", Access: frame.Owner, Session: true, Status: http.StatusNoContent,
 	}, wire.OwnerCookie)
-	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/owner/v1/me", ID: "getMe", Summary: "The owner and their units", Tag: "owner", Access: frame.Owner},
+	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/owner/v1/me", ID: "getMe", Summary: "The owner and their units", Tag: "owner", Access: frame.Owner, EachUnit: true},
 		func(ctx context.Context, _ *frame.None) (wire.Me, error) { return s.me(ctx, frame.Who(ctx).ID) })
 }
 
@@ -54,10 +57,11 @@ func (s *server) me(ctx context.Context, ownerID string) (wire.Me, error) {
 	if err != nil {
 		return wire.Me{}, err
 	}
-	units, err := s.d.Fleet.Units(ctx, fleet.Filter{OwnerID: o.ID})
+	units, err := s.d.People.Units(ctx, o.ID)
 	if err != nil {
 		return wire.Me{}, err
 	}
+	units = slices.DeleteFunc(units, func(u people.Unit) bool { return !frame.Who(ctx).Opens(u.ID) })
 	tasks, err := s.d.Runs.Tasks(ctx, campaign.TaskFilter{OwnerID: o.ID, Wave: -1, States: open})
 	if err != nil {
 		return wire.Me{}, err
@@ -72,9 +76,16 @@ func (s *server) me(ctx context.Context, ownerID string) (wire.Me, error) {
 		if err != nil {
 			return wire.Me{}, err
 		}
-		health, err := s.d.Condition.ConditionOf(ctx, u)
+		health, err := s.d.Condition.ConditionOf(ctx, u.Unit)
 		if err != nil {
 			return wire.Me{}, err
+		}
+		if u.Role == people.Driver {
+			tasks, err := s.d.Runs.Tasks(ctx, campaign.TaskFilter{OwnerID: u.OwnerID, UnitID: u.ID, Wave: -1, States: open})
+			if err != nil {
+				return wire.Me{}, err
+			}
+			waiting[u.ID] = len(tasks)
 		}
 		v, err := s.owned(ctx, u, &p, health.Condition, waiting[u.ID])
 		if err != nil {
@@ -85,24 +96,32 @@ func (s *server) me(ctx context.Context, ownerID string) (wire.Me, error) {
 	return out, nil
 }
 
-func (s *server) owned(ctx context.Context, u fleet.Unit, p *fleet.Product, c condition.Condition, waiting int) (wire.OwnedUnit, error) {
-	last, err := s.lastContact(ctx, u)
+func (s *server) owned(ctx context.Context, u people.Unit, p *fleet.Product, c condition.Condition, waiting int) (wire.OwnedUnit, error) {
+	last, err := s.lastContact(ctx, u.Unit)
 	return wire.OwnedUnit{
 		ID: u.ID, Serial: u.Serial, Product: u.Product, ProductTitle: p.Title, Condition: c, LastSeen: last, Updates: waiting,
+		Role: u.Role, MayUpdate: u.MayUpdate, Since: u.Since,
 	}, err
 }
 
-// mine is a unit of the owner who asks; another's is not found, as if it did not exist.
-func (s *server) mine(ctx context.Context, id string) (fleet.Unit, fleet.Product, error) {
-	u, err := s.d.Fleet.Unit(ctx, id)
-	if err == nil && (u.OwnerID == "" || u.OwnerID != frame.Who(ctx).ID) {
-		err = fault.New(fault.NotFound, "no unit %q", id)
-	}
+// mine is a unit that whoever asks may do something with, as they stand to it.
+func (s *server) mine(ctx context.Context, id string, a people.Action) (people.Unit, fleet.Product, error) {
+	u, err := s.May(ctx, id, a)
 	if err != nil {
 		return u, fleet.Product{}, err
 	}
 	p, err := s.d.Fleet.Product(ctx, u.Product)
 	return u, p, err
+}
+
+// see is a unit of the owner who asks, and the language to answer in.
+func (s *server) see(ctx context.Context, id string) (mine.Mine, error) {
+	u, p, err := s.mine(ctx, id, people.See)
+	if err != nil {
+		return mine.Mine{}, err
+	}
+	o, err := s.d.Fleet.Owner(ctx, frame.Who(ctx).ID)
+	return mine.Mine{Unit: u.Unit, Product: p, Since: u.Since, Locale: frame.Language(ctx, o.Locale)}, err
 }
 
 // notice is the version of the text that an owner sees beside the switches: it
@@ -126,7 +145,7 @@ func (s *server) ownerUnits() {
 	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/owner/v1/units/{id}", ID: "getMyUnit", Summary: "A unit: its condition, and what is collected and why", Tag: "owner", Access: frame.Owner}, s.myUnit)
 	frame.Add(s.Server, frame.Route{Method: http.MethodPut, Path: "/owner/v1/units/{id}/consents/{purpose}", ID: "putConsent", Summary: "Give or withdraw consent", Doc: "The answer is the receipt.", Tag: "owner", Access: frame.Owner},
 		func(ctx context.Context, in *consentIn) (consent.Choice, error) {
-			u, p, err := s.mine(ctx, in.ID)
+			u, p, err := s.mine(ctx, in.ID, people.Consent)
 			if err != nil {
 				return consent.Choice{}, err
 			}
@@ -142,12 +161,25 @@ func (s *server) ownerUnits() {
 		})
 }
 
+// about is what a finding is called in the language that the owner reads.
+func (s *server) about(ctx context.Context, f condition.Finding) (string, error) {
+	o, err := s.d.Fleet.Owner(ctx, frame.Who(ctx).ID)
+	if err != nil {
+		return "", err
+	}
+	d, err := s.d.Condition.Detector(ctx, f.Detector.Name, f.Detector.Version)
+	if err != nil && fault.KindOf(err) != fault.NotFound {
+		return "", err
+	}
+	return cmp.Or(d.Words(frame.Language(ctx, o.Locale)).Title, f.Detector.Name), nil
+}
+
 func (s *server) myUnit(ctx context.Context, in *frame.IDParam) (wire.MyUnit, error) {
-	u, p, err := s.mine(ctx, in.ID)
+	u, p, err := s.mine(ctx, in.ID, people.See)
 	if err != nil {
 		return wire.MyUnit{}, err
 	}
-	health, err := s.d.Condition.ConditionOf(ctx, u)
+	health, err := s.d.Condition.ConditionOf(ctx, u.Unit)
 	if err != nil {
 		return wire.MyUnit{}, err
 	}
@@ -166,18 +198,22 @@ func (s *server) myUnit(ctx context.Context, in *frame.IDParam) (wire.MyUnit, er
 	mask, chosen := consent.Mask{}, map[string]time.Time{}
 	for _, c := range choices {
 		mask[c.Purpose], chosen[c.Purpose] = c.Given, c.At
+		if c.At.Before(u.Since) || c.By == people.ByHandover { // of somebody else
+			delete(chosen, c.Purpose)
+		}
 	}
 	out := wire.MyUnit{
 		OwnedUnit: owned, Description: p.Description, Versions: u.Versions, Notice: notice(&p),
 		Signals: []wire.MySignal{}, Purposes: []wire.MyPurpose{},
 	}
+	health.Open = slices.DeleteFunc(health.Open, func(f condition.Finding) bool { return f.Onset.Before(u.Since) }) // another's
 	if len(health.Open) > 0 {
 		oldest := slices.MinFunc(health.Open, func(a, b condition.Finding) int { return a.Onset.Compare(b.Onset) })
-		view, err := s.newTitles().view(ctx, oldest)
+		about, err := s.about(ctx, oldest)
 		if err != nil {
 			return wire.MyUnit{}, err
 		}
-		out.Since, out.About = oldest.Onset, view.Title
+		out.Since, out.About = oldest.Onset, about
 	}
 	for _, q := range p.Purposes {
 		out.Purposes = append(out.Purposes, wire.MyPurpose{

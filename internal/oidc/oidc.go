@@ -5,6 +5,7 @@
 package oidc
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -13,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -23,6 +25,7 @@ import (
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/fleet/access"
 	"fettle.dev/fettle/internal/fleet/identity"
 )
 
@@ -38,17 +41,8 @@ type Provider struct {
 	For []string `yaml:"for" json:"for"`
 }
 
-// Serves reports whether a provider is for a kind of person: "owner" or "operator".
-func (p *Provider) Serves(party string) bool {
-	if len(p.For) == 0 {
-		return true
-	}
-	for _, f := range p.For {
-		if f == party+"s" {
-			return true
-		}
-	}
-	return false
+func (p *Provider) serves(party access.Party) bool {
+	return len(p.For) == 0 || slices.Contains(p.For, string(party)+"s")
 }
 
 // patience is how long a provider may take to answer.
@@ -56,6 +50,8 @@ const patience = 10 * time.Second
 
 // relearn is how long what a provider publishes of itself is believed.
 const relearn = time.Hour
+
+var _ identity.Providers = (*Providers)(nil)
 
 // Providers speaks with all of them.
 type Providers struct {
@@ -110,19 +106,20 @@ func New(all []Provider, c clock.Clock) (*Providers, error) {
 }
 
 // For lists the providers of a kind of person, as configured.
-func (ps *Providers) For(party string) []Provider {
-	var out []Provider
+func (ps *Providers) For(party access.Party) []identity.Provider {
+	out := []identity.Provider{}
 	for _, p := range ps.all {
-		if p.Serves(party) {
-			out = append(out, p)
+		if p.serves(party) {
+			out = append(out, identity.Provider{Name: p.Name, Title: cmp.Or(p.Title, p.Name)})
 		}
 	}
 	return out
 }
 
-func (ps *Providers) find(name, party string) (Provider, error) {
-	for _, p := range ps.For(party) {
-		if p.Name == name {
+func (ps *Providers) find(name string, party access.Party) (Provider, error) {
+	for _, p := range ps.all {
+		if p.Name == name && p.serves(party) {
+			p.Title = cmp.Or(p.Title, p.Name)
 			return p, nil
 		}
 	}
@@ -171,7 +168,7 @@ func nonceOf(f *identity.Flow) string {
 }
 
 // Begin makes a flow. Its address, given the state, is where the browser goes.
-func (ps *Providers) Begin(ctx context.Context, name, party, redirect string) (f identity.Flow, address func(state string) string, err error) {
+func (ps *Providers) Begin(ctx context.Context, party access.Party, name, redirect string) (f identity.Flow, address func(state string) string, err error) {
 	p, err := ps.find(name, party)
 	if err != nil {
 		return f, nil, err
@@ -189,7 +186,7 @@ func (ps *Providers) Begin(ctx context.Context, name, party, redirect string) (f
 
 // Finish turns what the provider sent the browser back with into claims. It is
 // fault.Denied where anything does not fit, and where the person said no.
-func (ps *Providers) Finish(ctx context.Context, party, redirect string, f identity.Flow, answer url.Values) (identity.Claims, error) {
+func (ps *Providers) Finish(ctx context.Context, party access.Party, redirect string, f identity.Flow, answer url.Values) (identity.Claims, error) {
 	p, err := ps.find(f.Provider, party)
 	if err != nil {
 		return identity.Claims{}, err

@@ -43,6 +43,9 @@ func object(ctx huma.Context) string {
 	}
 	u := ctx.URL()
 	path := strings.TrimPrefix(u.Path, "/owner")
+	if strings.HasPrefix(ctx.Operation().Path, "/v1/owners/{id}") { // the trail names people by an alias alone
+		path = strings.Replace(path, ctx.Param("id"), "-", 1)
+	}
 	return strings.TrimPrefix(path, "/v1/")
 }
 

@@ -12,6 +12,7 @@ import (
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/fleet/access"
+	"fettle.dev/fettle/internal/fleet/people"
 )
 
 // Server registers operations and lets requests through to them.
@@ -21,8 +22,9 @@ type Server struct {
 	Wall      clock.Clock // the machine's, for the life of sessions
 	Access    *access.Service
 	Fleet     fleet.Store
-	PublicURL string       // as people reach us; its origin may call with cookies
-	Trail     *audit.Trail // of changes and looks; nil: none
+	People    *people.Service // who owns and drives what
+	PublicURL string          // as people reach us; its origin may call with cookies
+	Trail     *audit.Trail    // of changes and looks; nil: none
 
 	origins *http.CrossOriginProtection
 }

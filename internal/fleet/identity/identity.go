@@ -21,6 +21,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"slices"
 	"time"
 
@@ -45,6 +46,22 @@ type Claims struct {
 	EmailVerified bool
 	Name          string
 	Locale        string
+}
+
+// Provider is where people have an account already.
+type Provider struct {
+	Name  string `json:"name" doc:"In addresses."`
+	Title string `json:"title" doc:"As people know it."`
+}
+
+// Providers speaks OpenID Connect with the providers that are configured.
+type Providers interface {
+	For(party access.Party) []Provider
+	// Begin makes a flow; address, given the state, is where the browser goes.
+	// redirect is the address that the provider sends it back to.
+	Begin(ctx context.Context, party access.Party, name, redirect string) (f Flow, address func(state string) string, err error)
+	// Finish checks what the browser came back with; fault.Denied where anything does not fit.
+	Finish(ctx context.Context, party access.Party, redirect string, f Flow, answer url.Values) (Claims, error)
 }
 
 // Identity links an account to a person.

@@ -61,7 +61,7 @@ func (s *Service) IssueCodes(ctx context.Context, unitIDs []string, expires time
 			}
 			seen[id] = true
 			code := NewCode()
-			codes = append(codes, Code{ID: s.c.IDs.ID(), Hash: s.hash(code), UnitID: id, Kind: Printed, CreatedAt: now, MadeBy: by, ExpiresAt: expires})
+			codes = append(codes, Code{ID: s.c.IDs.ID(), Hash: hash(code), UnitID: id, Kind: Printed, CreatedAt: now, MadeBy: by, ExpiresAt: expires})
 			out = append(out, s.issued(&u, code, expires))
 		}
 		if err := fault.Fields("no code was made", fields); err != nil {
@@ -115,7 +115,7 @@ func (s *Service) HandoverCode(ctx context.Context, personID, unitID string) (Is
 		if err := s.c.Store.RevokeCodes(ctx, []string{unitID}, Handing, now); err != nil {
 			return err
 		}
-		c := Code{ID: s.c.IDs.ID(), Hash: s.hash(code), UnitID: unitID, Kind: Handing, CreatedAt: now, MadeBy: "owner:" + personID, ExpiresAt: now.Add(handLife)}
+		c := Code{ID: s.c.IDs.ID(), Hash: hash(code), UnitID: unitID, Kind: Handing, CreatedAt: now, MadeBy: "owner:" + personID, ExpiresAt: now.Add(handLife)}
 		out = s.issued(&u.Unit, code, c.ExpiresAt)
 		return s.c.Store.AddCodes(ctx, []Code{c})
 	})
@@ -153,7 +153,7 @@ func (s *Service) guess(ctx context.Context, who, address, typed string) (Code, 
 	if err != nil {
 		return Code{}, err
 	}
-	return s.known(ctx, who, address, s.hash(code))
+	return s.known(ctx, who, address, hash(code))
 }
 
 func (s *Service) known(ctx context.Context, who, address, hash string) (Code, error) {

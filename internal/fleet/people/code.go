@@ -1,21 +1,20 @@
 package people
 
 import (
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"strings"
 	"time"
 
 	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/fleet"
 )
 
-// A claim code is 15 random symbols and a check symbol of Crockford's base 32
+// A claim code is 19 random symbols and a check symbol of Crockford's base 32
 // (https://www.crockford.com/base32.html): digits and letters without I, L, O
-// and U, in four groups of four. 75 random bits cannot be guessed, and the
-// records keep a keyed hash, so that a copy of them gives no code away.
+// and U, in four groups of five. The records keep its SHA-256: of 95 random
+// bits nobody finds one by trying, not even one of a million codes in a copy of
+// the records, so there is no key that could be lost while labels are out.
 //
 // Crockford's own check symbol counts modulo 37, with five signs that are hard
 // to find on a telephone. This one is of the alphabet itself: a Reed-Solomon
@@ -23,8 +22,8 @@ import (
 // symbols that were swapped.
 const (
 	alphabet   = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-	codeLength = 16 // with the check symbol
-	group      = 4
+	codeLength = 20 // with the check symbol
+	group      = 5
 )
 
 // CodeKind says who gave a code out.
@@ -67,7 +66,7 @@ func times(a, b byte) byte {
 }
 
 // check is 0 of a code with the right check symbol: the sum of each symbol
-// times the power of x that belongs to its place. No two of 16 powers are the
+// times the power of x that belongs to its place. No two of 20 powers are the
 // same, as x has order 31, so neither a changed symbol nor a swap gives 0.
 func check(symbols []byte) byte {
 	var sum, power byte = 0, 1
@@ -107,7 +106,7 @@ func ParseCode(typed string) (string, error) {
 		return "", fault.Fields("claim", []fault.Field{{Path: "code", Expected: why}})
 	}
 	if len(typed) > 100 {
-		return wrong("a code of 16 letters and digits, as XXXX-XXXX-XXXX-XXXX")
+		return wrong("a code of 20 letters and digits, as XXXXX-XXXXX-XXXXX-XXXXX")
 	}
 	symbols := make([]byte, 0, codeLength)
 	for _, r := range strings.ToUpper(typed) {
@@ -126,7 +125,7 @@ func ParseCode(typed string) (string, error) {
 		symbols = append(symbols, byte(i))
 	}
 	if len(symbols) != codeLength {
-		return wrong(fmt.Sprintf("a code of 16 letters and digits, as XXXX-XXXX-XXXX-XXXX; these are %d", len(symbols)))
+		return wrong(fmt.Sprintf("a code of 20 letters and digits, as XXXXX-XXXXX-XXXXX-XXXXX; these are %d", len(symbols)))
 	}
 	if check(symbols) != 0 {
 		return wrong("another code: a letter or digit of this one is mistyped")
@@ -135,8 +134,4 @@ func ParseCode(typed string) (string, error) {
 }
 
 // hash is what the records keep of a code as it is printed.
-func (s *Service) hash(code string) string {
-	m := hmac.New(sha256.New, s.c.CodeKey)
-	m.Write([]byte(strings.ReplaceAll(code, "-", "")))
-	return hex.EncodeToString(m.Sum(nil))
-}
+func hash(code string) string { return fleet.SecretHash(code) }

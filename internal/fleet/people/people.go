@@ -28,6 +28,9 @@ const (
 // Action is what somebody wants to do with a unit.
 type Action string
 
+// ByHandover is who made the choices that a change of owner makes.
+const ByHandover = "change of owner"
+
 // The actions.
 const (
 	See     Action = "see"     // condition, findings, history, updates, help

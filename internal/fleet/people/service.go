@@ -41,6 +41,7 @@ const (
 	MailDeclined   Words = "declined"    // your request was declined
 	MailEmail      Words = "email"       // confirm your new address
 	MailEmailGone  Words = "email-gone"  // your address was changed; this is the old one
+	MailPasskey    Words = "passkey"     // a passkey opens your account now
 	MailLinked     Words = "linked"      // an account at a provider opens yours now
 )
 
@@ -75,7 +76,6 @@ type Config struct {
 	Log       *slog.Logger
 	Mailer    Mailer // nil: no mail
 	PublicURL string
-	CodeKey   []byte        // keys the hashes of claim codes
 	OfferLife time.Duration // of invitations and requests: 7 days
 
 	// Reset undoes what the owner before chose (consents, schedules), in the

@@ -38,7 +38,7 @@ CREATE TABLE people_ceremony (
 );
 CREATE INDEX people_ceremony_person ON people_ceremony (party, person_id);
 CREATE INDEX people_ceremony_address ON people_ceremony (address);
--- Codes that units are claimed by: of each only a keyed hash.
+-- Codes that units are claimed by: of each only the SHA-256.
 CREATE TABLE people_code (
   id         TEXT PRIMARY KEY,
   hash       TEXT NOT NULL UNIQUE,
