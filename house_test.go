@@ -29,7 +29,7 @@ const public = "unitkit"
 var adapters = []string{
 	"internal/device/mqtt", "internal/device/rest", "internal/device/senml", "internal/device/influx", "internal/device/otlp",
 	"internal/device/ddi", "internal/device/mender", "internal/device/tuf", "internal/device/download", "internal/device", // device/door, what HTTP doors share, is of the port
-	"internal/bus", "internal/sqldb", "internal/duckdb", "internal/clickhouse", "internal/blob", "internal/rauc", "internal/send", "internal/oidc", "internal/api",
+	"internal/bus", "internal/sqldb", "internal/duckdb", "internal/clickhouse", "internal/blob", "internal/rauc", "internal/feed", "internal/send", "internal/oidc", "internal/api",
 }
 
 // stores, buses and protocols that no domain room may know.

@@ -1,9 +1,6 @@
 package fleet
 
-import (
-	"net/url"
-	"strings"
-)
+import "strings"
 
 // Feed is outside context: values of the surroundings of units, as weather or
 // the price of power, that tips may ask for as name.variable. Exactly one of
@@ -74,12 +71,3 @@ type Place struct {
 
 // HasPointer reports whether s is empty or begins as a JSON Pointer does.
 func HasPointer(s string) bool { return s == "" || strings.HasPrefix(s, "/") }
-
-// FeedHost is the host of a feed's address, for messages: the rest may hold secrets.
-func FeedHost(address string) string {
-	u, err := url.Parse(strings.NewReplacer("{", "", "}", "", ":", ":").Replace(address))
-	if err != nil || u.Host == "" {
-		return "its address"
-	}
-	return u.Host
-}
