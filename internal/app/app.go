@@ -17,7 +17,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 
+	ways "fettle.dev/fettle/internal/api/signin"
 	"fettle.dev/fettle/internal/app/deliver"
+	"fettle.dev/fettle/internal/app/hold"
+	"fettle.dev/fettle/internal/app/person"
 	"fettle.dev/fettle/internal/audit"
 	"fettle.dev/fettle/internal/bus"
 	"fettle.dev/fettle/internal/campaign"
@@ -32,6 +35,7 @@ import (
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/fleet/access"
 	"fettle.dev/fettle/internal/fleet/maintenance"
+	"fettle.dev/fettle/internal/fleet/people"
 	"fettle.dev/fettle/internal/notify"
 	"fettle.dev/fettle/internal/outcome"
 	"fettle.dev/fettle/internal/privacy"
@@ -70,6 +74,8 @@ type house struct {
 	trail      *audit.Trail
 	privacy    *privacy.Service
 	access     *access.Service
+	owners     *people.Service
+	signIn     ways.Deps
 	provision  *fleet.Provisioning
 	consents   *consent.Service
 	read       *guard.History // history, as owners permit: nobody reads the bare one
@@ -183,6 +189,12 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 		Applied: e.history.Applied, Clock: clk, Wall: clock.Real{}, IDs: h.ids, Log: log,
 	})
 	h.remedies()
+	if h.owners, h.signIn, err = person.New(person.Deps{
+		Records: e.records, Fleet: h.fleet, Access: h.access, Consents: h.consents, Campaigns: h.campaigns, Clock: clk, Wall: clock.Real{}, IDs: h.ids, Log: log,
+		PublicURL: c.publicURL(), Mails: h.access.MailAvailable(), Providers: c.OIDC, OnUnits: h.unitsChanged,
+	}); err != nil {
+		return nil, err
+	}
 	h.rights()
 	if err := h.tools(ctx); err != nil {
 		return nil, err
@@ -295,7 +307,7 @@ func Serve(ctx context.Context, c Config, log *slog.Logger, version string) (err
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
-	release, err := lock(c.path("lock"))
+	release, err := hold.Lock(c.path("lock"))
 	if err != nil {
 		return err
 	}
@@ -412,7 +424,7 @@ func (h *house) welcome(ctx context.Context) error {
 		}
 		return nil
 	}
-	if err := writeSecret(path, h.config.publicURL()+"/console/sign-in#"+secret); err != nil {
+	if err := hold.Secret(path, h.config.publicURL()+"/console/sign-in#"+secret); err != nil {
 		return fmt.Errorf("first operator: %w", err)
 	}
 	h.log.Info("there is no operator yet: a sign-in link stands in a file", "file", path)

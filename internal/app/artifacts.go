@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"fettle.dev/fettle/internal/app/hold"
 	"fettle.dev/fettle/internal/campaign"
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/device/download"
@@ -64,7 +65,7 @@ func (c *Config) key(name string, size int) ([]byte, error) {
 		key := make([]byte, size)
 		_, _ = rand.Read(key) // never fails since Go 1.24
 		line = []byte(hex.EncodeToString(key))
-		err = writeSecret(path, string(line))
+		err = hold.Secret(path, string(line))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("key: %w", err)

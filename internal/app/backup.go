@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"fettle.dev/fettle/internal/app/archive"
+	"fettle.dev/fettle/internal/app/hold"
 	"fettle.dev/fettle/internal/blob"
 	"fettle.dev/fettle/internal/bus"
 	"fettle.dev/fettle/internal/clock"
@@ -110,7 +111,7 @@ func Restore(ctx context.Context, c Config, in io.Reader, log *slog.Logger) (err
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
-	release, err := lock(c.path("lock"))
+	release, err := hold.Lock(c.path("lock"))
 	if err != nil {
 		return err
 	}
@@ -186,5 +187,5 @@ func Reset(ctx context.Context, c Config, log *slog.Logger) (path string, err er
 		return "", err
 	}
 	path = c.path(firstLink)
-	return path, writeSecret(path, c.publicURL()+"/console/sign-in#"+secret)
+	return path, hold.Secret(path, c.publicURL()+"/console/sign-in#"+secret)
 }

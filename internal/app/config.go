@@ -65,6 +65,9 @@ type Config struct {
 	DKIMSelector    string `name:"dkim-selector" default:"fettle" help:"name of the key's DNS record, SELECTOR._domainkey.DOMAIN"`
 	DKIMDomain      string `name:"dkim-domain" default:"" help:"domain that mails are signed for; empty: the sender's"`
 
+	OIDC         string `name:"oidc" default:"" help:"YAML file that names OpenID providers that owners and operators may sign in with (docs/owners.md); empty: none"`
+	OwnerOrigins string `name:"owner-origins" default:"" help:"comma-separated origins, as https://app.example.com, whose pages may call the owner API with the token of an app; empty: none"`
+
 	WebhookSecret string `name:"webhook-secret" default:"" help:"key that signs webhooks (HMAC-SHA256 in Fettle-Signature); empty: webhooks are not signed"`
 
 	PollInterval      time.Duration `name:"poll-interval" default:"5m" help:"how often update clients are told to poll"`

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"fettle.dev/fettle/internal/app/hold"
 	"fettle.dev/fettle/internal/fault"
 )
 
@@ -32,12 +33,12 @@ func TestReadyNamesWhatIsMissing(t *testing.T) {
 func TestOneProcessADataDirectory(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "lock")
-	release, err := lock(path)
+	release, err := hold.Lock(path)
 	require.NoError(t, err)
-	_, err = lock(path)
+	_, err = hold.Lock(path)
 	require.Equal(t, fault.Conflict, fault.KindOf(err))
 	release()
-	release, err = lock(path)
+	release, err = hold.Lock(path)
 	require.NoError(t, err)
 	release()
 }
@@ -46,7 +47,7 @@ func TestSecretsAreForThisUserAlone(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "first-operator-link")
 	require.NoError(t, os.WriteFile(path, []byte("old"), 0o644))
-	require.NoError(t, writeSecret(path, "https://x/#secret"))
+	require.NoError(t, hold.Secret(path, "https://x/#secret"))
 	info, err := os.Stat(path)
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
@@ -60,7 +61,7 @@ func TestALinkGoesFromTheDiskWhenItIsUsed(t *testing.T) {
 	h := &house{config: Config{Data: t.TempDir()}}
 	path := h.config.path(firstLink)
 	h.linkUsed("fel_one") // no file
-	require.NoError(t, writeSecret(path, "http://localhost:8080/console/sign-in#fel_two"))
+	require.NoError(t, hold.Secret(path, "http://localhost:8080/console/sign-in#fel_two"))
 	h.linkUsed("fel_one")
 	require.FileExists(t, path, "a newer link stays")
 	h.linkUsed("fel_two")

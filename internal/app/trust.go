@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"fettle.dev/fettle/internal/app/hold"
 	"fettle.dev/fettle/internal/device"
 	"fettle.dev/fettle/internal/device/door"
 	"fettle.dev/fettle/internal/device/tuf"
@@ -34,7 +35,7 @@ func (h *house) trusts(ctx context.Context) error {
 		key := make([]byte, trust.SealSize)
 		_, _ = rand.Read(key) // never fails since Go 1.24
 		line = []byte(hex.EncodeToString(key))
-		err = writeSecret(path, string(line))
+		err = hold.Secret(path, string(line))
 	}
 	if err != nil {
 		return fmt.Errorf("key of update metadata: %w", err)

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 	"fettle.dev/fettle/internal/api"
 	"fettle.dev/fettle/internal/api/hawkbit"
 	"fettle.dev/fettle/internal/app/listen"
+	"fettle.dev/fettle/internal/app/person"
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/device/ddi"
 	"fettle.dev/fettle/internal/device/door"
@@ -136,7 +138,7 @@ func (h *house) routes() http.Handler {
 	mux.Handle(mender.Prefix, h.mender())
 	operations := api.New(h.deps())
 	mux.Handle("/v1/", operations)
-	mux.Handle("/owner/v1/", operations)
+	person.Pages(mux, operations, h.config.OwnerOrigins)
 	if h.bench != nil {
 		mux.Handle(hawkbit.Prefix, h.hawkbit())
 	}
@@ -184,8 +186,8 @@ func (h *house) unitRoutes(mux *http.ServeMux) {
 func (h *house) deps() api.Deps {
 	return api.Deps{
 		Log: h.log, Clock: h.clock, Wall: clock.Real{}, IDs: h.ids, Tx: h.records,
-		Trail: h.trail, PublicURL: h.config.publicURL(), Speed: h.speed(),
-		Access: h.access, Fleet: h.fleet, Versions: h.records, Provisioning: h.provision,
+		Trail: h.trail, Privacy: h.privacy, PublicURL: h.config.publicURL(), Speed: h.speed(),
+		Access: h.access, Fleet: h.fleet, People: h.owners, SignIn: h.signIn, Versions: h.records, Provisioning: h.provision,
 		Consents: h.consents, Choices: h.records.Consent(), Condition: h.conditions, Backtests: h.backtests, Cohorts: h.cohorts,
 		Maintenance: h.serviced, Prognosis: h.foreseen, Trust: h.trust,
 		Updates: h.updates, Uploads: h.uploads, Deltas: h.deltas, Register: release.New(h.records), Campaigns: h.campaigns, Runs: h.records.Campaign(),
@@ -267,7 +269,7 @@ func (h *house) upkeep(ctx context.Context) error {
 }
 
 func (h *house) expire(ctx context.Context) error {
-	if err := h.access.Clean(ctx); err != nil {
+	if err := errors.Join(h.access.Clean(ctx), h.owners.Clean(ctx)); err != nil {
 		return err
 	}
 	if err := h.uploads.Expire(ctx); err != nil {

@@ -20,17 +20,19 @@ type Pending struct {
 	ExpiresAt time.Time
 }
 
-// Open signs somebody in who has proved who they are in another way than by a
-// link; secret is the cookie's value.
-func (a *Service) Open(ctx context.Context, party Party, subject, agent string) (s Session, secret string, err error) {
+// Open signs somebody in who has proved who they are; secret is the cookie's value.
+func (a *Service) Open(ctx context.Context, party Party, subject string, way Way, from Caller) (s Session, secret string, err error) {
 	life, now := a.conf.OperatorSession, a.clock.Now()
 	if party == PartyOwner {
 		life = a.conf.OwnerSession
 	}
 	secret = fleet.NewSecret(SessionPrefix)
 	s = Session{
-		ID: a.ids.ID(), Hash: fleet.SecretHash(secret), Party: party, Subject: subject,
-		Agent: cut(agent, 200), CreatedAt: now, ExpiresAt: now.Add(life),
+		ID: a.ids.ID(), Hash: fleet.SecretHash(secret), Party: party, Subject: subject, Way: way,
+		Agent: cut(from.Agent, 200), Address: cut(from.Address, 64), CreatedAt: now, UsedAt: now, ExpiresAt: now.Add(life),
+	}
+	if way != ByLink {
+		s.ProvedAt = now
 	}
 	if err := a.store.AddSession(ctx, s); err != nil {
 		return Session{}, "", fmt.Errorf("sign in: %w", err)
@@ -71,4 +73,12 @@ type Once interface {
 	Keep(ctx context.Context, p Pending) error
 	// Take takes it away, so that it is found by one caller only; fault.NotFound without.
 	Take(ctx context.Context, kind, hash string) (Pending, error)
+}
+
+// DropLinks makes the sign-in links of a person void.
+func (a *Service) DropLinks(ctx context.Context, party Party, subject string) error {
+	if subject == "" {
+		return nil
+	}
+	return a.store.DropLinks(ctx, party, subject)
 }

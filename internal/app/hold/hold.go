@@ -1,4 +1,5 @@
-package app
+// Package hold keeps a data directory for one process, and its secrets for one user.
+package hold
 
 import (
 	"errors"
@@ -9,9 +10,9 @@ import (
 	"fettle.dev/fettle/internal/fault"
 )
 
-// lock takes the data directory for this process alone. The lock is the
+// Lock takes the data directory for this process alone. The lock is the
 // kernel's: it ends with the process, however that ends.
-func lock(path string) (release func(), err error) {
+func Lock(path string) (release func(), err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock data directory: %w", err)
@@ -26,9 +27,9 @@ func lock(path string) (release func(), err error) {
 	return func() { _ = f.Close() }, nil
 }
 
-// writeSecret puts a line into a file that only this user may read, replacing
+// Secret puts a line into a file that only this user may read, replacing
 // what was there in one step.
-func writeSecret(path, line string) error {
+func Secret(path, line string) error {
 	tmp := path + ".new"
 	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
