@@ -79,7 +79,7 @@ Exit status: 0 done, 1 refused or failed, 2 the command line is wrong.`,
 		},
 	}
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run:"})
-	for _, cmd := range []*cobra.Command{newServeCmd(), newDemoCmd(), newRestoreCmd(), newAdminCmd(), newScoreCmd(), newPrognoseCmd()} {
+	for _, cmd := range []*cobra.Command{newServeCmd(), newDemoCmd(), newRestoreCmd(), newAdminCmd(), newAuditCmd(), newScoreCmd(), newPrognoseCmd()} {
 		cmd.GroupID = "run"
 		root.AddCommand(cmd)
 	}

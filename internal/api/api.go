@@ -22,6 +22,7 @@ import (
 	"fettle.dev/fettle/internal/api/outlook"
 	"fettle.dev/fettle/internal/api/owners"
 	"fettle.dev/fettle/internal/api/preferences"
+	"fettle.dev/fettle/internal/api/privacy"
 	"fettle.dev/fettle/internal/api/releases"
 	"fettle.dev/fettle/internal/api/settings"
 	"fettle.dev/fettle/internal/api/signin"
@@ -102,6 +103,7 @@ func newServer(d Deps, mux *http.ServeMux) *server {
 	preferences.Register(s.Server, d.Campaigns)
 	trust.Register(s.Server, d.Trust)
 	settings.Register(s.Server, d.Fleet, d.Updates)
+	privacy.Register(s.Server, privacy.Deps{Privacy: d.Privacy, Trail: d.Trail, Access: d.Access, Fleet: d.Fleet})
 	signin.Register(s.Server, d.SignIn)
 	owners.Register(s.Server)
 	s.ownerSession()

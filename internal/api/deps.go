@@ -21,6 +21,7 @@ import (
 	"fettle.dev/fettle/internal/fleet/people"
 	"fettle.dev/fettle/internal/notify"
 	"fettle.dev/fettle/internal/outcome"
+	"fettle.dev/fettle/internal/privacy"
 	"fettle.dev/fettle/internal/telemetry"
 	"fettle.dev/fettle/internal/update"
 	"fettle.dev/fettle/internal/update/delta"
@@ -40,6 +41,7 @@ type Deps struct {
 	Speed     float64 // of the clock, 1 outside --dev
 
 	Trail        *audit.Trail // nil: none
+	Privacy      *privacy.Service
 	Access       *access.Service
 	Fleet        fleet.Store
 	People       *people.Service

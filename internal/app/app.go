@@ -72,6 +72,7 @@ type house struct {
 
 	fleet      fleet.Store
 	trail      *audit.Trail
+	remembered time.Time // of remember
 	privacy    *privacy.Service
 	access     *access.Service
 	owners     *people.Service

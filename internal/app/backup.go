@@ -182,7 +182,11 @@ func Reset(ctx context.Context, c Config, log *slog.Logger) (path string, err er
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	people := access.New(signin.New(db), db.Fleet(), db, clock.Real{}, clock.Random{}, log, access.Config{})
-	secret, err := people.Reset(ctx)
+	var secret string
+	err = commanded(ctx, db, log, "admin reset", func(ctx context.Context) (err error) {
+		secret, err = people.Reset(ctx)
+		return err
+	})
 	if err != nil {
 		return "", err
 	}

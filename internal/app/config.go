@@ -51,6 +51,7 @@ type Config struct {
 	StreamBytes   int64         `name:"stream-bytes" default:"8589934592" help:"largest size of the stream; when it is full, senders wait"`
 	DiskQuota     string        `name:"disk-quota" default:"" help:"most that the data directory may hold, as 50GiB; from 4 fifths on a warning is shown, above it units wait; empty: as much as the disk has"`
 	DiskMinFree   string        `name:"disk-min-free" default:"64MiB" help:"how much of the disk must stay free; with less, units wait"`
+	AuditAge      time.Duration `name:"audit-age" default:"1095d" help:"how long the audit trail is kept"`
 	MaxEventAge   time.Duration `name:"max-event-age" default:"180d" help:"samples whose own time is further back are refused as invalid; raise it to replay old recordings"`
 	HistoryMemory string        `name:"history-memory" default:"1GiB" help:"memory that queries over history may use"`
 	HistoryThread int           `name:"history-threads" default:"2" help:"threads of queries over history"`

@@ -294,7 +294,7 @@ func (h *house) expire(ctx context.Context) error {
 		}
 	}
 	// Marks belong to the samples around them.
-	return h.history.ExpireMarks(ctx, h.clock.Now().Add(-longest))
+	return errors.Join(h.history.ExpireMarks(ctx, h.clock.Now().Add(-longest)), h.remember(ctx))
 }
 
 // counter is a figure that only grows.

@@ -147,9 +147,10 @@ func ParseHead(s string) (Head, error) {
 type Filter struct {
 	From, To  time.Time
 	Kind      Kind
-	Actor     string // Actor.ID
-	About     string // alias
-	Object    string // the object, or what it begins with up to a /
+	Actor     string   // Actor.ID
+	Not       string   // not by this Actor.ID
+	About     []string // aliases, of which one is enough
+	Object    string   // the object, or what it begins with up to a /
 	Operation string
 	After     int64 // page upwards: greater than this
 	Before    int64 // page downwards, newest first: less than this

@@ -133,7 +133,7 @@ func TestLooksAreEnteredOnceInAWhile(t *testing.T) {
 		require.Len(t, all(t, tr, audit.Filter{}), 6)
 		who, err := tr.Person(t.Context(), "many-77")
 		require.NoError(t, err)
-		require.Len(t, all(t, tr, audit.Filter{About: who.Alias}), 1)
+		require.Len(t, all(t, tr, audit.Filter{About: []string{who.Alias}}), 1)
 
 		ctx, op := tr.Begin(t.Context(), audit.Entry{Kind: audit.Look, Actor: admin, Operation: "x", Data: audit.DataContact})
 		require.NoError(t, op.End(ctx, 200))
@@ -160,7 +160,7 @@ func TestErasureLeavesTheChainWhole(t *testing.T) {
 		}))
 		who, err := tr.Person(t.Context(), "owner-7")
 		require.NoError(t, err)
-		e := all(t, tr, audit.Filter{About: who.Alias})[0]
+		e := all(t, tr, audit.Filter{About: []string{who.Alias}})[0]
 		require.Empty(t, e.From)
 		text, err := who.Open(e.Sealed)
 		require.NoError(t, err)

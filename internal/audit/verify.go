@@ -3,7 +3,10 @@ package audit
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -98,3 +101,32 @@ func Sum(entry []byte) string { return sum(entry) }
 // Retention is how long the trail is kept where nothing else is set: long
 // enough to answer for what was done (the limitation of claims), no longer.
 const Retention = 3 * 365 * 24 * time.Hour
+
+// Broken is the entry that a check of the trail names, if it does.
+func Broken(err error) (*BreakError, bool) { return errors.AsType[*BreakError](err) }
+
+// Columns are the heads of Row.
+var Columns = []string{
+	"number", "time", "kind", "party", "actor", "role", "via", "from", "operation", "object", "about", "data", "outcome", "status", "changed", "more", "request", "hash", "previous",
+}
+
+// Row is an entry as a line of a table, for people to read. What a spreadsheet
+// would take for a formula has a ' in front.
+func (e *Entry) Row(hash string) []string {
+	number := func(n int) string {
+		if n == 0 {
+			return ""
+		}
+		return strconv.Itoa(n)
+	}
+	out := []string{
+		strconv.FormatInt(e.Seq, 10), e.At.Format(time.RFC3339Nano), string(e.Kind), e.Actor.Party, e.Actor.ID, e.Actor.Role, e.Actor.Via, e.From,
+		e.Operation, e.Object, strings.Join(e.About, " "), e.Data, e.Outcome, number(e.Status), strings.Join(e.Changed, "; "), number(e.Count), e.Request, hash, e.Previous,
+	}
+	for i, v := range out {
+		if v != "" && strings.ContainsRune("=+-@\t\r", rune(v[0])) {
+			out[i] = "'" + v
+		}
+	}
+	return out
+}

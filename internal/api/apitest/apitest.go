@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"fettle.dev/fettle/internal/api"
+	"fettle.dev/fettle/internal/audit"
 	"fettle.dev/fettle/internal/blob"
 	"fettle.dev/fettle/internal/campaign"
 	"fettle.dev/fettle/internal/clock"
@@ -34,12 +35,15 @@ import (
 	"fettle.dev/fettle/internal/fleet/access"
 	"fettle.dev/fettle/internal/fleet/maintenance"
 	"fettle.dev/fettle/internal/outcome"
+	rights "fettle.dev/fettle/internal/privacy"
 	"fettle.dev/fettle/internal/sqldb"
 	deltastore "fettle.dev/fettle/internal/sqldb/delta"
 	"fettle.dev/fettle/internal/sqldb/message"
+	"fettle.dev/fettle/internal/sqldb/privacy"
 	"fettle.dev/fettle/internal/sqldb/release"
 	"fettle.dev/fettle/internal/sqldb/signin"
 	"fettle.dev/fettle/internal/sqldb/sqldbtest"
+	"fettle.dev/fettle/internal/sqldb/trail"
 	"fettle.dev/fettle/internal/sqldb/trial"
 	trusts "fettle.dev/fettle/internal/sqldb/trust"
 	"fettle.dev/fettle/internal/sqldb/unitlog"
@@ -196,8 +200,11 @@ func on(tb testing.TB, db *sqldb.DB, change ...func(*Env)) *Env {
 		Store: e.DB.Outcome(), Campaigns: campaigns, Runs: e.DB.Campaign(), Fleet: units, Consent: e.DB.Consent(),
 		Condition: e.DB.Condition(), Tx: e.DB, Clock: e.Clock, Log: log,
 	})
+	trails := audit.New(audit.Config{Store: trail.New(e.DB), Tx: e.DB, Clock: wall, Log: log})
 	e.Deps = api.Deps{
-		Log: log, Clock: e.Clock, Wall: wall, IDs: ids, Tx: e.DB, Speed: 1,
+		Trail:   trails,
+		Privacy: rights.NewService(rights.Config{Store: privacy.New(e.DB), Tx: e.DB, Fleet: units, Trail: trails, Clock: wall, IDs: ids, Log: log}),
+		Log:     log, Clock: e.Clock, Wall: wall, IDs: ids, Tx: e.DB, Speed: 1,
 		Access: letIn, Fleet: units, Versions: e.DB, Consents: consents, Choices: e.DB.Consent(), Condition: conditions, Backtests: backtests, Cohorts: cohorts,
 		Maintenance: serviced, Prognosis: foreseen, Trust: trusted, Uploads: uploads, Deltas: deltas, Register: release.New(e.DB),
 		Updates: updates, Campaigns: campaigns, Runs: e.DB.Campaign(), Outcomes: outcomes, Notify: message.New(e.DB), History: read,

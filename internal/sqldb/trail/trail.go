@@ -69,16 +69,20 @@ func (s store) Start(ctx context.Context) (h audit.Head, err error) {
 }
 
 func (s store) Records(ctx context.Context, f audit.Filter) ([]audit.Record, error) {
-	from, where, args := `audit_entry e`, []string{"1 = 1"}, []any(nil)
+	where, args := []string{"1 = 1"}, []any(nil)
 	add := func(set bool, text string, values ...any) {
 		if set {
 			where, args = append(where, text), append(args, values...)
 		}
 	}
-	if f.About != "" {
-		from += ` JOIN audit_about a ON a.seq = e.seq`
-		add(true, "a.alias = ?", f.About)
+	if len(f.About) > 0 {
+		var aliases []any
+		for _, a := range f.About {
+			aliases = append(aliases, a)
+		}
+		add(true, "e.seq IN (SELECT seq FROM audit_about WHERE alias IN (?"+strings.Repeat(", ?", len(aliases)-1)+"))", aliases...)
 	}
+	add(f.Not != "", "e.actor <> ?", f.Not)
 	add(!f.From.IsZero(), "e.at >= ?", rows.Millis(f.From))
 	add(!f.To.IsZero(), "e.at < ?", rows.Millis(f.To))
 	add(f.Kind != "", "e.kind = ?", string(f.Kind))
@@ -88,7 +92,7 @@ func (s store) Records(ctx context.Context, f audit.Filter) ([]audit.Record, err
 	add(f.Object != "", "(e.object = ? OR (e.object > ? AND e.object < ?))", f.Object, f.Object+"/", f.Object+"0")
 	add(f.After > 0, "e.seq > ?", f.After)
 	add(f.Before > 0, "e.seq < ?", f.Before)
-	query := `SELECT e.entry, e.hash FROM ` + from + ` WHERE ` + strings.Join(where, " AND ") + ` ORDER BY e.seq`
+	query := `SELECT e.entry, e.hash FROM audit_entry e WHERE ` + strings.Join(where, " AND ") + ` ORDER BY e.seq`
 	if f.Newest {
 		query += ` DESC`
 	}

@@ -1,0 +1,77 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"time"
+
+	"fettle.dev/fettle/internal/audit"
+	"fettle.dev/fettle/internal/clock"
+	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/sqldb"
+	"fettle.dev/fettle/internal/sqldb/trail"
+)
+
+// Trail opens the audit trail of the service that c names, which may run or
+// not. Call close when it is done with.
+func Trail(ctx context.Context, c Config, log *slog.Logger) (t *audit.Trail, closing func() error, err error) {
+	if info, err := os.Stat(c.Data); err != nil || !info.IsDir() {
+		return nil, nil, fault.New(fault.NotFound, "there is no data directory %s: name the service's with --data", c.Data)
+	}
+	db, err := sqldb.Open(ctx, c.recordsDSN())
+	if err != nil {
+		return nil, nil, err
+	}
+	return trailOf(db, log), db.Close, nil
+}
+
+func trailOf(db *sqldb.DB, log *slog.Logger) *audit.Trail {
+	return audit.New(audit.Config{Store: trail.New(db), Tx: db, Clock: clock.Real{}, Log: log})
+}
+
+// commanded enters, with what fn changes in the records, that a command was
+// given on the service's own machine.
+func commanded(ctx context.Context, db *sqldb.DB, log *slog.Logger, command string, fn func(ctx context.Context) error) error {
+	ctx, op := trailOf(db, log).Begin(ctx, audit.Entry{
+		Kind: audit.Change, Actor: audit.Actor{Party: audit.Command, ID: command}, Operation: command, From: host(),
+	})
+	err := fn(ctx)
+	status := 200
+	if err != nil {
+		status = 500
+	}
+	return errors.Join(err, op.End(context.WithoutCancel(ctx), status))
+}
+
+// host is the machine a command is given on.
+func host() string {
+	name, _ := os.Hostname()
+	return name
+}
+
+// remember keeps the trail to its age, and enters once a day that what people's
+// data is older than declared was removed; the log then says where the trail
+// ends, so that it stands elsewhere, too.
+func (h *house) remember(ctx context.Context) error {
+	if err := h.trail.Expire(ctx, clock.Real{}.Now().Add(-h.config.AuditAge)); err != nil {
+		return err
+	}
+	if now := (clock.Real{}).Now(); now.Sub(h.remembered) >= 24*time.Hour {
+		err := h.trail.Append(ctx, audit.Entry{
+			Kind: audit.Change, Actor: audit.Actor{Party: audit.Server, ID: "retention"}, Operation: "applyRetention", Object: "history", Outcome: audit.Done,
+			Changed: []string{"what is older than the products declare"},
+		})
+		if err != nil {
+			return err
+		}
+		head, err := h.trail.Store().Head(ctx)
+		if err != nil {
+			return err
+		}
+		h.remembered = now
+		h.log.Info("audit trail", "head", head.String())
+	}
+	return nil
+}
