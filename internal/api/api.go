@@ -26,6 +26,7 @@ import (
 	"fettle.dev/fettle/internal/api/releases"
 	"fettle.dev/fettle/internal/api/settings"
 	"fettle.dev/fettle/internal/api/signin"
+	"fettle.dev/fettle/internal/api/tips"
 	"fettle.dev/fettle/internal/api/trust"
 	"fettle.dev/fettle/internal/api/wear"
 	"fettle.dev/fettle/internal/api/wire"
@@ -103,6 +104,7 @@ func newServer(d Deps, mux *http.ServeMux) *server {
 	preferences.Register(s.Server, d.Campaigns)
 	trust.Register(s.Server, d.Trust)
 	settings.Register(s.Server, d.Fleet, d.Updates)
+	tips.Register(s.Server, tips.Deps{Tips: d.Tips, Fleet: d.Fleet, Clock: d.Clock, Feeds: d.Feeds})
 	privacy.Register(s.Server, privacy.Deps{Privacy: d.Privacy, Trail: d.Trail, Access: d.Access, Fleet: d.Fleet})
 	signin.Register(s.Server, d.SignIn)
 	owners.Register(s.Server)

@@ -49,7 +49,7 @@ func TestEveryOperationIsClosed(t *testing.T) {
 	e.Apply(apitest.Product, apitest.UnitFile("WC-1", "B1", "ada@example.org", "care"), apitest.UnitFile("WC-2", "B1", "bob@example.org"))
 	unitToken := apitest.Call[wire.UnitToken](e, 200, "POST", "/v1/units/WC-1/token", struct{}{}).Token
 	owner := e.OwnerSession("ada@example.org")
-	_, operator, err := e.Deps.Access.SignIn(t.Context(), access.PartyOperator, resetLink(t, e), "test")
+	_, operator, err := e.Deps.Access.SignIn(t.Context(), access.PartyOperator, resetLink(t, e), "", access.Caller{Agent: "test"})
 	require.NoError(t, err)
 	for _, op := range operations(t, e) {
 		if public[op] {

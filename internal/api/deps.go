@@ -23,6 +23,8 @@ import (
 	"fettle.dev/fettle/internal/outcome"
 	"fettle.dev/fettle/internal/privacy"
 	"fettle.dev/fettle/internal/telemetry"
+	"fettle.dev/fettle/internal/tip"
+	"fettle.dev/fettle/internal/tip/outside"
 	"fettle.dev/fettle/internal/update"
 	"fettle.dev/fettle/internal/update/delta"
 	"fettle.dev/fettle/internal/update/register"
@@ -63,6 +65,8 @@ type Deps struct {
 	Campaigns    *campaign.Manager
 	Runs         campaign.Store
 	Outcomes     *outcome.Manager
+	Tips         *tip.Service
+	Feeds        func() []outside.Status
 	Notify       notify.Store
 	History      telemetry.History
 

@@ -31,7 +31,7 @@ func (s *server) ownerSession() {
 		Doc: "Sets the session cookie.", Tag: "owner", Access: frame.Anyone,
 	}
 	huma.Register(s.API, signIn.Operation(), func(ctx context.Context, in *signInIn) (*withCookie[wire.Me], error) {
-		secret, p, err := s.signIn(ctx, access.PartyOwner, in.Body.Token)
+		secret, p, err := s.signIn(ctx, access.PartyOwner, in.Body.Token, "")
 		if err != nil {
 			return nil, s.Problem(ctx, err)
 		}

@@ -38,8 +38,8 @@ func (s *server) askLink(path, id, tag string, party access.Party) {
 }
 
 // signIn uses a one-time link up.
-func (s *server) signIn(ctx context.Context, party access.Party, link string) (secret string, p frame.Principal, err error) {
-	session, secret, err := s.d.Access.SignIn(ctx, party, link, frame.CallerOf(ctx).Agent)
+func (s *server) signIn(ctx context.Context, party access.Party, link, code string) (secret string, p frame.Principal, err error) {
+	session, secret, err := s.d.Access.SignIn(ctx, party, link, code, frame.CallerOf(ctx).Caller())
 	if err != nil {
 		return "", frame.Principal{}, err
 	}
@@ -55,7 +55,7 @@ func (s *server) session() {
 		Doc: "Sets the session cookie.", Tag: "session", Access: frame.Anyone,
 	}
 	huma.Register(s.API, signIn.Operation(), func(ctx context.Context, in *signInIn) (*withCookie[wire.Session], error) {
-		secret, p, err := s.signIn(ctx, access.PartyOperator, in.Body.Token)
+		secret, p, err := s.signIn(ctx, access.PartyOperator, in.Body.Token, in.Body.Code)
 		if err != nil {
 			return nil, s.Problem(ctx, err)
 		}

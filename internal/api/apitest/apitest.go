@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"fettle.dev/fettle/internal/api"
+	"fettle.dev/fettle/internal/app/person"
 	"fettle.dev/fettle/internal/audit"
 	"fettle.dev/fettle/internal/blob"
 	"fettle.dev/fettle/internal/campaign"
@@ -232,7 +233,13 @@ func on(tb testing.TB, db *sqldb.DB, change ...func(*Env)) *Env {
 		OnUnits:     func(_ context.Context, _ []string) error { e.hook("units"); return nil },
 	}
 	server := httptest.NewUnstartedServer(nil)
-	e.Deps.PublicURL = "http://" + server.Listener.Addr().String()
+	// A passkey belongs to a name, which an address in digits is not.
+	e.Deps.PublicURL = "http://" + strings.Replace(server.Listener.Addr().String(), "127.0.0.1", "localhost", 1)
+	e.Deps.People, e.Deps.SignIn, err = person.New(person.Deps{
+		Records: e.DB, Fleet: units, Access: letIn, Consents: consents, Campaigns: campaigns, Clock: e.Clock, Wall: wall, IDs: ids, Log: log,
+		PublicURL: e.Deps.PublicURL, Mails: true, OnUnits: e.Deps.OnUnits,
+	})
+	require.NoError(tb, err)
 	for _, fn := range change {
 		fn(e)
 	}
@@ -255,7 +262,7 @@ func on(tb testing.TB, db *sqldb.DB, change ...func(*Env)) *Env {
 	link, created, err := letIn.Bootstrap(ctx)
 	require.NoError(tb, err)
 	require.True(tb, created)
-	session, _, err := letIn.SignIn(ctx, access.PartyOperator, link, "test")
+	session, _, err := letIn.SignIn(ctx, access.PartyOperator, link, "", access.Caller{Agent: "test"})
 	require.NoError(tb, err)
 	e.Admin = e.Token(session.Subject, access.ScopeAdmin)
 	return e
@@ -336,7 +343,7 @@ func Call[T any](e *Env, want int, method, path string, body any) T {
 func (e *Env) OwnerSession(email string) string {
 	e.T.Helper()
 	require.NoError(e.T, e.Deps.Access.RequestLink(e.T.Context(), access.PartyOwner, email, "127.0.0.1"))
-	_, secret, err := e.Deps.Access.SignIn(e.T.Context(), access.PartyOwner, e.Link(email), "test")
+	_, secret, err := e.Deps.Access.SignIn(e.T.Context(), access.PartyOwner, e.Link(email), "", access.Caller{Agent: "test"})
 	require.NoError(e.T, err)
 	return secret
 }

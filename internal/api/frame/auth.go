@@ -28,6 +28,9 @@ type (
 // Caller is where a request comes from.
 type Caller struct{ Address, Agent string }
 
+// Caller is c as the room of access takes it.
+func (c Caller) Caller() access.Caller { return access.Caller(c) }
+
 // CallerOf is where a request comes from.
 func CallerOf(ctx context.Context) Caller {
 	c, _ := ctx.Value(callerKey{}).(Caller)

@@ -115,7 +115,7 @@ type withCookie[T any] struct {
 
 // enter signs in a person whose mail address was proved by a link.
 func (s *server) enter(ctx context.Context, personID string) (http.Cookie, frame.Principal, error) {
-	session, secret, err := s.Access.Open(ctx, access.PartyOwner, personID, frame.CallerOf(ctx).Agent)
+	session, secret, err := s.Access.Open(ctx, access.PartyOwner, personID, access.ByLink, frame.CallerOf(ctx).Caller())
 	if err != nil {
 		return http.Cookie{}, frame.Principal{}, err
 	}

@@ -103,8 +103,8 @@ func (s *server) ways() {
 }
 
 // open signs somebody in who has proved who they are.
-func (s *server) open(ctx context.Context, personID string) (cookie http.Cookie, p frame.Principal, err error) {
-	session, secret, err := s.Access.Open(ctx, s.party, personID, frame.CallerOf(ctx).Agent)
+func (s *server) open(ctx context.Context, personID string, way access.Way) (cookie http.Cookie, p frame.Principal, err error) {
+	session, secret, err := s.Access.Open(ctx, s.party, personID, way, frame.CallerOf(ctx).Caller())
 	if err != nil {
 		return cookie, p, err
 	}
@@ -131,7 +131,7 @@ func (s *server) passkeys() {
 		if err != nil {
 			return nil, s.Problem(ctx, err)
 		}
-		cookie, p, err := s.open(ctx, k.PersonID)
+		cookie, p, err := s.open(ctx, k.PersonID, access.ByPasskey)
 		if err != nil {
 			return nil, s.Problem(ctx, err)
 		}
@@ -386,7 +386,7 @@ func (s *server) back(ctx context.Context, in *callbackIn) (*redirect, error) {
 	if err != nil {
 		return s.sorry(ctx, err, page), nil
 	}
-	cookie, _, err := s.open(ctx, person)
+	cookie, _, err := s.open(ctx, person, access.ByOIDC)
 	if err != nil {
 		return s.sorry(ctx, err, page), nil
 	}

@@ -24,6 +24,7 @@ type Link struct {
 // OneTime carries the secret of a one-time link.
 type OneTime struct {
 	Token string `json:"token" minLength:"1" maxLength:"512" doc:"What follows # in the link."`
+	Code  string `json:"code,omitempty" maxLength:"40" doc:"Of an operator's authenticator, where a link by mail asks for it."`
 }
 
 // Session says who is asking.

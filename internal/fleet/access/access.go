@@ -66,6 +66,8 @@ const (
 	ByPassword Way = "password" // with a second factor
 	ByPasskey  Way = "passkey"
 	ByOIDC     Way = "oidc"
+	// ByMailAndCode is a link by mail with a second factor.
+	ByMailAndCode Way = "mail and code"
 )
 
 // APIToken lets a program act for an operator.
@@ -113,6 +115,8 @@ type Store interface {
 
 	// TouchSession notes that a session was used.
 	TouchSession(ctx context.Context, id string, at time.Time) error
+	// ProveSession notes that whoever has a session has shown a second factor.
+	ProveSession(ctx context.Context, id string, at time.Time) error
 
 	// DropExpired removes links, sessions and tokens that expired before a time.
 	DropExpired(ctx context.Context, before time.Time) error
@@ -135,6 +139,11 @@ type Config struct {
 	OperatorEmail   string              // of the first operator: operator@localhost
 	Links           LinkSender          // nil: no mail, so no links by mail
 	LinkUsed        func(secret string) // called when a link has been used up; may be nil
+	Secrets         SecretStore         // of passwords and authenticators; nil: there are none
+	Key             []byte              // of 32 bytes: authenticators' keys are encrypted with it
+	Issuer          string              // as authenticators show this service: Fettle
+	// Passkeys counts an operator's passkeys; may be nil.
+	Passkeys func(ctx context.Context, operatorID string) (int, error)
 }
 
 // MaxTokenLife bounds the life of an API token.
@@ -151,6 +160,8 @@ type Service struct {
 	conf   Config
 	emails *limiter
 	from   *limiter
+	slow   slow
+	seal   sealer
 }
 
 // New makes the service. Give it the machine's clock, never a scaled
@@ -175,8 +186,19 @@ func New(store Store, owners fleet.Store, tx fleet.Transactor, c clock.Clock, id
 		conf.OperatorEmail = "operator@localhost"
 	}
 	conf.OperatorEmail = fleet.CanonicalEmail(conf.OperatorEmail)
+	if conf.Issuer == "" {
+		conf.Issuer = "Fettle"
+	}
+	var seal sealer
+	if conf.Secrets != nil {
+		var err error
+		if seal, err = newSealer(conf.Key); err != nil {
+			log.Error("signing in by password is off", "error", err)
+			conf.Secrets = nil
+		}
+	}
 	return &Service{
-		store: store, owners: owners, tx: tx, clock: c, ids: ids, log: log, conf: conf,
+		slow: newSlow(), seal: seal, store: store, owners: owners, tx: tx, clock: c, ids: ids, log: log, conf: conf,
 		emails: newLimiter(conf.LinksPerEmail, time.Hour), from: newLimiter(conf.LinksPerAddress, time.Hour),
 	}
 }
@@ -207,7 +229,8 @@ func (a *Service) Bootstrap(ctx context.Context) (secret string, created bool, e
 }
 
 // Reset ends every operator's sessions and links and makes a one-time link for
-// the first operator. API tokens stay: they are listed, and revoked one by one.
+// the oldest admin, who sets up a new password and authenticator with it. API
+// tokens stay: they are listed, and revoked one by one.
 func (a *Service) Reset(ctx context.Context) (secret string, err error) {
 	err = a.tx.InTx(ctx, func(ctx context.Context) error {
 		if err := a.store.DropSession(ctx, PartyOperator, "", ""); err != nil {
@@ -221,8 +244,18 @@ func (a *Service) Reset(ctx context.Context) (secret string, err error) {
 			return err
 		}
 		subject := ""
-		if len(all) > 0 {
-			subject = all[0].ID
+		if i := slices.IndexFunc(all, func(o Operator) bool { return o.Role == Admin && !o.Disabled }); i >= 0 {
+			subject = all[i].ID
+		} else if len(all) > 0 {
+			return fault.New(fault.Conflict, "no operator is an admin")
+		}
+		if subject != "" && a.conf.Secrets != nil {
+			if err := a.conf.Secrets.DropSecret(ctx, subject); err != nil {
+				return err
+			}
+			if err := a.conf.Secrets.DropTickets(ctx, subject); err != nil {
+				return err
+			}
 		}
 		secret, err = a.newLink(ctx, PartyOperator, subject)
 		return err
@@ -234,10 +267,11 @@ func (a *Service) Reset(ctx context.Context) (secret string, err error) {
 	return secret, nil
 }
 
+// newLink makes a link that is given at the machine itself.
 func (a *Service) newLink(ctx context.Context, party Party, subject string) (string, error) {
 	secret, now := fleet.NewSecret(LinkPrefix), a.clock.Now()
 	return secret, a.store.AddLink(ctx, Link{
-		Hash: fleet.SecretHash(secret), Party: party, Subject: subject, CreatedAt: now, ExpiresAt: now.Add(a.conf.LinkLife),
+		Hash: fleet.SecretHash(secret), Party: party, Subject: subject, Trusted: true, CreatedAt: now, ExpiresAt: now.Add(a.conf.LinkLife),
 	})
 }
 
@@ -263,11 +297,11 @@ func (a *Service) RequestLink(ctx context.Context, party Party, email, remoteAdd
 		return fmt.Errorf("sign-in link: %w", err)
 	}
 	err = a.tx.InTx(ctx, func(ctx context.Context) error {
-		secret, err := a.newLink(ctx, party, subject)
-		if err != nil {
+		secret := fleet.NewSecret(LinkPrefix)
+		l := Link{Hash: fleet.SecretHash(secret), Party: party, Subject: subject, CreatedAt: now, ExpiresAt: now.Add(a.conf.LinkLife)}
+		if err := a.store.AddLink(ctx, l); err != nil {
 			return err
 		}
-		l := Link{Hash: fleet.SecretHash(secret), Party: party, Subject: subject, CreatedAt: now, ExpiresAt: now.Add(a.conf.LinkLife)}
 		return a.conf.Links.SendLink(ctx, l, email, locale, secret)
 	})
 	if err != nil {
@@ -285,14 +319,17 @@ func (a *Service) subject(ctx context.Context, party Party, email string) (id, l
 	return o.ID, "en", err
 }
 
-// SignIn uses up a link and opens a session; secret is the cookie's value.
-func (a *Service) SignIn(ctx context.Context, party Party, link, agent string) (s Session, secret string, err error) {
+// SignIn uses up a link and opens a session; secret is the cookie's value. A
+// link by mail asks operators who have an authenticator for its code, too: the
+// mistake is then at "code", and the link is good for another try.
+func (a *Service) SignIn(ctx context.Context, party Party, link, code string, from Caller) (s Session, secret string, err error) {
 	refused := fault.New(fault.Denied, "this sign-in link is not valid any more: links work once and for %d minutes, ask for a new one", int(a.conf.LinkLife/time.Minute))
 	if !strings.HasPrefix(link, LinkPrefix) {
 		return Session{}, "", refused
 	}
+	hash := fleet.SecretHash(link)
 	err = a.tx.InTx(ctx, func(ctx context.Context) error {
-		l, err := a.store.UseLink(ctx, party, fleet.SecretHash(link))
+		l, err := a.store.UseLink(ctx, party, hash)
 		if fault.KindOf(err) == fault.NotFound {
 			return refused
 		}
@@ -303,23 +340,20 @@ func (a *Service) SignIn(ctx context.Context, party Party, link, agent string) (
 		if !now.Before(l.ExpiresAt) {
 			return refused
 		}
+		way := ByLink
 		if l.Subject == "" {
-			o := Operator{ID: a.ids.ID(), Email: a.conf.OperatorEmail, Role: Admin, CreatedAt: a.clock.Now()}
+			o := Operator{ID: a.ids.ID(), Email: a.conf.OperatorEmail, Role: Admin, CreatedAt: now}
 			if err := a.store.AddOperator(ctx, o); err != nil {
 				return err
 			}
 			l.Subject = o.ID
+		} else if party == PartyOperator {
+			if way, err = a.second(ctx, l, hash, code); err != nil {
+				return err
+			}
 		}
-		life := a.conf.OperatorSession
-		if party == PartyOwner {
-			life = a.conf.OwnerSession
-		}
-		secret = fleet.NewSecret(SessionPrefix)
-		s = Session{
-			ID: a.ids.ID(), Hash: fleet.SecretHash(secret), Party: party, Subject: l.Subject,
-			Agent: cut(agent, 200), CreatedAt: now, ExpiresAt: now.Add(life),
-		}
-		return a.store.AddSession(ctx, s)
+		s, secret, err = a.Open(ctx, party, l.Subject, way, from)
+		return err
 	})
 	if err != nil {
 		return Session{}, "", fmt.Errorf("sign in: %w", err)
@@ -328,6 +362,36 @@ func (a *Service) SignIn(ctx context.Context, party Party, link, agent string) (
 		a.conf.LinkUsed(link)
 	}
 	return s, secret, nil
+}
+
+// second asks whoever came by mail for their second factor, if they have one.
+func (a *Service) second(ctx context.Context, l Link, hash, code string) (Way, error) {
+	o, err := a.store.Operator(ctx, l.Subject)
+	if err != nil {
+		return "", err
+	}
+	if o.Disabled {
+		return "", fault.New(fault.Denied, "this account is disabled")
+	}
+	if l.Trusted || a.conf.Secrets == nil {
+		return ByLink, nil
+	}
+	s, err := a.conf.Secrets.Secret(ctx, o.ID)
+	if err != nil {
+		return "", err
+	}
+	switch next, err := a.owed(ctx, o.ID, s); {
+	case err != nil:
+		return "", err
+	case next == NextPasskey:
+		return "", fault.New(fault.Denied, "this account is opened by its passkey")
+	case next == NextEnrol:
+		return ByLink, nil
+	}
+	if code != "" && !a.slow.pair.allow("link "+hash, a.clock.Now()) {
+		return "", &Slow{Wait: 3 * time.Minute}
+	}
+	return ByMailAndCode, a.checkCode(ctx, o.ID, code)
 }
 
 func cut(s string, most int) string {
@@ -351,8 +415,15 @@ func (a *Service) Session(ctx context.Context, party Party, secret string) (Sess
 	if err != nil {
 		return Session{}, fmt.Errorf("session: %w", err)
 	}
-	if !a.clock.Now().Before(s.ExpiresAt) {
+	now := a.clock.Now()
+	if !now.Before(s.ExpiresAt) {
 		return Session{}, refused
+	}
+	if now.Sub(s.UsedAt) >= 5*time.Minute {
+		s.UsedAt = now
+		if err := a.store.TouchSession(ctx, s.ID, now); err != nil {
+			return Session{}, fmt.Errorf("session: %w", err)
+		}
 	}
 	return s, nil
 }

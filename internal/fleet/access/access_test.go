@@ -61,15 +61,15 @@ func TestBootstrap(t *testing.T) {
 		second, created, err := r.Bootstrap(ctx)
 		require.NoError(t, err)
 		require.True(t, created)
-		_, _, err = r.SignIn(ctx, access.PartyOperator, first, "")
+		_, _, err = r.SignIn(ctx, access.PartyOperator, first, "", access.Caller{Agent: ""})
 		denied(t, err)
-		_, _, err = r.SignIn(ctx, access.PartyOwner, second, "")
+		_, _, err = r.SignIn(ctx, access.PartyOwner, second, "", access.Caller{Agent: ""})
 		denied(t, err)
 
-		s, secret, err := r.SignIn(ctx, access.PartyOperator, second, "Firefox\x00\xff")
+		s, secret, err := r.SignIn(ctx, access.PartyOperator, second, "", access.Caller{Agent: "Firefox\x00\xff"})
 		require.NoError(t, err)
 		require.Equal(t, "Firefox", s.Agent)
-		_, _, err = r.SignIn(ctx, access.PartyOperator, second, "")
+		_, _, err = r.SignIn(ctx, access.PartyOperator, second, "", access.Caller{Agent: ""})
 		denied(t, err)
 		_, created, err = r.Bootstrap(ctx)
 		require.NoError(t, err)
@@ -99,7 +99,7 @@ func TestBootstrap(t *testing.T) {
 		// Reset leads to the same operator, and ends what was open.
 		link, err := r.Reset(ctx)
 		require.NoError(t, err)
-		s2, secret2, err := r.SignIn(ctx, access.PartyOperator, link, "")
+		s2, secret2, err := r.SignIn(ctx, access.PartyOperator, link, "", access.Caller{Agent: ""})
 		require.NoError(t, err)
 		require.Equal(t, s.Subject, s2.Subject)
 		_, err = r.Reset(ctx)
@@ -118,7 +118,7 @@ func TestResetWithoutOperator(t *testing.T) {
 	r, ctx := newRig(t, sqldbtest.SQLite(t), false), t.Context()
 	link, err := r.Reset(ctx)
 	require.NoError(t, err)
-	_, _, err = r.SignIn(ctx, access.PartyOperator, link, "")
+	_, _, err = r.SignIn(ctx, access.PartyOperator, link, "", access.Caller{Agent: ""})
 	require.NoError(t, err)
 }
 
@@ -132,7 +132,7 @@ func TestLinkExpires(t *testing.T) {
 		link, _, err := r.Bootstrap(ctx)
 		require.NoError(t, err)
 		r.clock.Advance(c.after)
-		_, _, err = r.SignIn(ctx, access.PartyOperator, link, "")
+		_, _, err = r.SignIn(ctx, access.PartyOperator, link, "", access.Caller{Agent: ""})
 		require.Equal(t, c.ok, err == nil, "%s", c.after)
 	}
 }
@@ -147,7 +147,7 @@ func TestLinkWorksOnce(t *testing.T) {
 		errs := make([]error, 12)
 		var wg sync.WaitGroup
 		for i := range errs {
-			wg.Go(func() { _, _, errs[i] = r.SignIn(ctx, access.PartyOperator, link, "") })
+			wg.Go(func() { _, _, errs[i] = r.SignIn(ctx, access.PartyOperator, link, "", access.Caller{Agent: ""}) })
 		}
 		wg.Wait()
 		in := 0
@@ -175,7 +175,7 @@ func TestOwnerLinks(t *testing.T) {
 		require.Equal(t, []string{"ada@example.org"}, r.mail.emails)
 		require.Equal(t, []string{"de"}, r.mail.locales)
 
-		s, secret, err := r.SignIn(ctx, access.PartyOwner, r.mail.secrets[0], "")
+		s, secret, err := r.SignIn(ctx, access.PartyOwner, r.mail.secrets[0], "", access.Caller{Agent: ""})
 		require.NoError(t, err)
 		require.Equal(t, o.ID, s.Subject)
 		require.Equal(t, noon.Add(30*24*time.Hour), s.ExpiresAt)
@@ -193,7 +193,7 @@ func TestOwnerLinks(t *testing.T) {
 		require.Len(t, r.mail.secrets, 4)
 
 		// Sessions are listed and ended one by one, by their own subject only.
-		_, _, err = r.SignIn(ctx, access.PartyOwner, r.mail.secrets[3], "phone")
+		_, _, err = r.SignIn(ctx, access.PartyOwner, r.mail.secrets[3], "", access.Caller{Agent: "phone"})
 		require.NoError(t, err)
 		open, err := r.Sessions(ctx, access.PartyOwner, o.ID)
 		require.NoError(t, err)
@@ -220,7 +220,7 @@ func TestAPITokens(t *testing.T) {
 		r, ctx := newRig(t, db, false), t.Context()
 		link, _, err := r.Bootstrap(ctx)
 		require.NoError(t, err)
-		s, session, err := r.SignIn(ctx, access.PartyOperator, link, "")
+		s, session, err := r.SignIn(ctx, access.PartyOperator, link, "", access.Caller{Agent: ""})
 		require.NoError(t, err)
 
 		_, _, err = r.CreateAPIToken(ctx, access.NewToken{OperatorID: s.Subject, Name: "", Scope: "all", Expires: noon})

@@ -18,6 +18,9 @@ type limiter struct {
 	swept  time.Time
 }
 
+// mostKeys bounds what a limiter remembers: some 10 MB.
+const mostKeys = 50_000
+
 func newLimiter(events int, period time.Duration) *limiter {
 	return &limiter{limit: rate.Limit(float64(events) / period.Seconds()), burst: events, period: period, keys: map[string]*rate.Limiter{}}
 }
@@ -34,6 +37,10 @@ func (l *limiter) allow(key string, now time.Time) bool {
 		l.swept = now
 	}
 	b := l.keys[key]
+	if b == nil && len(l.keys) >= mostKeys {
+		key = "" // strangers from everywhere at once share what one key has
+		b = l.keys[key]
+	}
 	if b == nil {
 		b = rate.NewLimiter(l.limit, l.burst)
 		l.keys[key] = b

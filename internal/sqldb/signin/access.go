@@ -125,6 +125,11 @@ func (s store) TouchSession(ctx context.Context, id string, at time.Time) error 
 	return err
 }
 
+func (s store) ProveSession(ctx context.Context, id string, at time.Time) error {
+	_, err := s.db.Exec(ctx, `UPDATE access_session SET proved_at = ? WHERE id = ?`, rows.Millis(at), id)
+	return err
+}
+
 func (s store) sessions(ctx context.Context, where string, args ...any) ([]access.Session, error) {
 	found, err := s.db.Query(ctx, `SELECT hash, id, role, subject, agent, address, way, created_at, used_at, proved_at, expires_at
 		FROM access_session WHERE `+where+` ORDER BY created_at DESC, id DESC`, args...)
