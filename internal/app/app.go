@@ -368,7 +368,7 @@ func (h *house) run(ctx context.Context) error {
 			{"consents", func(ctx context.Context) error { return h.consents.Run(ctx, h.log) }},
 			{"upkeep", h.upkeep},
 			{"erasures", h.privacy.Run},
-			{"disk", h.disk.run},
+			{"disk", h.disk.Run},
 			{"reached", h.reached.run},
 		},
 		others,

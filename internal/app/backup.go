@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"fettle.dev/fettle/internal/app/archive"
+	"fettle.dev/fettle/internal/app/disk"
 	"fettle.dev/fettle/internal/app/hold"
 	"fettle.dev/fettle/internal/blob"
 	"fettle.dev/fettle/internal/bus"
@@ -40,7 +41,7 @@ func (h *house) backup(ctx context.Context, w io.Writer) (err error) {
 			err = fault.Wrap(fault.Unavailable, "the data directory has no room for the copy that a backup is made of", err)
 		}
 	}()
-	size, err := usage(h.config.Data) // the copy is no larger
+	size, err := disk.Usage(h.config.Data) // the copy is no larger
 	if err != nil {
 		return fmt.Errorf("backup: %w", err)
 	}

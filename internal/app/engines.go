@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 
+	"fettle.dev/fettle/internal/app/disk"
 	"fettle.dev/fettle/internal/blob"
 	"fettle.dev/fettle/internal/bus"
 	"fettle.dev/fettle/internal/duckdb"
@@ -17,7 +18,7 @@ import (
 
 // engines are the stores, each opened once.
 type engines struct {
-	disk    *disk
+	disk    *disk.Watch
 	records *sqldb.DB
 	stream  *bus.Bus
 	history *duckdb.History
@@ -110,10 +111,10 @@ func openEngines(ctx context.Context, c *Config, log *slog.Logger) (_ *engines, 
 	}
 	stream := c.streamConfig()
 	stream.Reached, stream.Acknowledged = at.Stream, e.reached.stream
-	if e.disk, err = newDisk(c.Data, mib(c.DiskQuota), mib(c.DiskMinFree), log); err != nil {
+	if e.disk, err = disk.New(c.Data, mib(c.DiskQuota), mib(c.DiskMinFree), log); err != nil {
 		return nil, err
 	}
-	stream.Room, stream.MinFree = e.disk.Room, e.disk.minFree
+	stream.Room, stream.MinFree = e.disk.Room, mib(c.DiskMinFree)
 	if e.stream, err = bus.Open(ctx, stream, log); err != nil {
 		return nil, err
 	}

@@ -52,3 +52,11 @@ func readyz(checks []check, notes func() []note) http.HandlerFunc {
 		_ = json.NewEncoder(w).Encode(out)
 	}
 }
+
+// room is what an operator should know before the data directory has no room.
+func (e *engines) room() []note {
+	if w := e.disk.Warning(); w != "" {
+		return []note{{"disk", w}}
+	}
+	return nil
+}

@@ -128,7 +128,7 @@ func (h *house) routes() http.Handler {
 		{"artifacts", h.blobs.Ready},
 		{"disk", h.disk.Ready},
 		{"gateway", h.gateway.Ready},
-	}, func() []note { return append(h.disk.notes(), h.notes...) }))
+	}, func() []note { return append(h.room(), h.notes...) }))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(h.metrics, promhttp.HandlerOpts{}))
 
 	h.unitRoutes(mux)
@@ -309,8 +309,8 @@ func (h *house) gauges() {
 	gauge := func(name, help string, read func() float64) {
 		h.metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "fettle", Name: name, Help: help}, read))
 	}
-	gauge("disk_used_bytes", "What the data directory takes on the disk.", func() float64 { return float64(h.disk.state.Load().used) })
-	gauge("disk_free_bytes", "What the disk of the data directory has free.", func() float64 { return float64(h.disk.state.Load().free) })
+	gauge("disk_used_bytes", "What the data directory takes on the disk.", func() float64 { used, _ := h.disk.Bytes(); return float64(used) })
+	gauge("disk_free_bytes", "What the disk of the data directory has free.", func() float64 { _, free := h.disk.Bytes(); return float64(free) })
 	gauge("disk_full", "1 while there is no room and units wait.", func() float64 {
 		if h.disk.Room() != nil {
 			return 1

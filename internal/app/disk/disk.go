@@ -1,4 +1,5 @@
-package app
+// Package disk watches the room that the data directory has.
+package disk
 
 import (
 	"context"
@@ -19,42 +20,44 @@ import (
 // that is free.
 const warnUsed, warnFree = 0.8, 0.1
 
-const diskEvery = time.Second
+const every = time.Second
 
-// disk watches the room that the data directory has. While there is none,
+// Watch watches the room that the data directory has. While there is none,
 // nothing is taken from units; it is when there is room again.
-type disk struct {
+type Watch struct {
 	dir            string
 	quota, minFree int64 // bytes; quota 0: none
 	log            *slog.Logger
-	state          atomic.Pointer[diskState]
+	seen           atomic.Pointer[state]
 }
 
-type diskState struct {
+type state struct {
 	used, free, size int64
 	warning          string
 	full             error // telemetry.ErrFull with the reason
 }
 
-func newDisk(dir string, quota, minFree int64, log *slog.Logger) (*disk, error) {
-	d := &disk{dir: dir, quota: quota, minFree: minFree, log: log}
-	d.state.Store(&diskState{})
+// New looks at the room that dir has. The quota is what it may hold, 0 without
+// bound, minFree what must stay free; both in bytes.
+func New(dir string, quota, minFree int64, log *slog.Logger) (*Watch, error) {
+	d := &Watch{dir: dir, quota: quota, minFree: minFree, log: log}
+	d.seen.Store(&state{})
 	return d, d.look(true)
 }
 
 // Room refuses while there is no room.
-func (d *disk) Room() error { return d.state.Load().full }
+func (d *Watch) Room() error { return d.seen.Load().full }
 
 // Fits refuses what an operator puts there, of so many bytes, where units would
 // have to wait for it: uploads, and what a backup is made of.
-func (d *disk) Fits(size int64) error {
+func (d *Watch) Fits(size int64) error {
 	if err := d.Room(); err != nil {
 		return fault.Wrap(fault.Unavailable, "no room", err)
 	}
 	if d.quota == 0 {
 		return nil // the disk says so itself
 	}
-	used, err := usage(d.dir)
+	used, err := Usage(d.dir)
 	if err == nil && used+size > d.quota {
 		err = fault.New(fault.Unavailable, "no room for %d MiB more: %s holds %d MiB of the %d MiB it may (disk-quota)", size>>20, d.dir, used>>20, d.quota>>20)
 	}
@@ -62,19 +65,20 @@ func (d *disk) Fits(size int64) error {
 }
 
 // Ready is Room as a check.
-func (d *disk) Ready(context.Context) error { return d.Room() }
+func (d *Watch) Ready(context.Context) error { return d.Room() }
 
-// notes are what an operator should know before there is no room.
-func (d *disk) notes() []note {
-	if w := d.state.Load().warning; w != "" {
-		return []note{{"disk", w}}
-	}
-	return nil
+// Warning is what an operator should know before there is no room; mostly "".
+func (d *Watch) Warning() string { return d.seen.Load().warning }
+
+// Bytes is what dir takes on the disk, and what the disk has free.
+func (d *Watch) Bytes() (used, free int64) {
+	s := d.seen.Load()
+	return s.used, s.free
 }
 
-// run looks until ctx ends. Without a quota, what is used is for people only.
-func (d *disk) run(ctx context.Context) error {
-	t := time.NewTicker(diskEvery)
+// Run looks until ctx ends. Without a quota, what is used is for people only.
+func (d *Watch) Run(ctx context.Context) error {
+	t := time.NewTicker(every)
 	defer t.Stop()
 	for n := 1; ; n++ {
 		select {
@@ -89,9 +93,9 @@ func (d *disk) run(ctx context.Context) error {
 }
 
 // look takes note of the room there is, and says so when it has changed.
-func (d *disk) look(count bool) error {
-	before := d.state.Load()
-	now := diskState{used: before.used}
+func (d *Watch) look(count bool) error {
+	before := d.seen.Load()
+	now := state{used: before.used}
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(d.dir, &st); err != nil {
 		return fmt.Errorf("ask for free space: %w", err)
@@ -99,7 +103,7 @@ func (d *disk) look(count bool) error {
 	now.free, now.size = int64(st.Bavail)*st.Bsize, int64(st.Blocks)*st.Bsize
 	if count {
 		var err error
-		if now.used, err = usage(d.dir); err != nil {
+		if now.used, err = Usage(d.dir); err != nil {
 			return err
 		}
 	}
@@ -113,7 +117,7 @@ func (d *disk) look(count bool) error {
 	case d.quota > 0 && float64(now.used) >= warnUsed*float64(d.quota):
 		now.warning = fmt.Sprintf("%d MiB of the quota of %d MiB are used; above it nothing is taken from units", now.used>>20, d.quota>>20)
 	}
-	d.state.Store(&now)
+	d.seen.Store(&now)
 	switch {
 	case now.full != nil && before.full == nil:
 		d.log.Error("disk: units wait until there is room", "error", now.full)
@@ -125,9 +129,9 @@ func (d *disk) look(count bool) error {
 	return nil
 }
 
-// usage is what the files below dir take on the disk. Files that go while it
+// Usage is what the files below dir take on the disk. Files that go while it
 // looks are not counted.
-func usage(dir string) (total int64, err error) {
+func Usage(dir string) (total int64, err error) {
 	err = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
