@@ -40,17 +40,6 @@ type Config struct {
 	Look    time.Duration  // real time between two looks at what is due: 1 s
 }
 
-// Status is how one feed is doing.
-type Status struct {
-	Product string    `json:"product"`
-	Feed    string    `json:"feed"`
-	Title   string    `json:"title"`
-	Source  string    `json:"source" doc:"Host that it comes from."`
-	Places  int       `json:"places" doc:"Regions or cells that are asked for."`
-	HeardAt time.Time `json:"heardAt,omitzero" doc:"When it last said something that could be read."`
-	Failing string    `json:"failing,omitempty" doc:"Why it says nothing now."`
-}
-
 type name struct{ product, feed string }
 
 // Feeds runs all feeds.
@@ -58,7 +47,7 @@ type Feeds struct {
 	c Config
 
 	mu     sync.Mutex
-	status map[name]*Status
+	status map[name]*outside.Status
 	polled map[name]*polling
 	heard  map[name]*hearing
 }
@@ -71,18 +60,18 @@ func New(c Config) *Feeds {
 	if c.Look <= 0 {
 		c.Look = time.Second
 	}
-	return &Feeds{c: c, status: map[name]*Status{}, polled: map[name]*polling{}, heard: map[name]*hearing{}}
+	return &Feeds{c: c, status: map[name]*outside.Status{}, polled: map[name]*polling{}, heard: map[name]*hearing{}}
 }
 
 // Status is how all feeds are doing, by product and name.
-func (f *Feeds) Status() []Status {
+func (f *Feeds) Status() []outside.Status {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	out := []Status{}
+	out := []outside.Status{}
 	for _, s := range f.status {
 		out = append(out, *s)
 	}
-	slices.SortFunc(out, func(a, b Status) int { return strings.Compare(a.Product+"/"+a.Feed, b.Product+"/"+b.Feed) })
+	slices.SortFunc(out, func(a, b outside.Status) int { return strings.Compare(a.Product+"/"+a.Feed, b.Product+"/"+b.Feed) })
 	return out
 }
 
@@ -146,7 +135,7 @@ func (f *Feeds) look(ctx context.Context, under *sync.WaitGroup, product string,
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.status[n] == nil {
-		f.status[n] = &Status{Product: product, Feed: declared.Name}
+		f.status[n] = &outside.Status{Product: product, Feed: declared.Name}
 	}
 	s := f.status[n]
 	s.Title, s.Places = declared.Title, len(places)

@@ -56,7 +56,9 @@ func start(t *testing.T, secrets string, private []netip.Prefix, feed fleet.Feed
 	t.Helper()
 	w := &world{places: places, clock: clock.NewManual(time.Date(2026, 6, 1, 6, 20, 0, 0, time.UTC))}
 	w.feeds = New(Config{
-		Products: func(context.Context) ([]fleet.Product, error) { return []fleet.Product{{Name: "dryer", Feeds: []fleet.Feed{feed}}}, nil },
+		Products: func(context.Context) ([]fleet.Product, error) {
+			return []fleet.Product{{Name: "dryer", Feeds: []fleet.Feed{feed}}}, nil
+		},
 		Places: func(string, string) []fleet.Place {
 			w.mu.Lock()
 			defer w.mu.Unlock()

@@ -279,7 +279,7 @@ func (s *Service) Report(ctx context.Context, id, what string, via Channel, at t
 		if what != ReportShown && g.EndedAt.IsZero() {
 			g.EndedAt, g.Why = at, map[string]string{ReportDismissed: Dismissed, ReportActed: Acted}[what]
 		}
-		if g.PushAt = (time.Time{}); reflect.DeepEqual(before, g) { // it has been seen: no push
+		if g.TurnAt = (time.Time{}); reflect.DeepEqual(before, g) { // it has been seen: no push
 			return nil
 		}
 		unit, g.ChangedAt = g.UnitID, s.c.Wall.Now()
@@ -360,7 +360,8 @@ func (s *Service) Owned(ctx context.Context, unitIDs []string, since time.Time) 
 // keep is how long it is known whom a tip was given.
 const keep = 400 * 24 * time.Hour
 
-// Run pushes what no other channel has shown in its time, until ctx ends.
+// Run sees to channels whose turn it is since none before has shown the tip,
+// until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
 	beat := time.NewTicker(time.Second)
 	defer beat.Stop()
@@ -371,7 +372,7 @@ func (s *Service) Run(ctx context.Context) error {
 			return nil
 		case <-beat.C:
 		}
-		if err := s.push(ctx); err != nil && ctx.Err() == nil {
+		if err := s.turns(ctx); err != nil && ctx.Err() == nil {
 			s.c.Log.Warn("tips wait to be pushed", "error", err)
 		}
 		if now := s.c.Clock.Now(); now.Sub(cleaned) > 24*time.Hour {
@@ -383,14 +384,14 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 }
 
-func (s *Service) push(ctx context.Context) error {
+func (s *Service) turns(ctx context.Context) error {
 	now := s.c.Clock.Now()
-	due, err := s.c.Store.PushDue(ctx, now, 500)
+	due, err := s.c.Store.TurnDue(ctx, now, 500)
 	if err != nil {
 		return err
 	}
 	for i := range due {
-		g := due[i]
+		g, shows := due[i], false
 		err := s.c.Tx.InTx(ctx, func(ctx context.Context) error {
 			u, err := s.c.Fleet.Unit(ctx, g.UnitID)
 			if err != nil {
@@ -400,16 +401,20 @@ func (s *Service) push(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if ok && s.c.Push != nil && g.Open(&t, Push, now) {
+			if ok && s.c.Push != nil && g.ShownAt.IsZero() && g.Open(&t, Push, now) { // once: the message's key is the tip's
 				if err := s.c.Push(ctx, g, t); err != nil {
 					return err
 				}
 			}
-			g.PushAt = time.Time{}
+			shows = ok && g.Open(&t, Display, now)
+			g.TurnAt, g.ChangedAt = g.turn(&t, now), s.c.Wall.Now()
 			return s.c.Store.Update(ctx, g)
 		})
 		if err != nil && fault.KindOf(err) != fault.NotFound {
 			return err
+		}
+		if shows && s.c.Told != nil {
+			s.c.Told(g.UnitID)
 		}
 	}
 	return nil

@@ -105,7 +105,7 @@ type Given struct {
 
 	Values map[string]string // what stands for {name} in its words
 
-	PushAt                        time.Time // when push is due, zero for never or done
+	TurnAt                        time.Time // when another channel has its turn that somebody must see to: push, or a display that is not the first; zero for never
 	ShownAt, DismissedAt, ActedAt time.Time
 	ShownVia                      Channel
 	UsedAt                        time.Time // of its feature, within the time that counts
@@ -138,6 +138,18 @@ func (g *Given) Open(t *Tip, on Channel, now time.Time) bool {
 		}
 	}
 	return false
+}
+
+// turn is when, after a time, a channel has its turn that somebody must see
+// to; zero if none has.
+func (g *Given) turn(t *Tip, after time.Time) time.Time {
+	for i, c := range t.Effective() {
+		from := g.At.Add(time.Duration(i) * or(t.Wait, defaultWait))
+		if (c == Push || c == Display && i > 0) && (from.After(after) || i == 0 && !from.Before(after)) && from.Before(g.Until) {
+			return from
+		}
+	}
+	return time.Time{}
 }
 
 // What happened to a tip on a channel, as units and browsers report it.
@@ -186,7 +198,7 @@ type Store interface {
 	ForgetOwner(ctx context.Context, ownerID string) error
 
 	GivenSince(ctx context.Context, ownerID, tip string, since time.Time) (int, error) // not held; owner or tip may be empty
-	PushDue(ctx context.Context, now time.Time, limit int) ([]Given, error)
+	TurnDue(ctx context.Context, now time.Time, limit int) ([]Given, error)
 	ChangedSince(ctx context.Context, real time.Time, limit int) (unitIDs []string, newest time.Time, err error)
 	Measure(ctx context.Context, tip string, version int, before time.Time) (shown, held Count, err error) // given before
 	Expire(ctx context.Context, before time.Time) error

@@ -6,6 +6,7 @@ import (
 	"sort"
 	"time"
 
+	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/telemetry"
@@ -190,7 +191,7 @@ func (s *Service) replay(ctx context.Context, e *Evaluator, p *fleet.Product, ke
 	}
 	q := telemetry.Query{Product: p.Name, Units: keys, Signals: signals, From: from.Add(-time.Duration(product.rules[0].age) * time.Millisecond), To: to}
 	n := 0
-	err = s.c.History.Replay(ctx, q, func(row *telemetry.Stored, mark *telemetry.StoredMark) error {
+	err = s.c.History.Replay(consent.For(ctx, product.rules[0].Purpose), q, func(row *telemetry.Stored, mark *telemetry.StoredMark) error {
 		if n++; n%1024 == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}

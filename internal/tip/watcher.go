@@ -496,8 +496,8 @@ func (r *watching) decide(ctx context.Context, w *Wish) (shows bool, err error) 
 		ID: r.c.IDs.ID(), Tip: w.rule.Name, Version: w.rule.Version, Product: w.unit.Product, UnitID: w.unit.ID, UnitKey: w.unit.key,
 		OwnerID: w.unit.OwnerID, At: at, Until: at.Add(or(w.rule.Valid, defaultValid)), Held: held, First: first, Values: w.values, ChangedAt: r.c.Wall.Now(),
 	}
-	if i := slices.Index(w.rule.Effective(), Push); i >= 0 && !held {
-		g.PushAt = at.Add(time.Duration(i) * or(w.rule.Wait, defaultWait))
+	if !held {
+		g.TurnAt = g.turn(w.rule.Tip, at)
 	}
 	fresh, err := r.c.Store.Give(ctx, g)
 	return fresh && !held, err

@@ -128,7 +128,7 @@ func (s store) Give(ctx context.Context, g tip.Given) (bool, error) {
 		return false, err
 	}
 	n, err := s.db.InsertCounted(ctx, `INSERT INTO tip_given (`+givenColumns+`)`, ` ON CONFLICT (unit_key, tip, at) DO NOTHING`, [][]any{{
-		g.ID, g.Tip, g.Version, g.Product, g.UnitID, g.UnitKey, g.OwnerID, rows.Millis(g.At), rows.Millis(g.Until), g.Held, g.First, string(vals), rows.Millis(g.PushAt),
+		g.ID, g.Tip, g.Version, g.Product, g.UnitID, g.UnitKey, g.OwnerID, rows.Millis(g.At), rows.Millis(g.Until), g.Held, g.First, string(vals), rows.Millis(g.TurnAt),
 		rows.Millis(g.ShownAt), string(g.ShownVia), rows.Millis(g.DismissedAt), rows.Millis(g.ActedAt), rows.Millis(g.UsedAt), rows.Millis(g.EndedAt), g.Why, rows.Millis(g.ChangedAt),
 	}})
 	if err != nil {
@@ -144,14 +144,14 @@ func scanGiven(r *sql.Rows) (g tip.Given, err error) {
 	if err != nil {
 		return g, err
 	}
-	g.At, g.Until, g.PushAt, g.ShownAt, g.ShownVia = rows.Time(at), rows.Time(until), rows.Time(push), rows.Time(shown), tip.Channel(via)
+	g.At, g.Until, g.TurnAt, g.ShownAt, g.ShownVia = rows.Time(at), rows.Time(until), rows.Time(push), rows.Time(shown), tip.Channel(via)
 	g.DismissedAt, g.ActedAt, g.UsedAt, g.EndedAt, g.ChangedAt = rows.Time(dismissed), rows.Time(acted), rows.Time(used), rows.Time(ended), rows.Time(changed)
 	return g, json.Unmarshal([]byte(vals), &g.Values)
 }
 
 func (s store) Update(ctx context.Context, g tip.Given) error {
 	_, err := s.db.Exec(ctx, `UPDATE tip_given SET push_at = ?, shown_at = ?, shown_via = ?, dismissed_at = ?, acted_at = ?, ended_at = ?, why = ?, changed_at = ? WHERE id = ?`,
-		rows.Millis(g.PushAt), rows.Millis(g.ShownAt), string(g.ShownVia), rows.Millis(g.DismissedAt), rows.Millis(g.ActedAt), rows.Millis(g.EndedAt), g.Why, rows.Millis(g.ChangedAt), g.ID)
+		rows.Millis(g.TurnAt), rows.Millis(g.ShownAt), string(g.ShownVia), rows.Millis(g.DismissedAt), rows.Millis(g.ActedAt), rows.Millis(g.EndedAt), g.Why, rows.Millis(g.ChangedAt), g.ID)
 	return err
 }
 
@@ -237,7 +237,7 @@ func (s store) GivenSince(ctx context.Context, ownerID, name string, since time.
 	return n, err
 }
 
-func (s store) PushDue(ctx context.Context, now time.Time, limit int) ([]tip.Given, error) {
+func (s store) TurnDue(ctx context.Context, now time.Time, limit int) ([]tip.Given, error) {
 	q, err := s.db.Query(ctx, `SELECT `+givenColumns+` FROM tip_given WHERE push_at > 0 AND push_at <= ? ORDER BY push_at LIMIT ?`, rows.Millis(now), limit)
 	return rows.Collect(q, err, scanGiven)
 }

@@ -16,6 +16,17 @@ import (
 	"fettle.dev/fettle/internal/fleet/measure"
 )
 
+// Status is how one feed is doing.
+type Status struct {
+	Product string    `json:"product"`
+	Feed    string    `json:"feed"`
+	Title   string    `json:"title"`
+	Source  string    `json:"source" doc:"Host that it comes from."`
+	Places  int       `json:"places" doc:"Regions or cells that are asked for."`
+	HeardAt time.Time `json:"heardAt,omitzero" doc:"When it last said something that could be read."`
+	Failing string    `json:"failing,omitempty" doc:"Why it says nothing now."`
+}
+
 // What a feed's values are for.
 const (
 	ByProduct = "product"

@@ -1,0 +1,386 @@
+package tips_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"fettle.dev/fettle/internal/clock"
+	"fettle.dev/fettle/internal/consent"
+	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/sqldb"
+	"fettle.dev/fettle/internal/sqldb/sqldbtest"
+	"fettle.dev/fettle/internal/sqldb/tips"
+	"fettle.dev/fettle/internal/telemetry"
+	"fettle.dev/fettle/internal/tip"
+)
+
+var start = time.Date(2026, 6, 1, 10, 0, 0, 0, time.UTC)
+
+// stream is the durable log, in memory.
+type stream struct {
+	mu   sync.Mutex
+	all  []*telemetry.Batch
+	news chan struct{}
+}
+
+func (s *stream) Publish(_ context.Context, b *telemetry.Batch) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = append(s.all, b)
+	close(s.news)
+	s.news = make(chan struct{})
+	return nil
+}
+
+func (s *stream) Consume(ctx context.Context, from uint64, _ int, handle func(context.Context, []telemetry.Sequenced) error) error {
+	for {
+		s.mu.Lock()
+		news := s.news
+		var some []telemetry.Sequenced
+		for ; from < uint64(len(s.all)); from++ {
+			some = append(some, telemetry.Sequenced{Seq: from + 1, Batch: s.all[from]})
+		}
+		s.mu.Unlock()
+		if len(some) > 0 {
+			if err := handle(ctx, some); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-news:
+		}
+	}
+}
+
+func (s *stream) Last(context.Context) (uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return uint64(len(s.all)), nil
+}
+
+// past is a history in which nothing was.
+type past struct{}
+
+func (past) Replay(context.Context, telemetry.Query, func(*telemetry.Stored, *telemetry.StoredMark) error) error {
+	return nil
+}
+func (past) Applied(context.Context) (uint64, error) { return 1 << 40, nil }
+func (past) FeatureEvents(context.Context, string, time.Time, uint64, func(*telemetry.StoredEvent) error) error {
+	return nil
+}
+
+func (past) FeatureUse(_ context.Context, _ string, _ uint64, _ time.Time, fn func(int64, string, int64, int64) error) error {
+	return fn(2, "strong", 3, start.AddDate(0, 0, -1).UnixMilli())
+}
+
+// failing breaks transactions as a kill does: nothing of them stands.
+type failing struct {
+	fleet.Transactor
+	mu sync.Mutex
+	n  int // of those to come
+}
+
+var errKilled = errors.New("killed")
+
+func (f *failing) InTx(ctx context.Context, fn func(context.Context) error) error {
+	f.mu.Lock()
+	kill := f.n > 0
+	if kill {
+		f.n--
+	}
+	f.mu.Unlock()
+	return f.Transactor.InTx(ctx, func(ctx context.Context) error {
+		if err := fn(ctx); err != nil || !kill {
+			return err
+		}
+		return errKilled
+	})
+}
+
+type scene struct {
+	t       *testing.T
+	db      *sqldb.DB
+	store   tip.Store
+	stream  *stream
+	clock   *clock.Manual
+	tx      *failing
+	service *tip.Service
+	told    chan string
+	stop    func()
+}
+
+func newScene(t *testing.T, db *sqldb.DB) *scene {
+	t.Helper()
+	ctx := t.Context()
+	day := fleet.Duration(24 * time.Hour)
+	require.NoError(t, db.Fleet().PutProduct(ctx, fleet.Product{
+		Name: "dryer", Title: "Dryer", Purposes: []fleet.Purpose{{Name: "tips", Title: "Tips", Description: "d", Basis: fleet.BasisConsent}},
+		Signals:  []fleet.Signal{{Name: "load", Type: fleet.Number, Purposes: []string{"tips"}, Retention: day, Description: "d"}},
+		Features: []fleet.Feature{{Name: "strong", Title: "Strong", Purposes: []string{"tips"}, Retention: day}},
+		Feeds: []fleet.Feed{{
+			Name: "weather", Title: "Weather", By: "region", HTTP: &fleet.HTTPFeed{URL: "https://api.example/{region}", Every: fleet.Duration(time.Hour)},
+			Variables: []fleet.FeedVariable{{Name: "humidity", Type: fleet.Number, Path: "/h", Age: fleet.Duration(2 * time.Hour)}},
+		}},
+	}))
+	var units []fleet.Unit
+	for i := range 3 {
+		o, err := db.Fleet().PutOwner(ctx, fleet.Owner{ID: fmt.Sprint("o", i+1), Email: fmt.Sprint("o", i+1, "@example.com"), Locale: "de", TimeZone: "Europe/Berlin"})
+		require.NoError(t, err)
+		units = append(units, fleet.Unit{ID: fmt.Sprint("U", i+1), Key: int64(i + 1), Product: "dryer", Serial: fmt.Sprint(i), Region: "north", State: fleet.UnitActive, OwnerID: o.ID, CreatedAt: start})
+	}
+	require.NoError(t, db.Fleet().PutUnits(ctx, units))
+	for _, u := range units[:2] {
+		require.NoError(t, db.Consent().AddChoices(ctx, []consent.Choice{{ID: "c" + u.ID, UnitID: u.ID, Purpose: "tips", Given: true, At: start, By: "import"}}))
+	}
+	s := &scene{t: t, db: db, store: tips.New(db), stream: &stream{news: make(chan struct{})}, clock: clock.NewManual(start), tx: &failing{Transactor: db}, told: make(chan string, 100)}
+	s.service = tip.NewService(tip.Config{
+		Store: s.store, Fleet: db.Fleet(), Consents: db.Consent(), History: past{}, Tx: db, Clock: s.clock, Wall: clock.Real{},
+	})
+	return s
+}
+
+func humid() tip.Tip {
+	none := 0.0
+	return tip.Tip{
+		Name: "humid", Product: "dryer", Purpose: "tips", When: "weather.humidity > 75 && load > 0", Feature: "strong", Holdout: &none,
+		Title:    map[string]string{"en": "Humid today ({weather.humidity} %)", "de": "Heute feucht ({weather.humidity} %)"},
+		Text:     map[string]string{"en": "Use the stronger programme.", "de": "Nimm das stärkere Programm."},
+		Channels: []tip.Channel{tip.Display, tip.Portal, tip.Push}, Action: &tip.Action{Label: map[string]string{"en": "Use it"}, Command: "programme:strong"},
+	}
+}
+
+// run starts a watcher, as a process does; stop is what a kill leaves.
+func (s *scene) run() {
+	s.t.Helper()
+	ctx, cancel := context.WithCancel(s.t.Context())
+	w := tip.NewWatcher(tip.WatcherConfig{
+		Stream: s.stream, Store: s.store, Fleet: s.db.Fleet(), Consents: s.db.Consent(), History: past{}, Tx: s.tx, Clock: s.clock, Wall: clock.Real{}, IDs: clock.Random{},
+		Told: func(ids ...string) {
+			for _, id := range ids {
+				s.told <- id
+			}
+		},
+		PerDay: 2, Prompt: 5 * time.Millisecond, Idle: 20 * time.Millisecond,
+	})
+	done := make(chan struct{})
+	go func() { defer close(done); _ = w.Run(ctx) }()
+	s.stop = func() { cancel(); <-done }
+	s.t.Cleanup(s.stop)
+}
+
+func (s *scene) load(key int64, v float64) {
+	s.t.Helper()
+	now := s.clock.Now().UnixMilli()
+	require.NoError(s.t, s.stream.Publish(s.t.Context(), &telemetry.Batch{Product: "dryer", Rows: []telemetry.Row{{Unit: key, Event: now, Received: now, Values: []telemetry.Value{{Signal: "load", Number: v}}}}}))
+}
+
+func (s *scene) mark(m telemetry.Mark) {
+	s.t.Helper()
+	m.At = s.clock.Now().UnixMilli()
+	require.NoError(s.t, s.stream.Publish(s.t.Context(), &telemetry.Batch{Marks: []telemetry.Mark{m}}))
+}
+
+func (s *scene) weather(humidity float64) {
+	s.t.Helper()
+	text, err := json.Marshal(tip.Observation{Product: "dryer", Feed: "weather", Place: "north", At: s.clock.Now().UnixMilli(), Values: map[string]any{"humidity": humidity}})
+	require.NoError(s.t, err)
+	s.mark(telemetry.Mark{Kind: telemetry.MarkContext, Text: string(text)})
+}
+
+func (s *scene) given() []tip.Given {
+	s.t.Helper()
+	list, err := s.store.Given(s.t.Context(), tip.Filter{})
+	require.NoError(s.t, err)
+	return list
+}
+
+func (s *scene) eventually(what string, ok func() bool) {
+	s.t.Helper()
+	require.Eventually(s.t, ok, 10*time.Second, 5*time.Millisecond, what)
+}
+
+func (s *scene) display(unit string) []tip.Shown {
+	s.t.Helper()
+	list, err := s.service.OnDisplay(s.t.Context(), unit)
+	require.NoError(s.t, err)
+	return list
+}
+
+func TestFromStreamToDisplay(t *testing.T) {
+	t.Parallel()
+	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		t.Helper()
+		ctx := t.Context()
+		s := newScene(t, db)
+		require.NoError(t, s.service.Put(ctx, humid()))
+		s.run()
+		time.Sleep(30 * time.Millisecond)
+		s.load(1, 4)
+		s.load(3, 4) // whose owner does not permit it
+		s.weather(81.5)
+		s.eventually("U1 has it", func() bool { return len(s.given()) == 1 })
+		require.Equal(t, "U1", <-s.told)
+		shown := s.display("U1")
+		require.Len(t, shown, 1)
+		require.Equal(t, tip.Shown{
+			ID: s.given()[0].ID, Tip: "humid", UnitID: "U1", Title: "Heute feucht (81,5 %)", Text: "Nimm das stärkere Programm.", Action: "Use it", Command: "programme:strong",
+			At: start, Until: start.Add(2 * time.Hour), Sources: []string{"Weather"},
+		}, shown[0])
+		u, err := db.Fleet().Unit(ctx, "U1")
+		require.NoError(t, err)
+		portal := func() []tip.Shown {
+			list, err := s.service.Now(ctx, tip.Portal, []fleet.Unit{u}, "en")
+			require.NoError(t, err)
+			return list
+		}
+		require.Empty(t, portal()) // the display has ten minutes
+		s.clock.Advance(10 * time.Minute)
+		require.Equal(t, "Humid today (81.5 %)", portal()[0].Title)
+
+		// Off holds at once, on again it is still valid.
+		require.NoError(t, s.service.SetSwitch(ctx, "o1", "humid", false, nil))
+		require.Empty(t, s.display("U1"))
+		require.NoError(t, s.service.SetSwitch(ctx, "o1", "humid", true, nil))
+		require.NoError(t, s.service.SetSwitch(ctx, "o1", "", false, nil))
+		require.Empty(t, portal())
+		require.NoError(t, s.service.SetSwitch(ctx, "o1", "", true, nil))
+		require.Len(t, portal(), 1)
+
+		// What another unit says of it is not believed.
+		id := s.given()[0].ID
+		mine := func(unit string) func(*tip.Given) bool { return func(g *tip.Given) bool { return g.UnitID == unit } }
+		require.Equal(t, fault.NotFound, fault.KindOf(s.service.Report(ctx, id, tip.ReportShown, tip.Display, time.Time{}, mine("U2"))))
+		require.NoError(t, s.service.Report(ctx, id, tip.ReportShown, tip.Display, time.Time{}, mine("U1")))
+		require.NoError(t, s.service.Report(ctx, id, tip.ReportActed, tip.Display, time.Time{}, mine("U1")))
+		require.NoError(t, s.service.Report(ctx, id, tip.ReportDismissed, tip.Portal, time.Time{}, mine("U1")))
+		g := s.given()[0]
+		require.Equal(t, tip.Display, g.ShownVia)
+		require.Equal(t, tip.Acted, g.Why)
+		require.Equal(t, s.clock.Now(), g.ActedAt)
+		require.Empty(t, s.display("U1"))
+
+		// The feature is used: it counts for the tip.
+		now := s.clock.Now().UnixMilli()
+		require.NoError(t, s.stream.Publish(ctx, &telemetry.Batch{Product: "dryer", Events: []telemetry.Event{{Unit: 1, Event: now, Received: now, Kind: telemetry.EventFeature, Name: "strong"}}}))
+		s.eventually("use is noted", func() bool { return !s.given()[0].UsedAt.IsZero() })
+
+		// Consent is withdrawn: nothing of it is left.
+		require.NoError(t, db.Consent().AddChoices(ctx, []consent.Choice{{ID: "w", UnitID: "U1", Purpose: "tips", At: start, By: "owner:o1"}}))
+		s.mark(telemetry.Mark{Kind: telemetry.MarkConsent, Unit: 1})
+		s.eventually("forgotten", func() bool { return len(s.given()) == 0 })
+	})
+}
+
+func TestLimitsOfAnOwner(t *testing.T) {
+	t.Parallel()
+	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		t.Helper()
+		ctx := t.Context()
+		s := newScene(t, db)
+		for i := range 4 {
+			x := humid()
+			x.Name, x.When = fmt.Sprint("tip", i), "load > 0"
+			x.Title = map[string]string{"en": "x"}
+			x.Text = map[string]string{"en": "x"}
+			require.NoError(t, s.service.Put(ctx, x))
+		}
+		s.clock.Set(time.Date(2026, 6, 1, 21, 0, 0, 0, time.UTC)) // 23 in Berlin: quiet until 7
+		s.run()
+		time.Sleep(30 * time.Millisecond)
+		s.load(1, 4)
+		time.Sleep(100 * time.Millisecond)
+		require.Empty(t, s.given())
+		s.clock.Set(time.Date(2026, 6, 2, 5, 1, 0, 0, time.UTC))
+		s.load(1, 4)
+		s.eventually("two a day", func() bool { return len(s.given()) == 2 })
+		s.clock.Advance(time.Hour)
+		s.load(1, 5)
+		time.Sleep(100 * time.Millisecond)
+		require.Len(t, s.given(), 2)
+		s.clock.Set(time.Date(2026, 6, 3, 8, 0, 0, 0, time.UTC))
+		s.load(1, 4)
+		s.eventually("the others on the next day", func() bool { return len(s.given()) == 4 })
+	})
+}
+
+func TestNotTwiceAcrossAKill(t *testing.T) {
+	t.Parallel()
+	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		t.Helper()
+		ctx := t.Context()
+		s := newScene(t, db)
+		require.NoError(t, s.service.Put(ctx, humid()))
+		s.run()
+		time.Sleep(30 * time.Millisecond)
+		for round := range 6 { // the transaction that gives it is killed, or the one after it
+			s.stop()
+			s.tx.mu.Lock()
+			s.tx.n = round % 3
+			s.tx.mu.Unlock()
+			s.run()
+			s.load(1, float64(round+1))
+			s.load(2, float64(round+1))
+			s.weather(80 + float64(round))
+			time.Sleep(60 * time.Millisecond)
+		}
+		s.eventually("both have it", func() bool { return len(s.given()) == 2 })
+		s.weather(99)
+		time.Sleep(60 * time.Millisecond)
+		require.Len(t, s.given(), 2)
+		// A process that comes late gives nothing whose moment has passed.
+		s.stop()
+		require.NoError(t, s.store.Forget(ctx, 2, nil))
+		s.load(2, 9)
+		s.clock.Advance(10 * 24 * time.Hour)
+		s.run()
+		time.Sleep(100 * time.Millisecond)
+		require.Len(t, s.given(), 1)
+	})
+}
+
+func TestPushHasItsTurn(t *testing.T) {
+	t.Parallel()
+	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		t.Helper()
+		s := newScene(t, db)
+		require.NoError(t, s.service.Put(t.Context(), humid()))
+		pushed := make(chan string, 10)
+		service := tip.NewService(tip.Config{
+			Store: s.store, Fleet: db.Fleet(), Consents: db.Consent(), History: past{}, Tx: db, Clock: s.clock, Wall: clock.Real{},
+			Push: func(_ context.Context, g tip.Given, _ tip.Tip) error { pushed <- g.UnitID; return nil },
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); _ = service.Run(ctx) }()
+		t.Cleanup(func() { cancel(); <-done })
+		s.run()
+		time.Sleep(30 * time.Millisecond)
+		s.load(1, 4)
+		s.load(2, 4)
+		s.weather(80)
+		s.eventually("given", func() bool { return len(s.given()) == 2 })
+		for _, g := range s.given() { // U2's display shows it in time
+			if g.UnitID == "U2" {
+				require.NoError(t, s.service.Report(ctx, g.ID, tip.ReportShown, tip.Display, time.Time{}, func(*tip.Given) bool { return true }))
+			}
+		}
+		s.clock.Advance(20 * time.Minute)
+		require.Equal(t, "U1", <-pushed)
+		s.eventually("seen to", func() bool {
+			due, err := s.store.TurnDue(ctx, s.clock.Now().Add(time.Hour), 10)
+			require.NoError(t, err)
+			return len(due) == 0
+		})
+		require.Empty(t, pushed)
+	})
+}
