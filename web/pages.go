@@ -22,7 +22,7 @@ Run "make build" (or, in web/, "npm ci && npm run build") and start fettle again
 // policy lets pages load nothing but their own. Mantine and uPlot set styles
 // on elements, hence unsafe-inline for styles alone.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +
-	"font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+	"font-src 'self'; connect-src 'self'; manifest-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
 // pages serves what Vite built: console/ and portal/, each with an index.html
 // for every address that is not a file, since their routers read the address.
@@ -78,12 +78,12 @@ func newFile(name string, body []byte) *file {
 	sum := sha256.Sum256(body)
 	f := &file{
 		body:        body,
-		contentType: mime.TypeByExtension(path.Ext(name)),
+		contentType: contentType(name),
 		tag:         hex.EncodeToString(sum[:8]),
 		forEver:     strings.Contains(name, "/assets/"),
 	}
 	switch path.Ext(name) {
-	case ".html", ".js", ".css", ".svg", ".json":
+	case ".html", ".js", ".css", ".svg", ".json", ".webmanifest":
 		f.zipped = sync.OnceValue(func() []byte {
 			var b bytes.Buffer
 			z, _ := gzip.NewWriterLevel(&b, gzip.BestCompression) // the level is valid
@@ -93,6 +93,13 @@ func newFile(name string, body []byte) *file {
 		})
 	}
 	return f
+}
+
+func contentType(name string) string {
+	if path.Ext(name) == ".webmanifest" {
+		return "application/manifest+json" // W3C Manifest, section 8; unknown to most machines
+	}
+	return mime.TypeByExtension(path.Ext(name))
 }
 
 func (p *pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {

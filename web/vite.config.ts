@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import react from "@vitejs/plugin-react";
 import { defineConfig } from "vite";
+import { installable } from "./install";
 
 // Two entries, built one after the other: --mode console is served at
 // /console/, --mode portal at /my/. Each is whole in its own folder of dist, so
@@ -13,7 +14,7 @@ export default defineConfig(({ mode }) => {
   return {
     root: resolve(import.meta.dirname, mode),
     base,
-    plugins: [react()],
+    plugins: mode === "portal" ? [react(), installable()] : [react()],
     publicDir: false,
     build: {
       outDir: resolve(import.meta.dirname, "dist", mode),
@@ -24,6 +25,17 @@ export default defineConfig(({ mode }) => {
       // follow the device alone and not the owner's switch.
       cssTarget: ["chrome123", "firefox120", "safari17.5"],
       manifest: "manifest.json",
+      // The service worker has one address for ever: the browser asks there whether it has changed.
+      rollupOptions:
+        mode === "portal"
+          ? {
+              input: {
+                index: resolve(import.meta.dirname, "portal/index.html"),
+                sw: resolve(import.meta.dirname, "portal/sw.ts"),
+              },
+              output: { entryFileNames: (c) => (c.name === "sw" ? "sw.js" : "assets/[name]-[hash].js") },
+            }
+          : {},
     },
   };
 });

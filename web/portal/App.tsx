@@ -1,7 +1,8 @@
-import { type ComponentType, lazy, Suspense, useEffect } from "react";
+import { useQueryClient } from "@tanstack/react-query";
+import { type ComponentType, lazy, Suspense, useEffect, useRef } from "react";
 import { isSignedOut } from "../client/problem";
 import { type At, go, Link, type Page, usePage } from "./address";
-import { type Me, useMe } from "./api";
+import { type Me, useLeaving, useMe } from "./api";
 import type { Area } from "./areas";
 import { useAreas, useLanguage } from "./language";
 import { type OpenPageProps, type PageName, type PageProps, type Route, routes } from "./routes";
@@ -35,6 +36,7 @@ export function App() {
 
 function SignedIn({ at }: { at: At }) {
   const me = useMe();
+  useLeaving();
   const { suggest, code } = useLanguage();
   const locale = me.data?.locale;
 
@@ -45,6 +47,15 @@ function SignedIn({ at }: { at: At }) {
   useEffect(() => {
     if (isSignedOut(me.error)) go({ name: "sign-in" }, true);
   }, [me.error]);
+
+  // What the server says in words is said again in the new language.
+  const queries = useQueryClient();
+  const asked = useRef(code);
+  useEffect(() => {
+    if (asked.current === code) return;
+    asked.current = code;
+    queries.invalidateQueries();
+  }, [code, queries]);
 
   // The page's code and words are fetched while the server says who asks.
   useEffect(() => {

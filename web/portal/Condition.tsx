@@ -1,4 +1,5 @@
-import type { Condition, Me, OwnersUnit } from "./api";
+import type { Condition, Finding, Me, OwnersUnit } from "./api";
+import { Found } from "./Found";
 import { useLanguage } from "./language";
 import { formatTime, knownZone } from "./time";
 
@@ -23,7 +24,9 @@ export function Badge({ condition }: { condition: Condition }) {
   );
 }
 
-export function ConditionCard({ unit, me }: { unit: OwnersUnit; me: Me }) {
+type CardProps = { unit: OwnersUnit; findings: Finding[]; me: Me };
+
+export function ConditionCard({ unit, findings, me }: CardProps) {
   const { t, locale } = useLanguage();
   const zone = knownZone(me.timeZone);
   return (
@@ -33,9 +36,6 @@ export function ConditionCard({ unit, me }: { unit: OwnersUnit; me: Me }) {
         <Badge condition={unit.condition} />
       </p>
       <p>{t(`condition.${unit.condition}.text`)}</p>
-      {unit.about && unit.since && (
-        <p>{t("condition.about", { about: unit.about, time: formatTime(unit.since, locale, zone) })}</p>
-      )}
       <dl className="facts">
         <div>
           <dt>{t("condition.serial")}</dt>
@@ -53,6 +53,9 @@ export function ConditionCard({ unit, me }: { unit: OwnersUnit; me: Me }) {
           ? t("condition.lastSeen", { time: formatTime(unit.lastSeen, locale, zone) })
           : t("condition.neverSeen")}
       </p>
+      {findings.map((f) => (
+        <Found key={f.id} finding={f} unit={unit.id} me={me} />
+      ))}
     </section>
   );
 }

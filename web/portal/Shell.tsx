@@ -2,6 +2,7 @@ import type { ReactNode } from "react";
 import { type Scheme, useScheme } from "../theme/scheme";
 import { type At, Link } from "./address";
 import type { Me } from "./api";
+import { Bars } from "./Bars";
 import { languages, names, useLanguage } from "./language";
 import { Nav } from "./Nav";
 import { knownZone } from "./time";
@@ -26,6 +27,7 @@ export function Shell({ at, me, children }: { at: At; me?: Me; children: ReactNo
       <div className={me ? "frame" : "frame alone"}>
         {me && <Nav at={at} me={me} />}
         <main id="content" tabIndex={-1}>
+          <Bars />
           {children}
         </main>
       </div>

@@ -1,6 +1,8 @@
 import type { Me, OwnersUpdate } from "./api";
 import { Choices } from "./Choices";
 import { type Key, type Language, useLanguage } from "./language";
+import { Proof } from "./Proof";
+import { furthest, Steps } from "./Steps";
 import { formatDay, formatTime, knownZone } from "./time";
 import { WaitingFor } from "./Waiting";
 
@@ -44,10 +46,17 @@ export function UpdateCard({ update, me }: { update: OwnersUpdate; me: Me }) {
         {update.why && !update.waiting && update.state !== "verifying" && (
           <p className="soft">{t("state.reason", { why: update.why })}</p>
         )}
+        {update.failure && <Failed update={update} zone={zone} />}
         {showsProgress && update.progress.of > 0 && (
-          <progress aria-label={t("state.progress")} value={update.progress.done} max={update.progress.of} />
+          <progress
+            aria-label={t("state.progress")}
+            value={furthest(`${update.id} ${update.attempt ?? 0} progress`, update.progress.done / update.progress.of)}
+            max={1}
+          />
         )}
       </div>
+      <Steps update={update} />
+      <Proof update={update} zone={zone} />
 
       {ahead.has(update.state) && (
         <dl className="facts">
@@ -97,6 +106,21 @@ export function UpdateCard({ update, me }: { update: OwnersUpdate; me: Me }) {
   );
 }
 
+/** What a failed attempt means: what runs now, and what comes next. */
+function Failed({ update, zone }: { update: OwnersUpdate; zone: string }) {
+  const { t, locale } = useLanguage();
+  const f = update.failure;
+  if (!f) return null;
+  const words = { n: f.attempt, version: f.version ?? "", time: f.nextAt ? formatTime(f.nextAt, locale, zone) : "" };
+  return (
+    <ul className="failed">
+      <li>{t(f.known && f.version ? "failure.runs" : "failure.unknown", words)}</li>
+      {f.attempt > 1 && <li>{t("failure.attempt", words)}</li>}
+      <li>{t(f.next !== "again" ? "failure.looked" : f.nextAt ? "failure.againAt" : "failure.again", words)}</li>
+    </ul>
+  );
+}
+
 export function megabytes(bytes: number, locale: string): string {
   const mb = Math.max(0.1, bytes / 1e6);
   return mb.toLocaleString(
@@ -131,6 +155,8 @@ export function stateWords(
     case "not judgeable":
       return say("notJudgeable");
     case "failed":
+      if (update.stage === "safe_state") return { title: t("state.failed.title"), text: t("state.failed.textUnknown") };
+      return say(update.state, safety ? "Safety" : "");
     case "expired":
       return say(update.state, safety ? "Safety" : "");
     default:

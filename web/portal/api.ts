@@ -1,6 +1,8 @@
-import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { type QueryClient, useInfiniteQuery, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useEffect } from "react";
 import { ask, client, tell, type Wire } from "../client/client";
 import { go } from "./address";
+import { leavePush } from "./push";
 
 export type Me = Wire["Me"];
 export type Condition = Wire["Condition"];
@@ -9,7 +11,18 @@ export type OwnersUpdate = Wire["MyUpdate"];
 export type Purpose = Wire["MyPurpose"];
 export type Signal = Wire["MySignal"];
 export type Choice = Wire["Choice"];
+export type Finding = Wire["MyFinding"];
+export type Series = Wire["Series"];
+export type Event = Wire["MyEvent"];
 export type Preferences = Wire["UpdatePreferences"];
+
+/** Asks for answers in the language that the page is in; what the maker has words for comes in it. */
+client.use({
+  onRequest({ request }) {
+    request.headers.set("Accept-Language", document.documentElement.lang);
+    return request;
+  },
+});
 
 /** What runs or is about to changes within seconds; the rest within minutes. */
 const lively = new Set<OwnersUpdate["state"]>(["accepted", "retrying", "installing", "claimed"]);
@@ -36,6 +49,59 @@ export function useUpdates() {
   });
 }
 
+export function useFindings(unit: string) {
+  return useQuery({
+    queryKey: ["findings", unit],
+    queryFn: async () =>
+      (
+        await ask(
+          client.GET("/owner/v1/units/{id}/findings", { params: { path: { id: unit }, query: { state: "open" } } }),
+        )
+      ).items,
+    refetchInterval: seldom,
+  });
+}
+
+export function useFinding(unit: string, finding: string) {
+  return useQuery({
+    queryKey: ["finding", unit, finding],
+    queryFn: () =>
+      ask(client.GET("/owner/v1/units/{id}/findings/{finding}", { params: { path: { id: unit, finding } } })),
+  });
+}
+
+export function useSeries(unit: string, signal: string, from: string, to: string) {
+  return useQuery({
+    // To the minute: the end is now, which would make each look another one.
+    queryKey: ["series", unit, signal, from, to.slice(0, 16)],
+    queryFn: () =>
+      ask(client.GET("/owner/v1/units/{id}/series", { params: { path: { id: unit }, query: { signal, from, to } } })),
+    staleTime: 60_000,
+  });
+}
+
+export function useHistory(unit: string) {
+  return useInfiniteQuery({
+    queryKey: ["history", unit],
+    queryFn: ({ pageParam }) =>
+      ask(
+        client.GET("/owner/v1/units/{id}/history", {
+          params: { path: { id: unit }, query: { limit: 20, after: pageParam || undefined } },
+        }),
+      ),
+    initialPageParam: "",
+    getNextPageParam: (last) => last.next,
+  });
+}
+
+export function useHelp(unit: string) {
+  return useQuery({
+    queryKey: ["help", unit],
+    queryFn: () => ask(client.GET("/owner/v1/units/{id}/help", { params: { path: { id: unit } } })),
+    staleTime: 60_000,
+  });
+}
+
 export function useSendLink() {
   return useMutation({
     mutationFn: (email: string) => tell(client.POST("/owner/v1/sign-in/link", { body: { email } })),
@@ -53,13 +119,36 @@ export function useSignIn(then: () => void) {
   });
 }
 
+/** Other windows of this browser: they hold the same session, and lose it together. */
+const others = "BroadcastChannel" in globalThis ? new BroadcastChannel("fettle.session") : undefined;
+
+/** Forgets all that the server told, and goes to the door. */
+function leave(queries: QueryClient): void {
+  go({ name: "sign-in" });
+  queries.clear();
+}
+
+/** Leaves with the window in which the owner signs out. */
+export function useLeaving(): void {
+  const queries = useQueryClient();
+  useEffect(() => {
+    const hear = () => leave(queries);
+    others?.addEventListener("message", hear);
+    return () => others?.removeEventListener("message", hear);
+  }, [queries]);
+}
+
 export function useSignOut() {
   const queries = useQueryClient();
   return useMutation({
-    mutationFn: () => tell(client.POST("/owner/v1/sign-out")),
+    mutationFn: async () => {
+      // What is pushed to this browser from now on would be read by whoever uses it next.
+      await leavePush().catch(() => {});
+      await tell(client.POST("/owner/v1/sign-out"));
+    },
     onSuccess: () => {
-      go({ name: "sign-in" });
-      queries.clear();
+      others?.postMessage("signed out");
+      leave(queries);
     },
   });
 }

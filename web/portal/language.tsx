@@ -45,6 +45,10 @@ export function LanguageProvider({ first, children }: { first: string; children:
   useEffect(() => {
     document.documentElement.lang = code;
     document.documentElement.dir = directionOf(code);
+    // Installed from here, the app is called as the page is.
+    document
+      .querySelector<HTMLLinkElement>("link[rel=manifest]")
+      ?.setAttribute("href", `/my/manifest.${code}.webmanifest`);
   }, [code]);
 
   const language = useMemo<Language>(() => {
@@ -52,7 +56,11 @@ export function LanguageProvider({ first, children }: { first: string; children:
     // The page stays as it is until the other language is here, or for good if it cannot be had.
     const change = (next: string) =>
       speak(next, [...wanted]).then(
-        () => setCode(next),
+        () => {
+          // At once: what the page asks the server next, it asks in this language.
+          document.documentElement.lang = next;
+          setCode(next);
+        },
         () => {},
       );
     return {

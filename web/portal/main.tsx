@@ -7,6 +7,7 @@ import { applyScheme, rememberedScheme } from "../theme/scheme";
 import { App } from "./App";
 import { firstLanguage, LanguageProvider } from "./language";
 import { speak } from "./words";
+import { register } from "./worker";
 
 applyScheme(rememberedScheme());
 
@@ -17,8 +18,12 @@ const queries = new QueryClient({
 const root = document.getElementById("root");
 if (!root) throw new Error("index.html has no #root");
 
-const first = firstLanguage();
-await speak(first, ["core"]);
+let first = firstLanguage();
+await speak(first, ["core"]).catch(() => {
+  first = "en"; // better than nothing, where it is here
+  return speak(first, ["core"]);
+});
+document.documentElement.lang = first;
 createRoot(root).render(
   <StrictMode>
     <QueryClientProvider client={queries}>
@@ -28,3 +33,8 @@ createRoot(root).render(
     </QueryClientProvider>
   </StrictMode>,
 );
+
+// After the first page stands: it must not wait for what it does not need.
+const later = () => setTimeout(() => register().catch(() => {}), 1500);
+if (document.readyState === "complete") later();
+else window.addEventListener("load", later);

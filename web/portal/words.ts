@@ -1,15 +1,8 @@
+import { languages } from "./tongues";
+
 // The catalogue: i18n/<language>/<area>.json, fetched when it is spoken.
 
-/** The languages of the portal, each by its own name. */
-export const names: Record<string, string> = {
-  en: "English",
-  de: "Deutsch",
-  fr: "Français",
-  es: "Español",
-  sv: "Svenska",
-};
-
-export const languages = Object.keys(names);
+export { languages, names } from "./tongues";
 
 export type Words = Record<string, string | number>;
 

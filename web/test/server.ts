@@ -30,6 +30,8 @@ const types: Record<string, string> = {
   ".css": "text/css",
   ".svg": "image/svg+xml",
   ".woff2": "font/woff2",
+  ".png": "image/png",
+  ".webmanifest": "application/manifest+json",
 };
 
 export type Mock = {
@@ -38,6 +40,7 @@ export type Mock = {
   owner: {
     signedIn: boolean;
     updates: Wire["MyUpdate"][];
+    findings: Wire["MyFinding"][];
     given: Record<string, boolean>;
     choices: unknown[];
     preferences: Wire["UpdatePreferences"];
@@ -55,6 +58,8 @@ export type Mock = {
   waiting?: boolean;
   /** How many pieces of an upload break off. */
   cut?: number;
+  /** Another build of the portal has replaced this one. */
+  newer?: boolean;
   /** What has been uploaded. */
   uploaded: { bytes: number; filename: string };
   close: () => Promise<void>;
@@ -66,6 +71,7 @@ export async function startMock(): Promise<Mock> {
     owner: {
       signedIn: true,
       updates: [o.offered],
+      findings: [o.finding],
       given: { care: true, improvement: false },
       choices: [],
       preferences: {},
@@ -95,7 +101,7 @@ async function answer(mock: Mock, req: IncomingMessage, res: ServerResponse): Pr
   const url = new URL(req.url ?? "/", "http://mock");
   const isAPI = url.pathname.startsWith("/v1/") || url.pathname.startsWith("/owner/v1/");
   if (url.pathname === "/readyz") return send(res, mock.short ? 503 : 200, mock.short ?? { ready: true, engines: {} });
-  if (!isAPI) return page(url.pathname, res);
+  if (!isAPI) return page(url.pathname, res, mock);
   const failing = mock.failing.get(url.pathname);
   if (failing)
     return send(res, failing, { status: failing, title: "Refused", detail: "the mock was told to refuse this" });
@@ -140,16 +146,19 @@ async function uploads(mock: Mock, req: IncomingMessage, res: ServerResponse): P
 
 const signedOut = Symbol("signed out");
 
-function page(path: string, res: ServerResponse): void {
+function page(path: string, res: ServerResponse, mock: Mock): void {
   const [, base, ...rest] = path.split("/");
   const dir = { console: "console", my: "portal" }[base ?? ""];
   if (!dir) {
     send(res, 404, {});
     return;
   }
-  const name = rest[0] === "assets" ? rest.join("/") : "index.html";
+  const isFile =
+    rest[0] === "assets" || rest[0] === "icons" || /^(sw\.js|manifest\.\w+\.webmanifest)$/.test(rest.join("/"));
+  const name = isFile ? rest.join("/") : "index.html";
   res.writeHead(200, { "content-type": types[extname(name)] ?? "", "content-security-policy": policy });
-  res.end(readFileSync(join(root, "dist", dir, name)));
+  const file = readFileSync(join(root, "dist", dir, name));
+  res.end(mock.newer && name === "sw.js" ? file.toString().replace(/shell-\w+/, "shell-newer") : file);
 }
 
 function ownerAnswer(mock: Mock, method: string, url: URL, body: Record<string, unknown>): unknown {
@@ -184,6 +193,8 @@ function ownerAnswer(mock: Mock, method: string, url: URL, body: Record<string, 
     };
     return receipt;
   }
+  const part = /^units\/([^/]+)\/(findings|history|help|series)(?:\/([^/]+))?$/.exec(path);
+  if (part) return ownersUnit(mock, part[1] ?? "", part[2] ?? "", url);
   const unit = /^units\/([^/]+)$/.exec(path);
   if (unit) return o.unit(unit[1] ?? "", owner.given);
   if (/^updates\/[^/]+$/.test(path) && method === "POST") {
@@ -197,6 +208,14 @@ function ownerAnswer(mock: Mock, method: string, url: URL, body: Record<string, 
     return owner.updates[0];
   }
   return undefined;
+}
+
+function ownersUnit(mock: Mock, id: string, part: string, url: URL): unknown {
+  const q = url.searchParams;
+  if (part === "findings") return { items: id === "WC-000010" && !mock.empty ? mock.owner.findings : [] };
+  if (part === "history") return paged(o.history, url, mock.empty);
+  if (part === "help") return mock.empty ? { serial: o.help.serial, questions: [] } : o.help;
+  return f.series(q.get("signal") ?? "", new Date(q.get("from") ?? ""), new Date(q.get("to") ?? ""));
 }
 
 type Rows = readonly unknown[];

@@ -4,7 +4,10 @@ import { Problem } from "../../client/problem";
 import { go } from "../address";
 import { useSendLink, useSignIn } from "../api";
 import { useLanguage } from "../language";
+import { OtherWays } from "../OtherWays";
 import { Heading, Trouble } from "../states";
+
+const refused = "problem=";
 
 /**
  * Asks for a link, or, when opened by one, for the click that uses it up: mail
@@ -12,6 +15,7 @@ import { Heading, Trouble } from "../states";
  */
 export function SignInPage() {
   const [token, forget] = useLandingToken();
+  if (token.startsWith(refused)) return <AskForLink why={token.slice(refused.length).replace(/\+/g, " ")} />;
   if (token) return <Landing token={token} renew={forget} />;
   return <AskForLink />;
 }
@@ -43,7 +47,7 @@ function Landing({ token, renew }: { token: string; renew: () => void }) {
   );
 }
 
-function AskForLink() {
+function AskForLink({ why }: { why?: string }) {
   const { t } = useLanguage();
   const [email, setEmail] = useState("");
   const send = useSendLink();
@@ -67,6 +71,11 @@ function AskForLink() {
   return (
     <section className="sheet narrow">
       <Heading>{t("signIn.title")}</Heading>
+      {why && (
+        <div className="trouble" role="alert">
+          <p>{t("signIn.refused", { why })}</p>
+        </div>
+      )}
       <p>{t("signIn.text")}</p>
       <form onSubmit={submit}>
         <label className="field">
@@ -85,6 +94,7 @@ function AskForLink() {
           {t("signIn.send")}
         </button>
       </form>
+      <OtherWays to="/my/" then={() => go({ name: "home" }, true)} />
     </section>
   );
 }

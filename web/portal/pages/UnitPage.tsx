@@ -1,15 +1,31 @@
-import { useUnit, useUpdates } from "../api";
+import { useEffect } from "react";
 import "../unit.css";
+import { Link } from "../address";
+import { type OwnersUpdate, useFindings, useUnit, useUpdates } from "../api";
 import { ConditionCard } from "../Condition";
 import { useLanguage } from "../language";
 import type { PageProps } from "../routes";
 import { Heading, Loading, Trouble } from "../states";
 import { UpdateCard } from "../UpdateCard";
 
+const over = new Set<OwnersUpdate["state"]>(["verified", "not judgeable", "expired", "canceled", "superseded"]);
+const month = 30 * 24 * 3600 * 1000;
+
+/** What stands on the product's own page: all that is not over, and for a month what is. */
+function isRecent(u: OwnersUpdate, now: string): boolean {
+  return !over.has(u.state) || Date.parse(now) - Date.parse(u.installedAt ?? u.offeredAt ?? now) < month;
+}
+
 export function UnitPage({ me, id }: PageProps) {
   const { t } = useLanguage();
   const unit = useUnit(id);
   const updates = useUpdates();
+  const findings = useFindings(id);
+  const title = unit.data?.productTitle;
+
+  useEffect(() => {
+    if (title) document.title = `${title} – ${t("app.name")}`;
+  }, [title, t]);
 
   if (unit.error)
     return (
@@ -20,15 +36,23 @@ export function UnitPage({ me, id }: PageProps) {
     );
   if (!unit.data) return <Loading />;
 
-  const mine = updates.data?.filter((u) => u.unitId === id) ?? [];
+  const mine = updates.data?.filter((u) => u.unitId === id && isRecent(u, me.now)) ?? [];
+  const [open, closed] = [mine.filter((u) => !over.has(u.state)), mine.filter((u) => over.has(u.state))];
   return (
     <>
       <Heading>{unit.data.productTitle}</Heading>
       {updates.error && <Trouble error={updates.error} retry={() => updates.refetch()} />}
-      {mine.map((u) => (
+      {open.map((u) => (
         <UpdateCard key={u.id} update={u} me={me} />
       ))}
-      <ConditionCard unit={unit.data} me={me} />
+      <ConditionCard unit={unit.data} findings={findings.data ?? []} me={me} />
+      {findings.error && <Trouble error={findings.error} retry={() => findings.refetch()} />}
+      {closed.map((u) => (
+        <UpdateCard key={u.id} update={u} me={me} />
+      ))}
+      <p>
+        <Link to={{ name: "history", id }}>{t("unit.history")}</Link>
+      </p>
     </>
   );
 }
