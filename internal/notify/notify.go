@@ -167,6 +167,7 @@ type Filter struct {
 	Channel Channel
 	Kind    Kind
 	State   State
+	To      string // address
 	Unread  bool   // asked to acknowledge, and not acknowledged
 	Before  string // id: those made before it
 	Limit   int    // 0: 100

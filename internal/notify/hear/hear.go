@@ -56,11 +56,17 @@ type Desk struct {
 	tx        fleet.Transactor
 	clock     clock.Clock // times people read
 	machine   clock.Clock // the next attempt
+
+	// OnAcknowledged is told of a message that was acknowledged, OnMarked of an
+	// address that was marked, in the transaction that keeps it; they may be nil,
+	// and are set before use.
+	OnAcknowledged func(ctx context.Context, m notify.Message) error
+	OnMarked       func(ctx context.Context, a Address) error
 }
 
 // NewDesk makes a desk.
 func NewDesk(store notify.Store, a Addresses, tx fleet.Transactor, shown, machine clock.Clock) *Desk {
-	return &Desk{store, a, tx, shown, machine}
+	return &Desk{store: store, addresses: a, tx: tx, clock: shown, machine: machine}
 }
 
 // Suppressed says why a message is not to be sent to its address: it bounces, or
@@ -86,7 +92,16 @@ func (d *Desk) Suppressed(ctx context.Context, m notify.Message) (why string, er
 
 // Refused marks the address of a message that the next hop says does not exist.
 func (d *Desk) Refused(ctx context.Context, m notify.Message) error {
-	return d.addresses.Mark(ctx, Address{m.Channel, m.To, Bouncing, short(m.LastError), d.clock.Now(), m.ID, m.OwnerID})
+	return d.mark(ctx, Address{m.Channel, m.To, Bouncing, short(m.LastError), d.clock.Now(), m.ID, m.OwnerID})
+}
+
+func (d *Desk) mark(ctx context.Context, a Address) error {
+	return d.tx.InTx(ctx, func(ctx context.Context) error {
+		if err := d.addresses.Mark(ctx, a); err != nil || d.OnMarked == nil {
+			return err
+		}
+		return d.OnMarked(ctx, a)
+	})
 }
 
 // Report is what was heard of a message.
@@ -137,9 +152,9 @@ func (d *Desk) Heard(ctx context.Context, r Report) (fresh bool, err error) {
 		}
 		switch {
 		case r.Result == notify.Bounce && r.Gone:
-			return d.addresses.Mark(ctx, Address{m.Channel, m.To, Bouncing, short(r.Detail), now, m.ID, m.OwnerID})
+			return d.mark(ctx, Address{m.Channel, m.To, Bouncing, short(r.Detail), now, m.ID, m.OwnerID})
 		case r.Result == notify.Complaint:
-			return d.addresses.Mark(ctx, Address{m.Channel, m.To, Complaining, short(r.Detail), now, m.ID, m.OwnerID})
+			return d.mark(ctx, Address{m.Channel, m.To, Complaining, short(r.Detail), now, m.ID, m.OwnerID})
 		}
 		return nil
 	})
@@ -168,8 +183,17 @@ func (d *Desk) Acknowledge(ctx context.Context, messageID string, via notify.Via
 			}
 			return nil
 		})
-		if err != nil || !fresh || via != notify.ViaLink {
+		if err != nil || !fresh {
 			return err
+		}
+		if d.OnAcknowledged != nil {
+			m.AckedAt, m.AckedVia = now, via
+			if err := d.OnAcknowledged(ctx, m); err != nil {
+				return err
+			}
+		}
+		if via != notify.ViaLink {
+			return nil
 		}
 		a, err := d.addresses.Marked(ctx, m.Channel, m.To)
 		if err == nil && a.State == Bouncing {

@@ -82,6 +82,12 @@ func inLanguage(tag string) (w words, lang string) {
 	return frames[lang], lang
 }
 
+// Read is what acknowledging is called in the language nearest to a tag.
+func Read(tag string) string {
+	w, _ := inLanguage(tag)
+	return w.Read
+}
+
 // Direction is how a language is written: ltr or rtl.
 func Direction(tag string) string {
 	t, err := language.Parse(tag)

@@ -192,6 +192,7 @@ func (s store) Messages(ctx context.Context, f notify.Filter) ([]notify.Message,
 	add(f.Channel != "", "channel = ?", string(f.Channel))
 	add(f.Kind != "", "kind = ?", string(f.Kind))
 	add(f.State != "", "state = ?", string(f.State))
+	add(f.To != "", "recipient = ?", f.To)
 	add(f.Unread, "acknowledge AND acked_at = 0")
 	add(f.Before != "", "id < ?", f.Before)
 	limit := f.Limit
