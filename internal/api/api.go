@@ -13,6 +13,7 @@ import (
 
 	"fettle.dev/fettle/internal/api/artifacts"
 	"fettle.dev/fettle/internal/api/backtests"
+	"fettle.dev/fettle/internal/api/data"
 	"fettle.dev/fettle/internal/api/detectors"
 	"fettle.dev/fettle/internal/api/events"
 	"fettle.dev/fettle/internal/api/export"
@@ -63,6 +64,7 @@ func newServer(d Deps, mux *http.ServeMux) *server {
 					"token":    {Type: "http", Scheme: "bearer", Description: "An API token of an operator, fet_…"},
 					"operator": {Type: "apiKey", In: "cookie", Name: wire.OperatorCookie, Description: "An operator's session."},
 					"app":      {Type: "http", Scheme: "bearer", Description: "A token of an owner's app, feo_…"},
+					"share":    {Type: "http", Scheme: "bearer", Description: "A third party's token of a share, fts_…"},
 					"owner":    {Type: "apiKey", In: "cookie", Name: wire.OwnerCookie, Description: "An owner's session."},
 				},
 			},
@@ -83,6 +85,7 @@ func newServer(d Deps, mux *http.ServeMux) *server {
 	s.units()
 	events.Register(s.Server, d.Choices, d.History)
 	export.Register(s.Server, d.Choices, d.History)
+	data.Register(s.Server, d.Data)
 	s.claims()
 	s.findings()
 	s.cohorts()

@@ -356,6 +356,6 @@ func (s *server) applyDeps() *apply.Deps {
 	return &apply.Deps{
 		Clock: s.d.Clock, IDs: s.d.IDs, Tx: s.d.Tx, Fleet: s.d.Fleet, Consents: s.d.Consents, Choices: s.d.Choices, Condition: s.d.Condition,
 		Updates: s.d.Updates, Campaigns: s.d.Campaigns, Runs: s.d.Runs, People: s.d.People,
-		OnProducts: s.d.OnProducts, OnDetectors: s.d.OnDetectors, OnUnits: s.d.OnUnits, OnReleases: s.d.Deltas.Wake,
+		Notices: s.d.Data.Notices, OnProducts: s.d.OnProducts, OnDetectors: s.d.OnDetectors, OnUnits: s.d.OnUnits, OnReleases: s.d.Deltas.Wake,
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"fettle.dev/fettle/internal/api/data"
 	"fettle.dev/fettle/internal/api/signin"
 	"fettle.dev/fettle/internal/audit"
 	"fettle.dev/fettle/internal/campaign"
@@ -68,7 +69,8 @@ type Deps struct {
 	Tips         *tip.Service
 	Feeds        func() []outside.Status
 	Notify       notify.Store
-	History      telemetry.History
+	History      telemetry.History // guarded: see telemetry/guard
+	Data         data.Deps         // owners' rights over their data; the zero value: off
 
 	// LastContact is when the gateway last heard of a unit, zero if it has not since it started.
 	LastContact func(unitID string) time.Time

@@ -3,15 +3,13 @@ package api
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"net/http"
 	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"fettle.dev/fettle/internal/api/data"
 	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/mine"
 	"fettle.dev/fettle/internal/api/wire"
@@ -124,17 +122,6 @@ func (s *server) see(ctx context.Context, id string) (mine.Mine, error) {
 	return mine.Mine{Unit: u.Unit, Product: p, Since: u.Since, Locale: frame.Language(ctx, o.Locale)}, err
 }
 
-// notice is the version of the text that an owner sees beside the switches: it
-// changes whenever a word of it does.
-func notice(p *fleet.Product) string {
-	raw, _ := json.Marshal(struct { // plain data always encodes
-		Purposes []fleet.Purpose
-		Signals  []fleet.Signal
-	}{p.Purposes, p.Signals})
-	sum := sha256.Sum256(raw)
-	return hex.EncodeToString(sum[:8])
-}
-
 type consentIn struct {
 	frame.IDParam
 	Purpose string `path:"purpose" maxLength:"100"`
@@ -149,15 +136,17 @@ func (s *server) ownerUnits() {
 			if err != nil {
 				return consent.Choice{}, err
 			}
-			shown := in.Body.Notice
-			if shown == "" {
-				shown = notice(&p)
+			lang := in.Body.Language
+			if lang == "" {
+				o, err := s.d.Fleet.Owner(ctx, frame.Who(ctx).ID)
+				if err != nil {
+					return consent.Choice{}, err
+				}
+				lang = frame.Language(ctx, o.Locale)
 			}
-			by := "owner:" + frame.Who(ctx).ID
-			if in.Body.Given {
-				return s.d.Consents.Give(ctx, u.ID, in.Purpose, by, shown)
-			}
-			return s.d.Consents.Withdraw(ctx, u.ID, in.Purpose, by, shown)
+			return data.Choose(ctx, &s.d.Data, s.d.Consents, u.Unit, &p, consent.Choice{
+				UnitID: u.ID, Purpose: in.Purpose, Given: in.Body.Given, Notice: in.Body.Notice, Language: lang, By: "owner:" + frame.Who(ctx).ID,
+			})
 		})
 }
 
@@ -203,7 +192,7 @@ func (s *server) myUnit(ctx context.Context, in *frame.IDParam) (wire.MyUnit, er
 		}
 	}
 	out := wire.MyUnit{
-		OwnedUnit: owned, Description: p.Description, Versions: u.Versions, Notice: notice(&p),
+		OwnedUnit: owned, Description: p.Description, Versions: u.Versions, Notice: consent.VersionOf(&p),
 		Signals: []wire.MySignal{}, Purposes: []wire.MyPurpose{},
 	}
 	health.Open = slices.DeleteFunc(health.Open, func(f condition.Finding) bool { return f.Onset.Before(u.Since) }) // another's

@@ -21,6 +21,7 @@ import (
 	"fettle.dev/fettle/internal/app/deliver"
 	"fettle.dev/fettle/internal/app/hold"
 	"fettle.dev/fettle/internal/app/person"
+	"fettle.dev/fettle/internal/app/rights"
 	"fettle.dev/fettle/internal/audit"
 	"fettle.dev/fettle/internal/bus"
 	"fettle.dev/fettle/internal/campaign"
@@ -76,6 +77,7 @@ type house struct {
 	privacy    *privacy.Service
 	access     *access.Service
 	owners     *people.Service
+	owned      *rights.Rooms // owners' rights over their data
 	signIn     ways.Deps
 	provision  *fleet.Provisioning
 	consents   *consent.Service
@@ -197,6 +199,7 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 		return nil, err
 	}
 	h.rights()
+	h.data()
 	if err := h.tools(ctx); err != nil {
 		return nil, err
 	}
@@ -338,6 +341,9 @@ func (h *house) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := h.publish(ctx); err != nil {
+		return err
+	}
 	if err := h.welcome(ctx); err != nil {
 		return err
 	}
@@ -368,6 +374,9 @@ func (h *house) run(ctx context.Context) error {
 			{"consents", func(ctx context.Context) error { return h.consents.Run(ctx, h.log) }},
 			{"upkeep", h.upkeep},
 			{"erasures", h.privacy.Run},
+			{"withdrawals", h.owned.Withdrawals.Run},
+			{"exports", h.owned.Exports.Run},
+			{"live", h.owned.Live.Run},
 			{"disk", h.disk.Run},
 			{"reached", h.reached.run},
 		},

@@ -138,6 +138,7 @@ func (h *house) routes() http.Handler {
 	mux.Handle(mender.Prefix, h.mender())
 	operations := api.New(h.deps())
 	mux.Handle("/v1/", operations)
+	h.dataRoutes(mux, operations)
 	person.Pages(mux, operations, h.config.OwnerOrigins)
 	if h.bench != nil {
 		mux.Handle(hawkbit.Prefix, h.hawkbit())
@@ -191,7 +192,7 @@ func (h *house) deps() api.Deps {
 		Consents: h.consents, Choices: h.records.Consent(), Condition: h.conditions, Backtests: h.backtests, Cohorts: h.cohorts,
 		Maintenance: h.serviced, Prognosis: h.foreseen, Trust: h.trust,
 		Updates: h.updates, Uploads: h.uploads, Deltas: h.deltas, Register: release.New(h.records), Campaigns: h.campaigns, Runs: h.records.Campaign(),
-		Outcomes: h.outcomes, Notify: message.New(h.records), History: h.read,
+		Outcomes: h.outcomes, Notify: message.New(h.records), History: h.read, Data: h.owned.Operations(),
 		LastContact: h.gateway.LastContact, ClockSkew: h.gateway.ClockSkew, NextPoll: h.nextPoll,
 		Backup: h.backup,
 		OnProducts: func(ctx context.Context, names []string) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -266,23 +267,49 @@ func eventsQuery(p *layout.Product, q *telemetry.EventQuery, after *telemetry.Ev
 // ExpireEvents drops a product's events from before the time that before gives
 // for their kind and name; a zero time keeps them.
 func (h *History) ExpireEvents(ctx context.Context, product string, before func(kind telemetry.EventKind, name string) time.Time) error {
+	defer h.lockWrite()()
+	return h.removeEvents(ctx, product, "", func(kind telemetry.EventKind, name string, oldest int64) (string, bool) {
+		end := before(kind, name)
+		return " AND event < " + layout.Bigint(layout.CeilMilli(end)), !end.IsZero() && oldest < layout.CeilMilli(end)
+	})
+}
+
+// EraseEvents removes the events of units that gone picks.
+func (h *History) EraseEvents(ctx context.Context, product string, units []int64, gone func(kind telemetry.EventKind, name string) bool) error {
+	if len(units) == 0 {
+		return nil
+	}
+	defer h.lockWrite()()
+	q := layout.Pick{Units: units, First: math.MinInt64, Last: math.MaxInt64}
+	where := layout.Where(q.OfUnits())
+	return h.removeEvents(ctx, product, where, func(kind telemetry.EventKind, name string, _ int64) (string, bool) {
+		return strings.Replace(where, "WHERE", "AND", 1), gone(kind, name)
+	})
+}
+
+func (h *History) lockWrite() (unlock func()) {
 	h.write.Lock()
-	defer h.write.Unlock()
+	return h.write.Unlock
+}
+
+// removeEvents removes events of each kind and name, of those that where picks,
+// under a further condition. The caller holds h.write.
+func (h *History) removeEvents(ctx context.Context, product, where string, pick func(kind telemetry.EventKind, name string, oldest int64) (and string, gone bool)) error {
 	p := h.product(product)
 	var statements []string
 	err := h.use(ctx, func(c *sql.Conn) error {
 		if has, err := hasEvents(ctx, c, p); err != nil || !has {
 			return err
 		}
-		return each(ctx, c, "SELECT kind, name, min(event) FROM "+eventsTable(p)+" GROUP BY kind, name", func(rows *sql.Rows) error {
+		return each(ctx, c, "SELECT kind, name, min(event) FROM "+eventsTable(p)+where+" GROUP BY kind, name", func(rows *sql.Rows) error {
 			var kind telemetry.EventKind
 			var name string
 			var oldest int64
 			if err := rows.Scan(&kind, &name, &oldest); err != nil {
 				return err
 			}
-			if end := before(kind, name); !end.IsZero() && oldest < layout.CeilMilli(end) {
-				statements = append(statements, fmt.Sprintf("DELETE FROM %s WHERE kind = %d AND name = %s AND event < %s", eventsTable(p), kind, layout.Quote(name), layout.Bigint(layout.CeilMilli(end))))
+			if and, gone := pick(kind, name, oldest); gone {
+				statements = append(statements, fmt.Sprintf("DELETE FROM %s WHERE kind = %d AND name = %s", eventsTable(p), kind, layout.Quote(name))+and)
 			}
 			return nil
 		})
@@ -291,7 +318,7 @@ func (h *History) ExpireEvents(ctx context.Context, product string, before func(
 		err = h.remove(ctx, statements)
 	}
 	if err != nil {
-		return fmt.Errorf("expire events of product %s: %w", product, err)
+		return fmt.Errorf("remove events of product %s: %w", product, err)
 	}
 	return nil
 }

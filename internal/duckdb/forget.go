@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"fettle.dev/fettle/internal/duckdb/disk"
 	"fettle.dev/fettle/internal/duckdb/layout"
 	"fettle.dev/fettle/internal/fault"
 )
@@ -121,8 +121,7 @@ func (h *History) reshape() (unlock func()) {
 
 // ExpireMarks drops marks from before a time.
 func (h *History) ExpireMarks(ctx context.Context, before time.Time) error {
-	h.write.Lock()
-	defer h.write.Unlock()
+	defer h.lockWrite()()
 	if err := h.remove(ctx, []string{"DELETE FROM marks WHERE received < " + layout.Bigint(layout.CeilMilli(before))}); err != nil {
 		return fmt.Errorf("expire marks: %w", err)
 	}
@@ -183,28 +182,9 @@ func (h *History) Backup(ctx context.Context, dir string) error {
 
 // Restore puts a backup in dir in place of the history of cfg, which must not
 // be there.
-func Restore(cfg Config, dir string) (err error) {
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("restore history: %w", err)
-		}
-	}()
-	from, err := os.Open(filepath.Join(dir, File))
-	if err != nil {
-		return err
+func Restore(cfg Config, dir string) error {
+	if err := disk.Restore(filepath.Join(dir, File), cfg.Dir, File); err != nil {
+		return fmt.Errorf("restore history: %w", err)
 	}
-	defer func() { _ = from.Close() }()
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
-		return err
-	}
-	path := filepath.Join(cfg.Dir, File)
-	to, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if errors.Is(err, os.ErrExist) {
-		return fault.New(fault.Conflict, "%s is there already", path)
-	}
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(to, from)
-	return errors.Join(err, to.Sync(), to.Close())
+	return nil
 }

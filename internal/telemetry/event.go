@@ -119,4 +119,6 @@ type EventHistory interface {
 	// ExpireEvents drops events from before the time that before gives for
 	// their kind and name; a zero time keeps them.
 	ExpireEvents(ctx context.Context, product string, before func(kind EventKind, name string) time.Time) error
+	// EraseEvents removes the units' events of the kinds and names that gone picks.
+	EraseEvents(ctx context.Context, product string, units []int64, gone func(kind EventKind, name string) bool) error
 }

@@ -31,6 +31,7 @@ type Deps struct {
 	Fleet     fleet.Store
 	Consents  *consent.Service
 	Choices   consent.Store
+	Notices   *consent.Notices // nil: words are not kept by version
 	Condition *condition.Service
 	Updates   *update.Service
 	Campaigns *campaign.Manager
@@ -244,6 +245,14 @@ func (a *applying) putProducts(ctx context.Context) error {
 		// judged against what stands there, and all of it is rolled back.
 		if err := a.d.Fleet.PutProduct(ctx, *p); err != nil {
 			return err
+		}
+		if a.d.Notices != nil {
+			err := a.d.Notices.Publish(ctx, p)
+			if fields := fault.FieldsOf(err); len(fields) > 0 {
+				a.note(d, fields)
+			} else if err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -424,7 +424,9 @@ type MyPurpose struct {
 // ConsentChoice is an owner's choice about a purpose.
 type ConsentChoice struct {
 	Given  bool   `json:"given"`
-	Notice string `json:"notice,omitempty" maxLength:"100" doc:"Version of the text that was shown."`
+	Notice string `json:"notice,omitempty" maxLength:"100" doc:"Version of the text that was shown; consent to one that is not the newest any more is refused."`
+
+	Language string `json:"language,omitempty" maxLength:"35" doc:"The language it was shown in (BCP 47); absent: the owner's."`
 }
 
 // MyUpdate is an update offered to an owner.

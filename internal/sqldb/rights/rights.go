@@ -13,7 +13,6 @@ import (
 
 	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/consent/withdrawal"
-	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/sqldb"
 	"fettle.dev/fettle/internal/sqldb/rows"
 )
@@ -250,4 +249,29 @@ func in[T any](column string, values []T) (text string, args []any) {
 	return column + " IN (" + strings.TrimSuffix(strings.Repeat("?,", len(values)), ",") + ")", args
 }
 
-var _ fleet.Transactor = (*sqldb.DB)(nil)
+
+// Rates counts the active units of a product: "" is all of them, a purpose
+// those whose owners gave or refused it.
+func Rates(ctx context.Context, db *sqldb.DB, product string) (given, refused map[string]int, err error) {
+	given, refused = map[string]int{}, map[string]int{}
+	var n int
+	if err := db.QueryRow(ctx, `SELECT COUNT(*) FROM fleet_unit WHERE product = ? AND state = 'active'`, product).Scan(&n); err != nil {
+		return nil, nil, fmt.Errorf("count units of %s: %w", product, err)
+	}
+	given[""] = n
+	found, err := db.Query(ctx, `SELECT m.purpose, m.given, COUNT(*) FROM consent_mask m JOIN fleet_unit u ON u.id = m.unit_id
+		WHERE u.product = ? AND u.state = 'active' GROUP BY m.purpose, m.given`, product)
+	_, err = rows.Collect(found, err, func(r *sql.Rows) (struct{}, error) {
+		var purpose string
+		var yes bool
+		var n int
+		err := r.Scan(&purpose, &yes, &n)
+		if yes {
+			given[purpose] = n
+		} else {
+			refused[purpose] = n
+		}
+		return struct{}{}, err
+	})
+	return given, refused, err
+}

@@ -168,6 +168,12 @@ func eventsErasedAndBackedUp(t *testing.T, open Open) {
 	s.append(eventful(feature(1, 1, "solar"), feature(2, 1, "solar"), line(1, 2, "x")))
 	dir := t.TempDir()
 	require.NoError(t, s.Backup(t.Context(), dir))
+	s.append(eventful(line(1, 3, "gone"), feature(1, 3, "lock")))
+	require.NoError(t, s.EraseEvents(t.Context(), product, nil, func(telemetry.EventKind, string) bool { return true }))
+	require.NoError(t, s.EraseEvents(t.Context(), product, []int64{1}, func(k telemetry.EventKind, name string) bool {
+		return k == telemetry.EventFeature && name == "lock"
+	}))
+	require.Len(t, found(t, s, telemetry.EventQuery{Unit: 1}), 3)
 	require.NoError(t, s.EraseUnits(t.Context(), []int64{1}, nil))
 	require.Empty(t, found(t, s, telemetry.EventQuery{Unit: 1}))
 	require.Len(t, found(t, s, telemetry.EventQuery{Unit: 2}), 1)
