@@ -227,3 +227,11 @@ func For(ctx context.Context, store Store, kind, product, campaign string) (Spec
 	}
 	return list[best], nil
 }
+
+// Reachable counts owners by what they can be reached on.
+type Reachable struct {
+	Units   int
+	NoOwner int
+	By      map[notify.Channel]int
+	None    int // neither mail, phone nor address
+}

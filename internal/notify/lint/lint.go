@@ -477,3 +477,12 @@ func Errors(all []Finding) []Finding {
 	}
 	return out
 }
+
+// Refuse refuses a template of kind recall or safety that has errors.
+func Refuse(s *template.Spec) error {
+	var fields []fault.Field
+	for _, f := range Errors(Template(s)) {
+		fields = append(fields, f.Field())
+	}
+	return fault.Fields("template "+s.Name, fields)
+}

@@ -3,6 +3,7 @@ package template
 import (
 	"fmt"
 	htmltemplate "html/template"
+	"regexp"
 	"strings"
 	texttemplate "text/template"
 
@@ -273,4 +274,33 @@ func (b *limited) Write(p []byte) (int, error) {
 		return 0, fmt.Errorf("the text grows beyond %d KiB", 4*maxText>>10)
 	}
 	return b.Builder.Write(p)
+}
+
+var address = regexp.MustCompile(`https?://[^\s<>"]+[^\s<>".,;:!?)]`)
+
+// Paragraphs is a mail's text as HTML: paragraphs, lists and links, and nothing
+// else, whatever the text is.
+func Paragraphs(text string) string {
+	var b strings.Builder
+	for _, p := range strings.Split(strings.TrimSpace(text), "\n\n") {
+		lines := strings.Split(p, "\n")
+		list := true
+		for _, l := range lines {
+			list = list && strings.HasPrefix(l, "- ")
+		}
+		for i, l := range lines {
+			safe := address.ReplaceAllStringFunc(htmltemplate.HTMLEscapeString(l), func(u string) string { return `<a href="` + u + `">` + u + `</a>` })
+			lines[i] = safe
+		}
+		if list {
+			b.WriteString("<ul>")
+			for _, l := range lines {
+				b.WriteString("<li>" + strings.TrimPrefix(l, "- ") + "</li>")
+			}
+			b.WriteString("</ul>\n")
+			continue
+		}
+		b.WriteString("<p>" + strings.Join(lines, "<br>\n") + "</p>\n")
+	}
+	return b.String()
 }

@@ -225,3 +225,6 @@ func (f *Facts) values(language string) Values {
 	}
 	return v
 }
+
+// Placeholders are those that a template's words may use.
+func (s *Spec) Placeholders() []Value { return s.placeholders() }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/notify"
 	"fettle.dev/fettle/internal/notify/ladder"
 	"fettle.dev/fettle/internal/notify/template"
 	"fettle.dev/fettle/internal/sqldb/rows"
@@ -198,4 +199,34 @@ func (s *Store) CountClimbs(ctx context.Context, campaign string) ([]ladder.Coun
 		err = r.Scan(&c.State, &c.Step, &c.N)
 		return c, err
 	})
+}
+
+// CountReachable counts the owners of a campaign's units by what they can be
+// reached on: of its tasks, or before it has any of its cohort's newest snapshot.
+func (s *Store) CountReachable(ctx context.Context, campaignID, cohort string) (ladder.Reachable, error) {
+	out := ladder.Reachable{By: map[notify.Channel]int{}}
+	var tasks int
+	if err := s.db.QueryRow(ctx, `SELECT count(*) FROM (SELECT 1 FROM campaign_task WHERE campaign_id = ? LIMIT 1) t`, campaignID).Scan(&tasks); err != nil {
+		return out, fmt.Errorf("reach: %w", err)
+	}
+	from, arg := `campaign_task t WHERE t.campaign_id = ?`, campaignID
+	if tasks == 0 {
+		from, arg = `cohort_member t WHERE t.list = 'in' AND t.snapshot = (SELECT id FROM cohort_snapshot WHERE name = ? ORDER BY at DESC LIMIT 1)`, cohort
+	}
+	var mail, phone, post, push, none int
+	err := s.db.QueryRow(ctx, `SELECT count(*), COALESCE(sum(CASE WHEN o.id IS NULL THEN 1 ELSE 0 END), 0),
+		COALESCE(sum(CASE WHEN o.email <> '' THEN 1 ELSE 0 END), 0), COALESCE(sum(CASE WHEN c.doc LIKE '%"phone":"+%' THEN 1 ELSE 0 END), 0),
+		COALESCE(sum(CASE WHEN c.doc LIKE '%"address":{%' THEN 1 ELSE 0 END), 0),
+		COALESCE(sum(CASE WHEN EXISTS (SELECT 1 FROM notify_push p WHERE p.owner_id = o.id) THEN 1 ELSE 0 END), 0),
+		COALESCE(sum(CASE WHEN o.id IS NOT NULL AND o.email = '' AND COALESCE(c.doc, '') NOT LIKE '%"phone":"+%' AND COALESCE(c.doc, '') NOT LIKE '%"address":{%' THEN 1 ELSE 0 END), 0)
+		FROM (SELECT t.unit_id FROM `+from+`) m JOIN fleet_unit u ON u.id = m.unit_id LEFT JOIN fleet_owner o ON o.id = u.owner_id LEFT JOIN notify_contact c ON c.owner_id = o.id`, arg).
+		Scan(&out.Units, &out.NoOwner, &mail, &phone, &post, &push, &none)
+	if err != nil {
+		return out, fmt.Errorf("reach: %w", err)
+	}
+	out.None = none
+	for ch, n := range map[notify.Channel]int{notify.Mail: mail, notify.SMS: phone, notify.Voice: phone, notify.Call: phone, notify.Letter: post, notify.Push: push} {
+		out.By[ch] = n
+	}
+	return out, nil
 }
