@@ -170,7 +170,7 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 		Stored: h.updates.Stored,
 		Written: func(w telemetry.Written) {
 			stored.Add(float64(w.Rows))
-			e.reached.history(w.Applied)
+			e.reached.History(w.Applied)
 		},
 	}, log)
 	h.conditions = condition.NewService(condition.Config{
@@ -378,7 +378,7 @@ func (h *house) run(ctx context.Context) error {
 			{"exports", h.owned.Exports.Run},
 			{"live", h.owned.Live.Run},
 			{"disk", h.disk.Run},
-			{"reached", h.reached.run},
+			{"reached", h.reached.Run},
 		},
 		others,
 	)

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"fettle.dev/fettle/internal/app/disk"
+	"fettle.dev/fettle/internal/app/reached"
 	"fettle.dev/fettle/internal/blob"
 	"fettle.dev/fettle/internal/bus"
 	"fettle.dev/fettle/internal/duckdb"
@@ -23,7 +24,7 @@ type engines struct {
 	stream  *bus.Bus
 	history *duckdb.History
 	blobs   *blob.Blobs
-	reached *reached
+	reached *reached.File
 }
 
 func (c *Config) recordsDSN() string {
@@ -92,17 +93,17 @@ func openEngines(ctx context.Context, c *Config, log *slog.Logger) (_ *engines, 
 			err = errors.Join(c.damage(err), e.Close())
 		}
 	}()
-	if e.reached, err = openReached(c.path(reachedFile), log); err != nil {
+	if e.reached, err = reached.Open(c.path("reached"), log); err != nil {
 		return nil, err
 	}
-	at := e.reached.at
+	at := e.reached.At()
 	if e.records, err = sqldb.Open(ctx, c.recordsDSN()); err != nil {
 		return nil, err
 	}
 	if err := e.records.Check(ctx, uint32(at.Records)); err != nil {
 		return nil, err
 	}
-	e.records.Committed(e.reached.records)
+	e.records.Committed(e.reached.Records)
 	if e.history, err = duckdb.OpenWhole(ctx, c.historyConfig(), log, at.History); err != nil {
 		return nil, err
 	}
@@ -110,7 +111,7 @@ func openEngines(ctx context.Context, c *Config, log *slog.Logger) (_ *engines, 
 		return nil, err
 	}
 	stream := c.streamConfig()
-	stream.Reached, stream.Acknowledged = at.Stream, e.reached.stream
+	stream.Reached, stream.Acknowledged = at.Stream, e.reached.Stream
 	if e.disk, err = disk.New(c.Data, mib(c.DiskQuota), mib(c.DiskMinFree), log); err != nil {
 		return nil, err
 	}

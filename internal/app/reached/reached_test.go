@@ -1,4 +1,4 @@
-package app
+package reached
 
 import (
 	"log/slog"
@@ -9,9 +9,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func reopened(t *testing.T, path string) *reached {
+func reopened(t *testing.T, path string) *File {
 	t.Helper()
-	r, err := openReached(path, slog.New(slog.DiscardHandler))
+	r, err := Open(path, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = r.Close() })
 	return r
@@ -19,29 +19,29 @@ func reopened(t *testing.T, path string) *reached {
 
 func TestReached(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), reachedFile)
+	path := filepath.Join(t.TempDir(), "reached")
 	r := reopened(t, path)
 	require.Zero(t, r.at)
 	for seq := uint64(1); seq <= 7; seq++ {
-		r.stream(seq)
-		r.history(seq / 2)
+		r.Stream(seq)
+		r.History(seq / 2)
 		require.Equal(t, r.at, reopened(t, path).at, "killed now")
 	}
-	r.stream(3) // two commits may be noted the other way round
-	r.records(1<<31 - 2)
-	r.records(1<<31 - 1)
-	r.records(1) // after the last number comes the first
-	r.records(1<<31 - 1)
-	want := positions{Stream: 7, Records: 1, History: 3}
+	r.Stream(3) // two commits may be noted the other way round
+	r.Records(1<<31 - 2)
+	r.Records(1<<31 - 1)
+	r.Records(1) // after the last number comes the first
+	r.Records(1<<31 - 1)
+	want := Positions{Stream: 7, Records: 1, History: 3}
 	require.Equal(t, want, reopened(t, path).at)
 
 	whole, err := os.ReadFile(path)
 	require.NoError(t, err)
-	require.Len(t, whole, 2*reachedHalf)
+	require.Len(t, whole, 2*half)
 	for at := range whole { // one half is always right
 		data := append([]byte{}, whole...)
 		data[at] ^= 1
-		other := filepath.Join(t.TempDir(), reachedFile)
+		other := filepath.Join(t.TempDir(), "reached")
 		require.NoError(t, os.WriteFile(other, data, 0o600))
 		got := reopened(t, other)
 		require.Equal(t, uint64(7), got.at.Stream)
@@ -52,19 +52,19 @@ func TestReached(t *testing.T) {
 		require.NoError(t, os.WriteFile(other, data, 0o600))
 		got := reopened(t, other)
 		require.Zero(t, got.at, name)
-		got.stream(9)
-		require.Equal(t, positions{Stream: 9}, reopened(t, other).at)
+		got.Stream(9)
+		require.Equal(t, Positions{Stream: 9}, reopened(t, other).at)
 	}
 }
 
 // What each commit pays for being noted.
 func BenchmarkReached(b *testing.B) {
-	r, err := openReached(filepath.Join(b.TempDir(), reachedFile), slog.New(slog.DiscardHandler))
+	r, err := Open(filepath.Join(b.TempDir(), "reached"), slog.New(slog.DiscardHandler))
 	require.NoError(b, err)
 	seq := uint64(0)
 	for b.Loop() {
 		seq++
-		r.stream(seq)
+		r.Stream(seq)
 	}
 	require.NoError(b, r.Close())
 }
