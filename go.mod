@@ -72,7 +72,7 @@ require (
 	github.com/pquerna/otp v1.5.0
 	github.com/tinylib/msgp v1.6.4 // indirect
 	golang.org/x/image v0.47.0 // indirect
-	rsc.io/qr v0.2.0 // indirect
+	rsc.io/qr v0.2.0
 )
 
 require (

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fettle.dev/fettle/cmd/fettle/remote/codes"
 	"fettle.dev/fettle/internal/api/client"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/condition/words"
@@ -21,7 +22,7 @@ import (
 )
 
 func newUnitCmd(c *cli) *cobra.Command {
-	cmd := &cobra.Command{Use: "unit", Short: "Issue units' tokens; revoke, retire and restore units"}
+	cmd := &cobra.Command{Use: "unit", Short: "Issue units' tokens and claim codes; revoke, retire and restore units"}
 	cmd.AddCommand(
 		&cobra.Command{
 			Use:               "token UNIT",
@@ -39,6 +40,7 @@ func newUnitCmd(c *cli) *cobra.Command {
 			},
 		},
 		newUnitTokensCmd(c),
+		codes.Command(codes.Shared{Client: &c.Client, Print: c.print, Row: row, Names: c.completeNames}),
 	)
 	for _, v := range []struct{ verb, done, short, question string }{
 		{"revoke", "revoked", "Refuse a unit from now on and disconnect it", ""},

@@ -12,28 +12,31 @@ import (
 	"fettle.dev/fettle/internal/fleet/people"
 )
 
-// Account is an owner's account.
-type Account struct {
+// MyAccount is an owner's account.
+type MyAccount struct {
 	Email    string `json:"email"`
 	Name     string `json:"name"`
 	Locale   string `json:"locale"`
 	TimeZone string `json:"timeZone"`
 }
 
-// AccountChange is what changes of it; what is absent stays.
-type AccountChange struct {
+// MyAccountChange is what changes of it; what is absent stays.
+type MyAccountChange struct {
 	Name     *string `json:"name,omitempty" maxLength:"200"`
 	Locale   *string `json:"locale,omitempty" maxLength:"35" doc:"BCP 47 tag."`
 	TimeZone *string `json:"timeZone,omitempty" maxLength:"100" doc:"IANA name."`
 }
 
-// Session is somewhere where the owner is signed in.
-type Session struct {
-	ID        string    `json:"id"`
-	Agent     string    `json:"agent,omitempty" doc:"What the browser calls itself."`
-	CreatedAt time.Time `json:"createdAt"`
-	ExpiresAt time.Time `json:"expiresAt"`
-	Current   bool      `json:"current" doc:"The one that asks."`
+// MySession is somewhere where the owner is signed in.
+type MySession struct {
+	ID        string     `json:"id"`
+	Agent     string     `json:"agent,omitempty" doc:"What the browser calls itself."`
+	Address   string     `json:"address,omitempty" doc:"Where it was opened from."`
+	Way       access.Way `json:"way,omitempty"`
+	CreatedAt time.Time  `json:"createdAt"`
+	UsedAt    time.Time  `json:"usedAt,omitzero" doc:"To some minutes."`
+	ExpiresAt time.Time  `json:"expiresAt"`
+	Current   bool       `json:"current" doc:"The one that asks."`
 }
 
 // NewApp asks for a token of an app.
@@ -52,14 +55,14 @@ type IssuedApp struct {
 
 func (s *server) account() {
 	const path = "/owner/v1/account"
-	view := func(o fleet.Owner) Account {
-		return Account{Email: o.Email, Name: o.Name, Locale: o.Locale, TimeZone: o.TimeZone}
+	view := func(o fleet.Owner) MyAccount {
+		return MyAccount{Email: o.Email, Name: o.Name, Locale: o.Locale, TimeZone: o.TimeZone}
 	}
-	frame.Add(s.Server, mine(http.MethodGet, path, "getAccount", "The account of whoever asks"), func(ctx context.Context, _ *frame.None) (Account, error) {
+	frame.Add(s.Server, mine(http.MethodGet, path, "getAccount", "The account of whoever asks"), func(ctx context.Context, _ *frame.None) (MyAccount, error) {
 		o, err := s.Fleet.Owner(ctx, frame.Who(ctx).ID)
 		return view(o), err
 	})
-	frame.Add(s.Server, mine(http.MethodPatch, path, "changeAccount", "Change name, language, time zone"), func(ctx context.Context, in *struct{ Body AccountChange }) (Account, error) {
+	frame.Add(s.Server, mine(http.MethodPatch, path, "changeAccount", "Change name, language, time zone"), func(ctx context.Context, in *struct{ Body MyAccountChange }) (MyAccount, error) {
 		o, err := s.p.SetProfile(ctx, frame.Who(ctx).ID, people.Profile{Name: in.Body.Name, Locale: in.Body.Locale, TimeZone: in.Body.TimeZone})
 		return view(o), err
 	})
@@ -75,10 +78,10 @@ func (s *server) account() {
 	})
 	frame.Add(s.Server, frame.Route{
 		Method: http.MethodPost, Path: path + "/email/confirm", ID: "confirmEmail", Summary: "Confirm a new mail address by the link that was sent to it", Tag: "people", Access: frame.Anyone,
-	}, func(ctx context.Context, in *struct{ Body wire.OneTime }) (Account, error) {
+	}, func(ctx context.Context, in *struct{ Body wire.OneTime }) (MyAccount, error) {
 		id, _, err := s.p.ConfirmEmail(ctx, in.Body.Token)
 		if err != nil {
-			return Account{}, err
+			return MyAccount{}, err
 		}
 		o, err := s.Fleet.Owner(ctx, id)
 		return view(o), err
@@ -87,12 +90,12 @@ func (s *server) account() {
 
 func (s *server) sessions() {
 	const path = "/owner/v1/sessions"
-	frame.Add(s.Server, mine(http.MethodGet, path, "listMySessions", "Where whoever asks is signed in, newest first"), func(ctx context.Context, _ *frame.None) (wire.List[Session], error) {
+	frame.Add(s.Server, mine(http.MethodGet, path, "listMySessions", "Where whoever asks is signed in, newest first"), func(ctx context.Context, _ *frame.None) (wire.List[MySession], error) {
 		who := frame.Who(ctx)
 		all, err := s.Access.Sessions(ctx, access.PartyOwner, who.ID)
-		out := wire.List[Session]{Items: make([]Session, 0, len(all))}
+		out := wire.List[MySession]{Items: make([]MySession, 0, len(all))}
 		for _, v := range all {
-			out.Items = append(out.Items, Session{ID: v.ID, Agent: v.Agent, CreatedAt: v.CreatedAt, ExpiresAt: v.ExpiresAt, Current: v.ID == who.SessionID})
+			out.Items = append(out.Items, MySession{ID: v.ID, Agent: v.Agent, Address: v.Address, Way: v.Way, UsedAt: v.UsedAt, CreatedAt: v.CreatedAt, ExpiresAt: v.ExpiresAt, Current: v.ID == who.SessionID})
 		}
 		return out, err
 	})
