@@ -11,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"fettle.dev/fettle/internal/api/approvals"
 	"fettle.dev/fettle/internal/api/artifacts"
 	"fettle.dev/fettle/internal/api/backtests"
 	"fettle.dev/fettle/internal/api/data"
@@ -19,8 +20,11 @@ import (
 	"fettle.dev/fettle/internal/api/export"
 	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/logs"
+	"fettle.dev/fettle/internal/api/messages"
 	"fettle.dev/fettle/internal/api/mine"
+	"fettle.dev/fettle/internal/api/operators"
 	"fettle.dev/fettle/internal/api/outlook"
+	"fettle.dev/fettle/internal/api/ownerapi"
 	"fettle.dev/fettle/internal/api/owners"
 	"fettle.dev/fettle/internal/api/preferences"
 	"fettle.dev/fettle/internal/api/privacy"
@@ -31,13 +35,15 @@ import (
 	"fettle.dev/fettle/internal/api/trust"
 	"fettle.dev/fettle/internal/api/wear"
 	"fettle.dev/fettle/internal/api/wire"
+	"fettle.dev/fettle/internal/api/words"
 	"fettle.dev/fettle/internal/condition"
 	foresight "fettle.dev/fettle/internal/condition/outlook"
 )
 
 type server struct {
 	*frame.Server
-	d Deps
+	d         Deps
+	approvals *approvals.Server
 }
 
 // New serves the operations. The description is at /v1/openapi.json and /v1/openapi.yaml.
@@ -80,7 +86,10 @@ func newServer(d Deps, mux *http.ServeMux) *server {
 	s.Guard()
 	s.session()
 	s.tokens()
+	operators.Register(s.Server, operators.Deps{Describe: s.describe, Page: d.PublicURL + "/console/sign-in"})
+	s.approvals = approvals.Register(s.Server, approvals.Deps{Campaigns: d.Campaigns, Runs: d.Runs, Updates: d.Updates, Condition: d.Condition})
 	s.backups()
+	s.backupKeys()
 	s.declared()
 	s.units()
 	events.Register(s.Server, d.Choices, d.History)
@@ -105,6 +114,8 @@ func newServer(d Deps, mux *http.ServeMux) *server {
 	artifacts.Register(s.Server, artifacts.Deps{Updates: d.Updates, Uploads: d.Uploads, Deltas: d.Deltas})
 	logs.Register(s.Server, d.Updates)
 	preferences.Register(s.Server, d.Campaigns)
+	words.Register(s.Server, d.Words)
+	messages.Register(s.Server, d.Messages)
 	trust.Register(s.Server, d.Trust)
 	settings.Register(s.Server, d.Fleet, d.Updates)
 	tips.Register(s.Server, tips.Deps{Tips: d.Tips, Fleet: d.Fleet, Clock: d.Clock, Feeds: d.Feeds})
@@ -114,6 +125,7 @@ func newServer(d Deps, mux *http.ServeMux) *server {
 	s.ownerSession()
 	s.ownerUnits()
 	s.ownerUpdates()
+	ownerapi.Register(mux, s.API)
 	mine.Register(s.Server, mine.Deps{
 		See: s.see, Conditions: d.Condition, Maintenance: d.Maintenance, Runs: d.Runs, Update: s.newShowcase().show,
 		Series: func(ctx context.Context, unit, signal string, from, to time.Time, points int) (wire.Series, error) {

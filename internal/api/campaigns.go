@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/fleet/access"
 
 	"fettle.dev/fettle/internal/api/frame"
@@ -50,8 +51,8 @@ func (s *server) campaigns() {
 		verb, summary string
 		do            func(ctx context.Context, name, by, why string) (campaign.Run, error)
 	}{
-		{"start", "Start a campaign", func(ctx context.Context, name, by, _ string) (campaign.Run, error) {
-			return s.d.Campaigns.Start(ctx, name, by, frame.Who(ctx).ID)
+		{"start", "Start a campaign, or where four eyes are asked for, ask for its start", func(ctx context.Context, name, _, why string) (campaign.Run, error) {
+			return s.approvals.Start(ctx, name, why)
 		}},
 		{"pause", "Pause a campaign", func(ctx context.Context, name, _, why string) (campaign.Run, error) {
 			return s.d.Campaigns.Pause(ctx, name, why)
@@ -86,6 +87,12 @@ func (s *server) campaignView(ctx context.Context, r campaign.Run) (wire.Campaig
 	}
 	for _, c := range counts {
 		out.Counts[string(c.State)] += c.N
+	}
+	if len(fleet.SightOf(ctx).Regions) > 0 { // of all regions
+		out.Planned, out.Joined = 0, 0
+	}
+	if err == nil {
+		out.Approval, err = s.approvals.Of(ctx, r.Campaign.Name)
 	}
 	return out, counts, err
 }

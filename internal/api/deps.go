@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"fettle.dev/fettle/internal/api/data"
+	"fettle.dev/fettle/internal/api/messages"
 	"fettle.dev/fettle/internal/api/signin"
+	"fettle.dev/fettle/internal/api/words"
 	"fettle.dev/fettle/internal/audit"
 	"fettle.dev/fettle/internal/campaign"
 	"fettle.dev/fettle/internal/clock"
@@ -69,6 +71,8 @@ type Deps struct {
 	Tips         *tip.Service
 	Feeds        func() []outside.Status
 	Notify       notify.Store
+	Words        words.Deps
+	Messages     messages.Deps
 	History      telemetry.History // guarded: see telemetry/guard
 	Data         data.Deps         // owners' rights over their data; the zero value: off
 
@@ -82,6 +86,11 @@ type Deps struct {
 
 	// Backup writes an archive of every store to w, while they are in use.
 	Backup func(ctx context.Context, w io.Writer) error
+	// EraseUnit takes what was found of a unit that was deleted out of the records
+	// and out of the detectors' memory; a hook.
+	EraseUnit func(ctx context.Context, id string, key int64) error
+	// BackupKeys is what opens these archives.
+	BackupKeys func(ctx context.Context) (any, error)
 
 	// Hooks are called after the records have changed, so that what was cached
 	// of them is read anew.

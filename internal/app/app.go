@@ -22,6 +22,8 @@ import (
 	"fettle.dev/fettle/internal/app/hold"
 	"fettle.dev/fettle/internal/app/person"
 	"fettle.dev/fettle/internal/app/rights"
+	"fettle.dev/fettle/internal/app/tell"
+	intips "fettle.dev/fettle/internal/app/tips"
 	"fettle.dev/fettle/internal/audit"
 	"fettle.dev/fettle/internal/bus"
 	"fettle.dev/fettle/internal/campaign"
@@ -33,6 +35,7 @@ import (
 	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/device"
 	"fettle.dev/fettle/internal/device/ddi"
+	"fettle.dev/fettle/internal/device/tips"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/fleet/access"
 	"fettle.dev/fettle/internal/fleet/maintenance"
@@ -44,7 +47,6 @@ import (
 	"fettle.dev/fettle/internal/sqldb/release"
 	"fettle.dev/fettle/internal/sqldb/roster"
 	"fettle.dev/fettle/internal/sqldb/setting"
-	"fettle.dev/fettle/internal/sqldb/signin"
 	"fettle.dev/fettle/internal/sqldb/trail"
 	"fettle.dev/fettle/internal/sqldb/trial"
 	"fettle.dev/fettle/internal/sqldb/unitlog"
@@ -77,6 +79,8 @@ type house struct {
 	privacy    *privacy.Service
 	access     *access.Service
 	owners     *people.Service
+	tips       *intips.Rooms
+	displays   *tips.Hub
 	owned      *rights.Rooms // owners' rights over their data
 	signIn     ways.Deps
 	provision  *fleet.Provisioning
@@ -101,6 +105,7 @@ type house struct {
 	campaigns      *campaign.Manager
 	outcomes       *outcome.Manager
 	words          *notify.Words
+	tells          *tell.Rooms
 	digest         *notify.Digest
 	delivery       *deliver.Delivery
 	peers          *bus.Peers // nil: the stream is in this process
@@ -126,10 +131,10 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 	h.fleet = e.records.Fleet()
 	h.trail = audit.New(audit.Config{Store: trail.New(e.records), Tx: e.records, Clock: clock.Real{}, Log: log})
 
-	if err := h.people(); err != nil {
+	if err := h.people(ctx); err != nil {
 		return nil, err
 	}
-	h.consents = consent.NewService(e.records.Consent(), h.fleet, e.records, clk, h.ids)
+	h.consents = consent.NewService(h.delivery.Choices(e.records.Consent()), h.fleet, e.records, clk, h.ids)
 	h.read = guard.New(e.history, e.records.Consent(), h.fleet)
 	check, err := c.bundles()
 	if err != nil {
@@ -185,13 +190,18 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 	h.cohorts = cohort.NewService(cohort.Config{
 		Store: e.records.Cohort(), Tx: e.records, Fleet: h.fleet, Conditions: h.conditions, History: h.read,
 		Last: e.stream.Last, Clock: clk, IDs: h.ids, Log: log,
-		Foreseen: h.foreseen,
+		Foreseen: h.foreseen, Restricted: func(ctx context.Context, product, purpose string) (map[int64]bool, error) {
+			return h.privacy.Restricted(ctx, product, purpose)
+		},
 	})
 	h.backtests = backtest.NewManager(backtest.Config{
 		Store: trial.New(e.records), History: h.read, Fleet: h.fleet, Conditions: h.conditions, Maintenance: wear.Maintenance(e.records),
 		Applied: e.history.Applied, Clock: clk, Wall: clock.Real{}, IDs: h.ids, Log: log,
 	})
 	h.remedies()
+	if err := h.tipped(); err != nil {
+		return nil, err
+	}
 	if h.owners, h.signIn, err = person.New(person.Deps{
 		Records: e.records, Fleet: h.fleet, Access: h.access, Consents: h.consents, Campaigns: h.campaigns, Clock: clk, Wall: clock.Real{}, IDs: h.ids, Log: log,
 		PublicURL: c.publicURL(), Mails: h.access.MailAvailable(), Providers: c.OIDC, OnUnits: h.unitsChanged,
@@ -208,7 +218,7 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 }
 
 // people builds what concerns operators, owners and what they are told.
-func (h *house) people() error {
+func (h *house) people(ctx context.Context) error {
 	words, err := notify.NewWords()
 	if err != nil {
 		return err
@@ -216,7 +226,7 @@ func (h *house) people() error {
 	h.words = words
 	store := message.New(h.records)
 	wall := clock.Real{}
-	if err := h.delivers(); err != nil {
+	if err := h.delivers(ctx); err != nil {
 		return err
 	}
 	conf := access.Config{LinkLife: linkLife, LinkUsed: h.linkUsed}
@@ -226,17 +236,25 @@ func (h *house) people() error {
 	if h.config.Dev { // a fleet's owners all live at one address here
 		conf.LinksPerAddress = 1 << 20
 	}
-	h.access = access.New(signin.New(h.records), h.fleet, h.records, wall, h.ids, h.log, conf)
+	key, err := h.config.key(person.KeyFile, 32)
+	if err != nil {
+		return err
+	}
+	h.access = person.Access(h.records, h.ids, h.log, key, h.config.FourEyes, conf)
 	h.digest = notify.NewDigest(store, h.records, words, h.clock, wall, h.ids, h.config.publicURL(), 5*time.Second)
 	return nil
 }
 
 // remedies builds campaigns and their outcomes.
 func (h *house) remedies() {
+	h.tells = tell.New(tell.Config{
+		Records: h.records, Updates: h.updates, Clock: h.clock, IDs: h.ids, Log: h.log, URL: h.config.publicURL(), Trail: h.trail, Push: h.subscriptions,
+	})
+	h.delivery.Unsubscribe = h.tells.People.Unsubscribe
 	h.campaigns = campaign.NewManager(campaign.Config{
-		Store: h.records.Campaign(), Fleet: h.fleet, Cohorts: h.records.Cohort(), Detectors: h.records.Condition(),
+		Store: h.delivery.Campaigns(h.records.Campaign()), Fleet: h.fleet, Cohorts: h.records.Cohort(), Detectors: h.records.Condition(),
 		Updates: h.updates,
-		Notices: notices{notify.NewWriter(message.New(h.records), h.words, h.clock, h.ids, h.config.publicURL()), h.fleet, h.updates},
+		Notices: h.tells,
 		Tx:      h.records, Clock: h.clock, IDs: h.ids, Log: h.log, NotifyUnit: h.gateway.Notify,
 	})
 	h.campaigns.SetAhead(func(product string) bool { return h.trust.Required(product) })
@@ -279,8 +297,11 @@ func (h *house) frozen(ctx context.Context) ([]condition.Ref, error) {
 	return out, nil
 }
 
-func (h *house) told(ctx context.Context, opened, _ []condition.Finding) error {
-	return h.digest.Findings(ctx, opened)
+func (h *house) told(ctx context.Context, opened, cleared []condition.Finding) error {
+	if err := h.digest.Findings(ctx, opened); err != nil {
+		return err
+	}
+	return h.delivery.Findings(ctx, opened, cleared)
 }
 
 // tidy removes what a process that was killed had half made: backups and uploads.
@@ -361,12 +382,15 @@ func (h *house) run(ctx context.Context) error {
 			{"history", h.writer.Run},
 			{"detectors", h.watcher.Run},
 			{"maintenance", h.serviced.Run},
+			{"tips", h.tips.Run},
 			{"prognosis", h.foreseen.Run},
 			{"cohorts", h.cohorts.Run},
 			{"backtests", h.backtests.Run},
 			{"deltas", h.deltas.Run},
 			{"updates", h.updates.Run},
 			{"campaigns", h.campaigns.Run},
+			{"notices", h.tells.People.Run},
+			{"ladders", h.tells.Ladder.Run},
 			{"outcomes", h.outcomes.Run},
 			{"offers", h.offers.Run},
 			{"digest", func(ctx context.Context) error { return h.digest.Run(ctx, h.log) }},

@@ -14,6 +14,7 @@ import (
 	"fettle.dev/fettle/internal/app/archive"
 	"fettle.dev/fettle/internal/app/disk"
 	"fettle.dev/fettle/internal/app/hold"
+	"fettle.dev/fettle/internal/app/person"
 	"fettle.dev/fettle/internal/blob"
 	"fettle.dev/fettle/internal/bus"
 	"fettle.dev/fettle/internal/clock"
@@ -21,7 +22,6 @@ import (
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet/access"
 	"fettle.dev/fettle/internal/sqldb"
-	"fettle.dev/fettle/internal/sqldb/signin"
 )
 
 // backing lets one backup be made at a time.
@@ -79,7 +79,11 @@ func (h *house) backup(ctx context.Context, w io.Writer) (err error) {
 	if err := copyBlobs(ctx, h.blobs, filepath.Join(dir, "artifacts")); err != nil {
 		return err
 	}
-	return archive.Pack(w, dir, m)
+	out, err := h.sealing(w)
+	if err != nil {
+		return err
+	}
+	return errors.Join(archive.Pack(out, dir, m), out.Close())
 }
 
 func copyBlobs(ctx context.Context, from *blob.Blobs, to string) error {
@@ -101,7 +105,10 @@ func copyBlobs(ctx context.Context, from *blob.Blobs, to string) error {
 }
 
 // Restore makes the stores that c names from an archive. They must be empty.
-func Restore(ctx context.Context, c Config, in io.Reader, log *slog.Logger) (err error) {
+func Restore(ctx context.Context, c Config, in io.Reader, keys archive.Keyring, log *slog.Logger) (err error) {
+	if in, err = keys.Open(in); err != nil {
+		return err
+	}
 	entries, err := os.ReadDir(c.Data)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("restore: %w", err)
@@ -157,6 +164,9 @@ func Restore(ctx context.Context, c Config, in io.Reader, log *slog.Logger) (err
 	if err := errors.Join(err, from.Close(), to.Close(), os.RemoveAll(dir)); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
+	if err := restored(ctx, c, keys, log); err != nil {
+		return err
+	}
 	log.Info("restored", "made", m.At, "by", m.Program, "stream", m.Stream)
 	return nil
 }
@@ -182,7 +192,11 @@ func Reset(ctx context.Context, c Config, log *slog.Logger) (path string, err er
 		return "", err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	people := access.New(signin.New(db), db.Fleet(), db, clock.Real{}, clock.Random{}, log, access.Config{})
+	key, err := c.key(person.KeyFile, 32)
+	if err != nil {
+		return "", err
+	}
+	people := person.Access(db, clock.Random{}, log, key, "", access.Config{})
 	var secret string
 	err = commanded(ctx, db, log, "admin reset", func(ctx context.Context) (err error) {
 		secret, err = people.Reset(ctx)

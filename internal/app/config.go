@@ -4,6 +4,7 @@ package app
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -22,6 +23,7 @@ import (
 	"fettle.dev/fettle/internal/device/ddi"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/send/gateway"
 )
 
 // Config is what an operator can set. Each field is a flag of `fettle serve`,
@@ -52,6 +54,7 @@ type Config struct {
 	DiskQuota     string        `name:"disk-quota" default:"" help:"most that the data directory may hold, as 50GiB; from 4 fifths on a warning is shown, above it units wait; empty: as much as the disk has"`
 	DiskMinFree   string        `name:"disk-min-free" default:"64MiB" help:"how much of the disk must stay free; with less, units wait"`
 	AuditAge      time.Duration `name:"audit-age" default:"1095d" help:"how long the audit trail is kept"`
+	BackupLife    time.Duration `name:"backup-life" default:"30d" help:"how long after somebody was erased a backup that holds them can still be opened; then its key is destroyed"`
 	MaxEventAge   time.Duration `name:"max-event-age" default:"180d" help:"samples whose own time is further back are refused as invalid; raise it to replay old recordings"`
 	HistoryMemory string        `name:"history-memory" default:"1GiB" help:"memory that queries over history may use"`
 	HistoryThread int           `name:"history-threads" default:"2" help:"threads of queries over history"`
@@ -67,9 +70,16 @@ type Config struct {
 	DKIMDomain      string `name:"dkim-domain" default:"" help:"domain that mails are signed for; empty: the sender's"`
 
 	OIDC         string `name:"oidc" default:"" help:"YAML file that names OpenID providers that owners and operators may sign in with (docs/owners.md); empty: none"`
+	FourEyes     string `name:"four-eyes" default:"" help:"comma-separated products whose campaigns start only when a second operator with the right to approve says yes, or all; empty: none"`
 	OwnerOrigins string `name:"owner-origins" default:"" help:"comma-separated origins, as https://app.example.com, whose pages may call the owner API with the token of an app; empty: none"`
 
 	WebhookSecret string `name:"webhook-secret" default:"" help:"key that signs webhooks (HMAC-SHA256 in Fettle-Signature); empty: webhooks are not signed"`
+
+	FeedSecrets  string `name:"feed-secrets" default:"" help:"directory of files, one a secret, that products' feeds of outside context name as {secret:NAME}; empty: there are none"`
+	FeedNetworks string `name:"feed-networks" default:"" help:"comma-separated addresses or networks that such feeds may be at beside public addresses, as 10.20.0.0/16; empty: none"`
+	TipsPerDay   int64  `name:"tips-per-day" default:"3" help:"most tips that an owner is given in a day, over all their units"`
+
+	OutgoingNetworks string `name:"outgoing-networks" default:"" help:"comma-separated addresses or networks inside that webhooks, gateways and push may call beside public addresses, as 10.20.0.0/16; empty: none (with dev: this machine)"`
 
 	PollInterval      time.Duration `name:"poll-interval" default:"5m" help:"how often update clients are told to poll"`
 	PollOffered       time.Duration `name:"poll-interval-offered" default:"30s" help:"the like while an update is offered to the owner, for units that do not hear of the owner's start over MQTT; never longer than poll-interval"`
@@ -79,6 +89,8 @@ type Config struct {
 
 	// UnitTrust stands in the file alone, as unit-trust.
 	UnitTrust ddi.Trust
+	// Gateways stand in the file alone, as gateways (docs/gateways).
+	Gateways []gateway.Config
 
 	RAUCKeyring    string `name:"rauc-keyring" default:"" help:"PEM certificates: files named *.raucb are refused unless RAUC finds them signed by one of these (needs RAUC on this machine); empty: they are not looked at"`
 	HawkbitAPI     bool   `name:"hawkbit-api" default:"false" help:"serve the part of hawkBit's Management API that tools call, under /rest/v1; its password is an API token of scope hawkbit"`
@@ -144,11 +156,11 @@ func Load(file string, env func(string) (string, bool), flags map[string]string)
 			return Config{}, fault.New(fault.Invalid, "%s: %s", file, yaml.FormatError(err, false, true))
 		}
 		for k, v := range doc {
-			if k != trustKey {
+			if k != trustKey && k != gatewaysKey {
 				values[k] = text(v)
 			}
 		}
-		if err := c.trust(raw); err != nil {
+		if err := errors.Join(filePart(raw, trustKey, &c.UnitTrust), filePart(raw, gatewaysKey, &c.Gateways)); err != nil {
 			return Config{}, fault.New(fault.Invalid, "%s: %s", file, yaml.FormatError(err, false, true))
 		}
 	}
@@ -314,9 +326,13 @@ func (c *Config) check() []fault.Field {
 // No flag and no variable does: whoever may change them should not be able to.
 const trustKey = "unit-trust"
 
-// trust reads that part of the file; a key that is not known is an error.
-func (c *Config) trust(file []byte) error {
-	at, err := yaml.PathString("$." + trustKey)
+// gatewaysKey is where the file describes how SMS and calls are sent.
+const gatewaysKey = "gateways"
+
+// filePart reads a part of the file into what it says, if it is there; a key that
+// is not known is an error.
+func filePart(file []byte, key string, into any) error {
+	at, err := yaml.PathString("$." + key)
 	if err != nil {
 		return err
 	}
@@ -327,7 +343,7 @@ func (c *Config) trust(file []byte) error {
 		}
 		return err
 	}
-	return yaml.NodeToValue(node, &c.UnitTrust, yaml.Strict())
+	return yaml.NodeToValue(node, into, yaml.Strict())
 }
 
 // networks reads a comma-separated list.

@@ -22,6 +22,7 @@ import (
 
 	"fettle.dev/fettle/internal/api"
 	"fettle.dev/fettle/internal/app/person"
+	"fettle.dev/fettle/internal/app/tell"
 	"fettle.dev/fettle/internal/audit"
 	"fettle.dev/fettle/internal/blob"
 	"fettle.dev/fettle/internal/campaign"
@@ -62,14 +63,15 @@ var Start = time.Date(2014, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // Env is a service under test.
 type Env struct {
-	T       testing.TB
-	URL     string
-	DB      *sqldb.DB
-	History *duckdb.History
-	Deps    api.Deps
-	Clock   *clock.Manual
-	Admin   string // API token of scope admin
-	Log     *bytes.Buffer
+	T        testing.TB
+	URL      string
+	DB       *sqldb.DB
+	History  *duckdb.History
+	Deps     api.Deps
+	Clock    *clock.Manual
+	Admin    string // API token of scope admin
+	FourEyes string // product whose campaigns need two people
+	Log      *bytes.Buffer
 
 	mu    sync.Mutex
 	links map[string]string // one-time links mailed, by address
@@ -155,7 +157,7 @@ func on(tb testing.TB, db *sqldb.DB, change ...func(*Env)) *Env {
 	require.NoError(tb, err)
 
 	units, ids, wall := e.DB.Fleet(), clock.Random{}, clock.Real{}
-	letIn := access.New(signin.New(e.DB), units, e.DB, wall, ids, log, access.Config{Links: e})
+	letIn := access.New(signin.New(e.DB), units, e.DB, wall, ids, log, access.Config{Links: e, Secrets: signin.Secrets(e.DB), Key: make([]byte, 32), Approvals: signin.Approvals(e.DB), FourEyes: func(p string) bool { return e.FourEyes == p }})
 	consents := consent.NewService(e.DB.Consent(), units, e.DB, e.Clock, ids)
 	consents.OnChange(func(_ context.Context, changes []consent.Change) error {
 		e.hook("consents")
@@ -202,14 +204,16 @@ func on(tb testing.TB, db *sqldb.DB, change ...func(*Env)) *Env {
 		Condition: e.DB.Condition(), Tx: e.DB, Clock: e.Clock, Log: log,
 	})
 	trails := audit.New(audit.Config{Store: trail.New(e.DB), Tx: e.DB, Clock: wall, Log: log})
+	tells := tell.New(tell.Config{Records: e.DB, Updates: updates, Clock: e.Clock, IDs: ids, Log: log, URL: "http://fettle.test", Trail: trails})
 	e.Deps = api.Deps{
 		Trail:   trails,
 		Privacy: rights.NewService(rights.Config{Store: privacy.New(e.DB), Tx: e.DB, Fleet: units, Trail: trails, Clock: wall, IDs: ids, Log: log}),
 		Log:     log, Clock: e.Clock, Wall: wall, IDs: ids, Tx: e.DB, Speed: 1,
 		Access: letIn, Fleet: units, Versions: e.DB, Consents: consents, Choices: e.DB.Consent(), Condition: conditions, Backtests: backtests, Cohorts: cohorts,
 		Maintenance: serviced, Prognosis: foreseen, Trust: trusted, Uploads: uploads, Deltas: deltas, Register: release.New(e.DB),
-		Updates: updates, Campaigns: campaigns, Runs: e.DB.Campaign(), Outcomes: outcomes, Notify: message.New(e.DB), History: read,
+		Updates: updates, Campaigns: campaigns, Runs: e.DB.Campaign(), Outcomes: outcomes, Notify: message.New(e.DB), Words: tells.Operations(), History: read,
 		Provisioning: fleet.NewProvisioning(units, e.DB.Credentials(), e.DB.Claims(), e.DB, e.Clock, ids, e),
+		EraseUnit:    privacy.New(e.DB).EraseUnit,
 		Backup: func(_ context.Context, w io.Writer) error {
 			_, err := w.Write([]byte("archive"))
 			return err

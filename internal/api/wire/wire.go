@@ -226,6 +226,7 @@ type Campaign struct {
 	Joined     int               `json:"joined,omitempty" doc:"Units that came to match since, in a dynamic campaign."`
 	Closing    bool              `json:"closing,omitempty" doc:"It has ended, and the last of its tasks are being ended."`
 	Counts     map[string]int    `json:"counts" doc:"Tasks by state, over all waves."`
+	Approval   *access.Approval  `json:"approval,omitempty" doc:"Where four eyes are asked for: who asked for its start, and who decided."`
 }
 
 // CampaignDetail is a campaign with its waves and effect.

@@ -130,18 +130,20 @@ type LinkSender interface {
 // Config says how long credentials live and how often links may be asked
 // for. Zero values mean the defaults.
 type Config struct {
-	LinkLife        time.Duration       // 15 minutes
-	OperatorSession time.Duration       // 12 hours
-	OwnerSession    time.Duration       // 30 days
-	TokenLife       time.Duration       // 90 days, where no expiry is asked for
-	LinksPerEmail   int                 // an hour: 5
-	LinksPerAddress int                 // an hour: 60
-	OperatorEmail   string              // of the first operator: operator@localhost
-	Links           LinkSender          // nil: no mail, so no links by mail
-	LinkUsed        func(secret string) // called when a link has been used up; may be nil
-	Secrets         SecretStore         // of passwords and authenticators; nil: there are none
-	Key             []byte              // of 32 bytes: authenticators' keys are encrypted with it
-	Issuer          string              // as authenticators show this service: Fettle
+	LinkLife        time.Duration             // 15 minutes
+	OperatorSession time.Duration             // 12 hours
+	OwnerSession    time.Duration             // 30 days
+	TokenLife       time.Duration             // 90 days, where no expiry is asked for
+	LinksPerEmail   int                       // an hour: 5
+	LinksPerAddress int                       // an hour: 60
+	OperatorEmail   string                    // of the first operator: operator@localhost
+	Links           LinkSender                // nil: no mail, so no links by mail
+	LinkUsed        func(secret string)       // called when a link has been used up; may be nil
+	Secrets         SecretStore               // of passwords and authenticators; nil: there are none
+	Key             []byte                    // of 32 bytes: authenticators' keys are encrypted with it
+	Issuer          string                    // as authenticators show this service: Fettle
+	Approvals       ApprovalStore             // of what needs two people; nil: nothing does
+	FourEyes        func(product string) bool // for which products campaigns need two people to start; nil: none
 	// Passkeys counts an operator's passkeys; may be nil.
 	Passkeys func(ctx context.Context, operatorID string) (int, error)
 }
