@@ -4,14 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"fettle.dev/fettle/internal/app"
+	"fettle.dev/fettle/internal/app/archive"
 )
 
 func newRestoreCmd() *cobra.Command {
-	var file string
+	var file, keyring string
 	cmd := &cobra.Command{
 		Use:   "restore FILE",
 		Short: "Make a data directory from a backup",
@@ -19,7 +21,11 @@ func newRestoreCmd() *cobra.Command {
 
 The data directory (and the PostgreSQL database, NATS stream and bucket, if
 the configuration names them) must be empty. Start "fettle serve" on it
-afterwards with the same configuration.`,
+afterwards with the same configuration.
+
+A backup is sealed: --keys names the file of keys that "fettle backup" wrote
+beside it, in its newest copy. Whoever was erased since the backup was made is
+erased from it again when the service starts.`,
 		Example: "  fettle restore --data /var/lib/fettle-new fettle.backup",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
@@ -32,7 +38,16 @@ afterwards with the same configuration.`,
 				return err
 			}
 			defer func() { err = errors.Join(err, f.Close()) }()
-			if err := app.Restore(cmd.Context(), config, f, logger(cmd.ErrOrStderr(), config)); err != nil {
+			if keyring == "" {
+				keyring = filepath.Join(filepath.Dir(args[0]), archive.KeyringFile)
+			} else if _, err := os.Stat(keyring); err != nil {
+				return err
+			}
+			keys, err := archive.LoadKeyring(keyring)
+			if err != nil {
+				return err
+			}
+			if err := app.Restore(cmd.Context(), config, f, keys, logger(cmd.ErrOrStderr(), config)); err != nil {
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "restored into %s\n", config.Data)
@@ -40,6 +55,7 @@ afterwards with the same configuration.`,
 		},
 	}
 	addSettings(cmd, &file)
+	cmd.Flags().StringVar(&keyring, "keys", "", "file of keys (default: "+archive.KeyringFile+" beside FILE)")
 	return cmd
 }
 

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -42,6 +43,10 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	}
 	if text := strings.TrimSpace(err.Error()); text != "" {
 		fmt.Fprintf(errOut, "fettle: %s\n", text)
+	}
+	var exit interface{ ExitCode() int } // of a command that a mail server runs
+	if errors.As(err, &exit) {
+		return exit.ExitCode()
 	}
 	if fault.KindOf(err) == fault.Invalid {
 		return exitUsage

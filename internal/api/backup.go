@@ -48,6 +48,20 @@ func (s *server) backups() {
 	})
 }
 
+// backupKeys gives what opens backups.
+func (s *server) backupKeys() {
+	frame.Add(s.Server, frame.Route{
+		Method: http.MethodGet, Path: "/v1/backup/keys", ID: "getBackupKeys", Summary: "The keys that open backups",
+		Doc: "Keep the newest copy alone, apart from the backups: keys of backups that hold somebody who was erased long enough ago are gone from it.",
+		Tag: "service", Access: access.Administer, Personal: audit.DataBackup,
+	}, func(ctx context.Context, _ *frame.None) (any, error) {
+		if err := audit.Looked(ctx, audit.Everyone); err != nil {
+			return nil, err
+		}
+		return s.d.BackupKeys(ctx)
+	})
+}
+
 // late sets the headers at the first byte, when nothing can be refused any more.
 type late struct {
 	ctx   huma.Context

@@ -20,12 +20,15 @@ import (
 	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/notify/ladder"
+	"fettle.dev/fettle/internal/notify/template"
+	"fettle.dev/fettle/internal/tip"
 	"fettle.dev/fettle/internal/update"
 )
 
 // DeclaredKind is the kind in a path.
 type DeclaredKind struct {
-	Kind string `path:"kind" enum:"product,unit,detector,release,campaign"`
+	Kind string `path:"kind" enum:"product,unit,detector,release,campaign,template,ladder,tip"`
 }
 
 // DeclaredName is the kind and name in a path.
@@ -93,6 +96,24 @@ func (s *server) listDeclared(ctx context.Context, in *declaredList) (wire.Page[
 			return wire.Page[wire.Document]{}, err
 		}
 		return documents(kind, all, in.PageParams, func(r *update.Release) string { return r.Name }, func(r *update.Release) any { return r })
+	case declare.Tip:
+		all, err := s.d.Tips.Tips(ctx, "")
+		if err != nil {
+			return wire.Page[wire.Document]{}, err
+		}
+		return documents(kind, all, in.PageParams, func(t *tip.Tip) string { return t.Name }, func(t *tip.Tip) any { return t })
+	case declare.Template:
+		all, err := s.d.Words.Templates.Templates(ctx)
+		if err != nil {
+			return wire.Page[wire.Document]{}, err
+		}
+		return documents(kind, all, in.PageParams, func(t *template.Spec) string { return t.Name }, func(t *template.Spec) any { return t })
+	case declare.Ladder:
+		all, err := s.d.Words.Store.Ladders(ctx)
+		if err != nil {
+			return wire.Page[wire.Document]{}, err
+		}
+		return documents(kind, all, in.PageParams, func(l *ladder.Spec) string { return l.Name }, func(l *ladder.Spec) any { return l })
 	default:
 		all, err := s.d.Runs.Campaigns(ctx, "")
 		if err != nil {
@@ -180,6 +201,12 @@ func (s *server) getDeclared(ctx context.Context, in *DeclaredName) (wire.Docume
 		spec, err = s.d.Condition.Detector(ctx, in.Name, 0)
 	case declare.Release:
 		spec, err = s.d.Updates.Release(ctx, in.Name)
+	case declare.Tip:
+		spec, err = s.d.Tips.Tip(ctx, in.Name)
+	case declare.Template:
+		spec, err = s.d.Words.Templates.Get(ctx, in.Name)
+	case declare.Ladder:
+		spec, err = s.d.Words.Store.Ladder(ctx, in.Name)
 	default:
 		var r campaign.Run
 		r, err = s.d.Runs.Campaign(ctx, in.Name)
@@ -216,6 +243,12 @@ func (s *server) deleteDeclared(ctx context.Context, in *DeclaredName) error {
 		return s.unlessUsed(ctx, "release "+in.Name, func(c *campaign.Campaign) bool { return c.Release == in.Name }, func(ctx context.Context) error {
 			return s.d.Updates.Delete(ctx, in.Name)
 		})
+	case declare.Tip:
+		return s.d.Tips.Delete(ctx, in.Name)
+	case declare.Template:
+		return s.d.Words.Templates.DeleteTemplate(ctx, in.Name)
+	case declare.Ladder:
+		return s.d.Words.Store.DeleteLadder(ctx, in.Name)
 	default:
 		return s.d.Campaigns.Delete(ctx, in.Name)
 	}
@@ -285,6 +318,13 @@ func (s *server) deleteProduct(ctx context.Context, name string) error {
 		for _, r := range runs {
 			by = append(by, "campaign "+r.Campaign.Name)
 		}
+		tips, err := s.d.Tips.Tips(ctx, name)
+		if err != nil {
+			return err
+		}
+		for _, t := range tips {
+			by = append(by, "tip "+t.Name)
+		}
 		if err := inUse("product "+name, by); err != nil {
 			return err
 		}
@@ -332,6 +372,11 @@ func (s *server) deleteUnit(ctx context.Context, id string) error {
 			return err
 		}
 	}
+	if s.d.EraseUnit != nil { // what was found of it, and what the detectors know
+		if err := s.d.EraseUnit(ctx, id, key); err != nil {
+			return err
+		}
+	}
 	return s.d.History.EraseUnits(ctx, []int64{key}, nil)
 }
 
@@ -355,7 +400,8 @@ func (s *server) declared() {
 func (s *server) applyDeps() *apply.Deps {
 	return &apply.Deps{
 		Clock: s.d.Clock, IDs: s.d.IDs, Tx: s.d.Tx, Fleet: s.d.Fleet, Consents: s.d.Consents, Choices: s.d.Choices, Condition: s.d.Condition,
-		Updates: s.d.Updates, Campaigns: s.d.Campaigns, Runs: s.d.Runs, People: s.d.People,
+		Templates: s.d.Words.Templates, Ladders: s.d.Words.Store,
+		Updates: s.d.Updates, Campaigns: s.d.Campaigns, Runs: s.d.Runs, Tips: s.d.Tips, People: s.d.People,
 		Notices: s.d.Data.Notices, OnProducts: s.d.OnProducts, OnDetectors: s.d.OnDetectors, OnUnits: s.d.OnUnits, OnReleases: s.d.Deltas.Wake,
 	}
 }

@@ -1,6 +1,8 @@
 package app
 
 import (
+	"context"
+
 	"fettle.dev/fettle/internal/app/deliver"
 	"fettle.dev/fettle/internal/notify/ticket"
 )
@@ -13,16 +15,20 @@ const messagesKey = "messages-key"
 const sentJournal = "sent-journal"
 
 // delivers builds what carries messages out of the house.
-func (h *house) delivers() error {
+func (h *house) delivers(ctx context.Context) error {
 	key, err := h.config.key(messagesKey, ticket.KeySize)
 	if err != nil {
 		return err
 	}
 	c := h.config
-	h.delivery, err = deliver.New(deliver.Config{
+	inside := c.OutgoingNetworks
+	if c.Dev && inside == "" {
+		inside = "127.0.0.0/8,::1"
+	}
+	h.delivery, err = deliver.New(ctx, deliver.Config{
 		Settings: deliver.Settings{
 			SMTP: c.SMTP, MailFrom: c.MailFrom, MailReplyTo: c.MailReplyTo, MailBounces: c.MailBounces, MailConnections: int(c.MailConnections),
-			DKIMKey: c.DKIMKey, DKIMSelector: c.DKIMSelector, DKIMDomain: c.DKIMDomain, WebhookSecret: c.WebhookSecret,
+			DKIMKey: c.DKIMKey, DKIMSelector: c.DKIMSelector, DKIMDomain: c.DKIMDomain, WebhookSecret: c.WebhookSecret, Networks: inside, Gateways: c.Gateways,
 		},
 		Records: h.records, Clock: h.clock, IDs: h.ids, Log: h.log, PublicURL: c.publicURL(), Key: key, Journal: c.path(sentJournal), Console: c.Dev,
 	})

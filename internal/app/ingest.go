@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"fettle.dev/fettle/internal/app/listen"
+	intips "fettle.dev/fettle/internal/app/tips"
 	"fettle.dev/fettle/internal/bus"
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/device"
@@ -120,6 +121,7 @@ func ingest(ctx context.Context, c Config, log *slog.Logger, version string) (er
 		Settings: settingsRead{setting.New(h.records), log},
 	})
 	h.provision = fleet.NewProvisioning(h.fleet, h.records.Credentials(), h.records.Claims(), h.records, clk, h.ids, h.gateway)
+	h.displays = intips.Display(h.records, h.fleet, clk, log)
 	listeners, err := h.listen(ctx)
 	if err != nil {
 		return err
@@ -127,7 +129,7 @@ func ingest(ctx context.Context, c Config, log *slog.Logger, version string) (er
 	for _, l := range listeners {
 		log.Info("listening", "door", l.name, "address", l.Addr().String())
 	}
-	return runStages(ctx, log, 30*time.Second, h.doors(listeners), []part{{"gateway", h.gateway.Run}}, []part{{"peers", h.peers.Run}})
+	return runStages(ctx, log, 30*time.Second, h.doors(listeners), []part{{"gateway", h.gateway.Run}}, []part{{"peers", h.peers.Run}, {"displays", h.displays.Run}})
 }
 
 // ingestRoutes is what HTTP serves of a process that takes data alone.

@@ -3,14 +3,19 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"time"
 
+	"fettle.dev/fettle/internal/app/archive"
 	"fettle.dev/fettle/internal/audit"
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/privacy"
 	"fettle.dev/fettle/internal/sqldb"
+	store "fettle.dev/fettle/internal/sqldb/privacy"
 	"fettle.dev/fettle/internal/sqldb/trail"
 )
 
@@ -45,6 +50,107 @@ func commanded(ctx context.Context, db *sqldb.DB, log *slog.Logger, command stri
 	return errors.Join(err, op.End(context.WithoutCancel(ctx), status))
 }
 
+// sealing encrypts a backup with a key of its own, which stands in the data
+// directory and never in a backup.
+func (h *house) sealing(w io.Writer) (io.WriteCloser, error) {
+	path := h.config.path(archive.KeyringFile)
+	keys, err := archive.LoadKeyring(path)
+	if err != nil {
+		return nil, err
+	}
+	key, err := keys.New(clock.Real{}.Now())
+	if err != nil {
+		return nil, err
+	}
+	if err := keys.Save(path); err != nil {
+		return nil, err
+	}
+	return archive.Seal(w, key)
+}
+
+// backupKeys is the keyring as operators keep it: with who was erased.
+func (h *house) backupKeys(ctx context.Context) (archive.Keyring, error) {
+	if err := h.destroyKeys(ctx); err != nil {
+		return archive.Keyring{}, err
+	}
+	backing.Lock()
+	defer backing.Unlock()
+	keys, err := archive.LoadKeyring(h.config.path(archive.KeyringFile))
+	if err != nil {
+		return keys, err
+	}
+	keys.Erased, err = h.erased(ctx, nil)
+	return keys, err
+}
+
+// erased are the hashes of those who were erased; each is told of every one.
+func (h *house) erased(ctx context.Context, each func(j privacy.Job)) (out []string, err error) {
+	out = []string{}
+	for after := ""; ; {
+		jobs, err := h.privacy.Store().Jobs(ctx, after, 1000)
+		if err != nil || len(jobs) == 0 {
+			return out, err
+		}
+		for i := range jobs {
+			out, after = append(out, jobs[i].Whose), jobs[i].ID
+			if each != nil {
+				each(jobs[i])
+			}
+		}
+	}
+}
+
+// destroyKeys destroys the keys of backups that hold somebody who was erased as
+// long ago as backups may live after that.
+func (h *house) destroyKeys(ctx context.Context) error {
+	now, before := clock.Real{}.Now(), time.Time{}
+	if _, err := h.erased(ctx, func(j privacy.Job) {
+		if !j.EndedAt.IsZero() && !now.Before(j.BackupsAt) && j.EndedAt.After(before) {
+			before = j.EndedAt
+		}
+	}); err != nil || before.IsZero() {
+		return err
+	}
+	backing.Lock()
+	defer backing.Unlock()
+	path := h.config.path(archive.KeyringFile)
+	keys, err := archive.LoadKeyring(path)
+	if err != nil {
+		return err
+	}
+	n := keys.Destroy(before)
+	if n == 0 {
+		return nil
+	}
+	if err := keys.Save(path); err != nil {
+		return err
+	}
+	return h.trail.Append(ctx, audit.Entry{
+		Kind: audit.Change, Actor: audit.Actor{Party: audit.Server, ID: "erasure"}, Operation: "destroyBackupKeys", Object: "backups", Outcome: audit.Done,
+		Changed: []string{fmt.Sprintf("%d backups from before %s", n, before.Format(time.RFC3339))},
+	})
+}
+
+// restored erases from records that were just restored whoever was erased since
+// the backup: the work begins when the service starts.
+func restored(ctx context.Context, c Config, keys archive.Keyring, log *slog.Logger) (err error) {
+	db, err := sqldb.Open(ctx, c.recordsDSN())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	if err := keys.Save(c.path(archive.KeyringFile)); err != nil {
+		return err
+	}
+	return commanded(ctx, db, log, "restore", func(ctx context.Context) error {
+		n, err := privacy.NewService(privacy.Config{Store: store.New(db), Tx: db, Clock: clock.Real{}, IDs: clock.Random{}, Log: log}).Again(ctx, keys.Erased)
+		if n > 0 {
+			log.Warn("people in the backup were erased since: they are erased again when the service starts", "people", n)
+		}
+		return err
+	})
+}
+
 // host is the machine a command is given on.
 func host() string {
 	name, _ := os.Hostname()
@@ -55,6 +161,9 @@ func host() string {
 // data is older than declared was removed; the log then says where the trail
 // ends, so that it stands elsewhere, too.
 func (h *house) remember(ctx context.Context) error {
+	if err := h.destroyKeys(ctx); err != nil {
+		return err
+	}
 	if err := h.trail.Expire(ctx, clock.Real{}.Now().Add(-h.config.AuditAge)); err != nil {
 		return err
 	}

@@ -29,6 +29,7 @@ import (
 	"fettle.dev/fettle/internal/device/senml"
 	"fettle.dev/fettle/internal/device/tuf"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/notify/ticket"
 	"fettle.dev/fettle/internal/sqldb/message"
 	"fettle.dev/fettle/internal/sqldb/release"
 	"fettle.dev/fettle/internal/update/link"
@@ -85,7 +86,7 @@ func (h *house) listen(ctx context.Context) (out []listener, err error) {
 	if err != nil {
 		return out, err
 	}
-	units := mqtt.New(h.gateway, h.gateway, mqtt.Config{}, h.log)
+	units := mqtt.New(h.gateway, h.gateway, mqtt.Config{Tips: h.displays}, h.log)
 	if h.config.MQTT != "" {
 		if err := open("mqtt", h.config.MQTT, false, units.Serve); err != nil {
 			return out, err
@@ -138,6 +139,7 @@ func (h *house) routes() http.Handler {
 	mux.Handle(mender.Prefix, h.mender())
 	operations := api.New(h.deps())
 	mux.Handle("/v1/", operations)
+	mux.Handle(ticket.Path, h.delivery.Pages())
 	h.dataRoutes(mux, operations)
 	person.Pages(mux, operations, h.config.OwnerOrigins)
 	if h.bench != nil {
@@ -175,7 +177,7 @@ func pollsFirst(clients, others http.Handler) http.Handler {
 // unitRoutes are the doors of units that send data.
 func (h *house) unitRoutes(mux *http.ServeMux) {
 	units := door.New(h.gateway, h.gateway, door.Config{}, h.log)
-	mux.Handle("/fettle/v1/", rest.New(units, h.provision, rest.Config{Choose: h.choseOnUnit}))
+	mux.Handle("/fettle/v1/", rest.New(units, h.provision, rest.Config{Choose: h.choseOnUnit, Tips: h.displays}))
 	mux.Handle(senml.Pattern, senml.New(units))
 	lines := influx.New(units)
 	for _, path := range influx.Paths {
@@ -192,14 +194,17 @@ func (h *house) deps() api.Deps {
 		Consents: h.consents, Choices: h.records.Consent(), Condition: h.conditions, Backtests: h.backtests, Cohorts: h.cohorts,
 		Maintenance: h.serviced, Prognosis: h.foreseen, Trust: h.trust,
 		Updates: h.updates, Uploads: h.uploads, Deltas: h.deltas, Register: release.New(h.records), Campaigns: h.campaigns, Runs: h.records.Campaign(),
-		Outcomes: h.outcomes, Notify: message.New(h.records), History: h.read, Data: h.owned.Operations(),
+		Outcomes: h.outcomes, Tips: h.tips.Service, Feeds: h.tips.Feeds.Status, Notify: message.New(h.records), Messages: h.delivery.Operations(h.clock, h.ids), Words: h.tells.Operations(), History: h.read, Data: h.owned.Operations(),
 		LastContact: h.gateway.LastContact, ClockSkew: h.gateway.ClockSkew, NextPoll: h.nextPoll,
-		Backup: h.backup,
+		EraseUnit:  h.eraseUnit,
+		Backup:     h.backup,
+		BackupKeys: func(ctx context.Context) (any, error) { return h.backupKeys(ctx) },
 		OnProducts: func(ctx context.Context, names []string) error {
 			for _, n := range names {
 				h.gateway.InvalidateProduct(ctx, n)
 			}
 			h.watcher.Reload()
+			h.tips.Watcher.Reload()
 			return nil
 		},
 		OnDetectors: func(context.Context) error { h.watcher.Reload(); return nil },
@@ -255,7 +260,7 @@ func (h *house) upkeep(ctx context.Context) error {
 			return nil
 		case <-trim.C:
 			if backing.TryLock() { // a backup needs what stands after the positions it has copied
-				_, err = h.stream.Trim(ctx, min(h.writer.Applied(), h.watcher.Position()))
+				_, err = h.stream.Trim(ctx, min(h.writer.Applied(), h.watcher.Position(), h.tips.Watcher.Position()))
 				backing.Unlock()
 			}
 		case <-renew.C:

@@ -20,6 +20,7 @@ const (
 	CodeAttributes = "attributes"
 	CodeNoEvidence = "no evidence"
 	CodeNoConsent  = "no consent"
+	CodeRestricted = "restricted" // its owner had its use restricted, or objected (GDPR 18, 21)
 	CodeSilent     = "silent"
 	CodeTooLittle  = "too little data"
 )
@@ -203,10 +204,15 @@ func (s *Service) evidence(ctx context.Context, snap *Snapshot, units []fleet.Un
 		signal, _ := p.Signal(detector.Basis.Tolerance.Signal)
 		measure = signal.Unit
 	}
+	withheld, err := s.withheld(ctx, p.Name, purpose)
+	if err != nil {
+		return err
+	}
 	for i := range members {
 		m := &members[i]
 		if !may[m.UnitKey] {
-			m.List, m.Code, m.Reason = NotJudgeable, CodeNoConsent, "the owner has not consented to "+purpose
+			m.List = NotJudgeable
+			m.Code, m.Reason = withheld(m.UnitKey)
 			continue
 		}
 		verdict := result.Units[m.UnitKey]

@@ -36,12 +36,17 @@ func (s *Service) foreseen(ctx context.Context, d *condition.Detector, e *Eviden
 			predicted[risks[i].UnitKey] = &risks[i]
 		}
 	}
+	withheld, err := s.withheld(ctx, d.Product, d.Purpose)
+	if err != nil {
+		return err
+	}
 	for i := range members {
 		m := &members[i]
 		f, p := found[m.UnitKey], predicted[m.UnitKey]
 		switch {
 		case !may[m.UnitKey]:
-			m.List, m.Code, m.Reason = NotJudgeable, CodeNoConsent, "the owner has not consented to "+d.Purpose
+			m.List = NotJudgeable
+			m.Code, m.Reason = withheld(m.UnitKey)
 		case f != nil:
 			m.List, m.Code, m.Reason = In, CodeEvidence, breach(f, "")
 		case p == nil:

@@ -35,6 +35,26 @@ type Config struct {
 	// (default 200,000).
 	SiftFrom int64
 	Foreseen Foreseen // what detectors of type prognosis predict; may be nil
+	// Restricted are units, by key, whose owners had the use of their data
+	// restricted, for a purpose or at all; may be nil.
+	Restricted func(ctx context.Context, product, purpose string) (map[int64]bool, error)
+}
+
+// withheld says why a unit may not be looked at for a purpose.
+func (s *Service) withheld(ctx context.Context, product, purpose string) (func(key int64) (code, reason string), error) {
+	var restricted map[int64]bool
+	if s.c.Restricted != nil {
+		var err error
+		if restricted, err = s.c.Restricted(ctx, product, purpose); err != nil {
+			return nil, err
+		}
+	}
+	return func(key int64) (string, string) {
+		if restricted[key] {
+			return CodeRestricted, "the owner has restricted the use of its data, or objected to " + purpose
+		}
+		return CodeNoConsent, "the owner has not consented to " + purpose
+	}, nil
 }
 
 // Service makes and shows cohorts.

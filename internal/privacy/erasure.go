@@ -99,6 +99,46 @@ func Proof(email, secret string) string {
 	return hex.EncodeToString(m.Sum(nil))
 }
 
+// Hash is how it is remembered that somebody was erased: the SHA-256 of their
+// random id, which says nothing to anybody who does not know the id.
+func Hash(ownerID string) string {
+	sum := sha256.Sum256([]byte(ownerID))
+	return hex.EncodeToString(sum[:])
+}
+
+// Again begins to erase those of the records whose hashes are given: records
+// from a backup. It says how many there are.
+func (s *Service) Again(ctx context.Context, hashes []string) (n int, err error) {
+	gone := map[string]bool{}
+	for _, h := range hashes {
+		gone[h] = true
+	}
+	if len(gone) == 0 {
+		return 0, nil
+	}
+	ids, err := s.cfg.Store.Owners(ctx)
+	if err != nil {
+		return 0, err
+	}
+	open, err := s.cfg.Store.Unended(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for _, id := range ids {
+		if !gone[Hash(id)] {
+			continue
+		}
+		n++
+		if slices.ContainsFunc(open, func(j Job) bool { return j.Subject != nil && j.Subject.OwnerID == id }) {
+			continue
+		}
+		if _, _, err := s.Erase(ctx, id, "restore"); err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
 // Erase begins to erase a person. The secret goes to the person and is not
 // kept: with it and their address they can show that a receipt is theirs.
 func (s *Service) Erase(ctx context.Context, ownerID, askedBy string) (j Job, secret string, err error) {
@@ -119,7 +159,7 @@ func (s *Service) Erase(ctx context.Context, ownerID, askedBy string) (j Job, se
 		}
 		now := s.cfg.Clock.Now()
 		j = Job{
-			ID: s.cfg.IDs.ID(), Subject: &sub, Proof: Proof(sub.Email, secret), AskedBy: askedBy, Step: Steps[0],
+			ID: s.cfg.IDs.ID(), Subject: &sub, Whose: Hash(ownerID), Proof: Proof(sub.Email, secret), AskedBy: askedBy, Step: Steps[0],
 			AskedAt: now, BackupsAt: now.Add(s.cfg.Backups),
 		}
 		return s.cfg.Store.PutJob(ctx, j)

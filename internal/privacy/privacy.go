@@ -117,6 +117,7 @@ type Place struct {
 type Job struct {
 	ID        string    `json:"id"`
 	Subject   *Subject  `json:"subject,omitempty"`
+	Whose     string    `json:"whose"`   // Hash of the owner's id, for backups that are restored
 	Proof     string    `json:"proof"`   // HMAC-SHA256, hexadecimal, of the address by the secret that the person was given
 	AskedBy   string    `json:"askedBy"` // owner, operator
 	Step      string    `json:"step"`    // the one to do next; "" at the end
@@ -146,6 +147,8 @@ type Store interface {
 	Unended(ctx context.Context) ([]Job, error)
 	Jobs(ctx context.Context, after string, limit int) ([]Job, error) // newest first
 
+	// Owners are the ids of all people.
+	Owners(ctx context.Context) ([]string, error)
 	// Subject is what the records know of a person that stores go by.
 	Subject(ctx context.Context, ownerID string) (Subject, error)
 	// Erase takes the person out of every table, in the transaction of ctx, and gives what it did.

@@ -192,3 +192,36 @@ func (s *Service) Answer(ctx context.Context, id string, a Answering) (r Request
 
 // Store is what keeps it all.
 func (s *Service) Store() Store { return s.cfg.Store }
+
+// Restricted are the units of a product, by key, whose data may not be used for
+// a purpose because their owners had it restricted or objected.
+func (s *Service) Restricted(ctx context.Context, product, purpose string) (map[int64]bool, error) {
+	all, err := s.cfg.Store.Limits(ctx, product)
+	if err != nil {
+		return nil, fmt.Errorf("restricted units of %s: %w", product, err)
+	}
+	out := map[int64]bool{}
+	for _, l := range all {
+		if l.Purpose == "" || l.Purpose == purpose {
+			out[l.UnitKey] = true
+		}
+	}
+	return out, nil
+}
+
+// Handed ends what an owner had restricted of units that go to another; it
+// takes part in the transaction of ctx.
+func (s *Service) Handed(ctx context.Context, unitIDs []string) error {
+	all, err := s.cfg.Store.Limits(ctx, "")
+	if err != nil {
+		return err
+	}
+	for _, l := range all {
+		if slices.Contains(unitIDs, l.UnitID) {
+			if err := s.cfg.Store.DropLimit(ctx, l.UnitID, l.Purpose); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

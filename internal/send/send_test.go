@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -15,13 +17,19 @@ import (
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/notify"
 	"fettle.dev/fettle/internal/send"
+	"fettle.dev/fettle/internal/send/reach"
 )
 
 const signature = "t=1777885200,v1=170653ce9f3aa157f18d052611d6ac2aad05aa9d12eab6582757cfa0f561a6ca"
 
+var quiet = slog.New(slog.DiscardHandler)
+
+// inside lets tests reach their servers.
+var inside = reach.Networks{netip.MustParsePrefix("127.0.0.0/8")}
+
 func outcome(_ string, err error) error { return err }
 
-func message(n int) notify.Message {
+func mailTo(n int) notify.Message {
 	return notify.Message{ID: fmt.Sprint(n), Channel: notify.Mail, To: "ada@example.org", Subject: "Grüße", Body: "https://fettle.example/my/sign-in#fel_xxx\n"}
 }
 
@@ -40,7 +48,7 @@ func TestWebhook(t *testing.T) {
 		w.WriteHeader(status)
 	}))
 	defer srv.Close()
-	w := send.NewWebhook("shared", clock.NewManual(at))
+	w := send.NewWebhook("shared", nil, clock.NewManual(at), inside)
 	m := notify.Message{Key: "digest:a:1", To: srv.URL + "/hook", Body: `{"event":"findings"}`}
 	require.NoError(t, outcome(w.Send(t.Context(), m)))
 	require.Equal(t, m.Body, string(body))
@@ -55,7 +63,7 @@ func TestWebhook(t *testing.T) {
 		require.Equal(t, permanent, fault.KindOf(err) == fault.Invalid, code)
 	}
 	status = 200
-	require.NoError(t, outcome(send.NewWebhook("", clock.NewManual(at)).Send(t.Context(), m)))
+	require.NoError(t, outcome(send.NewWebhook("", nil, clock.NewManual(at), inside).Send(t.Context(), m)))
 	require.Empty(t, got.Header.Get(send.SignatureHeader))
 	m.To = "http://\x00"
 	require.Equal(t, fault.Invalid, fault.KindOf(outcome(w.Send(t.Context(), m))))
@@ -68,7 +76,7 @@ func TestWebhook(t *testing.T) {
 func TestConsole(t *testing.T) {
 	t.Parallel()
 	var b bytes.Buffer
-	require.NoError(t, outcome(send.NewConsole(&b).Send(t.Context(), message(1))))
+	require.NoError(t, outcome(send.NewConsole(&b).Send(t.Context(), mailTo(1))))
 	require.Contains(t, b.String(), "mail to ada@example.org")
 	require.Contains(t, b.String(), "fel_xxx")
 }

@@ -18,8 +18,8 @@ func newApplyCmd(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "apply -f FILE|DIR|-",
 		Short: "Make the service as the files say",
-		Long: `Make the service as declared files say: kinds Product, Unit, Detector, Release
-and Campaign, in YAML or JSON, several documents in a file where --- parts them.
+		Long: `Make the service as declared files say: kinds Product, Unit, Detector, Release,
+Campaign, Template and Ladder, in YAML or JSON, several documents in a file where --- parts them.
 A directory is read with all below it.
 
 All or nothing: one mistake, told as file:line:column: field, and nothing has
@@ -112,6 +112,11 @@ func printChanges(w io.Writer, out *wire.Applied, dryRun bool) {
 	for _, ch := range out.Changes {
 		if ch.Kind != declare.Unit || n < manyUnits {
 			row(w, strings.ToLower(string(ch.Kind))+" "+ch.Name, ch.Action+would)
+		}
+	}
+	for _, ch := range out.Changes {
+		for _, warning := range ch.Warnings {
+			fmt.Fprintf(w, "warning: %s %s: %s\n", strings.ToLower(string(ch.Kind)), ch.Name, warning)
 		}
 	}
 	if n < manyUnits {

@@ -59,7 +59,7 @@ func newGetCmd(c *cli) *cobra.Command {
 		Use:   "get KIND [NAME]",
 		Short: "List things, or print one as it is declared",
 		Long: `List things of a kind, or print one. Kinds: product, unit, detector, release,
-campaign (also plural, or p, u, d, r, c), finding, cohort, claim, event. With -o yaml,
+campaign, template, ladder (also plural, or p, u, d, r, c, tpl, lad), finding, cohort, claim, event. With -o yaml,
 what was declared is printed as a file that "fettle apply" takes.`,
 		Example: `  fettle get products
   fettle get units --product wall-charger --condition degraded

@@ -9,10 +9,13 @@ import (
 
 	"fettle.dev/fettle/cmd/fettle/remote/artifact"
 	"fettle.dev/fettle/cmd/fettle/remote/keys"
+	"fettle.dev/fettle/cmd/fettle/remote/message"
+	"fettle.dev/fettle/cmd/fettle/remote/person"
 	"fettle.dev/fettle/cmd/fettle/remote/release"
 	"fettle.dev/fettle/cmd/fettle/remote/setting"
 	"fettle.dev/fettle/cmd/fettle/remote/trial"
 	"fettle.dev/fettle/cmd/fettle/remote/wear"
+	"fettle.dev/fettle/cmd/fettle/remote/words"
 	"fettle.dev/fettle/internal/api/client"
 	"fettle.dev/fettle/internal/clock"
 )
@@ -48,7 +51,10 @@ func Add(root *cobra.Command, version string, offline trial.Offline) (check func
 	c.Progress = artifact.Progress(root.ErrOrStderr())
 	add("work", "Work:", release.Commands(release.Shared{Client: &c.Client, Print: c.print, Row: row, Names: c.completeNames})...)
 	add("work", "Work:", setting.Command(setting.Shared{Client: &c.Client, Print: c.print, Row: row, Names: c.completeNames}))
+	add("work", "Work:", message.Commands(message.Shared{Client: &c.Client, Print: c.print, Row: row, Names: c.completeNames})...)
+	add("work", "Work:", words.Commands(words.Shared{Client: &c.Client, Print: c.print, Row: row, Names: c.completeNames, Time: parseTime, Told: errTold})...)
 	add("access", "Access:", keys.Command(keys.Shared{Client: &c.Client, Print: c.print, Row: row, Names: c.completeNames, Now: clock.Real{}.Now}))
+	add("work", "Work:", person.Command(person.Shared{Client: &c.Client, Print: c.print, Row: row}))
 	add("access", "Access:", newLoginCmd(c), newTokenCmd(c), newClaimCmd(c))
 	root.AddCommand(newCompletionCmd())
 	return c.check

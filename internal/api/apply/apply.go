@@ -20,6 +20,10 @@ import (
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/fleet/access"
 	"fettle.dev/fettle/internal/fleet/people"
+	"fettle.dev/fettle/internal/notify/ladder"
+	"fettle.dev/fettle/internal/notify/template"
+	"fettle.dev/fettle/internal/tip"
+	"fettle.dev/fettle/internal/tip/outside"
 	"fettle.dev/fettle/internal/update"
 )
 
@@ -36,6 +40,9 @@ type Deps struct {
 	Updates   *update.Service
 	Campaigns *campaign.Manager
 	Runs      campaign.Store
+	Templates *template.Catalogue // nil: none may be declared
+	Ladders   ladder.Store
+	Tips      *tip.Service
 	People    *people.Service
 
 	// Need refuses an operator who lacks a permission; nil: everything is permitted.
@@ -70,6 +77,7 @@ type applying struct {
 
 	products  []string
 	detectors bool
+	tips      bool // tips, or products of theirs
 	units     []string
 	consents  bool
 	newOwners []string          // units that go to another owner
@@ -82,7 +90,7 @@ func Documents(ctx context.Context, d *Deps, in wire.Apply) (wire.Applied, error
 	a.decode(in.Documents)
 	err := d.Tx.InTx(ctx, func(ctx context.Context) error {
 		for _, step := range []func(context.Context) error{
-			a.guard, a.putProducts, a.putUnits, a.putDetectors, a.checkDependents, a.putReleases, a.putCampaigns,
+			a.guard, a.putProducts, a.putUnits, a.putDetectors, a.checkDependents, a.putReleases, a.putCampaigns, a.putTemplates, a.putLadders, a.putTips,
 		} {
 			if err := step(ctx); err != nil {
 				return err
@@ -127,6 +135,9 @@ func (a *applying) tell(ctx context.Context) error {
 	}
 	if a.consents {
 		errs = append(errs, d.Consents.Tell(ctx))
+	}
+	if a.tips && d.Tips != nil {
+		d.Tips.Reload()
 	}
 	d.OnReleases()
 	return fault.Wrap(fault.Unavailable, "the documents were applied, but not everything has heard of it yet; apply them again", errors.Join(errs...))
@@ -225,6 +236,7 @@ func (a *applying) putProducts(ctx context.Context) error {
 		p.Name = d.Metadata.Name
 		a.note(d, fleet.ValidateProduct(*p))
 		a.note(d, condition.ValidateProduct(p))
+		a.note(d, outside.Validate(p))
 		old, err := a.d.Fleet.Product(ctx, p.Name)
 		known := err == nil
 		if err != nil && fault.KindOf(err) != fault.NotFound {

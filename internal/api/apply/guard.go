@@ -21,6 +21,8 @@ func Needs(kind declare.Kind) access.Permission {
 		return access.Release
 	case declare.Campaign:
 		return access.Campaign
+	case declare.Template, declare.Ladder: // words and ways of a campaign, and of what agents tell
+		return access.Campaign
 	default:
 		return access.Declare
 	}

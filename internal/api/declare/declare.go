@@ -14,6 +14,9 @@ import (
 	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/notify/ladder"
+	"fettle.dev/fettle/internal/notify/template"
+	"fettle.dev/fettle/internal/tip"
 	"fettle.dev/fettle/internal/update"
 )
 
@@ -30,15 +33,18 @@ const (
 	Detector Kind = "Detector"
 	Release  Kind = "Release"
 	Campaign Kind = "Campaign"
+	Template Kind = "Template"
+	Ladder   Kind = "Ladder"
+	Tip      Kind = "Tip"
 )
 
 // Kinds lists the kinds: what is applied first stands first.
-var Kinds = []Kind{Product, Unit, Detector, Release, Campaign}
+var Kinds = []Kind{Product, Unit, Detector, Release, Campaign, Template, Ladder, Tip}
 
 // Short gives the words that a kind goes by on the command line: singular, plural, short.
 func (k Kind) Short() []string {
 	s := strings.ToLower(string(k))
-	short := map[Kind]string{Product: "p", Unit: "u", Detector: "d", Release: "r", Campaign: "c"}
+	short := map[Kind]string{Product: "p", Unit: "u", Detector: "d", Release: "r", Campaign: "c", Template: "tpl", Ladder: "lad", Tip: "t"}
 	return []string{s, s + "s", short[k]}
 }
 
@@ -71,6 +77,12 @@ func (k Kind) New() any {
 		return &update.Release{}
 	case Campaign:
 		return &campaign.Campaign{}
+	case Template:
+		return &template.Spec{}
+	case Ladder:
+		return &ladder.Spec{}
+	case Tip:
+		return &tip.Tip{}
 	default:
 		return nil
 	}
@@ -84,7 +96,7 @@ type Metadata struct {
 // Document is a declared document with its specification still as written.
 type Document struct {
 	APIVersion string          `json:"apiVersion" enum:"fettle.dev/v1"`
-	Kind       Kind            `json:"kind" enum:"Product,Unit,Detector,Release,Campaign"`
+	Kind       Kind            `json:"kind" enum:"Product,Unit,Detector,Release,Campaign,Template,Ladder,Tip"`
 	Metadata   Metadata        `json:"metadata"`
 	Spec       json.RawMessage `json:"spec"`
 }

@@ -47,7 +47,13 @@ func schemaOf(kind Kind) *jsonschema.Schema {
 	r := &jsonschema.Reflector{
 		Anonymous: true, ExpandedStruct: true,
 		Namer: func(t reflect.Type) string {
-			if p := t.PkgPath(); strings.HasSuffix(p, "/campaign") || t.Name() == "Band" {
+			if p := t.PkgPath(); strings.HasSuffix(p, "/notify/template") {
+				return "Template" + t.Name()
+			} else if strings.HasSuffix(p, "/notify/ladder") {
+				return "Ladder" + t.Name()
+			} else if strings.HasSuffix(p, "internal/tip") && t.Name() != "Tip" {
+				return "Tip" + t.Name()
+			} else if strings.HasSuffix(p, "/campaign") || t.Name() == "Band" {
 				return t.Name() + "Spec"
 			}
 			return t.Name()

@@ -17,7 +17,7 @@ const (
 // Document is a declared document.
 type Document struct {
 	APIVersion string           `json:"apiVersion" enum:"fettle.dev/v1"`
-	Kind       declare.Kind     `json:"kind" enum:"Product,Unit,Detector,Release,Campaign"`
+	Kind       declare.Kind     `json:"kind" enum:"Product,Unit,Detector,Release,Campaign,Template,Ladder,Tip"`
 	Metadata   declare.Metadata `json:"metadata"`
 	Spec       Spec             `json:"spec"`
 }
@@ -30,10 +30,12 @@ type Apply struct {
 
 // Change is what applying one document does.
 type Change struct {
-	Kind   declare.Kind `json:"kind" enum:"Product,Unit,Detector,Release,Campaign"`
+	Kind   declare.Kind `json:"kind" enum:"Product,Unit,Detector,Release,Campaign,Template,Ladder,Tip"`
 	Name   string       `json:"name"`
 	Action string       `json:"action" enum:"created,changed,unchanged"`
 	Diff   string       `json:"diff,omitempty" doc:"A line a field: - as it was, + as it will be."`
+	// Warnings are what is no mistake and should be looked at.
+	Warnings []string `json:"warnings,omitempty" doc:"What is no mistake and should be looked at, as the linter of safety notices found it."`
 }
 
 // Applied is what applying did, in the order of the documents.

@@ -18,6 +18,12 @@ import (
 	"fettle.dev/fettle/internal/fleet/access"
 	"fettle.dev/fettle/internal/fleet/maintenance"
 	"fettle.dev/fettle/internal/notify"
+	"fettle.dev/fettle/internal/notify/calls"
+	"fettle.dev/fettle/internal/notify/ladder"
+	"fettle.dev/fettle/internal/notify/letter"
+	"fettle.dev/fettle/internal/notify/lint"
+	"fettle.dev/fettle/internal/notify/preference"
+	"fettle.dev/fettle/internal/notify/template"
 	"fettle.dev/fettle/internal/outcome"
 	"fettle.dev/fettle/internal/update"
 	"fettle.dev/fettle/internal/update/trust"
@@ -212,6 +218,27 @@ var schemaNames = map[reflect.Type]string{
 	reflect.TypeFor[prognosis.Counts]():     "RiskCounts",
 	reflect.TypeFor[spec.Prognosis]():       "PrognosisSpec",
 	reflect.TypeFor[huma.ErrorDetail]():     "ProblemDetail",
+	reflect.TypeFor[template.Spec]():        "TemplateSpec",
+	reflect.TypeFor[template.Value]():       "TemplateValue",
+	reflect.TypeFor[template.LangTexts]():   "TemplateWords",
+	reflect.TypeFor[template.Facts]():       "RecallFacts",
+	reflect.TypeFor[template.Mail]():        "MailWords",
+	reflect.TypeFor[template.Plain]():       "PlainWords",
+	reflect.TypeFor[template.Push]():        "PushWords",
+	reflect.TypeFor[template.Letter]():      "LetterWords",
+	reflect.TypeFor[template.Script]():      "CallWords",
+	reflect.TypeFor[template.SMS]():         "SmsWords",
+	reflect.TypeFor[template.Segments]():    "SmsSegments",
+	reflect.TypeFor[ladder.Spec]():          "LadderSpec",
+	reflect.TypeFor[ladder.Step]():          "LadderStep",
+	reflect.TypeFor[ladder.Taken]():         "LadderTaken",
+	reflect.TypeFor[ladder.Count]():         "ClimbCount",
+	reflect.TypeFor[letter.Batch]():         "LetterBatch",
+	reflect.TypeFor[calls.Note]():           "CallNote",
+	reflect.TypeFor[lint.Finding]():         "LintFinding",
+	reflect.TypeFor[preference.Notice]():    "OwnerNotice",
+	reflect.TypeFor[preference.Address]():   "PostalAddress",
+	reflect.TypeFor[preference.Contact]():   "OwnerContact",
 }
 
 func (maintenanceKindSchema) Schema(r huma.Registry) *huma.Schema {
@@ -293,13 +320,15 @@ func (s *Spec) UnmarshalJSON(b []byte) error { return (*json.RawMessage)(s).Unma
 // Schema is one of the kinds' specifications.
 func (Spec) Schema(r huma.Registry) *huma.Schema {
 	return &huma.Schema{
-		Description: "By kind: ProductSpec, UnitSpec, DetectorSpec, ReleaseSpec or CampaignSpec.",
+		Description: "By kind: ProductSpec, UnitSpec, DetectorSpec, ReleaseSpec, CampaignSpec, TemplateSpec or LadderSpec.",
 		AnyOf: []*huma.Schema{
 			r.Schema(reflect.TypeFor[fleet.Product](), true, ""),
 			r.Schema(reflect.TypeFor[fleet.UnitSpec](), true, ""),
 			r.Schema(reflect.TypeFor[condition.Detector](), true, ""),
 			r.Schema(reflect.TypeFor[update.Release](), true, ""),
 			r.Schema(reflect.TypeFor[campaign.Campaign](), true, ""),
+			r.Schema(reflect.TypeFor[template.Spec](), true, ""),
+			r.Schema(reflect.TypeFor[ladder.Spec](), true, ""),
 		},
 	}
 }

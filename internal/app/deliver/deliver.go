@@ -3,17 +3,27 @@
 package deliver
 
 import (
+	"context"
 	"errors"
 	"log/slog"
+	netmail "net/mail"
 	"os"
+	"strings"
 
 	"fettle.dev/fettle/internal/clock"
+	"fettle.dev/fettle/internal/condition"
+	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/notify"
+	"fettle.dev/fettle/internal/notify/event"
 	"fettle.dev/fettle/internal/notify/hear"
+	"fettle.dev/fettle/internal/notify/push"
 	"fettle.dev/fettle/internal/notify/ticket"
 	"fettle.dev/fettle/internal/send"
+	"fettle.dev/fettle/internal/send/gateway"
 	"fettle.dev/fettle/internal/send/journal"
 	"fettle.dev/fettle/internal/send/mail"
+	sendpush "fettle.dev/fettle/internal/send/push"
+	"fettle.dev/fettle/internal/send/reach"
 	"fettle.dev/fettle/internal/sqldb"
 	"fettle.dev/fettle/internal/sqldb/message"
 )
@@ -29,6 +39,8 @@ type Settings struct {
 	DKIMSelector    string
 	DKIMDomain      string
 	WebhookSecret   string
+	Networks        string // inner ones that may be called
+	Gateways        []gateway.Config
 }
 
 // Config is what it is built of.
@@ -51,17 +63,68 @@ type Delivery struct {
 	Desk       *hear.Desk
 	Addresses  hear.Addresses
 	Mails      bool // somebody can be told something by mail
+	Events     *event.Service
+	Pushes     push.Store
+	PushKeys   sendpush.Keys
+	// Unsubscribe ends a kind of messages for an owner; set before it is served.
+	Unsubscribe func(ctx context.Context, ownerID string, kind notify.Kind) error
+
+	log       *slog.Logger
+	sender    string
+	store     notify.Store
+	detectors condition.Store
+	gateways  []*gateway.Gateway
+	health    map[notify.Channel]*watched
 
 	closers []func() error
 }
 
 // New builds what carries messages.
-func New(c Config) (*Delivery, error) {
+func New(ctx context.Context, c Config) (*Delivery, error) {
 	wall := clock.Real{}
 	store := message.New(c.Records)
-	d := &Delivery{Links: ticket.Links{Signer: ticket.New(c.Key), URL: c.PublicURL}, Addresses: message.Addresses(c.Records)}
+	inside, err := reach.Parse(c.Networks)
+	if err != nil {
+		return nil, err
+	}
+	d := &Delivery{
+		Links: ticket.Links{Signer: ticket.New(c.Key), URL: c.PublicURL}, Addresses: message.Addresses(c.Records), Pushes: message.Pushes(c.Records),
+		log: c.Log, store: store, detectors: c.Records.Condition(), health: map[notify.Channel]*watched{},
+	}
+	if d.Events, err = event.NewService(event.Config{
+		Store: message.Endpoints(c.Records), Messages: store, Tx: c.Records, Clock: c.Clock, Machine: wall, IDs: c.IDs, Source: c.PublicURL, Key: c.Key,
+		OffNotice: d.switchedOff(c.IDs, c.Clock),
+	}); err != nil {
+		return nil, err
+	}
 	d.Desk = hear.NewDesk(store, d.Addresses, c.Records, c.Clock, wall)
-	senders := map[notify.Channel]notify.Sender{notify.Webhook: send.NewWebhook(c.WebhookSecret, wall)}
+	d.Desk.OnAcknowledged = d.acknowledged
+	d.Desk.OnMarked = d.marked
+	if d.PushKeys, err = sendpush.LoadKeys(ctx, d.Pushes, c.Key); err != nil {
+		return nil, err
+	}
+	from := &netmail.Address{Address: "fettle@localhost"}
+	if parsed, err := netmail.ParseAddress(c.MailFrom); err == nil {
+		from = parsed
+	}
+	if d.sender = from.Name; d.sender == "" {
+		_, d.sender, _ = strings.Cut(from.Address, "@")
+	}
+	senders := map[notify.Channel]notify.Sender{
+		notify.Webhook: send.NewWebhook(c.WebhookSecret, d.Events, wall, inside),
+		notify.Push:    sendpush.New(d.Pushes, d.PushKeys, from.Address, d.Links, wall, inside),
+	}
+	for _, conf := range c.Gateways {
+		g, err := gateway.New(conf, d.Links, wall, inside)
+		if err != nil {
+			return nil, err
+		}
+		if _, taken := senders[g.Channel()]; taken {
+			return nil, fault.New(fault.Invalid, "gateways: %s is the second of channel %s; one carries it", conf.Name, conf.Channel)
+		}
+		d.gateways = append(d.gateways, g)
+		senders[g.Channel()] = g
+	}
 	switch {
 	case c.SMTP != "":
 		conf := mail.Config{
@@ -85,8 +148,14 @@ func New(c Config) (*Delivery, error) {
 		return nil, err
 	}
 	d.closers = append(d.closers, sent.Close)
+	for _, ch := range []notify.Channel{notify.Mail, notify.Webhook, notify.Push} {
+		if s, ok := senders[ch]; ok {
+			d.health[ch] = &watched{Sender: s, clock: wall}
+			senders[ch] = d.health[ch]
+		}
+	}
 	d.Dispatcher = notify.NewDispatcher(store, c.Log, notify.DispatcherConfig{
-		Senders: senders, Workers: map[notify.Channel]int{notify.Mail: c.MailConnections}, Shown: c.Clock, Machine: wall,
+		Senders: senders, Workers: map[notify.Channel]int{notify.Mail: c.MailConnections, notify.Webhook: 16, notify.Push: 8}, Shown: c.Clock, Machine: wall,
 		Journal: sent, Suppressed: d.Desk.Suppressed, Refused: d.Desk.Refused,
 	})
 	return d, nil

@@ -48,6 +48,11 @@ func (s store) Subject(ctx context.Context, ownerID string) (privacy.Subject, er
 	return sub, err
 }
 
+func (s store) Owners(ctx context.Context) ([]string, error) {
+	found, err := s.db.Query(ctx, `SELECT id FROM fleet_owner`)
+	return rows.Collect(found, err, func(r *sql.Rows) (id string, err error) { return id, r.Scan(&id) })
+}
+
 // where are the conditions that pick a person's rows by a link, each with its
 // arguments; more than one where there are many units.
 func (l *link) where(sub *privacy.Subject) (texts []string, args [][]any) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/privacy"
 	"fettle.dev/fettle/internal/sqldb/rows"
 )
@@ -81,15 +82,44 @@ func states(list []privacy.State) (out []any) {
 	return out
 }
 
-func (s store) PutLimit(ctx context.Context, l privacy.Limit) error {
-	_, err := s.db.Exec(ctx, `INSERT INTO privacy_restriction (unit_id, purpose, owner_id, since) VALUES (?, ?, ?, ?) ON CONFLICT (unit_id, purpose) DO NOTHING`,
-		l.UnitID, l.Purpose, l.OwnerID, rows.Millis(l.Since))
+// entry is what the mask of choices calls a limit.
+func entry(purpose string) string {
+	if purpose == "" {
+		return consent.Restricted
+	}
+	return consent.Objected + purpose
+}
+
+// told has those who act on choices told of a unit's.
+func (s store) told(ctx context.Context, unitID string) error {
+	_, err := s.db.Exec(ctx, `INSERT INTO consent_untold (unit_id, changes) VALUES (?, 1) ON CONFLICT (unit_id) DO UPDATE SET changes = consent_untold.changes + 1`, unitID)
 	return err
 }
 
+func (s store) PutLimit(ctx context.Context, l privacy.Limit) error {
+	return s.db.InTx(ctx, func(ctx context.Context) error {
+		_, err := s.db.Exec(ctx, `INSERT INTO privacy_restriction (unit_id, purpose, owner_id, since) VALUES (?, ?, ?, ?) ON CONFLICT (unit_id, purpose) DO NOTHING`,
+			l.UnitID, l.Purpose, l.OwnerID, rows.Millis(l.Since))
+		if err != nil {
+			return fmt.Errorf("restrict: %w", err)
+		}
+		if _, err := s.db.Exec(ctx, `INSERT INTO consent_mask (unit_id, purpose, given) VALUES (?, ?, TRUE) ON CONFLICT (unit_id, purpose) DO UPDATE SET given = excluded.given`, l.UnitID, entry(l.Purpose)); err != nil {
+			return fmt.Errorf("restrict: %w", err)
+		}
+		return s.told(ctx, l.UnitID)
+	})
+}
+
 func (s store) DropLimit(ctx context.Context, unitID, purpose string) error {
-	_, err := s.db.Exec(ctx, `DELETE FROM privacy_restriction WHERE unit_id = ? AND purpose = ?`, unitID, purpose)
-	return err
+	return s.db.InTx(ctx, func(ctx context.Context) error {
+		if _, err := s.db.Exec(ctx, `DELETE FROM privacy_restriction WHERE unit_id = ? AND purpose = ?`, unitID, purpose); err != nil {
+			return fmt.Errorf("lift a restriction: %w", err)
+		}
+		if _, err := s.db.Exec(ctx, `DELETE FROM consent_mask WHERE unit_id = ? AND purpose = ?`, unitID, entry(purpose)); err != nil {
+			return fmt.Errorf("lift a restriction: %w", err)
+		}
+		return s.told(ctx, unitID)
+	})
 }
 
 const limitQuery = `SELECT r.owner_id, r.unit_id, u.unit_key, u.product, r.purpose, r.since FROM privacy_restriction r JOIN fleet_unit u ON u.id = r.unit_id`
