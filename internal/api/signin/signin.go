@@ -94,7 +94,7 @@ func (s *server) ways() {
 	frame.Add(s.Server, frame.Route{
 		Method: http.MethodGet, Path: s.base + "/sign-in/ways", ID: "signInWays" + s.suffix, Summary: "How people can sign in", Tag: s.tag, Access: frame.Anyone,
 	}, func(context.Context, *frame.None) (Ways, error) {
-		w := Ways{Mail: s.Access.MailAvailable(), Passkey: true, Providers: []identity.Provider{}}
+		w := Ways{Mail: s.Access.MailAvailable(), Passkey: s.d.Passkeys.Available(), Providers: []identity.Provider{}}
 		if s.d.Providers != nil {
 			w.Providers = s.d.Providers.For(s.party)
 		}

@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"log/slog"
 	"net/url"
 	"strings"
@@ -84,14 +85,23 @@ type Config struct {
 // Service registers passkeys and lets people in by them.
 type Service struct {
 	c   Config
-	web *webauthn.WebAuthn
+	web *webauthn.WebAuthn // nil: people reach us at an IP address, to which no passkey can belong
 }
+
+var noHost = fault.New(fault.Unavailable, "passkeys need a domain name, and this server is reached by an IP address: ask who runs it to set public-url")
+
+// Available reports whether there can be passkeys: the server is reached by a
+// name, not by an IP address (WebAuthn level 2, section 5.1.2, "rp ID").
+func (s *Service) Available() bool { return s.web != nil }
 
 // New makes the service.
 func New(c Config) (*Service, error) {
 	u, err := url.Parse(c.PublicURL)
 	if err != nil || u.Hostname() == "" {
 		return nil, fmt.Errorf("passkeys: %q is no address that people could reach us at", c.PublicURL)
+	}
+	if net.ParseIP(u.Hostname()) != nil {
+		return &Service{c: c}, nil
 	}
 	web, err := webauthn.New(&webauthn.Config{
 		RPID: u.Hostname(), RPDisplayName: "Fettle", RPOrigins: []string{u.Scheme + "://" + u.Host},
@@ -153,6 +163,9 @@ func (s *Service) begin(ctx context.Context, kind string, party access.Party, pe
 
 // end takes the challenge that is answered.
 func (s *Service) end(ctx context.Context, kind string, party access.Party, personID, id string) (*webauthn.SessionData, error) {
+	if !s.Available() {
+		return nil, noHost
+	}
 	over := fault.New(fault.Denied, "this took too long, or was answered before: begin again")
 	p, err := s.c.Once.Take(ctx, kind, fleet.SecretHash(id))
 	if fault.KindOf(err) == fault.NotFound {
@@ -190,6 +203,9 @@ func (s *Service) Register(ctx context.Context, party access.Party, p Person) (C
 	exclude := make([]protocol.CredentialDescriptor, len(who.keys))
 	for i := range who.keys {
 		exclude[i] = who.keys[i].Descriptor()
+	}
+	if !s.Available() {
+		return Ceremony{}, noHost
 	}
 	options, session, err := s.web.BeginRegistration(who, webauthn.WithExclusions(exclude))
 	if err != nil {
@@ -246,6 +262,9 @@ func named(name string) (string, error) {
 
 // SignIn begins to let somebody in who has not said who they are.
 func (s *Service) SignIn(ctx context.Context, party access.Party) (Ceremony, error) {
+	if !s.Available() {
+		return Ceremony{}, noHost
+	}
 	options, session, err := s.web.BeginDiscoverableLogin(webauthn.WithUserVerification(protocol.VerificationRequired))
 	if err != nil {
 		return Ceremony{}, fmt.Errorf("sign in by passkey: %w", err)
@@ -268,6 +287,9 @@ func (s *Service) Verify(ctx context.Context, party access.Party, p Person) (Cer
 	}
 	if len(who.keys) == 0 {
 		return Ceremony{}, fault.New(fault.NotFound, "there is no passkey of this account")
+	}
+	if !s.Available() {
+		return Ceremony{}, noHost
 	}
 	options, session, err := s.web.BeginLogin(who, webauthn.WithUserVerification(protocol.VerificationRequired))
 	if err != nil {
