@@ -201,8 +201,8 @@ func (s *server) addresses(ctx context.Context, in *addressList) (wire.Page[hear
 	return page, audit.Looked(ctx, owners...)
 }
 
-// Endpoint is what an operator sets of one.
-type Endpoint struct {
+// EndpointSpec is what an operator sets of one.
+type EndpointSpec struct {
 	URL     string       `json:"url" maxLength:"2000"`
 	Types   []event.Type `json:"types,omitempty" doc:"Types of events; absent: all."`
 	Product string       `json:"product,omitempty"`
@@ -219,7 +219,7 @@ type EndpointSecret struct {
 
 type putIn struct {
 	frame.NameParam
-	Body Endpoint
+	Body EndpointSpec
 }
 
 type sentIn struct {
