@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/json"
 	"reflect"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -264,9 +265,14 @@ func (lifeBySchema) Schema(r huma.Registry) *huma.Schema {
 	return named(r, "LifeBy", "What lives of parts are told apart by.", "batch", "version", "all")
 }
 
+// roomNames go before the names of types of packages whose own would be
+// another room's, too.
+var roomNames = map[string]string{"internal/tip": "Tip", "internal/api/tips": "Tip", "internal/tip/outside": "Feed"}
+
 // NewRegistry makes the registry that describes the types of this package and
 // of the domain under their own names.
 func NewRegistry() huma.Registry {
+	taken := map[string]reflect.Type{}
 	r := huma.NewMapRegistry(schemaPrefix, func(t reflect.Type, hint string) string {
 		base := t
 		for base.Kind() == reflect.Pointer {
@@ -275,7 +281,14 @@ func NewRegistry() huma.Registry {
 		if n, ok := schemaNames[base]; ok {
 			return n
 		}
-		return huma.DefaultSchemaNamer(t, hint)
+		name := huma.DefaultSchemaNamer(t, hint)
+		// Of two types of one name, the later bears its package's before it.
+		if other := taken[name]; other != nil && other != base && base.PkgPath() != "" {
+			room := base.PkgPath()[strings.LastIndex(base.PkgPath(), "/")+1:]
+			name = strings.ToUpper(room[:1]) + room[1:] + name
+		}
+		taken[name] = base
+		return name
 	})
 	for from, to := range map[reflect.Type]reflect.Type{
 		reflect.TypeFor[fleet.Duration]():         reflect.TypeFor[durationSchema](),
