@@ -49,7 +49,7 @@ func (s *server) operators() {
 		Doc: "Figures of groups of at least 10 units whose owners permit the purpose; k, and what was left out, stand in the answer.", Tag: "products", Access: access.Analyse, Sight: frame.ByProduct,
 	}, s.aggregate)
 	frame.Add(s.Server, frame.Route{
-		Method: http.MethodGet, Path: "/v1/products/{name}/notices", ID: "listNotices", Summary: "The versions of a product's notice, the newest first", Tag: "products", Access: access.Look, Sight: frame.ByProduct,
+		Method: http.MethodGet, Path: "/v1/products/{name}/notices", ID: "listNoticeVersions", Summary: "The versions of a product's notice, the newest first", Tag: "products", Access: access.Look, Sight: frame.ByProduct,
 	}, func(ctx context.Context, in *frame.NameParam) (wire.List[wire.PublishedNotice], error) {
 		out := wire.List[wire.PublishedNotice]{Items: []wire.PublishedNotice{}}
 		p, err := s.Fleet.Product(ctx, in.Name)
