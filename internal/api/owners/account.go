@@ -58,7 +58,7 @@ func (s *server) account() {
 	view := func(o fleet.Owner) MyAccount {
 		return MyAccount{Email: o.Email, Name: o.Name, Locale: o.Locale, TimeZone: o.TimeZone}
 	}
-	frame.Add(s.Server, mine(http.MethodGet, path, "getAccount", "The account of whoever asks"), func(ctx context.Context, _ *frame.None) (MyAccount, error) {
+	frame.Add(s.Server, mine(http.MethodGet, path, "getMyAccount", "The account of whoever asks"), func(ctx context.Context, _ *frame.None) (MyAccount, error) {
 		o, err := s.Fleet.Owner(ctx, frame.Who(ctx).ID)
 		return view(o), err
 	})
