@@ -15,6 +15,10 @@ import (
 	"fettle.dev/fettle/internal/condition/prognosis"
 	"fettle.dev/fettle/internal/condition/prognosis/spec"
 	"fettle.dev/fettle/internal/consent"
+	"fettle.dev/fettle/internal/consent/aggregate"
+	"fettle.dev/fettle/internal/consent/datasheet"
+	"fettle.dev/fettle/internal/consent/share"
+	"fettle.dev/fettle/internal/consent/takeout"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/fleet/access"
 	"fettle.dev/fettle/internal/fleet/maintenance"
@@ -195,6 +199,15 @@ var schemaNames = map[reflect.Type]string{
 	reflect.TypeFor[fleet.Band]():           "BandSpec",
 	reflect.TypeFor[consent.Choice]():       "Receipt",
 	reflect.TypeFor[notify.Route]():         "NotifyRoute",
+	reflect.TypeFor[datasheet.Sheet]():      "DataSheet",
+	reflect.TypeFor[datasheet.Item]():       "DataSheetItem",
+	reflect.TypeFor[datasheet.Purpose]():    "DataSheetPurpose",
+	reflect.TypeFor[datasheet.Recipient]():  "DataSheetRecipient",
+	reflect.TypeFor[datasheet.Right]():      "DataSheetRight",
+	reflect.TypeFor[takeout.Export]():       "DataExport",
+	reflect.TypeFor[takeout.State]():        "DataExportState",
+	reflect.TypeFor[share.Use]():            "ShareUse",
+	reflect.TypeFor[aggregate.Cell]():       "AggregateGroup",
 	reflect.TypeFor[trust.Status]():         "Trust",
 	reflect.TypeFor[trust.RootStatus]():     "TrustRoot",
 	reflect.TypeFor[trust.Holder]():         "TrustHolder",
