@@ -102,7 +102,7 @@ func (s *server) sessions() {
 	frame.Do(s.Server, mine(http.MethodDelete, path+"/{id}", "endMySession", "Sign out somewhere"), func(ctx context.Context, in *frame.IDParam) error {
 		return s.Access.EndSession(ctx, access.PartyOwner, frame.Who(ctx).ID, in.ID)
 	})
-	frame.Do(s.Server, mine(http.MethodDelete, path, "endOtherSessions", "Sign out everywhere else"), func(ctx context.Context, _ *frame.None) error {
+	frame.Do(s.Server, mine(http.MethodDelete, path, "endMyOtherSessions", "Sign out everywhere else"), func(ctx context.Context, _ *frame.None) error {
 		who := frame.Who(ctx)
 		return s.Access.EndOthers(ctx, access.PartyOwner, who.ID, who.SessionID)
 	})
