@@ -15,7 +15,7 @@ ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j3
 endif
 
-.PHONY: cxx test-e2e test-rooms agent bench-campaign bench-detect bench-gates bench-history bench-query demo build web deps test check lint soak fuzz bench bench-deps bench-ingest bench-growth bench-delta bench-download bench-connections bench-connections-spread clean generate
+.PHONY: cxx test-e2e test-rooms agent bench-campaign bench-detect bench-gates bench-history bench-query demo build web deps test check lint soak fuzz bench bench-deps bench-mail bench-ingest bench-growth bench-delta bench-download bench-connections bench-connections-spread clean generate
 
 demo: build ## run the 2014 story: 1,000 simulated wall chargers, from telemetry to verified remedy
 	@if [ -t 1 ]; then $(BIN) demo --units $(UNITS); else $(BIN) demo --units $(UNITS) --exit; fi
@@ -108,6 +108,10 @@ bench-gates: ## rollouts of good and bad releases: how many units suffer before 
 
 bench-campaign: ## plan, pause and cancel a campaign over a million units; ARGS="-units 100000" for a short look
 	go run ./bench/campaign $(ARGS)
+
+bench-mail: ## queue 100,000 mails and send them to Postfix's smtp-sink, beside its smtp-source; ARGS="-mails 10000" for a short look
+	@mkdir -p .tools/postfix && cd .tools/postfix && { test -d usr || { apt-get download -qq postfix 2>/dev/null && dpkg -x postfix_*.deb .; }; } # it would replace exim if it were installed
+	go run ./bench/mail -sink .tools/postfix/usr/sbin/smtp-sink -source .tools/postfix/usr/sbin/smtp-source -libraries .tools/postfix/usr/lib/postfix $(ARGS)
 
 bench: ## Go benchmarks; compare two runs with benchstat
 	go test -run '^$$' -bench . -benchmem ./...

@@ -24,9 +24,9 @@ type DispatcherConfig struct {
 	// Journal remembers what was sent until the store knows it; nil: nothing
 	// does, and a crash repeats what was sent since the last commit.
 	Journal Journal
-	// Suppressed says why a message is not to be sent to its address, "" where
-	// it may be; nil: all may.
-	Suppressed func(ctx context.Context, m Message) (why string, err error)
+	// Suppressed says which of some messages are not to be sent to their
+	// addresses, and why, by id; nil: all may.
+	Suppressed func(ctx context.Context, all []Message) (why map[string]string, err error)
 	// Refused is told of a message whose address does not exist; nil: nobody is.
 	Refused func(ctx context.Context, m Message) error
 }
@@ -156,6 +156,12 @@ func (d *Dispatcher) Pass(ctx context.Context, ch Channel, sender Sender, limit 
 	if err != nil || len(due) == 0 {
 		return 0, err
 	}
+	var suppressed map[string]string
+	if d.conf.Suppressed != nil {
+		if suppressed, err = d.conf.Suppressed(ctx, due); err != nil {
+			return 0, err
+		}
+	}
 	workers := d.conf.Workers[ch]
 	if workers == 0 {
 		workers = 4
@@ -165,7 +171,7 @@ func (d *Dispatcher) Pass(ctx context.Context, ch Channel, sender Sender, limit 
 	for range min(workers, len(due)) {
 		wg.Go(func() {
 			for m := range waiting {
-				done <- d.attempt(ctx, sender, m)
+				done <- d.attempt(ctx, sender, m, suppressed[m.ID])
 			}
 		})
 	}
@@ -233,23 +239,16 @@ func (d *Dispatcher) accepted(m Message, remoteID string) attempted {
 	return attempted{Message: m, deliveries: []Delivery{{MessageID: m.ID, At: m.SentAt, Channel: m.Channel, Attempt: m.Attempts, Result: Accepted, RemoteID: remoteID}}}
 }
 
-func (d *Dispatcher) attempt(ctx context.Context, sender Sender, m Message) attempted {
+func (d *Dispatcher) attempt(ctx context.Context, sender Sender, m Message, suppressed string) attempted {
 	if now := d.conf.Machine.Now(); !m.ExpiresAt.IsZero() && !now.Before(m.ExpiresAt) {
 		m.State, m.NextAt, m.LastError = Expired, time.Time{}, "expired before it could be sent"
 		return attempted{Message: m}
 	}
-	why, err := "", error(nil)
-	if d.conf.Suppressed != nil {
-		why, err = d.conf.Suppressed(ctx, m)
-	}
-	if why != "" {
-		m.State, m.NextAt, m.LastError = Suppressed, time.Time{}, why
+	if suppressed != "" {
+		m.State, m.NextAt, m.LastError = Suppressed, time.Time{}, suppressed
 		return attempted{Message: m}
 	}
-	var remote string
-	if err == nil {
-		remote, err = sender.Send(ctx, m)
-	}
+	remote, err := sender.Send(ctx, m)
 	if err == nil {
 		a := d.accepted(m, remote)
 		if d.conf.Journal != nil {

@@ -7,6 +7,7 @@ package hear
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"fettle.dev/fettle/internal/clock"
@@ -42,6 +43,8 @@ type Addresses interface {
 	Mark(ctx context.Context, a Address) error
 	// Marked is an address's mark; fault.NotFound: it has none.
 	Marked(ctx context.Context, ch notify.Channel, address string) (Address, error)
+	// MarkedAmong are the marks of some addresses, by address in lower case.
+	MarkedAmong(ctx context.Context, ch notify.Channel, addresses []string) (map[string]Address, error)
 	// MarkedAddresses lists marks by channel and address, after a cursor
 	// ("channel address"), or those of one owner.
 	MarkedAddresses(ctx context.Context, ownerID, after string, limit int) ([]Address, error)
@@ -69,25 +72,40 @@ func NewDesk(store notify.Store, a Addresses, tx fleet.Transactor, shown, machin
 	return &Desk{store: store, addresses: a, tx: tx, clock: shown, machine: machine}
 }
 
-// Suppressed says why a message is not to be sent to its address: it bounces, or
-// a complaint came from it. Safety notices are tried in spite of it: an address
+// Suppressed says which messages are not to be sent to their addresses, and why,
+// by id: they bounce, or a complaint came from them. Safety notices are tried in spite of it: an address
 // may work again, and the attempt is owed (GPSR art. 35). So are the links that
 // people ask for, to a bouncing address: somebody who asks says that it works.
-func (d *Desk) Suppressed(ctx context.Context, m notify.Message) (why string, err error) {
-	if m.Kind == notify.Safety || m.Kind == notify.Account || m.Channel == notify.Webhook {
-		return "", nil
+func (d *Desk) Suppressed(ctx context.Context, all []notify.Message) (why map[string]string, err error) {
+	ask := map[notify.Channel][]string{}
+	for _, m := range all {
+		if held(m) {
+			ask[m.Channel] = append(ask[m.Channel], m.To)
+		}
 	}
-	a, err := d.addresses.Marked(ctx, m.Channel, m.To)
-	switch {
-	case fault.KindOf(err) == fault.NotFound && err != nil:
-		return "", nil
-	case err != nil:
-		return "", err
-	case a.State == Complaining:
-		return "not sent: a complaint came from this address on " + a.Since.Format(time.DateOnly), nil
-	default:
-		return "not sent: mail to this address bounces since " + a.Since.Format(time.DateOnly) + ": " + a.Why, nil
+	why = map[string]string{}
+	for ch, list := range ask {
+		marks, err := d.addresses.MarkedAmong(ctx, ch, list)
+		if err != nil {
+			return nil, fmt.Errorf("addresses that do not work: %w", err)
+		}
+		for _, m := range all {
+			a, ok := marks[strings.ToLower(m.To)]
+			switch {
+			case m.Channel != ch || !ok || !held(m):
+			case a.State == Complaining:
+				why[m.ID] = "not sent: a complaint came from this address on " + a.Since.Format(time.DateOnly)
+			default:
+				why[m.ID] = "not sent: what is sent to this address comes back since " + a.Since.Format(time.DateOnly) + ": " + a.Why
+			}
+		}
 	}
+	return why, nil
+}
+
+// held reports whether a message is not sent to an address that does not work.
+func held(m notify.Message) bool {
+	return m.Kind != notify.Safety && m.Kind != notify.Account && m.Channel != notify.Webhook
 }
 
 // Refused marks the address of a message that the next hop says does not exist.

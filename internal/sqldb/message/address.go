@@ -3,6 +3,7 @@ package message
 import (
 	"context"
 	"database/sql"
+	"slices"
 	"strings"
 
 	"fettle.dev/fettle/internal/fault"
@@ -41,6 +42,25 @@ func scanAddress(scan func(...any) error) (a hear.Address, err error) {
 func (s addresses) Marked(ctx context.Context, ch notify.Channel, address string) (hear.Address, error) {
 	a, err := scanAddress(s.db.QueryRow(ctx, `SELECT `+addressColumns+` FROM notify_address WHERE channel = ? AND address = ?`, string(ch), folded(address)).Scan)
 	return a, rows.Missing(err, "no mark on %s address %q", ch, address)
+}
+
+func (s addresses) MarkedAmong(ctx context.Context, ch notify.Channel, list []string) (map[string]hear.Address, error) {
+	out := map[string]hear.Address{}
+	for part := range slices.Chunk(list, most) {
+		args := []any{string(ch)}
+		for _, a := range part {
+			args = append(args, folded(a))
+		}
+		found, err := s.db.Query(ctx, `SELECT `+addressColumns+` FROM notify_address WHERE channel = ? AND address IN (?`+strings.Repeat(",?", len(part)-1)+`)`, args...)
+		all, err := rows.Collect(found, err, func(r *sql.Rows) (hear.Address, error) { return scanAddress(r.Scan) })
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range all {
+			out[a.Address] = a
+		}
+	}
+	return out, nil
 }
 
 func (s addresses) MarkedAddresses(ctx context.Context, ownerID, after string, limit int) ([]hear.Address, error) {

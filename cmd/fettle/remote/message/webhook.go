@@ -55,7 +55,7 @@ func (s Shared) hooks() *cobra.Command {
 }
 
 func (s Shared) put() *cobra.Command {
-	in := messages.Endpoint{}
+	in := messages.EndpointSpec{}
 	var types []string
 	var format string
 	cmd := &cobra.Command{
