@@ -156,6 +156,7 @@ func (c *cli) getAll(cmd *cobra.Command, kind declare.Kind, f *filters) error {
 // columns of a kind: heading and field of the specification.
 var columns = map[declare.Kind][][2]string{
 	declare.Product:  {{"TITLE", "title"}},
+	declare.Tip:      {{"PRODUCT", "product"}, {"PURPOSE", "purpose"}, {"WHEN", "when"}, {"PAUSED", "paused"}},
 	declare.Detector: {{"PRODUCT", "product"}, {"TYPE", "type"}, {"SEVERITY", "severity"}, {"TITLE", "title"}},
 	declare.Release:  {{"PRODUCT", "product"}, {"VERSION", "version"}, {"KIND", "kind"}, {"MINUTES", "minutes"}},
 }

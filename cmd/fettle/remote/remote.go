@@ -13,6 +13,7 @@ import (
 	"fettle.dev/fettle/cmd/fettle/remote/person"
 	"fettle.dev/fettle/cmd/fettle/remote/release"
 	"fettle.dev/fettle/cmd/fettle/remote/setting"
+	"fettle.dev/fettle/cmd/fettle/remote/tips"
 	"fettle.dev/fettle/cmd/fettle/remote/trial"
 	"fettle.dev/fettle/cmd/fettle/remote/wear"
 	"fettle.dev/fettle/cmd/fettle/remote/words"
@@ -53,6 +54,7 @@ func Add(root *cobra.Command, version string, offline trial.Offline) (check func
 	add("work", "Work:", setting.Command(setting.Shared{Client: &c.Client, Print: c.print, Row: row, Names: c.completeNames}))
 	add("work", "Work:", message.Commands(message.Shared{Client: &c.Client, Print: c.print, Row: row, Names: c.completeNames})...)
 	add("work", "Work:", words.Commands(words.Shared{Client: &c.Client, Print: c.print, Row: row, Names: c.completeNames, Time: parseTime, Told: errTold})...)
+	add("work", "Work:", tips.Command(tips.Shared{Client: &c.Client, Print: c.print, Row: row, Names: c.completeNames, Time: parseTime}))
 	add("access", "Access:", keys.Command(keys.Shared{Client: &c.Client, Print: c.print, Row: row, Names: c.completeNames, Now: clock.Real{}.Now}))
 	add("work", "Work:", person.Command(person.Shared{Client: &c.Client, Print: c.print, Row: row}))
 	add("access", "Access:", newLoginCmd(c), newTokenCmd(c), newClaimCmd(c))
