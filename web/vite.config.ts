@@ -1,16 +1,37 @@
 import { resolve } from "node:path";
 import react from "@vitejs/plugin-react";
-import { defineConfig } from "vite";
+import { defineConfig, type UserConfig } from "vite";
 import { installable } from "./install";
+import { widgetWords } from "./widget";
 
 // Two entries, built one after the other: --mode console is served at
 // /console/, --mode portal at /my/. Each is whole in its own folder of dist, so
 // that neither loads a byte of the other.
 const bases: Record<string, string> = { console: "/console/", portal: "/my/" };
 
+// The widget is one file beside the portal, /my/widget.js, that any page may load.
+const widget: UserConfig = {
+  root: resolve(import.meta.dirname, "widget"),
+  plugins: [widgetWords()],
+  publicDir: false,
+  build: {
+    outDir: resolve(import.meta.dirname, "dist", "portal"),
+    emptyOutDir: false,
+    target: "es2022",
+    cssTarget: ["chrome123", "firefox120", "safari17.5"],
+    lib: {
+      entry: resolve(import.meta.dirname, "widget/fettle-unit.ts"),
+      formats: ["iife"],
+      name: "Fettle",
+      fileName: () => "widget.js",
+    },
+  },
+};
+
 export default defineConfig(({ mode }) => {
+  if (mode === "widget") return widget;
   const base = bases[mode];
-  if (!base) throw new Error("build with --mode console or --mode portal");
+  if (!base) throw new Error("build with --mode console, portal or widget");
   return {
     root: resolve(import.meta.dirname, mode),
     base,

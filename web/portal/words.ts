@@ -2,38 +2,8 @@ import { languages } from "./tongues";
 
 // The catalogue: i18n/<language>/<area>.json, fetched when it is spoken.
 
+export { fill, formsOf, type Words } from "./fill";
 export { languages, names } from "./tongues";
-
-export type Words = Record<string, string | number>;
-
-/**
- * Fills {name} with words, and {n, plural, one: …; other: …} with the form that
- * the language's own rule asks for (CLDR, by Intl.PluralRules); # is the number.
- */
-export function fill(text: string, locale: string, words: Words = {}): string {
-  return text
-    .replace(/\{(\w+), plural, ([^}]*)\}/g, (_, name, all) => {
-      const n = Number(words[name]);
-      const forms = formsOf(all);
-      const form = forms[new Intl.PluralRules(locale).select(n)] ?? forms.other ?? "";
-      return form.replace("#", n.toLocaleString(locale));
-    })
-    .replace(/\{(\w+)\}/g, (whole, name) => {
-      const word = words[name];
-      if (word === undefined) return whole;
-      return typeof word === "number" ? word.toLocaleString(locale) : word;
-    });
-}
-
-/** The forms of a plural: "one: # day; other: # days". */
-export function formsOf(text: string): Record<string, string> {
-  return Object.fromEntries(
-    text.split(";").map((form) => {
-      const colon = form.indexOf(":");
-      return [form.slice(0, colon).trim(), form.slice(colon + 1).trim()];
-    }),
-  );
-}
 
 /** The first of the candidates, in order of liking, that the portal speaks; else English. */
 export function spoken(candidates: readonly string[]): string {

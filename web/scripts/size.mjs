@@ -45,6 +45,12 @@ for (const language of languages) {
   console.log(`${kilo(total)}  the portal's first page in ${language}, of ${limit / 1024} KB`);
   over ||= total > limit;
 }
+const widget = bytes("widget.js");
+console.log(`${kilo(widget)}  the widget, of 20 KB`);
+if (widget > 20 * 1024) {
+  console.error("The widget is too heavy.");
+  process.exit(1);
+}
 if (over) {
   console.error("The portal's first page is too heavy: load what it does not need at once later.");
   process.exit(1);

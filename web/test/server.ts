@@ -58,6 +58,8 @@ export type Mock = {
   waiting?: boolean;
   /** How many pieces of an upload break off. */
   cut?: number;
+  /** The one token of an owner's app that is good, from any origin. */
+  appToken?: string;
   /** Another build of the portal has replaced this one. */
   newer?: boolean;
   /** What has been uploaded. */
@@ -102,6 +104,16 @@ async function answer(mock: Mock, req: IncomingMessage, res: ServerResponse): Pr
   const isAPI = url.pathname.startsWith("/v1/") || url.pathname.startsWith("/owner/v1/");
   if (url.pathname === "/readyz") return send(res, mock.short ? 503 : 200, mock.short ?? { ready: true, engines: {} });
   if (!isAPI) return page(url.pathname, res, mock);
+  // As frame.CrossOrigin answers.
+  if (mock.appToken && req.headers.origin) {
+    res.setHeader("access-control-allow-origin", req.headers.origin);
+    if (req.method === "OPTIONS") {
+      res.setHeader("access-control-allow-methods", "GET, POST, PUT, PATCH, DELETE");
+      res.setHeader("access-control-allow-headers", "Authorization, Content-Type");
+      return send(res, 204);
+    }
+  }
+  if (mock.appToken) mock.owner.signedIn = req.headers.authorization === `Bearer ${mock.appToken}`;
   const failing = mock.failing.get(url.pathname);
   if (failing)
     return send(res, failing, { status: failing, title: "Refused", detail: "the mock was told to refuse this" });
@@ -154,7 +166,9 @@ function page(path: string, res: ServerResponse, mock: Mock): void {
     return;
   }
   const isFile =
-    rest[0] === "assets" || rest[0] === "icons" || /^(sw\.js|manifest\.\w+\.webmanifest)$/.test(rest.join("/"));
+    rest[0] === "assets" ||
+    rest[0] === "icons" ||
+    /^(sw\.js|widget\.js|manifest\.\w+\.webmanifest)$/.test(rest.join("/"));
   const name = isFile ? rest.join("/") : "index.html";
   res.writeHead(200, { "content-type": types[extname(name)] ?? "", "content-security-policy": policy });
   const file = readFileSync(join(root, "dist", dir, name));
