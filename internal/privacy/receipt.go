@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// Receipt is what a person gets when they have been erased. It names them by
+// ErasureReceipt is what a person gets when they have been erased. It names them by
 // Proof alone.
-type Receipt struct {
+type ErasureReceipt struct {
 	ID        string     `json:"id"`
 	Proof     string     `json:"proof" doc:"HMAC-SHA256 of the person's email address in lower case, keyed by the secret they were given; hexadecimal."`
 	AskedBy   string     `json:"askedBy" enum:"owner,operator"`
@@ -42,8 +42,8 @@ var kept = map[string]KeptItem{
 }
 
 // Receipt tells of an erasure.
-func (j *Job) Receipt() Receipt {
-	r := Receipt{
+func (j *Job) Receipt() ErasureReceipt {
+	r := ErasureReceipt{
 		ID: j.ID, Proof: j.Proof, AskedBy: j.AskedBy, AskedAt: j.AskedAt, EndedAt: j.EndedAt, Step: j.Step, Failed: j.Failed,
 		Searched: j.Searched, BackupsAt: j.BackupsAt, Erased: []Count{}, Kept: []KeptItem{},
 	}

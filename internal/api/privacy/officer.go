@@ -118,13 +118,13 @@ func (s *server) officer() {
 	frame.Add(s.Server, frame.Route{
 		Method: http.MethodGet, Path: "/v1/privacy/erasures", ID: "listErasures", Summary: "Erasures with their receipts, newest first",
 		Doc: "They name nobody.", Tag: "privacy", Access: access.Privacy,
-	}, func(ctx context.Context, in *wire.PageParams) (wire.Page[privacy.Receipt], error) {
+	}, func(ctx context.Context, in *wire.PageParams) (wire.Page[privacy.ErasureReceipt], error) {
 		jobs, err := s.d.Privacy.Store().Jobs(ctx, in.After, in.Limit+1)
-		out := make([]privacy.Receipt, 0, len(jobs))
+		out := make([]privacy.ErasureReceipt, 0, len(jobs))
 		for i := range jobs {
 			out = append(out, jobs[i].Receipt())
 		}
-		return frame.Page(out, in.Limit, func(r privacy.Receipt) string { return r.ID }), err
+		return frame.Page(out, in.Limit, func(r privacy.ErasureReceipt) string { return r.ID }), err
 	})
 }
 

@@ -45,7 +45,7 @@ func Register(f *frame.Server, d Deps) {
 
 // Erasing is the answer to who is erased.
 type Erasing struct {
-	Receipt privacy.Receipt `json:"receipt"`
+	Receipt privacy.ErasureReceipt `json:"receipt"`
 	Secret  string          `json:"secret" doc:"Shown once. With it and the email address the person can prove that the receipt is theirs; nobody else can tell."`
 }
 
@@ -117,7 +117,7 @@ func (s *server) owner() {
 	frame.Add(s.Server, frame.Route{
 		Method: http.MethodGet, Path: "/owner/v1/erasures/{id}", ID: "getErasure", Summary: "How far an erasure is, and its receipt",
 		Doc: "Whoever was erased cannot sign in any more, so the id is all it takes; the receipt names nobody.", Tag: "owner", Access: frame.Anyone,
-	}, func(ctx context.Context, in *frame.IDParam) (privacy.Receipt, error) {
+	}, func(ctx context.Context, in *frame.IDParam) (privacy.ErasureReceipt, error) {
 		j, err := s.d.Privacy.Store().Job(ctx, in.ID)
 		return j.Receipt(), err
 	})

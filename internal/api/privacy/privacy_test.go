@@ -150,7 +150,7 @@ func TestRightsAreAskedForAndAnswered(t *testing.T) {
 		require.Equal(t, privacy.StepStop, begun.Receipt.Step)
 		apitest.Call[struct{}](e, 409, "POST", "/v1/owners/"+p.ID+"/erase", map[string]any{"email": "ada@example.org"})
 		as[struct{}](e, ada, 422, "POST", "/owner/v1/erasure", map[string]any{"email": "bob@example.org"})
-		require.Len(t, apitest.Call[wire.Page[privacy.Receipt]](e, 200, "GET", "/v1/privacy/erasures", nil).Items, 1)
+		require.Len(t, apitest.Call[wire.Page[privacy.ErasureReceipt]](e, 200, "GET", "/v1/privacy/erasures", nil).Items, 1)
 		got, err := http.Get(e.URL + "/owner/v1/erasures/" + begun.Receipt.ID) //nolint:noctx // of a test
 		require.NoError(t, err)
 		receipt, err := io.ReadAll(got.Body)

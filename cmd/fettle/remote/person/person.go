@@ -176,7 +176,7 @@ tell whose it is. With --wait the command ends when everything is done.`,
 				}
 			}
 			return s.Print(cmd, out, func(w io.Writer) {
-				s.rows(w, []privacy.Receipt{out.Receipt})
+				s.rows(w, []privacy.ErasureReceipt{out.Receipt})
 				s.Row(w)
 				s.Row(w, "SECRET", out.Secret)
 			})
@@ -191,7 +191,7 @@ func (s Shared) erasures() *cobra.Command {
 	return &cobra.Command{
 		Use: "erasures", Short: "List erasures with their receipts, newest first", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			all, err := client.All[privacy.Receipt](cmd.Context(), s.Client, "/v1/privacy/erasures", url.Values{})
+			all, err := client.All[privacy.ErasureReceipt](cmd.Context(), s.Client, "/v1/privacy/erasures", url.Values{})
 			if err != nil {
 				return err
 			}
@@ -200,7 +200,7 @@ func (s Shared) erasures() *cobra.Command {
 	}
 }
 
-func (s Shared) rows(w io.Writer, all []privacy.Receipt) {
+func (s Shared) rows(w io.Writer, all []privacy.ErasureReceipt) {
 	s.Row(w, "RECEIPT", "ASKED", "BY", "DONE", "FROM BACKUPS BY", "ERASED FROM", "KEPT")
 	for _, r := range all {
 		done := fmt.Sprintf("step %d of %d (%s)", r.Done+1, r.Of, r.Step)
