@@ -209,7 +209,7 @@ func (s standings) Standing(ctx context.Context, taskID string) (ladder.Standing
 		return ladder.Standing{}, err
 	}
 	out := ladder.Standing{OwnerID: t.OwnerID, Paused: run.State == campaign.Paused, Over: !run.Open()}
-	switch t.State {
+	switch t.State { //nolint:exhaustive // the others have been neither answered nor ended
 	case campaign.Claimed, campaign.Verifying, campaign.Verified, campaign.Unjudged:
 		out.Remedied = true
 	case campaign.Declined:

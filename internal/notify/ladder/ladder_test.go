@@ -110,7 +110,7 @@ func TestLadderIsClimbedStepByStep(t *testing.T) {
 		w.pass(0)
 		w.Clock.Advance(3 * day)
 		w.pass(1)
-		require.Equal(t, 1, len(w.Of(o)), "what still waits to be sent is not counted as seen")
+		require.Len(t, w.Of(o), 1, "what still waits to be sent is not counted as seen")
 		w.Send(notify.Mail, notify.Sent)
 		w.Clock.Advance(time.Hour)
 

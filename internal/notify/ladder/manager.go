@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"fettle.dev/fettle/internal/clock"
@@ -248,19 +249,15 @@ func (c *Climb) last() time.Time {
 }
 
 func (c *Climb) story() string {
-	out := ""
+	parts := make([]string, len(c.Taken))
 	for i, t := range c.Taken {
-		if i > 0 {
-			out += ", "
+		why := t.Why
+		if why == "" {
+			why = "no answer"
 		}
-		out += string(t.Channel)
-		if t.Why != "" {
-			out += " (" + t.Why + ")"
-		} else {
-			out += " (no answer)"
-		}
+		parts[i] = string(t.Channel) + " (" + why + ")"
 	}
-	return out
+	return strings.Join(parts, ", ")
 }
 
 // optional reports whether the owner may do without being told.

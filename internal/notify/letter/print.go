@@ -173,7 +173,7 @@ func (p *paper) print(f *fpdf.Fpdf, s *Sheet) {
 	f.MultiCell(width, 6, fit(s.Subject), "", "L", false)
 	f.Ln(3)
 	f.SetFont("go", "", 10.5)
-	for _, paragraph := range strings.Split(strings.TrimSpace(s.Text), "\n\n") {
+	for paragraph := range strings.SplitSeq(strings.TrimSpace(s.Text), "\n\n") {
 		for _, part := range parts(paragraph) {
 			f.SetX(p.left)
 			if point, ok := strings.CutPrefix(part, "- "); ok {

@@ -46,6 +46,8 @@ func soft(groups map[string][]string) []softener {
 // tongues by base language. The groups are those of GPSR art. 36(2)(c), and
 // minimising what is said in other words to the same effect ("elements that may
 // decrease consumers' perception of risk").
+//
+//nolint:misspell // other languages than English
 var tongues = map[string]*tongue{
 	"en": {
 		headline: "Product safety recall", heads: match(`product safety recall`),

@@ -41,16 +41,16 @@ type World struct {
 }
 
 // New makes a world with a product and no owners.
-func New(t testing.TB, db *sqldb.DB) *World {
-	t.Helper()
-	w := &World{T: t, DB: db, Clock: clock.NewManual(Noon), Words: words.New(db), Messages: message.New(db), IDs: &ids{}}
+func New(tb testing.TB, db *sqldb.DB) *World {
+	tb.Helper()
+	w := &World{T: tb, DB: db, Clock: clock.NewManual(Noon), Words: words.New(db), Messages: message.New(db), IDs: &ids{}}
 	w.People = preference.NewService(preference.Config{
 		Store: w.Words, Keeper: db.Campaign(), Messages: w.Messages, Templates: &template.Catalogue{Store: w.Words}, Fleet: db.Fleet(), Tx: db,
 		Clock: w.Clock, Machine: w.Clock, IDs: w.IDs, Log: slog.New(slog.DiscardHandler), URL: "https://fettle.example",
 	})
 	w.Letters = letter.NewService(letter.Config{Store: w.Words, Messages: w.Messages, People: w.People, Fleet: db.Fleet(), Tx: db, Clock: w.Clock, IDs: w.IDs})
 	w.Calls = calls.NewService(calls.Config{Store: w.Words, Messages: w.Messages, People: w.People, Fleet: db.Fleet(), Tx: db, Clock: w.Clock, Sealer: sealer{}})
-	require.NoError(t, db.Fleet().PutProduct(t.Context(), fleet.Product{Name: "wall-charger", Title: "Wall charger"}))
+	require.NoError(tb, db.Fleet().PutProduct(tb.Context(), fleet.Product{Name: "wall-charger", Title: "Wall charger"}))
 	return w
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -215,7 +216,7 @@ func (s *Service) write(ctx context.Context, n *Notice, owner fleet.Owner, p *pe
 	}
 	values := template.Values{"Name": owner.Name, "Unit": n.UnitID, "Link": s.c.URL + "/my/notices"}
 	for k, v := range s.c.Contact {
-		values[k] = v
+		values[k] = v // a Values from strings
 	}
 	if n.Product != "" {
 		product, err := s.c.Fleet.Product(ctx, n.Product)
@@ -224,9 +225,7 @@ func (s *Service) write(ctx context.Context, n *Notice, owner fleet.Owner, p *pe
 		}
 		values["Product"] = product.Title
 	}
-	for k, v := range n.Values {
-		values[k] = v
-	}
+	maps.Copy(values, n.Values)
 	return spec.Render(reader(owner, p), values)
 }
 

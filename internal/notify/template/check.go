@@ -339,6 +339,7 @@ func checkHTML(text string, add func(expected, got string)) {
 					add("an https address, or a placeholder", a.Val)
 				}
 			}
+		case html.TextToken, html.EndTagToken:
 		case html.CommentToken, html.DoctypeToken:
 			add("no comments or document types", clip(string(z.Raw())))
 		}

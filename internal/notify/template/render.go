@@ -110,64 +110,64 @@ func lendWords(l *LangTexts, tag string) error {
 	return nil
 }
 
-func (out *Rendered) fill(l *LangTexts, w *writer, data map[string]any) (err error) {
+func (r *Rendered) fill(l *LangTexts, w *writer, data map[string]any) (err error) {
 	f := &filler{w: w, data: data}
 	if m := l.Mail; m != nil {
-		out.Mail = Mail{Subject: oneLine(f.text("mail.subject", m.Subject)), Text: tidy(f.text("mail.text", m.Text)), HTML: f.html("mail.html", m.HTML)}
+		r.Mail = Mail{Subject: oneLine(f.text("mail.subject", m.Subject)), Text: tidy(f.text("mail.text", m.Text)), HTML: f.html("mail.html", m.HTML)}
 	}
 	if l.SMS != nil {
-		out.SMS.Text = oneLine(f.text("sms.text", l.SMS.Text))
+		r.SMS.Text = oneLine(f.text("sms.text", l.SMS.Text))
 	}
 	if l.Voice != nil {
-		out.Voice.Text = oneLine(f.text("voice.text", l.Voice.Text))
+		r.Voice.Text = oneLine(f.text("voice.text", l.Voice.Text))
 	}
 	if l.Push != nil {
-		out.Push = Push{oneLine(f.text("push.title", l.Push.Title)), oneLine(f.text("push.text", l.Push.Text))}
+		r.Push = Push{oneLine(f.text("push.title", l.Push.Title)), oneLine(f.text("push.text", l.Push.Text))}
 	}
 	if l.Letter != nil {
-		out.Letter = Letter{oneLine(f.text("letter.subject", l.Letter.Subject)), tidy(f.text("letter.text", l.Letter.Text))}
+		r.Letter = Letter{oneLine(f.text("letter.subject", l.Letter.Subject)), tidy(f.text("letter.text", l.Letter.Text))}
 	}
 	if l.Call != nil {
-		out.Call.Script = tidy(f.text("call.script", l.Call.Script))
+		r.Call.Script = tidy(f.text("call.script", l.Call.Script))
 	}
 	if f.err != nil {
 		return f.err
 	}
-	out.lend()
-	out.SMS.Segments = Count(out.SMS.Text)
+	r.lend()
+	r.SMS.Segments = Count(r.SMS.Text)
 	return nil
 }
 
 // lend gives channels without words those of another.
-func (out *Rendered) lend() {
-	if out.Mail.Text == "" {
+func (r *Rendered) lend() {
+	if r.Mail.Text == "" {
 		switch {
-		case out.Letter.Text != "":
-			out.Mail = Mail{Subject: out.Letter.Subject, Text: out.Letter.Text}
-		case out.SMS.Text != "":
-			out.Mail = Mail{Subject: firstWords(out.SMS.Text, 60), Text: out.SMS.Text + "\n"}
-		case out.Push.Text != "":
-			out.Mail = Mail{Subject: out.Push.Title, Text: out.Push.Text + "\n"}
-		case out.Voice.Text != "":
-			out.Mail = Mail{Subject: firstWords(out.Voice.Text, 60), Text: out.Voice.Text + "\n"}
-		case out.Call.Script != "":
-			out.Mail = Mail{Subject: firstWords(out.Call.Script, 60), Text: out.Call.Script}
+		case r.Letter.Text != "":
+			r.Mail = Mail{Subject: r.Letter.Subject, Text: r.Letter.Text}
+		case r.SMS.Text != "":
+			r.Mail = Mail{Subject: firstWords(r.SMS.Text, 60), Text: r.SMS.Text + "\n"}
+		case r.Push.Text != "":
+			r.Mail = Mail{Subject: r.Push.Title, Text: r.Push.Text + "\n"}
+		case r.Voice.Text != "":
+			r.Mail = Mail{Subject: firstWords(r.Voice.Text, 60), Text: r.Voice.Text + "\n"}
+		case r.Call.Script != "":
+			r.Mail = Mail{Subject: firstWords(r.Call.Script, 60), Text: r.Call.Script}
 		}
 	}
-	if out.SMS.Text == "" {
-		out.SMS.Text = strings.TrimSpace(out.Mail.Subject + " " + out.Link)
+	if r.SMS.Text == "" {
+		r.SMS.Text = strings.TrimSpace(r.Mail.Subject + " " + r.Link)
 	}
-	if out.Voice.Text == "" {
-		out.Voice.Text = strings.TrimSpace(strings.ReplaceAll(out.SMS.Text, out.Link, ""))
+	if r.Voice.Text == "" {
+		r.Voice.Text = strings.TrimSpace(strings.ReplaceAll(r.SMS.Text, r.Link, ""))
 	}
-	if out.Push.Title == "" {
-		out.Push = Push{out.Mail.Subject, strings.TrimSpace(strings.ReplaceAll(out.SMS.Text, out.Link, ""))}
+	if r.Push.Title == "" {
+		r.Push = Push{r.Mail.Subject, strings.TrimSpace(strings.ReplaceAll(r.SMS.Text, r.Link, ""))}
 	}
-	if out.Letter.Text == "" {
-		out.Letter = Letter{out.Mail.Subject, out.Mail.Text}
+	if r.Letter.Text == "" {
+		r.Letter = Letter{r.Mail.Subject, r.Mail.Text}
 	}
-	if out.Call.Script == "" {
-		out.Call.Script = out.Mail.Text
+	if r.Call.Script == "" {
+		r.Call.Script = r.Mail.Text
 	}
 }
 
@@ -282,7 +282,7 @@ var address = regexp.MustCompile(`https?://[^\s<>"]+[^\s<>".,;:!?)]`)
 // else, whatever the text is.
 func Paragraphs(text string) string {
 	var b strings.Builder
-	for _, p := range strings.Split(strings.TrimSpace(text), "\n\n") {
+	for p := range strings.SplitSeq(strings.TrimSpace(text), "\n\n") {
 		lines := strings.Split(p, "\n")
 		list := true
 		for _, l := range lines {

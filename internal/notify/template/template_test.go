@@ -44,8 +44,10 @@ func TestValuesAreWrittenForWhoeverReadsThem(t *testing.T) {
 	t.Parallel()
 	s := &template.Spec{
 		Name: "heat", Values: []template.Value{
-			{Name: "Peak", Type: template.Measure, Unit: "Cel", Sample: "71.3"}, {Name: "Way", Type: template.Measure, Unit: "km", Sample: "1234.5"},
-			{Name: "Times", Type: template.Number, Sample: "1"}, {Name: "At", Type: template.Time, Sample: "2014-01-06T13:05:00Z"},
+			{Name: "Peak", Type: template.Measure, Unit: "Cel", Sample: "71.3"},
+			{Name: "Way", Type: template.Measure, Unit: "km", Sample: "1234.5"},
+			{Name: "Times", Type: template.Number, Sample: "1"},
+			{Name: "At", Type: template.Time, Sample: "2014-01-06T13:05:00Z"},
 		},
 		Texts: map[string]template.LangTexts{},
 	}

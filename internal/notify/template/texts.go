@@ -149,8 +149,7 @@ func (s *Spec) Sample() Values {
 // parse reads a sample by the value's type.
 func (v *Value) parse() (any, error) {
 	var n float64
-	switch v.Type {
-	case Number, Measure, ByteCount, Minutes:
+	if v.Type == Number || v.Type == Measure || v.Type == ByteCount || v.Type == Minutes {
 		if _, err := fmt.Sscanf(v.Sample, "%g", &n); err != nil {
 			return nil, fmt.Errorf("a number")
 		}
@@ -178,6 +177,8 @@ func (v *Value) parse() (any, error) {
 
 // plainFacts are what a notice must say in words of the language, where a
 // template leaves them out.
+//
+//nolint:misspell // other languages than English
 var headlines = map[string]string{
 	"en": "Product safety recall", "de": "Produktsicherheitsrückruf", "fr": "Rappel de produit pour des raisons de sécurité",
 	"es": "Recuperación de un producto por motivos de seguridad", "sv": "Säkerhetsåterkallelse av produkt",
@@ -193,6 +194,7 @@ func Headline(language string) string {
 	return headlines["en"]
 }
 
+//nolint:misspell // other languages than English
 var sharing = map[string]string{
 	"en": "Please share this information with anyone who may have this product.",
 	"de": "Bitte geben Sie diese Information an alle weiter, die dieses Produkt haben könnten.",

@@ -204,7 +204,7 @@ func (s *Store) CountClimbs(ctx context.Context, campaign string) ([]ladder.Coun
 // CountReachable counts the owners of a campaign's units by what they can be
 // reached on: of its tasks, or before it has any of its cohort's newest snapshot.
 func (s *Store) CountReachable(ctx context.Context, campaignID, cohort string) (ladder.Reachable, error) {
-	out := ladder.Reachable{By: map[notify.Channel]int{}}
+	out := ladder.Reachable{}
 	var tasks int
 	if err := s.db.QueryRow(ctx, `SELECT count(*) FROM (SELECT 1 FROM campaign_task WHERE campaign_id = ? LIMIT 1) t`, campaignID).Scan(&tasks); err != nil {
 		return out, fmt.Errorf("reach: %w", err)
@@ -225,8 +225,6 @@ func (s *Store) CountReachable(ctx context.Context, campaignID, cohort string) (
 		return out, fmt.Errorf("reach: %w", err)
 	}
 	out.None = none
-	for ch, n := range map[notify.Channel]int{notify.Mail: mail, notify.SMS: phone, notify.Voice: phone, notify.Call: phone, notify.Letter: post, notify.Push: push} {
-		out.By[ch] = n
-	}
+	out.By = map[notify.Channel]int{notify.Mail: mail, notify.SMS: phone, notify.Voice: phone, notify.Call: phone, notify.Letter: post, notify.Push: push}
 	return out, nil
 }
