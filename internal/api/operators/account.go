@@ -56,7 +56,7 @@ func (s *server) account() {
 	route := func(method, path, id, summary string) frame.Route {
 		return frame.Route{Method: method, Path: path, ID: id, Summary: summary, Tag: "account", Access: frame.Self, Session: true}
 	}
-	get := route(http.MethodGet, "/v1/account", "getAccount", "The account of whoever asks")
+	get := route(http.MethodGet, "/v1/account", "getOperatorAccount", "The account of whoever asks")
 	get.Session = false
 	frame.Add(s.Server, get, func(ctx context.Context, _ *frame.None) (OperatorAccount, error) {
 		p := frame.Who(ctx)
@@ -116,18 +116,18 @@ func (s *server) account() {
 			return told(s.Access.Prove(ctx, p.ID, p.SessionID, in.Body.Code))
 		})
 
-	frame.Add(s.Server, route(http.MethodGet, "/v1/sessions", "listSessions", "Where whoever asks is signed in, newest first"),
+	frame.Add(s.Server, route(http.MethodGet, "/v1/sessions", "listOwnSessions", "Where whoever asks is signed in, newest first"),
 		func(ctx context.Context, _ *frame.None) (wire.List[OpenSession], error) {
 			p := frame.Who(ctx)
 			all, err := s.Access.Sessions(ctx, access.PartyOperator, p.ID)
 			return sessions(all, p.SessionID), err
 		})
-	frame.Do(s.Server, route(http.MethodDelete, "/v1/sessions", "endOtherSessions", "Sign out everywhere else"),
+	frame.Do(s.Server, route(http.MethodDelete, "/v1/sessions", "endOwnOtherSessions", "Sign out everywhere else"),
 		func(ctx context.Context, _ *frame.None) error {
 			p := frame.Who(ctx)
 			return s.Access.EndOthers(ctx, access.PartyOperator, p.ID, p.SessionID)
 		})
-	frame.Do(s.Server, route(http.MethodDelete, "/v1/sessions/{id}", "endSession", "Sign out in one place"),
+	frame.Do(s.Server, route(http.MethodDelete, "/v1/sessions/{id}", "endOwnSession", "Sign out in one place"),
 		func(ctx context.Context, in *frame.IDParam) error {
 			return s.Access.EndSession(ctx, access.PartyOperator, frame.Who(ctx).ID, in.ID)
 		})

@@ -278,10 +278,6 @@ func (lifeBySchema) Schema(r huma.Registry) *huma.Schema {
 	return named(r, "LifeBy", "What lives of parts are told apart by.", "batch", "version", "all")
 }
 
-// roomNames go before the names of types of packages whose own would be
-// another room's, too.
-var roomNames = map[string]string{"internal/tip": "Tip", "internal/api/tips": "Tip", "internal/tip/outside": "Feed"}
-
 // NewRegistry makes the registry that describes the types of this package and
 // of the domain under their own names.
 func NewRegistry() huma.Registry {
@@ -291,10 +287,10 @@ func NewRegistry() huma.Registry {
 		for base.Kind() == reflect.Pointer {
 			base = base.Elem()
 		}
-		if n, ok := schemaNames[base]; ok {
-			return n
+		name, ok := schemaNames[base]
+		if !ok {
+			name = huma.DefaultSchemaNamer(t, hint)
 		}
-		name := huma.DefaultSchemaNamer(t, hint)
 		// Of two types of one name, the later bears its package's before it.
 		if other := taken[name]; other != nil && other != base && base.PkgPath() != "" {
 			room := base.PkgPath()[strings.LastIndex(base.PkgPath(), "/")+1:]
