@@ -98,7 +98,7 @@ func (s *server) owned(ctx context.Context, u people.Unit, p *fleet.Product, c c
 	last, err := s.lastContact(ctx, u.Unit)
 	return wire.OwnedUnit{
 		ID: u.ID, Serial: u.Serial, Product: u.Product, ProductTitle: p.Title, Condition: c, LastSeen: last, Updates: waiting,
-		Role: u.Role, MayUpdate: u.MayUpdate, Since: u.Since,
+		Role: u.Role, MayUpdate: u.MayUpdate, OwnedSince: u.Since,
 	}, err
 }
 

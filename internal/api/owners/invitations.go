@@ -43,18 +43,18 @@ func (s *server) invitations() {
 		frame.IDParam
 		Body NewInvitation
 	},
-	) (Invited, error) {
+	) (MyInvitation, error) {
 		o, err := s.p.Invite(ctx, frame.Who(ctx).ID, in.ID, people.Invitation{Kind: in.Body.Kind, Email: in.Body.Email, MayUpdate: in.Body.MayUpdate})
 		if err != nil {
-			return Invited{}, err
+			return MyInvitation{}, err
 		}
 		return s.view(ctx, &o)
 	})
 	frame.Add(s.Server, mine(http.MethodGet, path, "listMyInvitations", "What waits: invitations to whoever asks, requests for their units, their own requests"),
-		func(ctx context.Context, _ *frame.None) (wire.List[Invited], error) {
+		func(ctx context.Context, _ *frame.None) (wire.List[MyInvitation], error) {
 			all, err := s.p.Inbox(ctx, frame.Who(ctx).ID)
 			if err != nil {
-				return wire.List[Invited]{}, err
+				return wire.List[MyInvitation]{}, err
 			}
 			out, err := s.views(ctx, all)
 			me := frame.Who(ctx)
@@ -65,7 +65,7 @@ func (s *server) invitations() {
 					out[i].Yours = all[i].Email == me.Email
 				}
 			}
-			return wire.List[Invited]{Items: out}, err
+			return wire.List[MyInvitation]{Items: out}, err
 		})
 	answer := mine(http.MethodPost, path+"/{id}", "answerInvitation", "Accept or decline an invitation, or a request for a unit of one's own")
 	frame.Add(s.Server, answer, func(ctx context.Context, in *struct {
@@ -86,10 +86,10 @@ func (s *server) invitations() {
 
 	frame.Add(s.Server, frame.Route{
 		Method: http.MethodPost, Path: path + "/look", ID: "lookAtInvitation", Summary: "What an invitation says, by the link that was mailed", Tag: "people", Access: frame.Anyone, Asks: true,
-	}, func(ctx context.Context, in *struct{ Body wire.OneTime }) (Invited, error) {
+	}, func(ctx context.Context, in *struct{ Body wire.OneTime }) (MyInvitation, error) {
 		o, err := s.p.OfferByLink(ctx, in.Body.Token)
 		if err != nil {
-			return Invited{}, err
+			return MyInvitation{}, err
 		}
 		return s.view(ctx, &o)
 	})

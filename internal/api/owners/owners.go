@@ -180,8 +180,8 @@ type Person struct {
 	You       bool      `json:"you,omitempty"`
 }
 
-// Invited is an invitation or a request that waits for an answer.
-type Invited struct {
+// MyInvitation is an invitation or a request that waits for an answer.
+type MyInvitation struct {
 	ID        string            `json:"id"`
 	Kind      people.OfferKind  `json:"kind" enum:"drive,own,request"`
 	State     people.OfferState `json:"state" enum:"open,accepted,declined,revoked,expired"`
@@ -197,12 +197,12 @@ type Invited struct {
 
 // OnUnit is everybody on a unit.
 type OnUnit struct {
-	Role        people.Role  `json:"role" enum:"owner,driver" doc:"Of whoever asks."`
-	Owner       Person       `json:"owner"`
-	Drivers     []Person     `json:"drivers"`
-	Invitations []Invited    `json:"invitations" doc:"For the owner."`
-	Code        *people.Code `json:"code,omitempty" doc:"For handing over, that stands."`
-	Mail        bool         `json:"mail" doc:"People can be invited by mail."`
+	Role        people.Role    `json:"role" enum:"owner,driver" doc:"Of whoever asks."`
+	Owner       Person         `json:"owner"`
+	Drivers     []Person       `json:"drivers"`
+	Invitations []MyInvitation `json:"invitations" doc:"For the owner."`
+	Code        *people.Code   `json:"code,omitempty" doc:"For handing over, that stands."`
+	Mail        bool           `json:"mail" doc:"People can be invited by mail."`
 }
 
 // DriverParam names a driver of a unit. It is exported because huma leaves out
@@ -256,7 +256,7 @@ func (s *server) onUnit(ctx context.Context, in *frame.IDParam) (OnUnit, error) 
 		return OnUnit{}, err
 	}
 	me := frame.Who(ctx).ID
-	out := OnUnit{Role: u.Role, Drivers: []Person{}, Invitations: []Invited{}, Mail: s.p.Mails()}
+	out := OnUnit{Role: u.Role, Drivers: []Person{}, Invitations: []MyInvitation{}, Mail: s.p.Mails()}
 	person := func(id string, since time.Time, may bool) (Person, error) {
 		o, err := s.Fleet.Owner(ctx, id)
 		p := Person{ID: o.ID, Name: o.Name, Since: since, MayUpdate: may, You: id == me}
@@ -306,8 +306,8 @@ func (s *server) onUnit(ctx context.Context, in *frame.IDParam) (OnUnit, error) 
 	return out, err
 }
 
-func (s *server) views(ctx context.Context, offers []people.Offer) ([]Invited, error) {
-	out := make([]Invited, 0, len(offers))
+func (s *server) views(ctx context.Context, offers []people.Offer) ([]MyInvitation, error) {
+	out := make([]MyInvitation, 0, len(offers))
 	for i := range offers {
 		v, err := s.view(ctx, &offers[i])
 		if err != nil {
@@ -319,17 +319,17 @@ func (s *server) views(ctx context.Context, offers []people.Offer) ([]Invited, e
 }
 
 // view is an offer as whoever asks may see it.
-func (s *server) view(ctx context.Context, o *people.Offer) (Invited, error) {
+func (s *server) view(ctx context.Context, o *people.Offer) (MyInvitation, error) {
 	u, err := s.Fleet.Unit(ctx, o.UnitID)
 	if err != nil {
-		return Invited{}, err
+		return MyInvitation{}, err
 	}
 	p, err := s.Fleet.Product(ctx, u.Product)
 	if err != nil {
-		return Invited{}, err
+		return MyInvitation{}, err
 	}
 	me := frame.Who(ctx)
-	v := Invited{
+	v := MyInvitation{
 		ID: o.ID, Kind: o.Kind, State: o.State, Product: p.Title, Email: o.Email, MayUpdate: o.MayUpdate, CreatedAt: o.CreatedAt, ExpiresAt: o.ExpiresAt,
 		Yours: o.Kind == people.Request && o.OwnerID == me.ID || o.Kind != people.Request && o.OwnerID != me.ID,
 	}

@@ -378,7 +378,7 @@ type Me struct {
 type OwnedUnit struct {
 	Role         people.Role         `json:"role" enum:"owner,driver" doc:"What whoever asks is to it."`
 	MayUpdate    bool                `json:"mayUpdate" doc:"May start, schedule and postpone updates."`
-	Since        time.Time           `json:"since,omitzero" doc:"Nothing from before this is shown: another had the unit."`
+	OwnedSince   time.Time           `json:"ownedSince,omitzero" doc:"Nothing from before this is shown: another had the unit."`
 	ID           string              `json:"id"`
 	Serial       string              `json:"serial"`
 	Product      string              `json:"product"`
