@@ -29,7 +29,7 @@ export const entries: Entry[] = [
     label: "nav.notices",
     of: "owner",
     icon: "M5 13.5V9a5 5 0 0 1 10 0v4.5l1.5 1.5h-13zM8.5 17.5h3",
-    also: ["settings"],
+    also: ["settings", "tips"],
   },
   {
     name: "people",

@@ -1,4 +1,5 @@
 import type account from "./i18n/en/account.json";
+import type claim from "./i18n/en/claim.json";
 import type core from "./i18n/en/core.json";
 import type data from "./i18n/en/data.json";
 import type help from "./i18n/en/help.json";
@@ -7,11 +8,13 @@ import type notices from "./i18n/en/notices.json";
 import type people from "./i18n/en/people.json";
 import type settings from "./i18n/en/settings.json";
 import type signin from "./i18n/en/signin.json";
+import type tips from "./i18n/en/tips.json";
 import type unit from "./i18n/en/unit.json";
 
 /** The areas of the catalogue. A new one stands here and in i18n/<every language>/. */
 export type Areas = {
   account: typeof account;
+  claim: typeof claim;
   core: typeof core;
   data: typeof data;
   help: typeof help;
@@ -20,6 +23,7 @@ export type Areas = {
   people: typeof people;
   settings: typeof settings;
   signin: typeof signin;
+  tips: typeof tips;
   unit: typeof unit;
 };
 

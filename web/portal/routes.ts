@@ -36,7 +36,7 @@ export const routes = define({
   unit: {
     path: "units/:id",
     title: "nav.product",
-    areas: ["unit"],
+    areas: ["unit", "tips"],
     load: () => import("./pages/UnitPage").then((m) => m.UnitPage),
   },
   history: {
@@ -66,13 +66,13 @@ export const routes = define({
   notices: {
     path: "notices",
     title: "nav.notices",
-    areas: ["notices"],
+    areas: ["notices", "tips"],
     load: () => import("./pages/NoticesPage").then((m) => m.NoticesPage),
   },
   account: {
     path: "account",
     title: "nav.account",
-    areas: ["account"],
+    areas: ["account", "people", "signin"],
     load: () => import("./pages/AccountPage").then((m) => m.AccountPage),
   },
   settings: {
@@ -81,6 +81,12 @@ export const routes = define({
     areas: ["settings"],
     load: () => import("./pages/SettingsPage").then((m) => m.SettingsPage),
   },
+  tips: {
+    path: "tips",
+    title: "tips.title",
+    areas: ["tips"],
+    load: () => import("./pages/TipsPage").then((m) => m.TipsPage),
+  },
   more: { path: "more", title: "nav.more", areas: [], load: () => import("./pages/MorePage").then((m) => m.MorePage) },
   "sign-in": {
     path: "sign-in",
@@ -88,6 +94,27 @@ export const routes = define({
     areas: ["signin"],
     open: true,
     load: () => import("./pages/SignInPage").then((m) => m.SignInPage),
+  },
+  claim: {
+    path: "claim",
+    title: "claim.title",
+    areas: ["claim", "signin"],
+    open: true,
+    load: () => import("./pages/ClaimPage").then((m) => m.ClaimPage),
+  },
+  invitation: {
+    path: "invitation",
+    title: "invitation.title",
+    areas: ["claim", "people"],
+    open: true,
+    load: () => import("./pages/InvitationPage").then((m) => m.InvitationPage),
+  },
+  confirm: {
+    path: "confirm",
+    title: "confirm.title",
+    areas: ["claim"],
+    open: true,
+    load: () => import("./pages/ConfirmPage").then((m) => m.ConfirmPage),
   },
 });
 

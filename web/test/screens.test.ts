@@ -49,6 +49,8 @@ const portal: Screen[] = [
   { name: "landing", path: "/my/sign-in#abc", wait: "text=Welcome back" },
   { name: "home", path: "/my/", wait: "text=An update is waiting" },
   { name: "empty", path: "/my/", wait: "text=No product is registered", prepare: (m) => (m.empty = true) },
+  { name: "tips", path: "/my/tips", wait: "text=Which tips you want" },
+  { name: "tip", path: "/my/units/WC-000006", wait: "text=Tip for this moment" },
   { name: "offered", path: "/my/units/WC-000010", wait: "text=When shall it run?" },
   {
     name: "set-time",
@@ -115,6 +117,13 @@ const portal: Screen[] = [
   },
   { name: "help", path: "/my/units/WC-000010/help", wait: "text=Nordlys" },
   { name: "data", path: "/my/units/WC-000010/data", wait: "text=What is collected" },
+  {
+    name: "notices",
+    path: "/my/notices",
+    wait: "text=Product safety recall",
+    act: (p) => p.getByText("Product safety recall: Nordlys").click(),
+  },
+  { name: "notices-empty", path: "/my/notices", wait: "text=There is nothing yet", prepare: (m) => (m.empty = true) },
   { name: "more", path: "/my/more", wait: "text=Account" },
   {
     name: "installing",
@@ -159,6 +168,16 @@ const portal: Screen[] = [
 const console_: Screen[] = [
   { name: "sign-in", path: "/console/sign-in", wait: "text=Send me a link" },
   { name: "landing", path: "/console/sign-in#abc", wait: "text=signs you in once" },
+  { name: "templates", path: "/console/templates", wait: "text=plug-recall" },
+  { name: "template", path: "/console/templates/plug-recall", wait: "text=What the linter finds" },
+  { name: "ladders", path: "/console/ladders", wait: "text=Without an address" },
+  { name: "letters", path: "/console/letters", wait: "text=Came back" },
+  {
+    name: "calls",
+    path: "/console/calls",
+    wait: "text=Jörg Müller",
+    act: (p) => p.keyboard.press("n"),
+  },
   { name: "overview", path: "/console/", wait: "text=Condition of active units" },
   { name: "overview-empty", path: "/console/", wait: "text=No product is declared", prepare: (m) => (m.empty = true) },
   { name: "units", path: "/console/units?condition=failed&sort=-id", wait: "text=WC-000400" },

@@ -9,7 +9,9 @@ import * as f from "./fixtures/fleet";
 import * as outlook from "./fixtures/outlook";
 import * as o from "./fixtures/owner";
 import * as r from "./fixtures/releases";
+import { tips } from "./fixtures/tips";
 import * as w from "./fixtures/wear";
+import * as w from "./fixtures/words";
 
 // A server of the API that answers from fixtures, so that every screen can be
 // looked at in every state without a fleet. It serves the built pages under
@@ -194,6 +196,16 @@ function ownerAnswer(mock: Mock, method: string, url: URL, body: Record<string, 
     return mock.owner.preferences;
   }
   if (path === "updates") return { items: owner.updates };
+  if (path === "notices") return { items: mock.empty ? [] : w.notices };
+  if (path === "tips") return tips(o.me.units[1]?.id ?? "", f.now);
+  if (path.startsWith("tips/")) return null;
+  if (path === "contact") return method === "PUT" ? body : { phone: "+4712345678" };
+  const notice = /^notices\/([^/]+)\/(read|acknowledge)$/.exec(path);
+  if (notice) {
+    const one = w.notices.find((n) => n.id === notice[1]);
+    if (one) Object.assign(one, { readAt: f.now }, notice[2] === "acknowledge" ? { ackedAt: f.now } : {});
+    return one;
+  }
   const consent = /^units\/([^/]+)\/consents\/([^/]+)$/.exec(path);
   if (consent && method === "PUT") {
     owner.given[consent[2] ?? ""] = body.given === true;
@@ -245,6 +257,23 @@ function matching<T extends object>(rows: readonly T[], url: URL, ...keys: (keyo
   return rows.filter((r) => keys.every((k) => !url.searchParams.get(k) || String(r[k]) === url.searchParams.get(k)));
 }
 
+function wordsAnswer(path: string, method: string, list: (rows: Rows) => unknown): unknown {
+  if (path === "templates") return { items: w.texts };
+  if (path === "templates/preview") return w.preview;
+  if (path === "templates/letter") return {};
+  if (path === "templates/test")
+    return { to: "kari@maker.example", subject: "[Test] Product safety recall", language: "en" };
+  if (/^campaigns\/[^/]+\/ladder$/.test(path)) return w.plan;
+  if (/^campaigns\/[^/]+\/reach$/.test(path)) return w.reach;
+  if (path === "letters") return list(w.letters);
+  if (path === "letter-batches") return method === "POST" ? w.batches[0] : list(w.batches);
+  if (path === "calls") return list(w.calls);
+  if (path === "calls/next") return w.calls[0];
+  if (/^calls\/[^/]+\/(take|outcome)$/.test(path)) return w.calls[0];
+  if (/^calls\/[^/]+\/release$/.test(path)) return null;
+  return undefined;
+}
+
 function operatorAnswer(mock: Mock, method: string, url: URL, body: Record<string, unknown>): unknown {
   const path = url.pathname.slice("/v1/".length);
   const list = (rows: Rows) => paged(rows, url, mock.empty);
@@ -256,6 +285,8 @@ function operatorAnswer(mock: Mock, method: string, url: URL, body: Record<strin
     now: f.now,
     speed: 1,
   };
+  const told = wordsAnswer(path, method, list);
+  if (told !== undefined) return told;
   if (path === "sign-in/link") return null;
   if (path === "sign-in") {
     operator.signedIn = true;

@@ -6,6 +6,7 @@ import { ConditionCard } from "../Condition";
 import { useLanguage } from "../language";
 import type { PageProps } from "../routes";
 import { Heading, Loading, Trouble } from "../states";
+import { TipCards } from "../TipCards";
 import { UpdateCard } from "../UpdateCard";
 
 const over = new Set<OwnersUpdate["state"]>(["verified", "not judgeable", "expired", "canceled", "superseded"]);
@@ -45,6 +46,7 @@ export function UnitPage({ me, id }: PageProps) {
       {open.map((u) => (
         <UpdateCard key={u.id} update={u} me={me} />
       ))}
+      <TipCards unit={id} />
       <ConditionCard unit={unit.data} findings={findings.data ?? []} me={me} />
       {findings.error && <Trouble error={findings.error} retry={() => findings.refetch()} />}
       {closed.map((u) => (
