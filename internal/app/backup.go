@@ -79,7 +79,7 @@ func (h *house) backup(ctx context.Context, w io.Writer) (err error) {
 	if err := copyBlobs(ctx, h.blobs, filepath.Join(dir, "artifacts")); err != nil {
 		return err
 	}
-	out, err := h.sealing(w)
+	out, err := h.backups().Seal(w)
 	if err != nil {
 		return err
 	}

@@ -3,13 +3,12 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"time"
 
 	"fettle.dev/fettle/internal/app/archive"
+	work "fettle.dev/fettle/internal/app/privacy"
 	"fettle.dev/fettle/internal/audit"
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/fault"
@@ -50,85 +49,9 @@ func commanded(ctx context.Context, db *sqldb.DB, log *slog.Logger, command stri
 	return errors.Join(err, op.End(context.WithoutCancel(ctx), status))
 }
 
-// sealing encrypts a backup with a key of its own, which stands in the data
-// directory and never in a backup.
-func (h *house) sealing(w io.Writer) (io.WriteCloser, error) {
-	path := h.config.path(archive.KeyringFile)
-	keys, err := archive.LoadKeyring(path)
-	if err != nil {
-		return nil, err
-	}
-	key, err := keys.New(clock.Real{}.Now())
-	if err != nil {
-		return nil, err
-	}
-	if err := keys.Save(path); err != nil {
-		return nil, err
-	}
-	return archive.Seal(w, key)
-}
-
-// backupKeys is the keyring as operators keep it: with who was erased.
-func (h *house) backupKeys(ctx context.Context) (archive.Keyring, error) {
-	if err := h.destroyKeys(ctx); err != nil {
-		return archive.Keyring{}, err
-	}
-	backing.Lock()
-	defer backing.Unlock()
-	keys, err := archive.LoadKeyring(h.config.path(archive.KeyringFile))
-	if err != nil {
-		return keys, err
-	}
-	keys.Erased, err = h.erased(ctx, nil)
-	return keys, err
-}
-
-// erased are the hashes of those who were erased; each is told of every one.
-func (h *house) erased(ctx context.Context, each func(j privacy.Job)) (out []string, err error) {
-	out = []string{}
-	for after := ""; ; {
-		jobs, err := h.privacy.Store().Jobs(ctx, after, 1000)
-		if err != nil || len(jobs) == 0 {
-			return out, err
-		}
-		for i := range jobs {
-			out, after = append(out, jobs[i].Whose), jobs[i].ID
-			if each != nil {
-				each(jobs[i])
-			}
-		}
-	}
-}
-
-// destroyKeys destroys the keys of backups that hold somebody who was erased as
-// long ago as backups may live after that.
-func (h *house) destroyKeys(ctx context.Context) error {
-	now, before := clock.Real{}.Now(), time.Time{}
-	if _, err := h.erased(ctx, func(j privacy.Job) {
-		if !j.EndedAt.IsZero() && !now.Before(j.BackupsAt) && j.EndedAt.After(before) {
-			before = j.EndedAt
-		}
-	}); err != nil || before.IsZero() {
-		return err
-	}
-	backing.Lock()
-	defer backing.Unlock()
-	path := h.config.path(archive.KeyringFile)
-	keys, err := archive.LoadKeyring(path)
-	if err != nil {
-		return err
-	}
-	n := keys.Destroy(before)
-	if n == 0 {
-		return nil
-	}
-	if err := keys.Save(path); err != nil {
-		return err
-	}
-	return h.trail.Append(ctx, audit.Entry{
-		Kind: audit.Change, Actor: audit.Actor{Party: audit.Server, ID: "erasure"}, Operation: "destroyBackupKeys", Object: "backups", Outcome: audit.Done,
-		Changed: []string{fmt.Sprintf("%d backups from before %s", n, before.Format(time.RFC3339))},
-	})
+// backups seals backups and keeps their keys.
+func (h *house) backups() work.Backups {
+	return work.Backups{Path: h.config.path(archive.KeyringFile), Store: h.privacy.Store(), Trail: h.trail, Busy: &backing}
 }
 
 // restored erases from records that were just restored whoever was erased since
@@ -161,7 +84,7 @@ func host() string {
 // data is older than declared was removed; the log then says where the trail
 // ends, so that it stands elsewhere, too.
 func (h *house) remember(ctx context.Context) error {
-	if err := h.destroyKeys(ctx); err != nil {
+	if err := h.backups().Destroy(ctx); err != nil {
 		return err
 	}
 	if err := h.trail.Expire(ctx, clock.Real{}.Now().Add(-h.config.AuditAge)); err != nil {

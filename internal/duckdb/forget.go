@@ -33,12 +33,15 @@ func (h *History) EraseUnits(ctx context.Context, units []int64, signals []strin
 	}
 	err = h.rewrite(ctx, func(c *sql.Conn) ([]*layout.Product, error) {
 		if signals == nil {
-			if _, err := c.ExecContext(ctx, "DELETE FROM marks"+where+"; DELETE FROM accounts"+where); err != nil { //nolint:gosec // numbers
-				return nil, err
-			}
-			for _, t := range events {
-				if _, err := c.ExecContext(ctx, "DELETE FROM "+t+where); err != nil { //nolint:gosec // a table of our own, numbers
+			for _, t := range append([]string{"marks", "accounts"}, events...) {
+				done, err := c.ExecContext(ctx, "DELETE FROM "+t+where) //nolint:gosec // a table of our own, numbers
+				if err != nil {
 					return nil, err
+				}
+				if n, err := done.RowsAffected(); err != nil || n > 0 {
+					if _, failed := c.ExecContext(ctx, layout.Rewrite(t)); err != nil || failed != nil {
+						return nil, errors.Join(err, failed)
+					}
 				}
 			}
 		}
@@ -56,6 +59,9 @@ func (h *History) EraseUnits(ctx context.Context, units []int64, signals []strin
 						return nil, err
 					}
 					continue
+				}
+				for _, t := range s.Tables() {
+					statements = append(statements, layout.Rewrite(t))
 				}
 				if _, err := c.ExecContext(ctx, strings.Join(statements, ";\n")); err != nil {
 					return nil, err
@@ -82,6 +88,12 @@ func (h *History) EraseUnits(ctx context.Context, units []int64, signals []strin
 		}
 	}
 	return nil
+}
+
+// Scrub overwrites what erased rows have left in the file.
+func (h *History) Scrub(ctx context.Context) error {
+	defer h.reshape()()
+	return h.use(ctx, func(c *sql.Conn) error { return disk.Scrub(ctx, c) })
 }
 
 // remeasure brings the record of a part up to its rows, and drops one that has

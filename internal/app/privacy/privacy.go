@@ -35,6 +35,7 @@ type Deps struct {
 	Watcher   *condition.Watcher
 	History   interface {
 		EraseUnits(ctx context.Context, units []int64, signals []string) error
+		Scrub(ctx context.Context) error
 	}
 	Data string // data directory
 	// Busy is held while a backup is made, which needs what the stream holds.
@@ -107,7 +108,12 @@ func Stores(d Deps) privacy.Stores {
 				})
 			})
 		},
-		History: func(ctx context.Context, s *privacy.Subject) error { return d.History.EraseUnits(ctx, s.Keys, nil) },
+		History: func(ctx context.Context, s *privacy.Subject) error {
+			if err := d.History.EraseUnits(ctx, s.Keys, nil); err != nil {
+				return err
+			}
+			return d.History.Scrub(ctx)
+		},
 		Stream: func(ctx context.Context, position uint64) error {
 			d.Busy.Lock()
 			defer d.Busy.Unlock()

@@ -27,6 +27,12 @@ func (s *Segment) Erase(p *Product, where string, signals []string) []string {
 	return s.blank(p, columns, where, func(int) string { return where })
 }
 
+// Rewrite is the statement that writes a table anew: DuckDB keeps deleted rows
+// and changed values where they were, marked.
+func Rewrite(table string) string {
+	return "CREATE OR REPLACE TABLE " + table + " AS SELECT * FROM " + table
+}
+
 // blank is the statements that take values of columns out of the rows, and out
 // of rollups, that the conditions pick.
 func (s *Segment) blank(p *Product, columns []int, where string, rollup func(level int) string) []string {
