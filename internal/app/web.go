@@ -198,7 +198,7 @@ func (h *house) deps() api.Deps {
 		LastContact: h.gateway.LastContact, ClockSkew: h.gateway.ClockSkew, NextPoll: h.nextPoll,
 		EraseUnit:  h.eraseUnit,
 		Backup:     h.backup,
-		BackupKeys: func(ctx context.Context) (any, error) { return h.backupKeys(ctx) },
+		BackupKeys: func(ctx context.Context) (any, error) { return h.backups().Keys(ctx) },
 		OnProducts: func(ctx context.Context, names []string) error {
 			for _, n := range names {
 				h.gateway.InvalidateProduct(ctx, n)
