@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"fettle.dev/fettle/internal/device"
+	"fettle.dev/fettle/internal/device/tips"
 )
 
 // api/asyncapi.yaml names the topics that are served, its examples are of its
@@ -39,10 +40,10 @@ func TestAsyncAPI(t *testing.T) {
 	for _, c := range spec.Channels {
 		topics = append(topics, c.Address)
 	}
-	require.ElementsMatch(t, []string{TopicTelemetry, TopicEvents, TopicAttributes, TopicDesired, TopicNotice, "v1/devices/me/telemetry", "v1/devices/me/attributes"}, topics)
+	require.ElementsMatch(t, []string{TopicTelemetry, TopicEvents, TopicAttributes, TopicDesired, TopicNotice, TopicTips, TopicTipEvents, "v1/devices/me/telemetry", "v1/devices/me/attributes"}, topics)
 	compiler := jsonschema.NewCompiler()
 	require.NoError(t, compiler.AddResource("asyncapi.json", doc))
-	require.Len(t, spec.Components.Messages, 7)
+	require.Len(t, spec.Components.Messages, 9)
 	r := newRig(t, Config{}, nil)
 	c := r.connect(t, true, r.Units(1)[0], "c")
 	for name, m := range spec.Components.Messages {
@@ -66,6 +67,18 @@ func TestAsyncAPI(t *testing.T) {
 			case "attributes":
 				_, err := device.ParseReport(e.Payload)
 				require.NoError(t, err)
+			case "tips":
+				var p struct {
+					Tips []tips.Showing `json:"tips"`
+				}
+				require.NoError(t, json.Unmarshal(e.Payload, &p))
+				again, err := json.Marshal(p)
+				require.NoError(t, err)
+				require.JSONEq(t, string(e.Payload), string(again))
+			case "tipEvents":
+				reports, err := tips.Parse(e.Payload)
+				require.NoError(t, err)
+				require.NotEmpty(t, reports)
 			case "thingsBoardTelemetry", "thingsBoardAttributes":
 				c.write(publishBytes(true, 1, 1, spec.Channels[name].Address, string(e.Payload)))
 				kind, body := c.next()
