@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"fettle.dev/fettle/internal/api"
+	"fettle.dev/fettle/internal/api/data"
 	"fettle.dev/fettle/internal/app/person"
 	"fettle.dev/fettle/internal/app/tell"
 	"fettle.dev/fettle/internal/audit"
@@ -32,6 +33,8 @@ import (
 	"fettle.dev/fettle/internal/condition/backtest"
 	"fettle.dev/fettle/internal/condition/prognosis"
 	"fettle.dev/fettle/internal/consent"
+	"fettle.dev/fettle/internal/consent/share"
+	"fettle.dev/fettle/internal/consent/takeout"
 	"fettle.dev/fettle/internal/duckdb"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/fleet/access"
@@ -43,6 +46,7 @@ import (
 	"fettle.dev/fettle/internal/sqldb/message"
 	"fettle.dev/fettle/internal/sqldb/privacy"
 	"fettle.dev/fettle/internal/sqldb/release"
+	kept "fettle.dev/fettle/internal/sqldb/rights"
 	"fettle.dev/fettle/internal/sqldb/signin"
 	"fettle.dev/fettle/internal/sqldb/sqldbtest"
 	"fettle.dev/fettle/internal/sqldb/trail"
@@ -212,6 +216,19 @@ func on(tb testing.TB, db *sqldb.DB, change ...func(*Env)) *Env {
 		Access: letIn, Fleet: units, Versions: e.DB, Consents: consents, Choices: e.DB.Consent(), Condition: conditions, Backtests: backtests, Cohorts: cohorts,
 		Maintenance: serviced, Prognosis: foreseen, Trust: trusted, Uploads: uploads, Deltas: deltas, Register: release.New(e.DB),
 		Updates: updates, Campaigns: campaigns, Runs: e.DB.Campaign(), Outcomes: outcomes, Notify: message.New(e.DB), Words: tells.Operations(), History: read,
+		Data: data.Deps{
+			Clock: e.Clock, Consents: consents, Choices: e.DB.Consent(), Notices: consent.NewNotices(kept.Notices(e.DB), e.DB.Consent(), e.DB, e.Clock), History: read,
+			Shares:  share.New(share.Config{Store: kept.Shares(e.DB), Tx: e.DB, Clock: e.Clock, IDs: ids}),
+			Exports: takeout.New(takeout.Config{Store: kept.Exports(e.DB), Clock: e.Clock, IDs: ids, Log: log, Dir: tb.TempDir()}),
+			Rates: func(ctx context.Context, product string) (map[string]data.Rate, error) {
+				given, refused, err := kept.Rates(ctx, e.DB, product)
+				out := map[string]data.Rate{}
+				for name, n := range given {
+					out[name] = data.Rate{Given: n, Refused: refused[name]}
+				}
+				return out, err
+			},
+		},
 		Provisioning: fleet.NewProvisioning(units, e.DB.Credentials(), e.DB.Claims(), e.DB, e.Clock, ids, e),
 		EraseUnit:    privacy.New(e.DB).EraseUnit,
 		Backup: func(_ context.Context, w io.Writer) error {

@@ -53,9 +53,6 @@ type server struct {
 
 // Register adds the operations.
 func Register(f *frame.Server, d Deps) {
-	if d.Notices == nil {
-		return
-	}
 	s := &server{Server: f, d: d, limits: limits{by: map[string]*limit{}}}
 	s.owner()
 	s.exports()

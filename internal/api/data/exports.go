@@ -20,9 +20,6 @@ type askExport struct {
 
 // exports are everything about an owner and their units, as an archive.
 func (s *server) exports() {
-	if s.d.Exports == nil {
-		return
-	}
 	frame.Add(s.Server, frame.Route{
 		Method: http.MethodPost, Path: "/owner/v1/exports", ID: "askExport", Summary: "Ask for everything about me and my units",
 		Doc: "It is made in the background: look at it until it is ready. One that is being made is given instead of another.", Tag: "owner", Access: frame.Owner, Session: true, Status: http.StatusAccepted,

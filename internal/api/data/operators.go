@@ -114,9 +114,6 @@ func (s *server) operators() {
 		}
 		return datasheet.Of(&p, cmp.Or(in.Language, p.Tongue())), nil
 	})
-	if s.d.Shares == nil {
-		return
-	}
 	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/gatekeepers", ID: "listGatekeepers", Summary: "Third parties that owners' data is not shared with", Tag: "privacy", Access: access.Look},
 		func(ctx context.Context, _ *frame.None) (wire.List[share.Gatekeeper], error) {
 			all, err := s.d.Shares.Gatekeepers(ctx)

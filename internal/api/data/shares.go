@@ -49,9 +49,6 @@ type madeShare struct {
 }
 
 func (s *server) shares() {
-	if s.d.Shares == nil {
-		return
-	}
 	frame.Add(s.Server, frame.Route{
 		Method: http.MethodPost, Path: "/owner/v1/units/{id}/shares", ID: "shareData", Summary: "Share a unit's data with a third party",
 		Doc: "By a token that you can end at any time; it acts within a second. Gatekeepers are refused (Data Act, article 5(3)).", Tag: "owner", Access: frame.Owner, Session: true, Status: http.StatusCreated,
@@ -145,7 +142,9 @@ func (l *limits) stream(v *limit, by int) bool {
 	return true
 }
 
-type tokenIn struct {
+// TokenIn is a third party's credential. It is exported because huma leaves out
+// embedded structs that are not.
+type TokenIn struct {
 	Authorization string `header:"Authorization" doc:"Bearer and the share's token, fts_…"`
 }
 
@@ -159,7 +158,7 @@ type opened struct {
 
 // enter lets a third party in: the token, the rate, the unit's owner, who must
 // still be the one who shared.
-func (s *server) enter(ctx context.Context, in *tokenIn) (*opened, error) {
+func (s *server) enter(ctx context.Context, in *TokenIn) (*opened, error) {
 	secret, ok := strings.CutPrefix(in.Authorization, "Bearer ")
 	if !ok {
 		return nil, huma.Error401Unauthorized("a share's token is needed: Authorization: Bearer fts_…")
@@ -196,9 +195,6 @@ func (s *server) enter(ctx context.Context, in *tokenIn) (*opened, error) {
 }
 
 func (s *server) thirdParties() {
-	if s.d.Shares == nil {
-		return
-	}
 	route := func(path, id, summary, doc string) huma.Operation {
 		op := frame.Route{Method: http.MethodGet, Path: path, ID: id, Summary: summary, Doc: doc, Tag: "share", Access: frame.Anyone}.Operation()
 		op.Security = []map[string][]string{{"share": {}}}
@@ -206,7 +202,7 @@ func (s *server) thirdParties() {
 		return op
 	}
 	huma.Register(s.API, route("/share/v1", "getShared", "What an owner shares by this token", ""),
-		func(ctx context.Context, in *tokenIn) (*struct{ Body wire.Shared }, error) {
+		func(ctx context.Context, in *TokenIn) (*struct{ Body wire.Shared }, error) {
 			o, err := s.enter(ctx, in)
 			if err != nil {
 				return nil, err
@@ -231,7 +227,7 @@ func (s *server) thirdParties() {
 			return &struct{ Body wire.Shared }{out}, err
 		})
 	type samplesIn struct {
-		tokenIn
+		TokenIn
 		From   time.Time `query:"from" doc:"Event time, included; absent: from the first."`
 		To     time.Time `query:"to" doc:"Event time, not included; absent: to the last."`
 		After  string    `query:"after" maxLength:"40" doc:"next of the answer before."`
@@ -240,7 +236,7 @@ func (s *server) thirdParties() {
 	}
 	huma.Register(s.API, route("/share/v1/samples", "getSharedSamples", "History, by event time", "Every sample as it came, as its owner has it. Give next as after to go on; with format=csv it stands in the header Fettle-Next."),
 		func(ctx context.Context, in *samplesIn) (*huma.StreamResponse, error) {
-			o, err := s.enter(ctx, &in.tokenIn)
+			o, err := s.enter(ctx, &in.TokenIn)
 			if err != nil {
 				return nil, err
 			}
@@ -280,14 +276,14 @@ func (s *server) thirdParties() {
 			}}, nil
 		})
 	type eventsIn struct {
-		tokenIn
+		TokenIn
 		From  time.Time `query:"from"`
 		To    time.Time `query:"to"`
 		Limit int       `query:"limit" default:"100" minimum:"1" maximum:"1000"`
 	}
 	huma.Register(s.API, route("/share/v1/events", "getSharedEvents", "Events, the newest first", "Features used, faults and log lines; give the time of the last one as to to go on."),
 		func(ctx context.Context, in *eventsIn) (*struct{ Body wire.List[wire.Event] }, error) {
-			o, err := s.enter(ctx, &in.tokenIn)
+			o, err := s.enter(ctx, &in.TokenIn)
 			if err != nil {
 				return nil, err
 			}
@@ -308,9 +304,7 @@ func (s *server) thirdParties() {
 			_, err = s.d.Shares.Note(ctx, share.Use{ShareID: o.ID, What: "events", Samples: int64(len(all))})
 			return &struct{ Body wire.List[wire.Event] }{out}, err
 		})
-	if s.d.Live != nil {
-		huma.Register(s.API, route("/share/v1/live", "streamShared", "Live data, as it comes", "Server-sent events: sample and event as in the other operations, ping every 15 seconds, end with the reason when the share ends. The stream ends within a second of that."), s.live)
-	}
+	huma.Register(s.API, route("/share/v1/live", "streamShared", "Live data, as it comes", "Server-sent events: sample and event as in the other operations, ping every 15 seconds, end with the reason when the share ends. The stream ends within a second of that."), s.live)
 }
 
 // page reads rows from a time on, in the order of event time, at least all of
@@ -451,10 +445,13 @@ func writeCSV(w io.Writer, signals []string, rows []telemetry.Row) error {
 
 // live sends what the unit reports, until the share ends. The owner's choices
 // and the share are looked at again every half second, and at once when a share ends.
-func (s *server) live(ctx context.Context, in *tokenIn) (*huma.StreamResponse, error) {
+func (s *server) live(ctx context.Context, in *TokenIn) (*huma.StreamResponse, error) {
 	o, err := s.enter(ctx, in)
 	if err != nil {
 		return nil, err
+	}
+	if s.d.Live == nil {
+		return nil, huma.Error503ServiceUnavailable("nothing is live here")
 	}
 	if !s.limits.stream(o.limit, 1) {
 		return nil, huma.Error429TooManyRequests(fmt.Sprintf("at most %d live streams by this share", shareStreams))
