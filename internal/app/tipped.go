@@ -13,5 +13,6 @@ func (h *house) tipped() error {
 		Mark: h.gateway.Mark, Clock: h.clock, IDs: h.ids, Log: h.log, Secrets: h.config.FeedSecrets, Private: private, PerDay: int(h.config.TipsPerDay),
 	})
 	h.displays = h.tips.Hub
+	h.tips.Through(h.tells.People)
 	return nil
 }
