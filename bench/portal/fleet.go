@@ -67,6 +67,7 @@ func (f fleetOf) write(ctx context.Context, data, dsn string) (asking []owner, e
 			{Name: "current", Title: "Current", Type: fleet.Number, Unit: "A", Purposes: []string{"operation"}, Retention: fleet.Duration(400 * 24 * time.Hour)},
 		},
 		Tolerances: []fleet.Tolerance{{Name: "plug", Signal: "plug_temperature", Bands: []fleet.Band{{Max: &least}}}},
+		Limits:     &fleet.Limits{UnitRate: 1e6, UnitBurst: 1e6, ProductRate: 1e7, ProductBurst: 1e7}, // a month at once
 		Help:       &fleet.Help{Contact: fleet.Contact{Name: "Maker", Mail: "help@maker.example"}},
 	}); err != nil {
 		return nil, err
@@ -82,7 +83,7 @@ func (f fleetOf) write(ctx context.Context, data, dsn string) (asking []owner, e
 		return nil, err
 	}
 	runs := map[string]string{}
-	for name, state := range map[string]campaign.State{"past": campaign.Finished, "now": campaign.Running} {
+	for name, state := range map[string]campaign.State{"past": campaign.Finished, "now": campaign.Paused} {
 		if err := db.Campaign().PutCampaign(ctx, campaign.Campaign{
 			Name: name, Product: product, Kind: campaign.Service, Title: map[string]string{"en": "Cooler charging"}, Reason: map[string]string{"en": "It gets hot."},
 			Release: "v2", Detector: detector, Exposure: fleet.Duration(24 * time.Hour), Waves: []campaign.Wave{{Name: "all"}},

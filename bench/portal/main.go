@@ -31,15 +31,16 @@ func main() {
 	sampled := flag.Int("sampled", 500, "of those, units that have a month of measurements and whose owners ask")
 	asks := flag.Int("asks", 2000, "requests of each kind")
 	atOnce := flag.Int("at-once", 4, "owners who ask at the same time")
+	serve := flag.Bool("serve", false, "measure nothing: tell address, unit and session of an owner in a line of JSON, and serve until standard input ends")
 	dsn := flag.String("records", "", "records to use, as postgres://…, empty (default: SQLite)")
 	flag.Parse()
-	if err := run(context.Background(), *program, *dsn, fleetOf{units: *units, sampled: min(*sampled, *units)}, *asks, *atOnce); err != nil {
+	if err := run(context.Background(), *program, *dsn, fleetOf{units: *units, sampled: min(*sampled, *units)}, *asks, *atOnce, *serve); err != nil {
 		fmt.Fprintln(os.Stderr, "bench-portal:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, program, dsn string, f fleetOf, asks, atOnce int) (err error) {
+func run(ctx context.Context, program, dsn string, f fleetOf, asks, atOnce int, serve bool) (err error) {
 	dir, err := os.MkdirTemp("", "bench-portal")
 	if err != nil {
 		return err
@@ -72,6 +73,11 @@ func run(ctx context.Context, program, dsn string, f fleetOf, asks, atOnce int) 
 	}
 	fmt.Printf("ready in %.1f s\n", time.Since(began).Seconds())
 	if err := f.measurements(address); err != nil {
+		return fmt.Errorf("%w; the server's last words:\n%s", err, server.Tail())
+	}
+	if serve {
+		fmt.Printf(`{"url":"http://%s","unit":%q,"cookie":"%s=%s"}`+"\n", address, owners[0].unit, wire.OwnerCookie, owners[0].secret)
+		_, err := io.Copy(io.Discard, os.Stdin)
 		return err
 	}
 	now := time.Now().UTC()

@@ -31,11 +31,13 @@ export function Found({ finding, unit, me }: { finding: Finding; unit: string; m
         <p key={reason}>{reason}</p>
       ))}
       {finding.signal && (
-        <Caught>
-          <Suspense fallback={<Loading />}>
-            <FoundChart finding={finding} unit={unit} me={me} />
-          </Suspense>
-        </Caught>
+        <div className="charted">
+          <Caught>
+            <Suspense fallback={<Loading />}>
+              <FoundChart finding={finding} unit={unit} me={me} />
+            </Suspense>
+          </Caught>
+        </div>
       )}
     </section>
   );

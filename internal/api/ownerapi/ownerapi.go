@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"html/template"
+	"math"
 	"net/http"
 	"slices"
 	"sort"
@@ -37,15 +38,16 @@ var parameters = map[string]string{
 
 // Describe takes the owners' operations out of the description of the whole
 // API, with the schemas that they use and no others.
-func Describe(whole *huma.OpenAPI) (object, error) {
-	raw, err := json.Marshal(whole)
+func Describe(api *huma.OpenAPI) (object, error) {
+	raw, err := json.Marshal(api)
 	if err != nil {
 		return nil, fmt.Errorf("describe the API: %w", err)
 	}
-	var doc object
-	if err := json.Unmarshal(raw, &doc); err != nil {
+	var read object
+	if err := json.Unmarshal(raw, &read); err != nil {
 		return nil, fmt.Errorf("describe the owners' API: %w", err)
 	}
+	doc := whole(read).(object)
 	paths, kept := doc["paths"].(object), object{}
 	for path, item := range paths {
 		if strings.HasPrefix(path, prefix) {
@@ -90,6 +92,25 @@ func Describe(whole *huma.OpenAPI) (object, error) {
 	}, nil
 }
 
+// whole makes integers of the numbers that are: JSON knows no other kind, YAML does.
+func whole(v any) any {
+	switch v := v.(type) {
+	case float64:
+		if v == math.Trunc(v) && math.Abs(v) < 1<<53 {
+			return int64(v)
+		}
+	case []any:
+		for i := range v {
+			v[i] = whole(v[i])
+		}
+	case object:
+		for k := range v {
+			v[k] = whole(v[k])
+		}
+	}
+	return v
+}
+
 // complete says what an operation leaves to its summary.
 func complete(item object) {
 	for _, op := range item {
@@ -116,8 +137,8 @@ func complete(item object) {
 }
 
 // YAML is the description as it is served and kept in the repository.
-func YAML(whole *huma.OpenAPI) ([]byte, error) {
-	doc, err := Describe(whole)
+func YAML(api *huma.OpenAPI) ([]byte, error) {
+	doc, err := Describe(api)
 	if err != nil {
 		return nil, err
 	}

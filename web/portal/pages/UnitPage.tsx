@@ -35,7 +35,8 @@ export function UnitPage({ me, id }: PageProps) {
         <Trouble error={unit.error} retry={() => unit.refetch()} />
       </>
     );
-  if (!unit.data) return <Loading />;
+  // All of it at once: what came later would push away what is being read.
+  if (!unit.data || updates.isPending || findings.isPending) return <Loading />;
 
   const mine = updates.data?.filter((u) => u.unitId === id && isRecent(u, me.now)) ?? [];
   const [open, closed] = [mine.filter((u) => !over.has(u.state)), mine.filter((u) => over.has(u.state))];
