@@ -202,6 +202,49 @@ const notifications = createRoute({
   component: lazyRouteComponent(() => import("./pages/NotificationsPage"), "NotificationsPage"),
 });
 
+const delivery = createRoute({
+  getParentRoute: () => shell,
+  path: "delivery",
+  validateSearch: strings("tab", "state", "channel", "kind", "owner", "about", "sort"),
+  component: lazyRouteComponent(() => import("./pages/DeliveryPage"), "DeliveryPage"),
+});
+
+const message = createRoute({
+  getParentRoute: () => shell,
+  path: "delivery/$id",
+  component: lazyRouteComponent(() => import("./pages/MessagePage"), "MessagePage"),
+});
+
+const templates = createRoute({
+  getParentRoute: () => shell,
+  path: "templates",
+  component: lazyRouteComponent(() => import("./pages/TemplatesPage"), "TemplatesPage"),
+});
+
+const template = createRoute({
+  getParentRoute: () => shell,
+  path: "templates/$name",
+  component: lazyRouteComponent(() => import("./pages/TemplatePage"), "TemplatePage"),
+});
+
+const ladders = createRoute({
+  getParentRoute: () => shell,
+  path: "ladders",
+  component: lazyRouteComponent(() => import("./pages/LaddersPage"), "LaddersPage"),
+});
+
+const letters = createRoute({
+  getParentRoute: () => shell,
+  path: "letters",
+  component: lazyRouteComponent(() => import("./pages/LettersPage"), "LettersPage"),
+});
+
+const calls = createRoute({
+  getParentRoute: () => shell,
+  path: "calls",
+  component: lazyRouteComponent(() => import("./pages/CallsPage"), "CallsPage"),
+});
+
 export const router = createRouter({
   routeTree: root.addChildren([
     signIn,
@@ -230,6 +273,13 @@ export const router = createRouter({
       claims,
       tokens,
       notifications,
+      delivery,
+      message,
+      templates,
+      template,
+      ladders,
+      letters,
+      calls,
     ]),
   ]),
   basepath: "/console",

@@ -11,7 +11,7 @@ import * as o from "./fixtures/owner";
 import * as r from "./fixtures/releases";
 import { tips } from "./fixtures/tips";
 import * as w from "./fixtures/wear";
-import * as w from "./fixtures/words";
+import * as said from "./fixtures/words";
 
 // A server of the API that answers from fixtures, so that every screen can be
 // looked at in every state without a fleet. It serves the built pages under
@@ -196,13 +196,13 @@ function ownerAnswer(mock: Mock, method: string, url: URL, body: Record<string, 
     return mock.owner.preferences;
   }
   if (path === "updates") return { items: owner.updates };
-  if (path === "notices") return { items: mock.empty ? [] : w.notices };
+  if (path === "notices") return { items: mock.empty ? [] : said.notices };
   if (path === "tips") return tips(o.me.units[1]?.id ?? "", f.now);
   if (path.startsWith("tips/")) return null;
   if (path === "contact") return method === "PUT" ? body : { phone: "+4712345678" };
   const notice = /^notices\/([^/]+)\/(read|acknowledge)$/.exec(path);
   if (notice) {
-    const one = w.notices.find((n) => n.id === notice[1]);
+    const one = said.notices.find((n) => n.id === notice[1]);
     if (one) Object.assign(one, { readAt: f.now }, notice[2] === "acknowledge" ? { ackedAt: f.now } : {});
     return one;
   }
@@ -258,18 +258,18 @@ function matching<T extends object>(rows: readonly T[], url: URL, ...keys: (keyo
 }
 
 function wordsAnswer(path: string, method: string, list: (rows: Rows) => unknown): unknown {
-  if (path === "templates") return { items: w.texts };
-  if (path === "templates/preview") return w.preview;
+  if (path === "templates") return { items: said.texts };
+  if (path === "templates/preview") return said.preview;
   if (path === "templates/letter") return {};
   if (path === "templates/test")
     return { to: "kari@maker.example", subject: "[Test] Product safety recall", language: "en" };
-  if (/^campaigns\/[^/]+\/ladder$/.test(path)) return w.plan;
-  if (/^campaigns\/[^/]+\/reach$/.test(path)) return w.reach;
-  if (path === "letters") return list(w.letters);
-  if (path === "letter-batches") return method === "POST" ? w.batches[0] : list(w.batches);
-  if (path === "calls") return list(w.calls);
-  if (path === "calls/next") return w.calls[0];
-  if (/^calls\/[^/]+\/(take|outcome)$/.test(path)) return w.calls[0];
+  if (/^campaigns\/[^/]+\/ladder$/.test(path)) return said.plan;
+  if (/^campaigns\/[^/]+\/reach$/.test(path)) return said.reach;
+  if (path === "letters") return list(said.letters);
+  if (path === "letter-batches") return method === "POST" ? said.batches[0] : list(said.batches);
+  if (path === "calls") return list(said.calls);
+  if (path === "calls/next") return said.calls[0];
+  if (/^calls\/[^/]+\/(take|outcome)$/.test(path)) return said.calls[0];
   if (/^calls\/[^/]+\/release$/.test(path)) return null;
   return undefined;
 }

@@ -138,7 +138,7 @@ func (choiceSchema) Schema(r huma.Registry) *huma.Schema {
 }
 
 func (channelSchema) Schema(r huma.Registry) *huma.Schema {
-	return named(r, "Channel", "How a message is carried.", "mail", "webhook")
+	return named(r, "Channel", "How a message is carried. Voice is a call by a machine, call one by a person.", "mail", "sms", "voice", "push", "webhook", "letter", "call")
 }
 
 func (verdictSchema) Schema(r huma.Registry) *huma.Schema {
