@@ -38,11 +38,7 @@ export function OtherWays({ to, then, leaving }: { to: string; then: () => void;
         </a>
       ))}
       {passkey.error &&
-        (gaveUp(passkey.error) ? (
-          <p role="status">{t("signIn.passkey.gaveUp")}</p>
-        ) : (
-          <Trouble error={passkey.error} />
-        ))}
+        (gaveUp(passkey.error) ? <p role="status">{t("signIn.passkey.gaveUp")}</p> : <Trouble error={passkey.error} />)}
     </div>
   );
 }

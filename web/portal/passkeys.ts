@@ -23,7 +23,8 @@ const ids = (all: unknown) => ((all ?? []) as Descriptor[]).map((d) => ({ ...d, 
 export const passkeysWork = () => "PublicKeyCredential" in window;
 
 /** The person closed the browser's window, or took too long. */
-export const gaveUp = (e: unknown) => e instanceof DOMException && (e.name === "NotAllowedError" || e.name === "AbortError");
+export const gaveUp = (e: unknown) =>
+  e instanceof DOMException && (e.name === "NotAllowedError" || e.name === "AbortError");
 
 /** This device has a passkey of the account already. */
 export const known = (e: unknown) => e instanceof DOMException && e.name === "InvalidStateError";

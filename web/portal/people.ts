@@ -3,7 +3,7 @@ import { ask, client, tell, type Wire } from "../client/client";
 
 export type OnUnit = Wire["OnUnit"];
 export type Person = Wire["Person"];
-export type Invited = Wire["Invited"];
+export type Invited = Wire["MyInvitation"];
 export type Claimed = Wire["Claimed"];
 export type Ways = Wire["Ways"];
 
@@ -70,5 +70,4 @@ export const claimByLink = (token: string) => ask(client.POST("/owner/v1/claims/
 export const lookAtInvitation = (token: string) => ask(client.POST("/owner/v1/invitations/look", { body: { token } }));
 export const answerByLink = ({ token, accept }: { token: string; accept: boolean }) =>
   ask(client.POST("/owner/v1/invitations/answer", { body: { token, accept, ...here() } }));
-export const confirmEmail = (token: string) =>
-  ask(client.POST("/owner/v1/account/email/confirm", { body: { token } }));
+export const confirmEmail = (token: string) => ask(client.POST("/owner/v1/account/email/confirm", { body: { token } }));

@@ -54,7 +54,6 @@ function ByCode({ scanned }: { scanned: string }) {
               autoCapitalize="characters"
               spellCheck={false}
               maxLength={40}
-              placeholder="XXXXX-XXXXX-XXXXX-XXXXX"
               value={code}
               aria-invalid={found.error ? true : undefined}
               onChange={(e) => setCode(e.target.value)}

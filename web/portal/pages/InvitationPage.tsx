@@ -29,7 +29,9 @@ export function InvitationPage() {
         <div role="status">
           <p>{t(done.kind === "own" ? "invitation.owned" : "invitation.driven", { email: done.email ?? "" })}</p>
           <p>
-            <Link to={done.unitId ? { name: done.kind === "own" ? "data" : "unit", id: done.unitId } : { name: "home" }}>
+            <Link
+              to={done.unitId ? { name: done.kind === "own" ? "data" : "unit", id: done.unitId } : { name: "home" }}
+            >
               {t(done.kind === "own" ? "claim.done.data" : "claim.done.unit")}
             </Link>
           </p>
@@ -38,9 +40,7 @@ export function InvitationPage() {
       {o && !done && o.state !== "open" && <p role="alert">{t(`invitation.state.${o.state}`)}</p>}
       {o && !done && o.state === "open" && (
         <>
-          <p>
-            {t(o.kind === "own" ? "invitation.own" : "invitation.drive", { by: o.by ?? "", product: o.product })}
-          </p>
+          <p>{t(o.kind === "own" ? "invitation.own" : "invitation.drive", { by: o.by ?? "", product: o.product })}</p>
           <p>{t(o.kind === "own" ? "invitation.own.means" : "invitation.drive.means")}</p>
           <p className="soft">{t("invitation.as", { email: o.email })}</p>
           {(accept.error ?? decline.error) && <Trouble error={accept.error ?? decline.error} />}
