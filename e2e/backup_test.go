@@ -61,7 +61,7 @@ func TestBackupWhileServing(t *testing.T) {
 	restore := func(dir string, archive []byte) (string, error) {
 		path := filepath.Join(t.TempDir(), "archive")
 		require.NoError(t, os.WriteFile(path, archive, 0o600))
-		text, err := exec.CommandContext(t.Context(), binary, "restore", "--data", dir, path).CombinedOutput()
+		text, err := exec.CommandContext(t.Context(), binary, "restore", "--data", dir, "--keys", filepath.Join(filepath.Dir(file), "fettle-backup.keys"), path).CombinedOutput()
 		return string(text), err
 	}
 	fresh := filepath.Join(t.TempDir(), "data")

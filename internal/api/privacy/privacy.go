@@ -46,7 +46,7 @@ func Register(f *frame.Server, d Deps) {
 // Erasing is the answer to who is erased.
 type Erasing struct {
 	Receipt privacy.ErasureReceipt `json:"receipt"`
-	Secret  string          `json:"secret" doc:"Shown once. With it and the email address the person can prove that the receipt is theirs; nobody else can tell."`
+	Secret  string                 `json:"secret" doc:"Shown once. With it and the email address the person can prove that the receipt is theirs; nobody else can tell."`
 }
 
 // Rights is what a person has asked for about their data, and what is in force.

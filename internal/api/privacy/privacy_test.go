@@ -43,6 +43,7 @@ func TestWhoLookedAndWhatChanged(t *testing.T) {
 		require.NoError(t, err)
 		require.NotContains(t, string(raw), "operator@", "the owner sees the role, not the person")
 
+		e.Store("WC-1", apitest.Hour(0, 1, 16, 60)...)
 		// A product's export concerns everyone with a unit of it.
 		text(e, "/v1/products/wall-charger/export")
 		require.True(t, mine()[0].All)

@@ -102,6 +102,9 @@ func (s *server) entries(ctx context.Context, f audit.Filter) ([]audit.Entry, er
 
 // filter is what a query asks for; none says that nothing can match.
 func (s *server) filter(ctx context.Context, q *TrailQuery) (f audit.Filter, none bool, err error) {
+	if err := audit.Looked(ctx); err != nil { // entries name nobody; who is looked up by their address is looked at
+		return f, false, err
+	}
 	if !q.From.IsZero() && !q.To.IsZero() && !q.From.Before(q.To) {
 		return f, false, fault.Fields("audit", []fault.Field{{Path: "query.to", Expected: "a time after from", Got: q.To.Format(time.RFC3339)}})
 	}
@@ -142,7 +145,7 @@ func (s *server) filter(ctx context.Context, q *TrailQuery) (f audit.Filter, non
 func (s *server) trail() {
 	frame.Add(s.Server, frame.Route{
 		Method: http.MethodGet, Path: "/v1/audit", ID: "listAudit", Summary: "The audit trail, newest first",
-		Doc: "Every change, every look at personal data, and every refusal of what somebody may not.", Tag: "audit", Access: access.Privacy,
+		Doc: "Every change, every look at personal data, and every refusal of what somebody may not.", Tag: "audit", Access: access.Privacy, Personal: audit.DataRequests,
 	}, s.list)
 	frame.Add(s.Server, frame.Route{
 		Method: http.MethodGet, Path: "/v1/audit/head", ID: "getAuditHead", Summary: "Number and hash of the trail's newest entry",
@@ -226,7 +229,7 @@ func (s *server) name(ctx context.Context, names map[string]string, a audit.Acto
 func (s *server) export() {
 	r := frame.Route{
 		Method: http.MethodGet, Path: "/v1/audit/export", ID: "exportAudit", Summary: "Download the audit trail, oldest first",
-		Doc: "A line a record as {\"hash\":…,\"entry\":…}, or CSV. The answer's length is not known before.", Tag: "audit", Access: access.Privacy,
+		Doc: "A line a record as {\"hash\":…,\"entry\":…}, or CSV. The answer's length is not known before.", Tag: "audit", Access: access.Privacy, Personal: audit.DataRequests,
 	}
 	op := r.Operation()
 	op.Responses = map[string]*huma.Response{"200": {Description: "The trail.", Content: map[string]*huma.MediaType{
