@@ -132,13 +132,7 @@ function Form({ me, kept, contact }: { me: Me; kept: Preferences; contact: Conta
       <p>{t("notices.contact.text")}</p>
       <label className="field">
         <span>{t("notices.phone")}</span>
-        <input
-          type="tel"
-          autoComplete="tel"
-          placeholder="+4712345678"
-          value={phone}
-          onChange={(e) => setPhone(e.target.value)}
-        />
+        <input type="tel" autoComplete="tel" value={phone} onChange={(e) => setPhone(e.target.value)} />
       </label>
       <label className="field">
         <span>{t("notices.street")}</span>
@@ -162,7 +156,6 @@ function Form({ me, kept, contact }: { me: Me; kept: Preferences; contact: Conta
         <input
           autoComplete="country"
           maxLength={2}
-          placeholder="NO"
           required={street !== ""}
           value={country}
           onChange={(e) => setCountry(e.target.value)}
