@@ -202,7 +202,7 @@ func (s *server) thirdParties() {
 		return op
 	}
 	huma.Register(s.API, route("/share/v1", "getShared", "What an owner shares by this token", ""),
-		func(ctx context.Context, in *TokenIn) (*struct{ Body wire.Shared }, error) {
+		func(ctx context.Context, in *TokenIn) (*struct{ Body wire.ShareTerms }, error) {
 			o, err := s.enter(ctx, in)
 			if err != nil {
 				return nil, err
@@ -211,7 +211,7 @@ func (s *server) thirdParties() {
 			if err != nil {
 				return nil, s.Problem(ctx, err)
 			}
-			out := wire.Shared{
+			out := wire.ShareTerms{
 				Recipient: o.Recipient, UnitID: o.UnitID, Product: o.product.Title, Serial: o.unit.Serial, From: o.From, Until: o.Until, Events: o.Events,
 				Signals: []wire.SharedColumn{}, Rate: shareRate, Streams: shareStreams,
 			}
@@ -224,7 +224,7 @@ func (s *server) thirdParties() {
 				}
 			}
 			_, err = s.d.Shares.Note(ctx, share.Use{ShareID: o.ID, What: "described"})
-			return &struct{ Body wire.Shared }{out}, err
+			return &struct{ Body wire.ShareTerms }{out}, err
 		})
 	type samplesIn struct {
 		TokenIn

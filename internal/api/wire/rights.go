@@ -131,8 +131,8 @@ type SharedColumn struct {
 	Available   bool            `json:"available" doc:"Whether its owner permits it to be kept now."`
 }
 
-// Shared is what a share gives.
-type Shared struct {
+// ShareTerms is what a share gives.
+type ShareTerms struct {
 	Recipient string         `json:"recipient"`
 	UnitID    string         `json:"unitId"`
 	Product   string         `json:"product"`
