@@ -21,6 +21,7 @@ const sections = [
   [
     { to: "/products", label: "Products" },
     { to: "/detectors", label: "Detectors" },
+    { to: "/tips", label: "Tips" },
     { to: "/claims", label: "Claims" },
     { to: "/notifications", label: "Notifications" },
     { to: "/delivery", label: "Delivery" },

@@ -227,6 +227,12 @@ const template = createRoute({
   component: lazyRouteComponent(() => import("./pages/TemplatePage"), "TemplatePage"),
 });
 
+const tips = createRoute({
+  getParentRoute: () => shell,
+  path: "tips",
+  component: lazyRouteComponent(() => import("./pages/TipsPage"), "TipsPage"),
+});
+
 const ladders = createRoute({
   getParentRoute: () => shell,
   path: "ladders",
@@ -278,6 +284,7 @@ export const router = createRouter({
       templates,
       template,
       ladders,
+      tips,
       letters,
       calls,
     ]),
