@@ -36,11 +36,7 @@ type hearing struct {
 func newHearing(ctx context.Context, under *sync.WaitGroup, f *Feeds, n name, declared fleet.Feed) *hearing {
 	ctx, cancel := context.WithCancel(ctx)
 	h := &hearing{f: f, n: n, declared: declared, cancel: cancel, news: make(chan struct{}, 1), topics: map[string][]string{}}
-	under.Add(1)
-	go func() {
-		defer under.Done()
-		h.run(ctx)
-	}()
+	under.Go(func() { h.run(ctx) })
 	return h
 }
 

@@ -82,12 +82,10 @@ func (p *polling) due(ctx context.Context, under *sync.WaitGroup, places []fleet
 			return // the others have their turn
 		}
 		a.under = true
-		under.Add(1)
-		go func() {
-			defer under.Done()
+		under.Go(func() {
 			defer func() { <-p.room }()
 			p.ask(ctx, place, a)
-		}()
+		})
 	}
 	for key, a := range p.places {
 		if !wanted[key] && !a.under {

@@ -721,8 +721,10 @@ func (e *Evaluator) value(u *unit, v *variable, age, now int64) (any, bool) {
 			return types.Double((int(at.Weekday())+6)%7 + 1), true
 		}
 		return types.Double(at.Month()), true
+	case fromFeed:
+		return e.feed(u, v, now)
 	}
-	return e.feed(u, v, now)
+	return nil, false
 }
 
 // feed is a feed's variable where a unit is.

@@ -17,10 +17,10 @@ import (
 
 var start = time.Date(2026, 6, 1, 6, 0, 0, 0, time.UTC) // a Monday, 8 o'clock in Berlin
 
-func berlin(t testing.TB) *time.Location {
-	t.Helper()
+func berlin(tb testing.TB) *time.Location {
+	tb.Helper()
 	l, err := time.LoadLocation("Europe/Berlin")
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return l
 }
 
@@ -76,18 +76,18 @@ type bench struct {
 	got   []string // what was wished for: "humid u1 10:00"
 }
 
-func newBench(t testing.TB, p fleet.Product, tips ...Tip) *bench {
-	t.Helper()
-	b := &bench{t: t, now: start, facts: map[int64]Facts{}}
+func newBench(tb testing.TB, p fleet.Product, tips ...Tip) *bench {
+	tb.Helper()
+	b := &bench{t: tb, now: start, facts: map[int64]Facts{}}
 	for k := int64(1); k <= 3; k++ {
-		b.facts[k] = Facts{ID: fmt.Sprint("u", k), Product: "dryer", OwnerID: fmt.Sprint("o", k), Region: "north", Zone: berlin(t), Given: []string{"tips"}, Active: true, Version: "1.0"}
+		b.facts[k] = Facts{ID: fmt.Sprint("u", k), Product: "dryer", OwnerID: fmt.Sprint("o", k), Region: "north", Zone: berlin(tb), Given: []string{"tips"}, Active: true, Version: "1.0"}
 	}
 	for i := range tips {
-		require.Empty(t, Validate(&p, &tips[i]))
+		require.Empty(tb, Validate(&p, &tips[i]))
 	}
 	var err error
 	b.e, err = NewEvaluator(func(_ context.Context, key int64) (Facts, bool, error) { f, ok := b.facts[key]; return f, ok, nil }, []Definition{{p, tips}})
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	b.e.Seeded("dryer")
 	return b
 }

@@ -63,8 +63,10 @@ func Validate(p *fleet.Product, t *Tip) []fault.Field {
 		d         fleet.Duration
 		low, high time.Duration
 	}{
-		{"spec.within", t.Within, time.Minute, 30 * 24 * time.Hour}, {"spec.wait", t.Wait, time.Second, 24 * time.Hour},
-		{"spec.valid", t.Valid, time.Minute, 24 * time.Hour}, {"spec.age", t.Age, time.Second, 30 * 24 * time.Hour},
+		{"spec.within", t.Within, time.Minute, 30 * 24 * time.Hour},
+		{"spec.wait", t.Wait, time.Second, 24 * time.Hour},
+		{"spec.valid", t.Valid, time.Minute, 24 * time.Hour},
+		{"spec.age", t.Age, time.Second, 30 * 24 * time.Hour},
 		{"spec.every", t.Every, time.Minute, 366 * 24 * time.Hour},
 	} {
 		if d.d != 0 && (time.Duration(d.d) < d.low || time.Duration(d.d) > d.high) {
@@ -88,7 +90,7 @@ func Validate(p *fleet.Product, t *Tip) []fault.Field {
 		if a.Link == "" && a.Command == "" {
 			m.add("spec.action", "a link, a command or both", "neither")
 		}
-		if u, err := url.Parse(a.Link); a.Link != "" && (err != nil || !(u.Scheme == "https" && u.Host != "" || u.Scheme == "" && u.Host == "" && strings.HasPrefix(u.Path, "/") && !strings.HasPrefix(a.Link, `/\`))) {
+		if a.Link != "" && !safeLink(a.Link) {
 			m.add("spec.action.link", "an https address, or a path of the portal that begins with /", strconv.Quote(a.Link))
 		}
 		if len(a.Command) > 200 || strings.ContainsFunc(a.Command, func(r rune) bool { return r < ' ' || r > '~' }) {
@@ -115,4 +117,17 @@ func (m *mistakes) words(path string, words map[string]string, most int) {
 			m.add(at, "one line of text", strconv.Quote(text))
 		}
 	}
+}
+
+// safeLink reports whether a button may lead there: to an https address, or to
+// a path of the portal.
+func safeLink(link string) bool {
+	u, err := url.Parse(link)
+	if err != nil {
+		return false
+	}
+	if u.Scheme == "https" {
+		return u.Host != ""
+	}
+	return u.Scheme == "" && u.Host == "" && strings.HasPrefix(u.Path, "/") && !strings.HasPrefix(link, `/\`)
 }

@@ -410,7 +410,8 @@ func (r *watching) keep(ctx context.Context) error {
 // After a failure nothing more may be kept.
 func (r *watching) commit(ctx context.Context, all bool) error {
 	e := r.e
-	if r.broken || len(e.asked) == 0 && !(all && (len(e.dirty) > 0 || len(e.news) > 0 || r.seq != r.kept.Load())) {
+	changed := all && (len(e.dirty) > 0 || len(e.news) > 0 || r.seq != r.kept.Load())
+	if r.broken || len(e.asked) == 0 && !changed {
 		return nil
 	}
 	begun := r.c.Wall.Now()
@@ -477,6 +478,7 @@ func (r *watching) decide(ctx context.Context, w *Wish) (shows bool, err error) 
 		return false, r.c.Store.Used(ctx, w.unit.key, w.rule.Name, moment(w.unit.tips[w.place].First), moment(w.at))
 	case forget:
 		return true, r.c.Store.Forget(ctx, w.unit.key, w.names)
+	case give:
 	}
 	if w.unit.gone || w.unit.tips[w.place].First == 0 && w.version != w.rule.Version {
 		return false, nil

@@ -51,7 +51,8 @@ func Read(f *fleet.Feed, body []byte, received time.Time) (values map[string]any
 	}
 	at = received
 	if f.Time != "" {
-		v, ok := pointer(doc, f.Time)
+		v, _ := pointer(doc, f.Time) // nothing is no time
+		var ok bool
 		if at, ok = instant(v); !ok {
 			return nil, at, fmt.Errorf("no time at %s", f.Time)
 		}
