@@ -4,8 +4,8 @@ import { useLanguage } from "../language";
 import type { PageProps } from "../routes";
 import { Heading, Loading, Trouble, useReason } from "../states";
 import { TipCards } from "../TipCards";
-import { type Switch, useSwitchTip, useTips } from "../tips";
 import { formatTime, knownZone } from "../time";
+import { type Switch, useSwitchTip, useTips } from "../tips";
 
 /** Which tips the owner wants, those of now, and those of the last month. */
 export function TipsPage({ me }: PageProps) {
