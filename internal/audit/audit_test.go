@@ -307,7 +307,7 @@ func TestTamperingIsNamed(t *testing.T) {
 		err := check(list)
 		var broke *audit.BreakError
 		require.ErrorAs(t, err, &broke)
-		if broke.Seq != first && !(broke.Seq == first+1) {
+		if broke.Seq != first && broke.Seq != first+1 {
 			t.Fatalf("entry %d was tampered with, entry %d is named: %v", first, broke.Seq, err)
 		}
 	}

@@ -140,7 +140,7 @@ func (p Person) Seal(text string) (*Box, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Box{About: p.Alias, Text: g.Seal(nil, nil, []byte(text), []byte(p.Alias))}, nil
+	return &Box{About: p.Alias, Text: g.Seal(nil, nil, []byte(text), []byte(p.Alias))}, nil //nolint:gosec // the nonce is random: cipher.NewGCMWithRandomNonce
 }
 
 // Open reads what Seal made.

@@ -216,7 +216,7 @@ func (s *Service) Work(ctx context.Context) (failed bool, err error) {
 		for j.EndedAt.IsZero() {
 			if err := s.step(ctx, &j); err != nil {
 				if ctx.Err() != nil {
-					return true, ctx.Err()
+					return true, err
 				}
 				failed = true
 				j.Failed, j.Tries = err.Error(), j.Tries+1

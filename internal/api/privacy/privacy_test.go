@@ -152,7 +152,7 @@ func TestRightsAreAskedForAndAnswered(t *testing.T) {
 		apitest.Call[struct{}](e, 409, "POST", "/v1/owners/"+p.ID+"/erase", map[string]any{"email": "ada@example.org"})
 		as[struct{}](e, ada, 422, "POST", "/owner/v1/erasure", map[string]any{"email": "bob@example.org"})
 		require.Len(t, apitest.Call[wire.Page[privacy.ErasureReceipt]](e, 200, "GET", "/v1/privacy/erasures", nil).Items, 1)
-		got, err := http.Get(e.URL + "/owner/v1/erasures/" + begun.Receipt.ID) //nolint:noctx // of a test
+		got, err := http.Get(e.URL + "/owner/v1/erasures/" + begun.Receipt.ID)
 		require.NoError(t, err)
 		receipt, err := io.ReadAll(got.Body)
 		require.NoError(t, err)

@@ -139,7 +139,7 @@ func (k Keyring) Open(in io.Reader) (io.Reader, error) {
 	r := bufio.NewReaderSize(in, 1<<16)
 	head, err := r.Peek(len(sealed))
 	if err != nil || string(head) != sealed {
-		return r, nil //nolint:nilerr // an archive of before, or none at all: Unpack says
+		return r, nil // one of before, or none at all: Unpack says
 	}
 	ids := make([]age.Identity, 0, len(k.Keys))
 	for _, key := range slices.Backward(k.Keys) {

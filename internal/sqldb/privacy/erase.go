@@ -63,6 +63,7 @@ func (l *link) where(sub *privacy.Subject) (texts []string, args [][]any) {
 		}
 	}
 	switch l.of {
+	case nobody:
 	case owner:
 		add(l.column+" = ?", sub.OwnerID)
 	case byOwner:

@@ -2,7 +2,6 @@ package privacy
 
 import (
 	"bytes"
-	"context"
 	"database/sql"
 	"fmt"
 	"os"
@@ -76,6 +75,7 @@ func row(t *testing.T, db *sqldb.DB, r *Rule, l *link, p who, n int64) {
 		switch {
 		case c.name == l.column:
 			switch l.of {
+			case nobody:
 			case owner:
 				v = p.id
 			case byOwner:
@@ -249,8 +249,8 @@ func everyTable(t *testing.T, db *sqldb.DB, raw func() []byte) {
 							}
 						}
 						key := `'through-` + fmt.Sprint(number) + `'`
-						row(t, db, &parent, l.via, p, number)
-						for _, c := range schema(t, db, l.table) {
+						row(t, db, &parent, l.via, p, number)      //nolint:contextcheck // the test's
+						for _, c := range schema(t, db, l.table) { //nolint:contextcheck // the test's
 							if c.name == l.key && strings.HasPrefix(strings.ToUpper(c.kind), "TEXT") || c.name == l.key && c.kind == "text" {
 								_, err := db.Exec(ctx, `UPDATE `+l.table+` SET `+l.key+` = `+key+` WHERE `+l.key+` LIKE ?`, "%"+fmt.Sprint(number))
 								require.NoError(t, err)
@@ -354,5 +354,3 @@ func utf16(s string) string {
 	}
 	return b.String()
 }
-
-var _ = context.Background

@@ -45,9 +45,11 @@ func byUnit(table string) Rule {
 func byKey(table string) Rule {
 	return Rule{Table: table, Links: []link{{of: unitKey, column: "unit_key"}}}
 }
+
 func by(table, column string) Rule {
 	return Rule{Table: table, Links: []link{{of: owner, column: column}}}
 }
+
 func none(why string, tables ...string) (out []Rule) {
 	for _, t := range tables {
 		out = append(out, Rule{Table: t, None: why})
