@@ -164,11 +164,11 @@ func TestKills(t *testing.T) {
 	t.Parallel()
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
-		kills(t, sqldbtest.SQLiteDSN(t), 3000, 5)
+		kills(t, sqldbtest.SQLiteDSN(t), 2000, 4)
 	})
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
-		kills(t, sqldbtest.PostgresDSN(t), 3000, 5)
+		kills(t, sqldbtest.PostgresDSN(t), 1500, 3)
 	})
 }
 

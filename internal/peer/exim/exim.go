@@ -96,6 +96,7 @@ const (
   return_path_add`
 	piped = `pipe
   path = /usr/bin:/bin
+  envelope_to_add
   return_path_add
   temp_errors = *
   command = %s`
@@ -113,8 +114,7 @@ func Start(tb testing.TB) *Server {
 }
 
 // StartPiped is Start with a command that gets each bounce on its standard
-// input, as Exim's pipe transport runs it: words are expanded ($local_part), no
-// shell is between.
+// input, as Exim's pipe transport runs it: no shell is between.
 func StartPiped(tb testing.TB, command string) *Server {
 	tb.Helper()
 	if _, err := os.Stat(binary); errors.Is(err, os.ErrNotExist) {
