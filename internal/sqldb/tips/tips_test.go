@@ -384,3 +384,68 @@ func TestPushHasItsTurn(t *testing.T) {
 		require.Empty(t, pushed)
 	})
 }
+
+// week is a history of twelve dryers in humid weather, of which two used the
+// strong programme before.
+type week struct{ past }
+
+func (week) Replay(_ context.Context, q telemetry.Query, fn func(*telemetry.Stored, *telemetry.StoredMark) error) error {
+	at := start.AddDate(0, 0, -3).UnixMilli()
+	text := fmt.Sprintf(`{"product":"dryer","feed":"weather","place":"north","at":%d,"values":{"humidity":80}}`, at)
+	if err := fn(nil, &telemetry.StoredMark{Position: telemetry.Position{Seq: 1}, Mark: telemetry.Mark{Kind: telemetry.MarkContext, At: at, Text: text}}); err != nil {
+		return err
+	}
+	for i, key := range q.Units {
+		row := telemetry.Row{Unit: key, Event: at + int64(i), Received: at + int64(i), Values: []telemetry.Value{{Signal: "load", Number: 3}}}
+		if err := fn(&telemetry.Stored{Position: telemetry.Position{Seq: uint64(i + 2)}, Row: row}, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (week) FeatureUse(_ context.Context, _ string, _ uint64, _ time.Time, fn func(int64, string, int64, int64) error) error {
+	for _, key := range []int64{1, 2} {
+		if err := fn(key, "strong", 1, start.AddDate(0, 0, -9).UnixMilli()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func TestWhoWouldHaveGotIt(t *testing.T) {
+	t.Parallel()
+	db := sqldbtest.SQLite(t)
+	ctx := t.Context()
+	s := newScene(t, db)
+	for i := int64(1); i <= 12; i++ {
+		id := fmt.Sprint("U", i)
+		if i > 3 {
+			require.NoError(t, db.Fleet().PutUnits(ctx, []fleet.Unit{{ID: id, Key: i, Product: "dryer", Serial: id, Region: "north", State: fleet.UnitActive, OwnerID: "o1", CreatedAt: start}}))
+		}
+		if i > 2 {
+			require.NoError(t, db.Consent().AddChoices(ctx, []consent.Choice{{ID: "c" + id, UnitID: id, Purpose: "tips", Given: true, At: start, By: "import"}}))
+		}
+	}
+	service := tip.NewService(tip.Config{Store: s.store, Fleet: db.Fleet(), Consents: db.Consent(), History: week{}, Tx: db, Clock: s.clock, Wall: clock.Real{}})
+	all, err := service.Try(ctx, humid(), start.AddDate(0, 0, -7), start)
+	require.NoError(t, err)
+	require.Equal(t, []any{12, 12, 12, false}, []any{all.Units, all.Would, all.Given, all.Few})
+	require.Equal(t, tip.TrialDay{Day: "2026-05-29", Given: 12}, all.Days[4])
+	x := humid()
+	x.When += " && feature.strong.never"
+	ten, err := service.Try(ctx, x, start.AddDate(0, 0, -7), start)
+	require.NoError(t, err)
+	require.Equal(t, 10, ten.Would)
+	x.When = "weather.humidity > 75 && feature.strong.days < 14"
+	two, err := service.Try(ctx, x, start.AddDate(0, 0, -7), start)
+	require.NoError(t, err)
+	require.Equal(t, []any{0, 0, true}, []any{two.Would, two.Given, two.Few})
+	x.When = "weather.humidity > 90"
+	none, err := service.Try(ctx, x, start.AddDate(0, 0, -7), start)
+	require.NoError(t, err)
+	require.Equal(t, []any{0, false}, []any{none.Would, none.Few})
+	require.Empty(t, s.given(), "nothing is given to anybody")
+	_, err = service.Try(ctx, x, start.AddDate(0, -2, 0), start)
+	require.Equal(t, fault.Invalid, fault.KindOf(err))
+}
