@@ -60,13 +60,15 @@ func (s *Spec) Render(r Reader, values Values) (*Rendered, error) {
 	for _, v := range s.placeholders() {
 		data[v.Name] = "" // what is not known is left out, never "<no value>"
 	}
+	var facts Values
 	if words.Facts != nil {
-		for k, v := range words.Facts.values(tag) {
-			data[k] = w.write(v)
-		}
+		facts = words.Facts.values(tag)
+	}
+	for k, v := range facts {
+		data[k] = w.write(v)
 	}
 	for k, v := range values {
-		if _, given := data[k].(string); words.Facts != nil && given && data[k] != "" {
+		if _, declared := facts[k]; declared {
 			continue // what is declared of the recall goes before what a caller says
 		}
 		data[k] = w.write(v)
