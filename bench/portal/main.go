@@ -34,13 +34,13 @@ func main() {
 	serve := flag.Bool("serve", false, "measure nothing: tell address, unit and session of an owner in a line of JSON, and serve until standard input ends")
 	dsn := flag.String("records", "", "records to use, as postgres://…, empty (default: SQLite)")
 	flag.Parse()
-	if err := run(context.Background(), *program, *dsn, fleetOf{units: *units, sampled: min(*sampled, *units)}, *asks, *atOnce, *serve); err != nil {
+	if err := run(*program, *dsn, fleetOf{units: *units, sampled: min(*sampled, *units)}, *asks, *atOnce, *serve); err != nil {
 		fmt.Fprintln(os.Stderr, "bench-portal:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, program, dsn string, f fleetOf, asks, atOnce int, serve bool) (err error) {
+func run(program, dsn string, f fleetOf, asks, atOnce int, serve bool) (err error) {
 	dir, err := os.MkdirTemp("", "bench-portal")
 	if err != nil {
 		return err
@@ -48,7 +48,7 @@ func run(ctx context.Context, program, dsn string, f fleetOf, asks, atOnce int, 
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	data := filepath.Join(dir, "data")
 	began := time.Now()
-	owners, err := f.write(ctx, data, dsn)
+	owners, err := f.write(context.Background(), data, dsn)
 	if err != nil {
 		return err
 	}
@@ -111,9 +111,7 @@ func ask(address, read string, owners []owner, n, atOnce int) (took []time.Durat
 	var wg sync.WaitGroup
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: atOnce}}
 	for worker := range atOnce {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
+		wg.Go(func() {
 			r := rand.New(rand.NewPCG(uint64(worker), 7))
 			for i := range n/atOnce + 10 {
 				o := owners[r.IntN(len(owners))]
@@ -140,7 +138,7 @@ func ask(address, read string, owners []owner, n, atOnce int) (took []time.Durat
 					return
 				}
 			}
-		}()
+		})
 	}
 	wg.Wait()
 	return took, size, err
