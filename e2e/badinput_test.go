@@ -44,7 +44,7 @@ func TestBadFiles(t *testing.T) {
 		{"a tab", product("  purposes:", "\tpurposes:"), []string{"FILE:10:1: expected YAML: ", "cannot start any token"}},
 		{"no text", "\x00\xff\xfe", []string{"FILE:1:1: expected YAML or JSON as text in UTF-8"}},
 		{"an unknown field", product("      unit: ", "      unti: "), []string{`FILE:19:`, `: spec.signals[0].unti: expected one of the fields`, "did you mean unit?"}},
-		{"an unknown kind", product("kind: Product", "kind: Gadget"), []string{`FILE:4:7: kind: expected Product, Unit, Detector, Release or Campaign, got "Gadget"`}},
+		{"an unknown kind", product("kind: Product", "kind: Gadget"), []string{`FILE:4:7: kind: expected Product, Unit, Detector, Release, Campaign, Template, Ladder or Tip, got "Gadget"`}},
 		{"no unit of measure", product(`"[degF]"`, "fahrenheit"), []string{"FILE:19:13: spec.signals[0].unit: expected a UCUM unit", "did you mean [degF]?"}},
 		{"CEL without a type", product("- min: 60", `- when: value + "x" > 3`), []string{"FILE:28:17: spec.tolerances[0].bands[0].when: expected an expression that is true or false", `no matching overload for '_+_' applied to '(double, string)'`}},
 		{"CEL that is no condition", product("- min: 60", "- when: value"), []string{"FILE:28:17: ", `expected an expression that is true or false, got "value", which is of type double`}},

@@ -45,8 +45,7 @@ func (s *server) drive(l load) *driven {
 			silent = append(silent, id)
 		}
 	}
-	tokens := s.units(ids, silent...)
-	s.fettle("apply", "-f", "e2e/testdata/load")
+	tokens := s.unitsOf("e2e/testdata/load", ids, silent...)
 	for i := range units {
 		units[i].Token = tokens[units[i].ID]
 	}

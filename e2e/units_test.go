@@ -33,6 +33,12 @@ func until(t *testing.T, within time.Duration, what string, so func() bool) {
 // given no consent.
 func (s *server) units(ids []string, silent ...string) map[string]string {
 	s.t.Helper()
+	return s.unitsOf("e2e/testdata/charger/product.yaml", ids, silent...)
+}
+
+// unitsOf is units of what a file declares: consents are to what it collects.
+func (s *server) unitsOf(product string, ids []string, silent ...string) map[string]string {
+	s.t.Helper()
 	var b strings.Builder
 	for _, id := range ids {
 		fmt.Fprintf(&b, "---\napiVersion: fettle.dev/v1\nkind: Unit\nmetadata:\n  name: %s\nspec:\n  product: wall-charger\n  serial: S-%s\n  batch: A-14\n  owner:\n    email: %s@example.com\n    name: Owner of %s\n",
@@ -43,7 +49,7 @@ func (s *server) units(ids []string, silent ...string) map[string]string {
 	}
 	dir := s.t.TempDir()
 	require.NoError(s.t, os.WriteFile(filepath.Join(dir, "units.yaml"), []byte(b.String()), 0o600))
-	s.fettle("apply", "-f", "e2e/testdata/charger/product.yaml", "-f", dir)
+	s.fettle("apply", "-f", product, "-f", dir)
 	var out struct {
 		Items []struct {
 			UnitID string `json:"unitId"`
