@@ -150,7 +150,9 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	sent := time.Since(begun)
 	stop()
-	<-done
+	if err := <-done; err != nil {
+		return err
+	}
 	var refused int
 	if err := db.QueryRow(ctx, `SELECT count(*) FROM notify_message WHERE state <> 'sent'`).Scan(&refused); err != nil {
 		return err

@@ -111,7 +111,7 @@ func (s *campaigns) SaveTasks(ctx context.Context, all []campaign.Task) error {
 	}
 	var out []event.Event
 	for i := range all {
-		old, err := s.Store.Task(ctx, all[i].ID)
+		old, err := s.Task(ctx, all[i].ID)
 		if err != nil && fault.KindOf(err) != fault.NotFound {
 			return err
 		}

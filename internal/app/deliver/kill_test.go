@@ -39,6 +39,7 @@ func (s *sink) Logout() error                               { return nil }
 func (s *sink) Mail(string, *smtp.MailOptions) error        { return nil }
 func (s *sink) Rcpt(string, *smtp.RcptOptions) error        { return nil }
 func (s *sink) count() (mails, repeats int)                 { s.mu.Lock(); defer s.mu.Unlock(); return s.counted() }
+
 func (s *sink) counted() (mails, repeats int) {
 	for _, n := range s.seen {
 		repeats += n - 1
@@ -123,14 +124,14 @@ func kills(t *testing.T, dsn string, mails, deaths int) {
 	require.Equal(t, mails, fresh)
 
 	start := func() *exec.Cmd {
-		cmd := exec.Command(os.Args[0], "-test.run=^$") //nolint:gosec,noctx // this test's own program
+		cmd := exec.Command(os.Args[0], "-test.run=^$")
 		cmd.Env = append(os.Environ(), "FETTLE_DELIVER_CHILD="+string(config))
 		cmd.Stderr = os.Stderr
 		require.NoError(t, cmd.Start())
 		return cmd
 	}
 	killed := 0
-	for died := 0; died < deaths; died++ {
+	for died := range deaths {
 		cmd := start()
 		// It dies in the middle of sending, after a share of what is left.
 		before, _ := s.count()

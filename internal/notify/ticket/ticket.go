@@ -11,6 +11,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base32"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -52,7 +53,7 @@ func (s *Signer) Make(use Use, id string) string {
 	if u, err := uuid.Parse(id); err == nil && u.String() == id {
 		body = u[:] // 16 bytes for 36
 	}
-	return encoding.EncodeToString(append(body[:len(body):len(body)], s.mac(use, id)...))
+	return encoding.EncodeToString(append(slices.Clip(body), s.mac(use, id)...))
 }
 
 // Check is the id of the message that a ticket names, if it is good for a use.

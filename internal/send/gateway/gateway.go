@@ -265,19 +265,18 @@ func (g *Gateway) taken(answer []byte) (id string, err error) {
 		return "", fmt.Errorf("the answer is no JSON: %s", snippet(answer))
 	}
 	if s.Field != "" {
-		got, _ := at(doc, s.Field)
+		got := at(doc, s.Field)
 		if !oneOf(s.Is, got) {
 			return "", fault.New(fault.Invalid, "%s is %q: %s", s.Field, got, snippet(answer))
 		}
 	}
-	id, _ = at(doc, s.ID)
-	return id, nil
+	return at(doc, s.ID), nil
 }
 
 // at reads what a JSON pointer (RFC 6901) names, as text.
-func at(doc any, pointer string) (string, bool) {
+func at(doc any, pointer string) string {
 	if pointer == "" {
-		return "", false
+		return ""
 	}
 	for part := range strings.SplitSeq(strings.TrimPrefix(pointer, "/"), "/") {
 		part = strings.NewReplacer("~1", "/", "~0", "~").Replace(part)
@@ -287,20 +286,20 @@ func at(doc any, pointer string) (string, bool) {
 		case []any:
 			i, err := strconv.Atoi(part)
 			if err != nil || i < 0 || i >= len(x) {
-				return "", false
+				return ""
 			}
 			doc = x[i]
 		default:
-			return "", false
+			return ""
 		}
 	}
 	switch x := doc.(type) {
 	case nil:
-		return "", false
+		return ""
 	case string:
-		return x, true
+		return x
 	default:
-		return fmt.Sprint(x), true
+		return fmt.Sprint(x)
 	}
 }
 
@@ -339,8 +338,7 @@ func (g *Gateway) ReadReceipt(messageTicket, contentType string, query url.Value
 	}
 	read := func(path string) string {
 		if strings.HasPrefix(path, "/") {
-			s, _ := at(doc, path)
-			return s
+			return at(doc, path)
 		}
 		return fields.Get(path)
 	}

@@ -253,8 +253,7 @@ func (c *conn) transact(from, to string, content []byte) (begun bool, err error)
 		return true, err
 	}
 	if _, _, err := c.Text.ReadResponse(250); err != nil {
-		var reply *textproto.Error
-		if errors.As(err, &reply) {
+		if reply, ok := errors.AsType[*textproto.Error](err); ok {
 			return false, refusal("the mail", reply)
 		}
 		return true, err

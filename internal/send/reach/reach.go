@@ -97,7 +97,7 @@ func Do(client *http.Client, req *http.Request) (status int, answer []byte, err 
 	if req.Header.Get("User-Agent") == "" {
 		req.Header.Set("User-Agent", "fettle")
 	}
-	res, err := client.Do(req)
+	res, err := client.Do(req) //nolint:gosec // its dialer keeps to Networks
 	if err != nil {
 		if ctx := req.Context(); ctx.Err() == nil && context.Cause(ctx) == nil && fault.KindOf(err) == fault.Invalid {
 			return 0, nil, err
