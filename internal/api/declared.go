@@ -226,6 +226,9 @@ func (s *server) deleteDeclared(ctx context.Context, in *DeclaredName) error {
 	if err := frame.Who(ctx).Need(apply.Needs(kind)); err != nil {
 		return err
 	}
+	if err := s.inSight(ctx, kind, in.Name); err != nil {
+		return err
+	}
 	switch kind {
 	case declare.Product:
 		return s.deleteProduct(ctx, in.Name)
@@ -252,6 +255,28 @@ func (s *server) deleteDeclared(ctx context.Context, in *DeclaredName) error {
 	default:
 		return s.d.Campaigns.Delete(ctx, in.Name)
 	}
+}
+
+// inSight refuses what an operator of bounded sight does not see, as if it were not there.
+func (s *server) inSight(ctx context.Context, kind declare.Kind, name string) (err error) {
+	if !fleet.SightOf(ctx).Limited() {
+		return nil
+	}
+	switch kind {
+	case declare.Product:
+		_, err = s.d.Fleet.Product(ctx, name)
+	case declare.Unit:
+		_, err = s.d.Fleet.Unit(ctx, name)
+	case declare.Detector:
+		_, err = s.d.Condition.Detector(ctx, name, 0)
+	case declare.Release:
+		_, err = s.d.Updates.Release(ctx, name)
+	case declare.Campaign:
+		_, err = s.d.Runs.Campaign(ctx, name)
+	default:
+		err = fault.New(fault.Denied, "this concerns all products and regions")
+	}
+	return err
 }
 
 // unlessUsed deletes what no campaign that is not over refers to.

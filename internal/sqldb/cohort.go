@@ -106,7 +106,8 @@ func (s cohortStore) Members(ctx context.Context, snapshotID string, list cohort
 }
 
 func (s cohortStore) DeleteSnapshot(ctx context.Context, id string) error {
-	r, err := s.db.exec(ctx, `DELETE FROM cohort_snapshot WHERE id = ?`, id)
+	seen, args := rows.InSight(ctx, "product", "")
+	r, err := s.db.exec(ctx, `DELETE FROM cohort_snapshot WHERE id = ?`+seen, append([]any{id}, args...)...)
 	if err != nil {
 		return fmt.Errorf("delete cohort: %w", err)
 	}

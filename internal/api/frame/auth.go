@@ -85,6 +85,9 @@ func (p *Principal) lacks(need access.Permission) string {
 func (p *Principal) needs(op *huma.Operation) error {
 	need, _ := op.Metadata["access"].(Access)
 	or, _ := op.Metadata["or"].([]Access)
+	if need == Self && p.Scope == access.ScopeHawkbit {
+		return fault.New(fault.Denied, "this token opens the API for hawkBit's tools and nothing else")
+	}
 	if need != Self && !p.May[need] && !slices.ContainsFunc(or, func(a Access) bool { return p.May[a] }) {
 		return p.Need(need)
 	}

@@ -100,7 +100,8 @@ func (s store) Active(ctx context.Context) ([]campaign.Run, error) {
 func (s store) UpdateCampaign(ctx context.Context, name string, change func(*campaign.Run) error) (campaign.Run, error) {
 	var out campaign.Run
 	err := s.db.InTx(ctx, func(ctx context.Context) error {
-		r, err := scanRun(s.db.QueryRow(ctx, `SELECT `+runColumns+` FROM campaign_run WHERE name = ?`+s.db.ForUpdate(), name))
+		seen, args := rows.InSight(ctx, "product", "")
+		r, err := scanRun(s.db.QueryRow(ctx, `SELECT `+runColumns+` FROM campaign_run WHERE name = ?`+seen+s.db.ForUpdate(), append([]any{name}, args...)...))
 		if err != nil {
 			return rows.Missing(err, "no campaign %q", name)
 		}
@@ -127,7 +128,8 @@ func (s store) UpdateCampaign(ctx context.Context, name string, change func(*cam
 
 func (s store) DeleteCampaign(ctx context.Context, name string) error {
 	return s.db.InTx(ctx, func(ctx context.Context) error {
-		r, err := scanRun(s.db.QueryRow(ctx, `SELECT `+runColumns+` FROM campaign_run WHERE name = ?`+s.db.ForUpdate(), name))
+		seen, args := rows.InSight(ctx, "product", "")
+		r, err := scanRun(s.db.QueryRow(ctx, `SELECT `+runColumns+` FROM campaign_run WHERE name = ?`+seen+s.db.ForUpdate(), append([]any{name}, args...)...))
 		if err != nil {
 			return rows.Missing(err, "no campaign %q", name)
 		}
