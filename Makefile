@@ -81,7 +81,7 @@ PLAIN := /cmd/fettle$$ /internal/detect/ /internal/condition/backtest$$ /interna
 test-rooms: lint
 	$(RECORDED) CGO_CFLAGS='-O1 -g0' nice go test -race -vet=off $(TEST_LINK) -timeout 20m $$(go list ./... | grep -v -e /e2e$$ $(PLAIN:%=-e %)) ./internal/detect/rul
 	$(RECORDED) nice go test -vet=off $(TEST_LINK) -timeout 20m $$(go list ./... | grep $(PLAIN:%=-e %))
-	cd web && nice npm test --silent
+	cd web && FETTLE_BIN=$(CURDIR)/$(BIN) nice npm test --silent
 	cd web && npm run --silent size
 
 check: test
