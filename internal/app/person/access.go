@@ -21,7 +21,7 @@ const KeyFile = "operators-key"
 func Access(records *sqldb.DB, ids clock.IDs, log *slog.Logger, key []byte, fourEyes string, conf access.Config) *access.Service {
 	conf.Secrets, conf.Key, conf.Approvals = signin.Secrets(records), key, signin.Approvals(records)
 	var products []string
-	for _, name := range strings.Split(fourEyes, ",") {
+	for name := range strings.SplitSeq(fourEyes, ",") {
 		if name = strings.TrimSpace(name); name != "" {
 			products = append(products, name)
 		}

@@ -88,7 +88,7 @@ type Service struct {
 	web *webauthn.WebAuthn // nil: people reach us at an IP address, to which no passkey can belong
 }
 
-var noHost = fault.New(fault.Unavailable, "passkeys need a domain name, and this server is reached by an IP address: ask who runs it to set public-url")
+var errNoHost = fault.New(fault.Unavailable, "passkeys need a domain name, and this server is reached by an IP address: ask who runs it to set public-url")
 
 // Available reports whether there can be passkeys: the server is reached by a
 // name, not by an IP address (WebAuthn level 2, section 5.1.2, "rp ID").
@@ -164,7 +164,7 @@ func (s *Service) begin(ctx context.Context, kind string, party access.Party, pe
 // end takes the challenge that is answered.
 func (s *Service) end(ctx context.Context, kind string, party access.Party, personID, id string) (*webauthn.SessionData, error) {
 	if !s.Available() {
-		return nil, noHost
+		return nil, errNoHost
 	}
 	over := fault.New(fault.Denied, "this took too long, or was answered before: begin again")
 	p, err := s.c.Once.Take(ctx, kind, fleet.SecretHash(id))
@@ -205,7 +205,7 @@ func (s *Service) Register(ctx context.Context, party access.Party, p Person) (C
 		exclude[i] = who.keys[i].Descriptor()
 	}
 	if !s.Available() {
-		return Ceremony{}, noHost
+		return Ceremony{}, errNoHost
 	}
 	options, session, err := s.web.BeginRegistration(who, webauthn.WithExclusions(exclude))
 	if err != nil {
@@ -263,7 +263,7 @@ func named(name string) (string, error) {
 // SignIn begins to let somebody in who has not said who they are.
 func (s *Service) SignIn(ctx context.Context, party access.Party) (Ceremony, error) {
 	if !s.Available() {
-		return Ceremony{}, noHost
+		return Ceremony{}, errNoHost
 	}
 	options, session, err := s.web.BeginDiscoverableLogin(webauthn.WithUserVerification(protocol.VerificationRequired))
 	if err != nil {
@@ -289,7 +289,7 @@ func (s *Service) Verify(ctx context.Context, party access.Party, p Person) (Cer
 		return Ceremony{}, fault.New(fault.NotFound, "there is no passkey of this account")
 	}
 	if !s.Available() {
-		return Ceremony{}, noHost
+		return Ceremony{}, errNoHost
 	}
 	options, session, err := s.web.BeginLogin(who, webauthn.WithUserVerification(protocol.VerificationRequired))
 	if err != nil {

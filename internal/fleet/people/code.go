@@ -3,6 +3,7 @@ package people
 import (
 	"crypto/rand"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -70,8 +71,8 @@ func times(a, b byte) byte {
 // same, as x has order 31, so neither a changed symbol nor a swap gives 0.
 func check(symbols []byte) byte {
 	var sum, power byte = 0, 1
-	for i := len(symbols) - 1; i >= 0; i-- { // the check symbol's power is 1
-		sum ^= times(symbols[i], power)
+	for _, v := range slices.Backward(symbols) { // the check symbol's power is 1
+		sum ^= times(v, power)
 		power = times(power, 2)
 	}
 	return sum

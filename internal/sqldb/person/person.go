@@ -253,7 +253,7 @@ func (s Store) RevokeOffers(ctx context.Context, unitID string, at time.Time) er
 	return err
 }
 
-const tokenColumns = `id, hash, owner_id, name, scope, units, created_at, expires_at, used_at`
+const tokenColumns = `id, hash, owner_id, name, scope, units, created_at, expires_at, used_at` //nolint:gosec // names of columns
 
 // AddToken keeps an app's token.
 func (s Store) AddToken(ctx context.Context, t people.Token) error {
