@@ -4,7 +4,7 @@
 BIN      := bin/fettle
 WEB_SRC  := $(shell find web -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null) api/openapi.yaml
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-TEST_PACKAGES := swupdate cpio openssl mosquitto mosquitto-clients python3-paho-mqtt postgresql chromium exim4-daemon-light curl zstd python3-tuspy python3-dkim influxdb-client mender-client mender-artifact rauc squashfs-tools poppler-utils
+TEST_PACKAGES := oathtool swupdate cpio openssl mosquitto mosquitto-clients python3-paho-mqtt postgresql chromium exim4-daemon-light curl zstd python3-tuspy python3-dkim influxdb-client mender-client mender-artifact rauc squashfs-tools poppler-utils
 UNITS    ?= 1000
 
 export CGO_ENABLED := 1

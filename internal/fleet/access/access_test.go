@@ -38,7 +38,7 @@ type rig struct {
 func newRig(t *testing.T, db *sqldb.DB, mail bool) rig {
 	t.Helper()
 	r := rig{clock: clock.NewManual(noon), mail: &outbox{}, log: &bytes.Buffer{}}
-	conf := access.Config{OperatorEmail: "Grace@example.org", LinksPerEmail: 3, LinksPerAddress: 5}
+	conf := access.Config{OperatorEmail: "Grace@example.org", LinksPerEmail: 3, LinksPerAddress: 5, Secrets: signin.Secrets(db), Key: make([]byte, 32), Approvals: signin.Approvals(db)}
 	if mail {
 		conf.Links = r.mail
 	}
