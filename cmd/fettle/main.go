@@ -84,7 +84,7 @@ Exit status: 0 done, 1 refused or failed, 2 the command line is wrong.`,
 		},
 	}
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run:"})
-	for _, cmd := range []*cobra.Command{newServeCmd(), newDemoCmd(), newRestoreCmd(), newAdminCmd(), newAuditCmd(), newScoreCmd(), newPrognoseCmd()} {
+	for _, cmd := range []*cobra.Command{newServeCmd(), newDemoCmd(), newRestoreCmd(), newAdminCmd(), newAuditCmd(), newScoreCmd(), newPrognoseCmd(), newDatasheetCmd()} {
 		cmd.GroupID = "run"
 		root.AddCommand(cmd)
 	}

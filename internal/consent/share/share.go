@@ -166,6 +166,7 @@ func (s *Service) Create(ctx context.Context, ownerID string, unitID string, p *
 	if len(spec.Signals) == 0 && !spec.Events {
 		add("signals", "at least one signal, or events", "nothing")
 	}
+	spec.Signals = slices.Clone(spec.Signals)
 	slices.Sort(spec.Signals)
 	spec.Signals = slices.Compact(spec.Signals)
 	for _, name := range spec.Signals {
