@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pquerna/otp/totp"
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/stretchr/testify/require"
 
@@ -65,6 +66,34 @@ func TestScripts(t *testing.T) {
 						secret, err := e.Deps.Access.Reset(t.Context())
 						ts.Check(err)
 						ts.Setenv("LINK", e.URL+"/console/sign-in#"+secret)
+					},
+					// four-eyes asks for two people to start campaigns.
+					"four-eyes": func(*testscript.TestScript, bool, []string) { e.FourEyes() },
+					// colleague makes an operator with a password and an authenticator, and
+					// writes both as the answers to a sign-in: colleague EMAIL ROLE FILE.
+					"colleague": func(ts *testscript.TestScript, _ bool, args []string) {
+						ctx, people := t.Context(), e.Deps.Access
+						o, link, err := people.Invite(ctx, access.Operator{Email: args[0], Role: access.Role(args[1])})
+						ts.Check(err)
+						s, _, err := people.SignIn(ctx, access.PartyOperator, link, "", access.Caller{})
+						ts.Check(err)
+						ts.Check(people.SetPassword(ctx, o.ID, s.ID, "", "four words nobody knows"))
+						a, err := people.Enrol(ctx, o.ID)
+						ts.Check(err)
+						code := func(ahead time.Duration) string {
+							c, err := totp.GenerateCode(a.Key, time.Now().Add(ahead))
+							ts.Check(err)
+							return c
+						}
+						_, _, _, err = people.Enrolled(ctx, a.Ticket, code(-30*time.Second), s.ID, access.Caller{})
+						ts.Check(err)
+						ts.Check(os.WriteFile(ts.MkAbs(args[2]), []byte("four words nobody knows\n"+code(0)+"\n"), 0o600))
+					},
+					// id sets ID to the first id in a file of JSON.
+					"id": func(ts *testscript.TestScript, _ bool, args []string) {
+						_, after, _ := strings.Cut(ts.ReadFile(args[0]), `"id": "`)
+						id, _, _ := strings.Cut(after, `"`)
+						ts.Setenv("ID", id)
 					},
 					// enroll has a unit claim a serial with the token in a file.
 					"enroll": func(ts *testscript.TestScript, _ bool, args []string) {

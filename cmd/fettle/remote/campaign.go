@@ -76,7 +76,13 @@ Campaign; these commands run them.`,
 				if err := c.Call(cmd.Context(), http.MethodPost, "/v1/campaigns"+segment(args[0])+"/"+v.verb, wire.Why{Why: why}, &out); err != nil {
 					return err
 				}
-				return c.print(cmd, out, func(w io.Writer) { fmt.Fprintf(w, "campaign %s %s: %s\n", out.Name, v.done, out.Why) })
+				return c.print(cmd, out, func(w io.Writer) {
+					if a := out.Approval; v.verb == "start" && out.State == "draft" && a != nil {
+						fmt.Fprintf(w, "campaign %s was asked to start: another operator has to approve it (fettle approval approve %s)\n", out.Name, a.ID)
+						return
+					}
+					fmt.Fprintf(w, "campaign %s %s: %s\n", out.Name, v.done, out.Why)
+				})
 			},
 		}
 		if v.verb != "start" {

@@ -10,6 +10,7 @@ import (
 	"fettle.dev/fettle/cmd/fettle/remote/artifact"
 	"fettle.dev/fettle/cmd/fettle/remote/keys"
 	"fettle.dev/fettle/cmd/fettle/remote/message"
+	"fettle.dev/fettle/cmd/fettle/remote/operator"
 	"fettle.dev/fettle/cmd/fettle/remote/person"
 	"fettle.dev/fettle/cmd/fettle/remote/release"
 	"fettle.dev/fettle/cmd/fettle/remote/setting"
@@ -57,6 +58,7 @@ func Add(root *cobra.Command, version string, offline trial.Offline) (check func
 	add("work", "Work:", tips.Command(tips.Shared{Client: &c.Client, Print: c.print, Row: row, Names: c.completeNames, Time: parseTime}))
 	add("access", "Access:", keys.Command(keys.Shared{Client: &c.Client, Print: c.print, Row: row, Names: c.completeNames, Now: clock.Real{}.Now}))
 	add("work", "Work:", person.Command(person.Shared{Client: &c.Client, Print: c.print, Row: row}))
+	add("access", "Access:", operator.Commands(operator.Shared{Client: &c.Client, Print: c.print, Row: row})...)
 	add("access", "Access:", newLoginCmd(c), newTokenCmd(c), newClaimCmd(c))
 	root.AddCommand(newCompletionCmd())
 	return c.check

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -74,14 +75,18 @@ type Env struct {
 	Deps     api.Deps
 	Clock    *clock.Manual
 	Admin    string // API token of scope admin
-	FourEyes string // product whose campaigns need two people
 	Log      *bytes.Buffer
 
 	mu    sync.Mutex
 	links map[string]string // one-time links mailed, by address
 	Hooks []string          // hooks called, in order
 	seq   uint64
+
+	fourEyes atomic.Bool
 }
+
+// FourEyes asks for two people to start campaigns from now on.
+func (e *Env) FourEyes() { e.fourEyes.Store(true) }
 
 // SendLink keeps a link for the test instead of mailing it.
 func (e *Env) SendLink(_ context.Context, _ access.Link, email, _, secret string) error {
@@ -161,7 +166,7 @@ func on(tb testing.TB, db *sqldb.DB, change ...func(*Env)) *Env {
 	require.NoError(tb, err)
 
 	units, ids, wall := e.DB.Fleet(), clock.Random{}, clock.Real{}
-	letIn := access.New(signin.New(e.DB), units, e.DB, wall, ids, log, access.Config{Links: e, Secrets: signin.Secrets(e.DB), Key: make([]byte, 32), Approvals: signin.Approvals(e.DB), FourEyes: func(p string) bool { return e.FourEyes == p }})
+	letIn := access.New(signin.New(e.DB), units, e.DB, wall, ids, log, access.Config{Links: e, Secrets: signin.Secrets(e.DB), Key: make([]byte, 32), Approvals: signin.Approvals(e.DB), FourEyes: func(string) bool { return e.fourEyes.Load() }})
 	consents := consent.NewService(e.DB.Consent(), units, e.DB, e.Clock, ids)
 	consents.OnChange(func(_ context.Context, changes []consent.Change) error {
 		e.hook("consents")
