@@ -29,6 +29,8 @@ const sections = [
     { to: "/ladders", label: "Ladders" },
     { to: "/letters", label: "Letters" },
     { to: "/calls", label: "Calls" },
+    { to: "/requests", label: "Requests" },
+    { to: "/audit", label: "Audit trail" },
     { to: "/keys", label: "Keys" },
     { to: "/tokens", label: "API tokens" },
   ],

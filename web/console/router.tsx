@@ -251,6 +251,20 @@ const calls = createRoute({
   component: lazyRouteComponent(() => import("./pages/CallsPage"), "CallsPage"),
 });
 
+const audit = createRoute({
+  getParentRoute: () => shell,
+  path: "audit",
+  validateSearch: strings("kind", "actor", "person", "object", "operation", "from", "to"),
+  component: lazyRouteComponent(() => import("./pages/AuditPage"), "AuditPage"),
+});
+
+const requests = createRoute({
+  getParentRoute: () => shell,
+  path: "requests",
+  validateSearch: strings("tab", "kind"),
+  component: lazyRouteComponent(() => import("./pages/RequestsPage"), "RequestsPage"),
+});
+
 export const router = createRouter({
   routeTree: root.addChildren([
     signIn,
@@ -287,6 +301,8 @@ export const router = createRouter({
       tips,
       letters,
       calls,
+      audit,
+      requests,
     ]),
   ]),
   basepath: "/console",

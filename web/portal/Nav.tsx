@@ -23,7 +23,7 @@ export const entries: Entry[] = [
     of: "unit",
     icon: "M3.5 10a6.5 6.5 0 1 0 2-4.7L3.5 7M3.5 3.5V7H7M10 6.5V10l2.5 1.8",
   },
-  { name: "data", label: "nav.data", of: "unit", icon: "M4 16V9M8 16V5M12 16v-5M16 16V7" },
+  { name: "data", label: "nav.data", of: "unit", icon: "M4 16V9M8 16V5M12 16v-5M16 16V7", also: ["looks"] },
   {
     name: "notices",
     label: "nav.notices",

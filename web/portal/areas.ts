@@ -4,6 +4,7 @@ import type core from "./i18n/en/core.json";
 import type data from "./i18n/en/data.json";
 import type help from "./i18n/en/help.json";
 import type history from "./i18n/en/history.json";
+import type looks from "./i18n/en/looks.json";
 import type notices from "./i18n/en/notices.json";
 import type people from "./i18n/en/people.json";
 import type settings from "./i18n/en/settings.json";
@@ -19,6 +20,7 @@ export type Areas = {
   data: typeof data;
   help: typeof help;
   history: typeof history;
+  looks: typeof looks;
   notices: typeof notices;
   people: typeof people;
   settings: typeof settings;

@@ -48,8 +48,14 @@ export const routes = define({
   data: {
     path: "units/:id/data",
     title: "nav.data",
-    areas: ["data"],
+    areas: ["data", "looks"],
     load: () => import("./pages/DataPage").then((m) => m.DataPage),
+  },
+  looks: {
+    path: "looks",
+    title: "looks.title",
+    areas: ["looks"],
+    load: () => import("./pages/LooksPage").then((m) => m.LooksPage),
   },
   people: {
     path: "units/:id/people",

@@ -1,4 +1,5 @@
 import { type FormEvent, useState } from "react";
+import { Link } from "../address";
 import { useLanguage } from "../language";
 import {
   askExport,
@@ -34,6 +35,13 @@ export function DataPage({ id }: PageProps) {
           <Exports />
           <Shares data={data.data} />
           <Receipts data={data.data} />
+          <section className="sheet" aria-labelledby="looks">
+            <h2 id="looks">{t("looks.title")}</h2>
+            <p>{t("looks.link.text")}</p>
+            <p>
+              <Link to={{ name: "looks" }}>{t("looks.link")}</Link>
+            </p>
+          </section>
         </>
       )}
     </>
