@@ -125,7 +125,6 @@ func TestWidened(t *testing.T) {
 	}
 }
 
-
 // What a sample is checked against stands beside the signal: the choice is
 // looked up once, when it changes.
 func BenchmarkPermits(b *testing.B) {

@@ -21,7 +21,6 @@ import (
 	"fettle.dev/fettle/internal/consent/withdrawal"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
-	"fettle.dev/fettle/internal/fleet/access"
 	"fettle.dev/fettle/internal/fleet/people"
 	"fettle.dev/fettle/internal/telemetry"
 	"fettle.dev/fettle/internal/telemetry/live"
@@ -426,5 +425,3 @@ func paragraphs(text string) []string {
 	}
 	return out
 }
-
-var _ = access.Look

@@ -64,12 +64,12 @@ func TestDocumentsDecode(t *testing.T) {
 func TestEveryMistakeIsPlaced(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ from, to, want string }{
-		"unknown field":    {"      unit: Cel\n", "      unti: Cel\n", `p.yaml:19:7: spec.signals[1].unti: expected one of the fields name, title, type, unit, purposes, retention, description, sources, got "unti" (did you mean unit?)`},
+		"unknown field":    {"      unit: Cel\n", "      unti: Cel\n", `p.yaml:19:7: spec.signals[1].unti: expected one of the fields name, title, type, unit, purposes, retention, description, sources, every, texts, got "unti" (did you mean unit?)`},
 		"wrong type":       {"  title: Wall charger", "  title: 7", `p.yaml:7:10: spec.title: expected a text, got 7: put it in quotes`},
 		"not among values": {"basis: consent", "basis: consnet", `p.yaml:9:70: spec.purposes[0].basis: expected consent or necessary, got "consnet" (did you mean consent?)`},
 		"missing":          {"  title: Wall charger\n", "", `p.yaml:6:1: spec.title: expected a text, got nothing`},
 		"duration":         {"retention: 90d\n      description: Temp", "retention: ninety\n      description: Temp", `p.yaml:21:18: spec.signals[1].retention: expected a duration, as 90d, 36h or 10m, got "ninety"`},
-		"kind":             {"kind: Product", "kind: Prodct", `p.yaml:3:7: kind: expected Product, Unit, Detector, Release or Campaign, got "Prodct" (did you mean Product?)`},
+		"kind":             {"kind: Product", "kind: Prodct", `p.yaml:3:7: kind: expected Product, Unit, Detector, Release, Campaign, Template, Ladder or Tip, got "Prodct" (did you mean Product?)`},
 		"version":          {"fettle.dev/v1", "fettle.dev/v9", `p.yaml:2:13: apiVersion: expected fettle.dev/v1, got "fettle.dev/v9"`},
 		"envelope":         {"metadata:\n", "metadata:\n  lable: x\n", `p.yaml:5:3: metadata.lable: expected one of the fields name, got "lable"`},
 		"not finite":       {"unit: Cel", "unit: .nan", `p.yaml:19:13: spec.signals[1].unit: expected a finite number, got NaN`},

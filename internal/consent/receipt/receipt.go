@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -81,9 +82,7 @@ func All(base, owner string, all []Input) map[string]any {
 
 func document(_ Input, node object) map[string]any {
 	out := object{"@context": context}
-	for k, v := range node {
-		out[k] = v
-	}
+	maps.Copy(out, node)
 	return out
 }
 

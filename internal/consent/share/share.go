@@ -117,7 +117,7 @@ var forms = strings.Fields("inc llc ltd limited gmbh ag ab sa sas sarl bv nv plc
 
 func plain(name string) string {
 	words := strings.FieldsFunc(strings.ToLower(name), func(r rune) bool {
-		return !('a' <= r && r <= 'z' || '0' <= r && r <= '9' || r > 127)
+		return r <= 127 && (r < 'a' || r > 'z') && (r < '0' || r > '9')
 	})
 	for len(words) > 1 && slices.Contains(forms, words[len(words)-1]) {
 		words = words[:len(words)-1]

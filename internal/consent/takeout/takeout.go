@@ -241,7 +241,7 @@ func (m *Manager) pass(ctx context.Context) error {
 	for _, e := range all {
 		err := m.make(ctx, &e)
 		if ctx.Err() != nil {
-			return nil // it goes on at the next start
+			return nil //nolint:nilerr // it goes on at the next start
 		}
 		if err != nil {
 			m.c.Log.ErrorContext(ctx, "an export failed", "export", e.ID, "error", err)

@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -91,9 +92,7 @@ func New(c Config) *Manager {
 // of a unit with a mask.
 func Plan(p *fleet.Product, mask consent.Mask, purpose string) (erase, kept []string, reason string) {
 	after := consent.Mask{}
-	for k, v := range mask {
-		after[k] = v
-	}
+	maps.Copy(after, mask)
 	after[purpose] = false
 	part := func(item string, purposes []string) {
 		if !slices.Contains(purposes, purpose) || after.PermitsItem(p, purposes, item) {

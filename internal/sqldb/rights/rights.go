@@ -249,7 +249,6 @@ func in[T any](column string, values []T) (text string, args []any) {
 	return column + " IN (" + strings.TrimSuffix(strings.Repeat("?,", len(values)), ",") + ")", args
 }
 
-
 // Rates counts the active units of a product: "" is all of them, a purpose
 // those whose owners gave or refused it.
 func Rates(ctx context.Context, db *sqldb.DB, product string) (given, refused map[string]int, err error) {
