@@ -1,12 +1,10 @@
 package e2e
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"mime/quotedprintable"
 	"net/http"
 	"os"
 	"os/exec"
@@ -20,6 +18,7 @@ import (
 
 	"fettle.dev/fettle/internal/peer/exim"
 	"fettle.dev/fettle/internal/peer/swupdate"
+	"fettle.dev/fettle/sim/mailbox"
 )
 
 // What the tutorial's files name.
@@ -381,7 +380,6 @@ func (r *updateRun) adaLooks(run string) {
 		"The cooler no longer loses its setting", "Cooling pauses for about five minutes", // what changes, what won't work
 		"After a short power cut your cooler may forget its setting", // why
 		"Start now", "Tonight", "Set a time", "Not now",
-		"Looking after your cooler",
 	} {
 		require.Contains(t, text, said)
 	}
@@ -450,12 +448,13 @@ func (r *updateRun) nextMail(to string) letter {
 	m := r.mail.Mails(r.t)[r.seen]
 	r.seen++
 	require.Contains(r.t, m.Header.Get("To"), to)
-	body := m.Body
-	if strings.EqualFold(m.Header.Get("Content-Transfer-Encoding"), "quoted-printable") {
-		raw, err := io.ReadAll(quotedprintable.NewReader(strings.NewReader(body)))
-		require.NoError(r.t, err)
-		body = string(bytes.ReplaceAll(raw, []byte("\r\n"), []byte("\n")))
+	var raw strings.Builder
+	for _, name := range []string{"Content-Type", "Content-Transfer-Encoding"} {
+		fmt.Fprintf(&raw, "%s: %s\r\n", name, m.Header.Get(name))
 	}
+	read, err := mailbox.Read(strings.NewReader(raw.String() + "\r\n" + m.Body))
+	require.NoError(r.t, err)
+	body := strings.ReplaceAll(read.Text, "\r\n", "\n")
 	return letter{m.Header.Get("Subject"), body, linkIn.FindString(body)}
 }
 

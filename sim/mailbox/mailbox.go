@@ -123,7 +123,7 @@ func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 }
 
 func (s *session) Data(r io.Reader) error {
-	m, err := parse(r)
+	m, err := Read(r)
 	if err != nil {
 		return &smtp.SMTPError{Code: 554, EnhancedCode: smtp.EnhancedCode{5, 6, 0}, Message: err.Error()}
 	}
@@ -134,8 +134,8 @@ func (s *session) Data(r io.Reader) error {
 	return nil
 }
 
-// parse reads a mail's identity, subject and plain text.
-func parse(r io.Reader) (Mail, error) {
+// Read reads a mail's identity, subject and plain text.
+func Read(r io.Reader) (Mail, error) {
 	msg, err := mail.ReadMessage(r)
 	if err != nil {
 		return Mail{}, fmt.Errorf("mail: %w", err)

@@ -53,7 +53,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(body)
 	f.Add("Subject: a\n\nb")
 	f.Fuzz(func(_ *testing.T, s string) {
-		if m, err := parse(strings.NewReader(s)); err == nil {
+		if m, err := Read(strings.NewReader(s)); err == nil {
 			_ = m.Token()
 		}
 	})
