@@ -223,18 +223,17 @@ function Answer({ verdict: v }: { verdict: Verdict }) {
   return (
     <>
       <p>
+        <span className={`mark ${v.whole ? "normal" : "failed"}`}>{v.whole ? "whole" : "! broken"}</span>{" "}
         {v.whole ? (
           <>
-            <span className="mark normal">whole</span> Every entry up to <strong>#{v.head.split(":")[0]}</strong> is as
-            it was written
+            Every entry up to <strong>#{v.head.split(":")[0]}</strong> is as it was written.
           </>
         ) : (
           <>
-            <span className="mark failed">! broken</span> {v.broken ? <strong>At entry #{v.broken}: </strong> : null}
-            {v.why}
+            {Boolean(v.broken) && <strong>At entry #{v.broken}: </strong>}
+            {v.why}.
           </>
-        )}
-        {v.whole && ". "}
+        )}{" "}
         <span className="soft">
           Verified <Time at={v.at} />.
         </span>

@@ -73,7 +73,7 @@ function Queue({ state }: { state?: string }) {
       cell: (r) => (
         <Button
           size="xs"
-          variant={waits(r) ? "filled" : "default"}
+          variant={r.state === "open" ? "filled" : "default"}
           aria-label={`${r.state === "open" ? "Answer" : "Show"} the request of ${r.person.email || "an erased person"} for ${r.kind}`}
           onClick={() => setAt(r)}
         >
@@ -130,7 +130,7 @@ function Due({ request: r }: { request: Asked }) {
   const days = Math.floor((Date.parse(r.dueAt) - now().getTime()) / (24 * 3600 * 1000));
   return (
     <>
-      <time dateTime={r.dueAt} className="time">
+      <time dateTime={r.dueAt} className="time day">
         {r.dueAt.slice(0, 10)}
       </time>
       {waits(r) && (
@@ -296,7 +296,7 @@ function Progress({ receipt: r }: { receipt: Receipt }) {
   if (r.endedAt) return <span className="mark normal">done</span>;
   return (
     <>
-      <progress value={r.done} max={r.of} aria-label="Steps of the erasure" /> {r.done} of {r.of}
+      <progress className="short" value={r.done} max={r.of} aria-label="Steps of the erasure" /> {r.done} of {r.of}
       {r.failed ? <strong className="failed-state"> ! tried again: {r.failed}</strong> : r.step && `, ${r.step}`}
     </>
   );
