@@ -117,6 +117,14 @@ const portal: Screen[] = [
   },
   { name: "help", path: "/my/units/WC-000010/help", wait: "text=Nordlys" },
   { name: "data", path: "/my/units/WC-000010/data", wait: "text=What is collected" },
+  { name: "looks", path: "/my/looks", wait: "text=Customer service" },
+  { name: "looks-empty", path: "/my/looks", wait: "text=Nobody but you", prepare: (m) => (m.empty = true) },
+  {
+    name: "looks-trouble",
+    path: "/my/looks",
+    wait: "text=Try again",
+    prepare: (m) => m.failing.set("/owner/v1/looks", 503),
+  },
   {
     name: "notices",
     path: "/my/notices",
@@ -306,6 +314,71 @@ const console_: Screen[] = [
   { name: "products", path: "/console/products", wait: "text=Wall charger" },
   { name: "product", path: "/console/products/wall-charger", wait: "text=Plug temperature" },
   { name: "claims", path: "/console/claims", wait: "text=Approve" },
+  {
+    name: "audit",
+    path: "/console/audit",
+    wait: "text=Declare a document",
+    act: async (p) => {
+      await p.getByRole("button", { name: "Verify the trail" }).click();
+      await p.getByText("is as it was written").waitFor();
+    },
+  },
+  {
+    name: "audit-broken",
+    path: "/console/audit?kind=look",
+    wait: "text=Download a backup",
+    prepare: (m) => (m.running = true),
+    act: async (p) => {
+      await p.getByRole("button", { name: "Verify the trail" }).click();
+      await p.getByText("At entry #4102").waitFor();
+    },
+  },
+  {
+    name: "audit-empty",
+    path: "/console/audit",
+    wait: "text=Nothing is entered yet",
+    prepare: (m) => (m.empty = true),
+  },
+  {
+    name: "audit-trouble",
+    path: "/console/audit",
+    wait: "text=Loading entries failed",
+    prepare: (m) => m.failing.set("/v1/audit", 503),
+  },
+  { name: "requests", path: "/console/requests", wait: "text=late by" },
+  { name: "requests-all", path: "/console/requests?tab=all", wait: "text=rectification" },
+  {
+    name: "requests-answer",
+    path: "/console/requests",
+    wait: "text=late by",
+    act: async (p) => {
+      await p.getByRole("button", { name: /ola@example.org for restriction/ }).click();
+      await p.getByRole("dialog").getByText("Refuse", { exact: true }).click();
+      await p.getByText("where they can complain").waitFor();
+    },
+  },
+  {
+    name: "requests-empty",
+    path: "/console/requests",
+    wait: "text=Nothing waits",
+    prepare: (m) => (m.empty = true),
+  },
+  {
+    name: "requests-trouble",
+    path: "/console/requests",
+    wait: "text=Try again",
+    prepare: (m) => m.failing.set("/v1/privacy/requests", 503),
+  },
+  { name: "erasures", path: "/console/requests?tab=erasures", wait: "text=4 of 11" },
+  {
+    name: "erasure-receipt",
+    path: "/console/requests?tab=erasures",
+    wait: "text=4 of 11",
+    act: async (p) => {
+      await p.getByRole("button", { name: "Receipt er-1" }).click();
+      await p.getByText("What is kept without the person").waitFor();
+    },
+  },
   { name: "tokens", path: "/console/tokens", wait: "text=deployment pipeline" },
   { name: "notifications", path: "/console/notifications", wait: "text=on-call" },
   {

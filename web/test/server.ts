@@ -8,6 +8,7 @@ import * as d from "./fixtures/detectors";
 import * as f from "./fixtures/fleet";
 import * as outlook from "./fixtures/outlook";
 import * as o from "./fixtures/owner";
+import * as rights from "./fixtures/privacy";
 import * as r from "./fixtures/releases";
 import { tips } from "./fixtures/tips";
 import * as w from "./fixtures/wear";
@@ -199,6 +200,7 @@ function ownerAnswer(mock: Mock, method: string, url: URL, body: Record<string, 
   if (path === "notices") return { items: mock.empty ? [] : said.notices };
   if (path === "tips") return tips(o.me.units[1]?.id ?? "", f.now);
   if (path.startsWith("tips/")) return null;
+  if (path === "looks") return paged(rights.looks, url, mock.empty);
   if (path === "contact") return method === "PUT" ? body : { phone: "+4712345678" };
   const notice = /^notices\/([^/]+)\/(read|acknowledge)$/.exec(path);
   if (notice) {
@@ -362,6 +364,13 @@ function operatorAnswer(mock: Mock, method: string, url: URL, body: Record<strin
       const job = jobs.find((j) => j.id === id);
       return job?.state === "done" ? { ...job, result: d.result } : job;
     }
+    case "audit":
+      if (id === "head") return mock.empty ? { seq: 0, hash: "0".repeat(64) } : rights.head;
+      if (id === "verify") return mock.running ? rights.broken : rights.whole;
+      return list(matching(rights.trail, url, "kind", "operation"));
+    case "privacy":
+      if (method === "POST") return rights.requests[0];
+      return list(id === "erasures" ? rights.erasures : matching(rights.requests, url, "state", "kind"));
     case "apply":
       return { changes: [] };
     case "declared":
