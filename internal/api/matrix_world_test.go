@@ -1,19 +1,12 @@
 package api_test
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"net/url"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	"fettle.dev/fettle/internal/app/deliver"
-	intips "fettle.dev/fettle/internal/app/tips"
-	"fettle.dev/fettle/internal/clock"
-	"fettle.dev/fettle/internal/telemetry"
 
 	"github.com/stretchr/testify/require"
 
@@ -39,7 +32,6 @@ type matrixWorld struct {
 	unitToken, appToken string
 	sessions, tokens    map[string]string
 	things              map[string]map[string]string // by side and what
-	anyone              map[string]bool              // routes that ask nobody who they are
 	// Operations, by id: whose things are nobody's in particular; that list, and
 	// so may answer with nothing; that are about a product whatever the region.
 	shared, lists, ofProduct map[string]bool
@@ -65,6 +57,24 @@ var part = map[string]string{
 	"/owner/v1/exports/{id}": "unknown", "/owner/v1/receipts/{id}": "unknown", "/v1/gatekeepers/{name}": "name", "/owner/v1/shares/{id}": "unknown", "/v1/products/{name}/texts/{lang}": "unknown",
 	"/owner/v1/push/{id}": "unknown", "/owner/v1/tips/{id}": "unknown",
 }
+
+// anyone are the routes that ask nobody who they are.
+var anyone = func() map[string]bool {
+	out := map[string]bool{}
+	for _, route := range []string{
+		"POST /v1/sign-in", "POST /v1/sign-in/link", "POST /v1/sign-in/password", "POST /v1/sign-in/code", "POST /v1/sign-in/enrol", "POST /v1/sign-in/enrolled",
+		"POST /owner/v1/sign-in", "POST /owner/v1/sign-in/link", "POST /owner/v1/claims/look", "POST /owner/v1/claims/link", "POST /owner/v1/claims/confirm",
+		"POST /owner/v1/invitations/look", "POST /owner/v1/invitations/answer", "POST /owner/v1/account/email/confirm", "GET /owner/v1/erasures/{id}",
+	} {
+		out[route] = true
+	}
+	for _, base := range []string{"/v1", "/owner/v1"} {
+		for _, route := range []string{"GET %s/sign-in/ways", "POST %s/sign-in/passkey", "POST %s/sign-in/passkey/begin", "GET %s/sign-in/oidc/{provider}", "GET %s/sign-in/oidc/{provider}/callback"} {
+			out[fmt.Sprintf(route, base)] = true
+		}
+	}
+	return out
+}()
 
 // nobodys are words of a path that name nothing of anybody.
 var nobodys = map[string]bool{"unknown": true, "kind": true, "name": true, "repository": true}
@@ -190,23 +200,9 @@ spec: {product: heater, title: Too hot, type: tolerance, severity: critical, pur
 func seedMatrix(t *testing.T) *matrixWorld {
 	t.Helper()
 	ctx := t.Context()
-	e := apitest.New(t, func(e *apitest.Env) {
-		post, err := deliver.New(ctx, deliver.Config{
-			Settings: deliver.Settings{MailFrom: "fettle@localhost"}, Records: e.DB, Clock: e.Clock, IDs: clock.Random{}, Log: e.Deps.Log,
-			PublicURL: e.Deps.PublicURL, Key: make([]byte, 32), Journal: filepath.Join(t.TempDir(), "sent"), Console: true,
-		})
-		require.NoError(t, err)
-		t.Cleanup(func() { require.NoError(t, post.Close()) })
-		e.Deps.Messages = post.Operations(e.Clock, clock.Random{})
-		advice := intips.New(intips.Config{
-			Records: e.DB, Fleet: e.Deps.Fleet, Read: e.History, Used: e.History, Conditions: e.Deps.Condition, Owners: e.Deps.Campaigns.Preferences,
-			Mark: func(context.Context, ...telemetry.Mark) error { return nil }, Clock: e.Clock, IDs: clock.Random{}, Log: e.Deps.Log, PerDay: 3,
-		})
-		e.Deps.BackupKeys = func(context.Context) (any, error) { return []string{}, nil }
-		e.Deps.Tips, e.Deps.Feeds = advice.Service, advice.Feeds.Status
-	})
+	e := apitest.New(t)
 	d := e.Deps
-	w := &matrixWorld{Env: e, sessions: map[string]string{}, tokens: map[string]string{}, things: map[string]map[string]string{"own": {}, "other": {}}, anyone: map[string]bool{}, shared: map[string]bool{}, lists: map[string]bool{}, ofProduct: map[string]bool{}}
+	w := &matrixWorld{Env: e, sessions: map[string]string{}, tokens: map[string]string{}, things: map[string]map[string]string{"own": {}, "other": {}}, shared: map[string]bool{}, lists: map[string]bool{}, ofProduct: map[string]bool{}}
 	unit := func(id, product, region, owner string) string {
 		return fmt.Sprintf("apiVersion: fettle.dev/v1\nkind: Unit\nmetadata: {name: %s}\nspec: {product: %s, serial: %q, region: %s, owner: {email: %s}, consents: [care]}\n", id, product, id[3:], region, owner)
 	}
@@ -273,19 +269,6 @@ func seedMatrix(t *testing.T) *matrixWorld {
 		th["approval"] = asked.ID
 	}
 	w.people(t)
-	w.anyone = map[string]bool{}
-	for _, path := range []string{
-		"POST /v1/sign-in", "POST /v1/sign-in/link", "POST /v1/sign-in/password", "POST /v1/sign-in/code", "POST /v1/sign-in/enrol", "POST /v1/sign-in/enrolled",
-		"POST /owner/v1/sign-in", "POST /owner/v1/sign-in/link", "POST /owner/v1/claims/look", "POST /owner/v1/claims/link", "POST /owner/v1/claims/confirm",
-		"POST /owner/v1/invitations/look", "POST /owner/v1/invitations/answer", "POST /owner/v1/account/email/confirm", "GET /owner/v1/erasures/{id}",
-	} {
-		w.anyone[path] = true
-	}
-	for _, base := range []string{"/v1", "/owner/v1"} {
-		for _, path := range []string{"GET %s/sign-in/ways", "POST %s/sign-in/passkey", "POST %s/sign-in/passkey/begin", "GET %s/sign-in/oidc/{provider}", "GET %s/sign-in/oidc/{provider}/callback"} {
-			w.anyone[fmt.Sprintf(path, base)] = true
-		}
-	}
 	w.shared["getArtifact"] = true // who knows the SHA-256 has the bytes
 	for _, id := range []string{"listFindings", "listMaintenance", "listClaimTokens", "listTasks", "listReleaseUnits", "getAccounting"} {
 		w.lists[id] = true

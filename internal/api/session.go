@@ -91,12 +91,15 @@ func (s *server) describe(p *frame.Principal) wire.Session {
 type newTokenIn struct{ Body wire.NewToken }
 
 // tokens are operators' own; whoever administers sees and revokes everybody's.
-// A token makes tokens only if it may administer.
+// A token sees and makes tokens only if it may administer.
 func (s *server) tokens() {
 	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/tokens", ID: "listTokens", Summary: "List API tokens", Doc: "Your own; everybody's for whoever administers.", Tag: "tokens", Access: frame.Self},
 		func(ctx context.Context, in *wire.PageParams) (wire.Page[access.APIToken], error) {
-			all, err := s.d.Access.APITokens(ctx)
 			who := frame.Who(ctx)
+			if err := personOrAdmin(who); err != nil {
+				return wire.Page[access.APIToken]{}, err
+			}
+			all, err := s.d.Access.APITokens(ctx)
 			all = slices.DeleteFunc(all, func(t access.APIToken) bool { return t.OperatorID != who.ID && !who.May[access.Administer] })
 			return frame.PageAfter(all, *in, func(t access.APIToken) string { return t.ID }), err
 		})
@@ -106,10 +109,8 @@ func (s *server) tokens() {
 		Tag: "tokens", Access: frame.Self, Status: http.StatusCreated,
 	}, func(ctx context.Context, in *newTokenIn) (wire.IssuedToken, error) {
 		who := frame.Who(ctx)
-		if who.Via == "token" {
-			if err := who.Need(access.Administer); err != nil {
-				return wire.IssuedToken{}, err
-			}
+		if err := personOrAdmin(who); err != nil {
+			return wire.IssuedToken{}, err
 		}
 		var expires time.Time
 		if in.Body.Expires > 0 {
@@ -123,6 +124,9 @@ func (s *server) tokens() {
 	frame.Do(s.Server, frame.Route{Method: http.MethodDelete, Path: "/v1/tokens/{id}", ID: "revokeToken", Summary: "Revoke an API token", Tag: "tokens", Access: frame.Self},
 		func(ctx context.Context, in *frame.IDParam) error {
 			who := frame.Who(ctx)
+			if err := personOrAdmin(who); err != nil {
+				return err
+			}
 			if !who.May[access.Administer] {
 				all, err := s.d.Access.APITokens(ctx)
 				if err != nil {
@@ -134,4 +138,11 @@ func (s *server) tokens() {
 			}
 			return s.d.Access.RevokeAPIToken(ctx, in.ID)
 		})
+}
+
+func personOrAdmin(who *frame.Principal) error {
+	if who.Via != "token" {
+		return nil
+	}
+	return who.Need(access.Administer)
 }

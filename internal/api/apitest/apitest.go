@@ -12,12 +12,16 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"fettle.dev/fettle/internal/app/deliver"
+	intips "fettle.dev/fettle/internal/app/tips"
 
 	"github.com/stretchr/testify/require"
 
@@ -68,14 +72,14 @@ var Start = time.Date(2014, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // Env is a service under test.
 type Env struct {
-	T        testing.TB
-	URL      string
-	DB       *sqldb.DB
-	History  *duckdb.History
-	Deps     api.Deps
-	Clock    *clock.Manual
-	Admin    string // API token of scope admin
-	Log      *bytes.Buffer
+	T       testing.TB
+	URL     string
+	DB      *sqldb.DB
+	History *duckdb.History
+	Deps    api.Deps
+	Clock   *clock.Manual
+	Admin   string // API token of scope admin
+	Log     *bytes.Buffer
 
 	mu    sync.Mutex
 	links map[string]string // one-time links mailed, by address
@@ -266,6 +270,18 @@ func on(tb testing.TB, db *sqldb.DB, change ...func(*Env)) *Env {
 		PublicURL: e.Deps.PublicURL, Mails: true, OnUnits: e.Deps.OnUnits,
 	})
 	require.NoError(tb, err)
+	post, err := deliver.New(ctx, deliver.Config{
+		Settings: deliver.Settings{MailFrom: "fettle@localhost"}, Records: e.DB, Clock: e.Clock, IDs: ids, Log: log,
+		PublicURL: e.Deps.PublicURL, Key: make([]byte, 32), Journal: filepath.Join(tb.TempDir(), "sent"), Console: true,
+	})
+	require.NoError(tb, err)
+	e.Deps.Messages = post.Operations(e.Clock, ids)
+	advice := intips.New(intips.Config{
+		Records: e.DB, Fleet: units, Read: e.History, Used: e.History, Conditions: conditions, Owners: campaigns.Preferences,
+		Mark: func(context.Context, ...telemetry.Mark) error { return nil }, Clock: e.Clock, IDs: ids, Log: log, PerDay: 3,
+	})
+	e.Deps.Tips, e.Deps.Feeds = advice.Service, advice.Feeds.Status
+	e.Deps.BackupKeys = func(context.Context) (any, error) { return []string{}, nil }
 	for _, fn := range change {
 		fn(e)
 	}
@@ -283,6 +299,7 @@ func on(tb testing.TB, db *sqldb.DB, change ...func(*Env)) *Env {
 		require.NoError(tb, <-done)
 		require.NoError(tb, e.History.Close())
 		require.NoError(tb, blobs.Close())
+		require.NoError(tb, post.Close())
 	})
 
 	link, created, err := letIn.Bootstrap(ctx)
