@@ -210,8 +210,6 @@ type Store interface {
 	// Heard keeps what was heard of a message later: a receipt, a bounce, a
 	// complaint, an acknowledgement. The same one twice is kept once.
 	Heard(ctx context.Context, d Delivery, change func(*Message) error) (fresh bool, err error)
-	// Sent reports whether the message with a key has been delivered; one that is not known has not.
-	Sent(ctx context.Context, key string) (bool, error)
 	UpdateMessage(ctx context.Context, id string, change func(*Message) error) error // what SaveAttempts keeps, without a delivery
 	Message(ctx context.Context, id string) (Message, error)
 	Messages(ctx context.Context, f Filter) ([]Message, error)            // newest first

@@ -20,7 +20,6 @@ import (
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/fault"
-	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/fleet/access"
 	"fettle.dev/fettle/internal/notify"
 	"fettle.dev/fettle/internal/sqldb"
@@ -31,7 +30,6 @@ import (
 var (
 	noon  = time.Date(2014, 1, 6, 12, 0, 0, 0, time.UTC) // the story's time
 	today = time.Date(2026, 5, 4, 9, 0, 0, 0, time.UTC)  // the machine's
-	ada   = fleet.Owner{ID: "o1", Email: "ada@example.org", Name: "Ada", Locale: "en", TimeZone: "Europe/Oslo"}
 )
 
 func words(t *testing.T) *notify.Words {
@@ -39,13 +37,6 @@ func words(t *testing.T) *notify.Words {
 	w, err := notify.NewWords()
 	require.NoError(t, err)
 	return w
-}
-
-func offer() notify.Update {
-	return notify.Update{
-		Title: "Cooler adapter", Reason: "The adapter of your charger can get too hot.", Product: "Wall charger", Unit: "WC-000123",
-		WhatChanges: "It lowers the current when the plug is hot.", Unavailable: "Charging", Minutes: 45, Bytes: 2_340_000, Deadline: noon.Add(72 * time.Hour),
-	}
 }
 
 // Every language has every text, and every text is used.
@@ -67,11 +58,8 @@ func TestCatalogueComplete(t *testing.T) {
 	}))
 	require.Len(t, keys, 2)
 	require.ElementsMatch(t, keys["en.yaml"], keys["de.yaml"])
-	used := []string{"update.greeting", "update.facts"}
-	for _, tmpl := range []notify.Template{
-		notify.OwnerSignIn, notify.OperatorSignIn, notify.UpdateOffer, notify.UpdateReminder,
-		notify.UpdateEscalation, notify.UpdateCountdown, notify.UpdateDone, notify.UpdateFailed, notify.FindingsDigest,
-	} {
+	used := []string{}
+	for _, tmpl := range []notify.Template{notify.OwnerSignIn, notify.OperatorSignIn, notify.FindingsDigest} {
 		used = append(used, string(tmpl)+".subject", string(tmpl)+".body")
 	}
 	require.ElementsMatch(t, used, keys["en.yaml"])
@@ -82,61 +70,18 @@ func TestWriter(t *testing.T) {
 	t.Parallel()
 	db, ctx := sqldbtest.SQLite(t), t.Context()
 	w := notify.NewWriter(message.New(db), words(t), clock.NewManual(noon), &clock.Sequence{Prefix: "m"}, "https://fettle.example/")
-	for i, tmpl := range []notify.Template{notify.UpdateOffer, notify.UpdateReminder, notify.UpdateEscalation, notify.UpdateCountdown, notify.UpdateDone, notify.UpdateFailed} {
-		for _, locale := range []string{"en", "de-AT", "fr", "!"} {
-			o := ada
-			o.Locale = locale
-			require.NoError(t, w.Update(ctx, tmpl, fmt.Sprintf("%d%s", i, locale), o, offer()))
-		}
-	}
-	all, err := message.New(db).Messages(ctx, notify.Filter{OwnerID: "o1"})
-	require.NoError(t, err)
-	require.Len(t, all, 24)
-	byKey := map[string]notify.Message{}
-	for _, m := range all {
-		require.NotContains(t, m.Subject+m.Body, "<no value>", m.Key)
-		require.Contains(t, m.Body, "https://fettle.example/my/\n", m.Key)
-		require.Contains(t, m.Subject+m.Body, "Wall charger", m.Key)
-		byKey[m.Key] = m
-	}
-	en := byKey["0en"]
-	require.Equal(t, "Cooler adapter: an update for your Wall charger", en.Subject)
-	for _, part := range []string{"Hello Ada,", "too hot", "about 45 minutes (2.3 MB to download)", "lowers the current", "not work meanwhile: Charging", "until 9 January 2014, 13:00."} {
-		require.Contains(t, en.Body, part)
-	}
-	require.Equal(t, en.Body, byKey["0fr"].Body, "no French: English")
-	require.Equal(t, en.Body, byKey["0!"].Body)
-	de := byKey["0de-AT"]
-	require.Contains(t, de.Body, "bis 09.01.2014, 13:00 Uhr.")
-	require.Contains(t, de.Body, "Guten Tag Ada,")
-
-	// Once a key; nobody without an address; no second line in a subject.
-	u := offer()
-	u.Title = "x\r\nBcc: eve@example.org"
-	require.NoError(t, w.Update(ctx, notify.UpdateOffer, "0en", ada, u))
-	require.NoError(t, w.Update(ctx, notify.UpdateOffer, "lines", ada, u))
-	require.NoError(t, w.Update(ctx, notify.UpdateOffer, "nobody", fleet.Owner{ID: "o1"}, u))
-	all, err = message.New(db).Messages(ctx, notify.Filter{OwnerID: "o1"})
-	require.NoError(t, err)
-	require.Len(t, all, 25)
-	for _, m := range all {
-		if m.Key == "lines" {
-			require.Equal(t, "x Bcc: eve@example.org: an update for your Wall charger", m.Subject)
-		}
-	}
-
 	link := access.Link{Hash: "h", Party: access.PartyOwner, Subject: "o2", CreatedAt: today, ExpiresAt: today.Add(15 * time.Minute)}
 	require.NoError(t, w.SendLink(ctx, link, "ada@example.org", "de", "fel_secret"))
 	link.Party, link.Hash = access.PartyOperator, "g"
 	require.NoError(t, w.SendLink(ctx, link, "grace@example.org", "en", "fel_other"))
-	all, err = message.New(db).Messages(ctx, notify.Filter{OwnerID: "o2"})
+	all, err := message.New(db).Messages(ctx, notify.Filter{OwnerID: "o2"})
 	require.NoError(t, err)
 	require.Len(t, all, 1)
 	require.Contains(t, all[0].Body, "https://fettle.example/my/sign-in#fel_secret\n")
 	require.Contains(t, all[0].Body, "15 Minuten")
 	all, err = message.New(db).Due(ctx, notify.Mail, today, 100)
 	require.NoError(t, err)
-	require.Len(t, all, 27)
+	require.Len(t, all, 2)
 }
 
 // sink is a mail server in memory.

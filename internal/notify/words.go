@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path"
 	"strings"
-	"time"
 
 	"github.com/goccy/go-yaml"
 	"github.com/nicksnyder/go-i18n/v2/i18n"
@@ -20,18 +19,13 @@ type Template string
 
 // The texts. Each has a subject and a body in every language.
 const (
-	OwnerSignIn      Template = "ownerSignIn"
-	OperatorSignIn   Template = "operatorSignIn"
-	UpdateOffer      Template = "updateOffer"
-	UpdateReminder   Template = "updateReminder"
-	UpdateEscalation Template = "updateEscalation"
-	UpdateCountdown  Template = "updateCountdown"
-	UpdateDone       Template = "updateDone"
-	UpdateFailed     Template = "updateFailed"
-	FindingsDigest   Template = "findings"
+	OwnerSignIn    Template = "ownerSignIn"
+	OperatorSignIn Template = "operatorSignIn"
+	FindingsDigest Template = "findings"
 )
 
-// Words is the catalogue of what people are told, by language.
+// Words is the catalogue of sign-in links and of what operators are told, by
+// language. Owners are told by internal/notify/template.
 type Words struct{ bundle *i18n.Bundle }
 
 // NewWords reads the catalogue that the program carries.
@@ -78,30 +72,4 @@ func (w *Words) Compose(locale string, t Template, count, data any) (subject, bo
 	}
 	// A subject is one line, whatever was declared.
 	return strings.Join(strings.Fields(subject), " "), strings.TrimSpace(body) + "\n", nil
-}
-
-// When writes a time in an owner's language and zone.
-func When(locale string, t time.Time, zone *time.Location) string {
-	if t.IsZero() {
-		return ""
-	}
-	tag, err := language.Parse(locale)
-	if base, _ := tag.Base(); err == nil && base.String() == "de" {
-		return t.In(zone).Format("02.01.2006, 15:04") + " Uhr"
-	}
-	return t.In(zone).Format("2 January 2006, 15:04")
-}
-
-// Size writes a number of bytes for people.
-func Size(bytes int64) string {
-	switch {
-	case bytes <= 0:
-		return ""
-	case bytes < 1000:
-		return fmt.Sprintf("%d B", bytes)
-	case bytes < 1000_000:
-		return fmt.Sprintf("%d kB", (bytes+500)/1000)
-	default:
-		return fmt.Sprintf("%.1f MB", float64(bytes)/1e6)
-	}
 }

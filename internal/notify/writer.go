@@ -27,45 +27,6 @@ func NewWriter(store Store, words *Words, c clock.Clock, ids clock.IDs, publicUR
 	return &Writer{store, words, c, ids, strings.TrimSuffix(publicURL, "/")}
 }
 
-// Update is what a message to an owner says about an update.
-type Update struct {
-	Title, Reason            string // in the owner's language
-	Product, Unit            string
-	WhatChanges, Unavailable string
-	Minutes                  int
-	Bytes                    int64
-	Deadline                 time.Time
-	StartsAt                 time.Time // when it starts by itself, if it does
-	Why                      string    // of a failure
-	Kind                     Kind
-	About                    string // campaign/NAME
-}
-
-// Update tells an owner of an update, once for each key. Without an address
-// there is nobody to tell.
-func (w *Writer) Update(ctx context.Context, t Template, key string, owner fleet.Owner, u Update) error {
-	if owner.Email == "" {
-		return nil
-	}
-	data := map[string]any{
-		"Name": owner.Name, "Title": u.Title, "Reason": strings.TrimSpace(u.Reason), "Product": u.Product, "Unit": u.Unit,
-		"WhatChanges": u.WhatChanges, "Unavailable": u.Unavailable, "Minutes": u.Minutes, "Size": Size(u.Bytes),
-		"Deadline": When(owner.Locale, u.Deadline, owner.Location()), "Why": u.Why,
-		"StartsAt": When(owner.Locale, u.StartsAt, owner.Location()), "Link": w.url + "/my/",
-	}
-	for name, id := range map[string]string{"Greeting": "update.greeting", "Facts": "update.facts"} {
-		text, err := w.words.text(owner.Locale, id, nil, data)
-		if err != nil {
-			return err
-		}
-		data[name] = text
-	}
-	return w.mail(ctx, owner.Locale, t, data, Message{Key: key, To: owner.Email, OwnerID: owner.ID, UnitID: u.Unit, Kind: u.Kind, About: u.About, Link: w.url + "/my/", Acknowledge: t == UpdateEscalation})
-}
-
-// Sent reports whether the message with a key has been delivered.
-func (w *Writer) Sent(ctx context.Context, key string) (bool, error) { return w.store.Sent(ctx, key) }
-
 // SendLink mails a sign-in link; Writer is a access.LinkSender.
 func (w *Writer) SendLink(ctx context.Context, l access.Link, email, locale, secret string) error {
 	t, page, owner := OwnerSignIn, "/my/sign-in#", l.Subject

@@ -85,12 +85,6 @@ func (s store) Due(ctx context.Context, ch notify.Channel, now time.Time, limit 
 	return out, nil
 }
 
-func (s store) Sent(ctx context.Context, key string) (bool, error) {
-	var n int
-	err := s.db.QueryRow(ctx, `SELECT count(*) FROM notify_message WHERE msg_key = ? AND sent_at > 0`, key).Scan(&n)
-	return n > 0, err
-}
-
 func (s store) SaveAttempts(ctx context.Context, all []notify.Message, deliveries []notify.Delivery) error {
 	err := s.db.InTx(ctx, func(ctx context.Context) error {
 		for _, m := range all {
