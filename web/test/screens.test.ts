@@ -16,7 +16,7 @@ if (shots) mkdirSync(shots, { recursive: true });
 
 const sizes = [
   { name: "desk", width: 1440, height: 900 },
-  { name: "phone", width: 390, height: 844 },
+  { name: "phone", width: 320, height: 700 },
 ];
 
 type Screen = {
@@ -178,7 +178,7 @@ const console_: Screen[] = [
   { name: "landing", path: "/console/sign-in#abc", wait: "text=signs you in once" },
   { name: "templates", path: "/console/templates", wait: "text=plug-recall" },
   { name: "template", path: "/console/templates/plug-recall", wait: "text=What the linter finds" },
-  { name: "ladders", path: "/console/ladders", wait: "text=Without an address" },
+  { name: "ladders", path: "/console/ladders", wait: "text=No address" },
   { name: "letters", path: "/console/letters", wait: "text=Came back" },
   {
     name: "calls",
@@ -186,6 +186,23 @@ const console_: Screen[] = [
     wait: "text=Jörg Müller",
     act: (p) => p.keyboard.press("n"),
   },
+  {
+    name: "tips",
+    path: "/console/tips",
+    wait: "text=Sun until",
+    act: async (p) => {
+      await p.getByRole("button", { name: "Look" }).click();
+      await p.getByText("fewer than 10").first().waitFor();
+    },
+  },
+  { name: "tips-empty", path: "/console/tips", wait: "text=There is no tip yet", prepare: (m) => (m.empty = true) },
+  { name: "letters-empty", path: "/console/letters", wait: "text=No batch yet", prepare: (m) => (m.empty = true) },
+  { name: "calls-empty", path: "/console/calls", wait: "text=Nobody is to be", prepare: (m) => (m.empty = true) },
+  { name: "delivery", path: "/console/delivery", wait: "text=Product safety recall" },
+  { name: "addresses", path: "/console/delivery?tab=addresses", wait: "text=kim@example.org" },
+  { name: "webhooks", path: "/console/delivery?tab=webhooks", wait: "text=service-desk" },
+  { name: "gateways", path: "/console/delivery?tab=gateways", wait: "text=sms.example" },
+  { name: "message", path: "/console/delivery/m-1", wait: "text=What happened" },
   { name: "overview", path: "/console/", wait: "text=Condition of active units" },
   { name: "overview-empty", path: "/console/", wait: "text=No product is declared", prepare: (m) => (m.empty = true) },
   { name: "units", path: "/console/units?condition=failed&sort=-id", wait: "text=WC-000400" },

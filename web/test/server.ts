@@ -4,13 +4,15 @@ import type { AddressInfo } from "node:net";
 import { extname, join } from "node:path";
 import type { Wire } from "../client/client";
 import * as c from "./fixtures/campaign";
+import * as rightsData from "./fixtures/data";
 import * as d from "./fixtures/detectors";
 import * as f from "./fixtures/fleet";
 import * as outlook from "./fixtures/outlook";
 import * as o from "./fixtures/owner";
 import * as rights from "./fixtures/privacy";
 import * as r from "./fixtures/releases";
-import { tips } from "./fixtures/tips";
+import * as sent from "./fixtures/sent";
+import { feeds, tip, tips } from "./fixtures/tips";
 import * as w from "./fixtures/wear";
 import * as said from "./fixtures/words";
 
@@ -67,6 +69,8 @@ export type Mock = {
   newer?: boolean;
   /** What has been uploaded. */
   uploaded: { bytes: number; filename: string };
+  /** What the owner shares with third parties. */
+  shares: Wire["Share"][];
   close: () => Promise<void>;
 };
 
@@ -86,6 +90,7 @@ export async function startMock(): Promise<Mock> {
     running: false,
     empty: false,
     uploaded: { bytes: 0, filename: "" },
+    shares: rightsData.shares,
     close: () => new Promise((done) => server.close(() => done())),
   };
   const server = createServer((req, res) => {
@@ -221,6 +226,21 @@ function ownerAnswer(mock: Mock, method: string, url: URL, body: Record<string, 
     };
     return receipt;
   }
+  const about = /^units\/([^/]+)\/(data|shares)$/.exec(path);
+  if (about?.[2] === "data") return rightsData.data(about[1] ?? "", owner.given, mock.empty);
+  if (about?.[2] === "shares") {
+    const one = { ...rightsData.shares[0], ...body, id: "sh-2", token: "fts_only-shown-now", address: "/share/v1" };
+    mock.shares.push(one as unknown as Wire["Share"]);
+    return one;
+  }
+  if (path === "exports")
+    return method === "POST" ? rightsData.exports[0] : { items: mock.empty ? [] : rightsData.exports };
+  if (path === "shares") return { items: mock.empty ? [] : mock.shares };
+  const ended = /^shares\/([^/]+)$/.exec(path);
+  if (ended && method === "DELETE") {
+    mock.shares = mock.shares.map((x) => (x.id === ended[1] ? { ...x, endedAt: f.now } : x));
+    return null;
+  }
   const part = /^units\/([^/]+)\/(findings|history|help|series)(?:\/([^/]+))?$/.exec(path);
   if (part) return ownersUnit(mock, part[1] ?? "", part[2] ?? "", url);
   const unit = /^units\/([^/]+)$/.exec(path);
@@ -267,6 +287,15 @@ function wordsAnswer(path: string, method: string, list: (rows: Rows) => unknown
     return { to: "kari@maker.example", subject: "[Test] Product safety recall", language: "en" };
   if (/^campaigns\/[^/]+\/ladder$/.test(path)) return said.plan;
   if (/^campaigns\/[^/]+\/reach$/.test(path)) return said.reach;
+  if (path === "tips/try") return tip.trial;
+  if (/^tips\/[^/]+\/preview$/.test(path)) return { items: tip.preview };
+  if (/^tips\/[^/]+\/effect$/.test(path)) return tip.effect;
+  if (path === "feeds") return list(feeds);
+  if (path === "messages") return list(sent.messages);
+  if (path.startsWith("messages/")) return sent.message;
+  if (path === "addresses") return list(sent.addresses);
+  if (path === "webhooks") return list(sent.endpoints);
+  if (path === "gateways") return list(sent.gateways);
   if (path === "letters") return list(said.letters);
   if (path === "letter-batches") return method === "POST" ? said.batches[0] : list(said.batches);
   if (path === "calls") return list(said.calls);
@@ -527,6 +556,7 @@ function declaredAnswer(kind: string | undefined, name: string | undefined, list
   const document = (n: string, spec: unknown) => ({ apiVersion: "fettle.dev/v1", kind, metadata: { name: n }, spec });
   if (kind === "release") return document(name ?? "", { ...r.spec, ...r.releases.find((x) => x.name === name) });
   if (kind === "product") return name ? document(name, f.product) : list([document("wall-charger", f.product)]);
+  if (kind === "tip") return list([document("sun-now", {})]);
   return list(f.detectors.map((d) => document(d.name, d.spec)));
 }
 

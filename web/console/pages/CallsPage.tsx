@@ -28,7 +28,7 @@ export function CallsPage() {
   const columns: Column<Call>[] = [
     { key: "due", title: "Due", cell: (c) => <Time at={c.dueAt} /> },
     { key: "there", title: "There", wide: true, cell: (c) => c.localTime ?? "" },
-    { key: "name", title: "Owner", cell: (c) => c.name },
+    { key: "name", title: "Owner", cell: (c) => <Owner of={c} /> },
     { key: "language", title: "Language", wide: true, cell: (c) => c.language },
     { key: "unit", title: "Unit", wide: true, cell: (c) => c.unitId ?? "" },
     { key: "tries", title: "Tries", cell: (c) => (c.outcome ? `${c.tries}, ${c.outcome}` : String(c.tries)) },
@@ -37,7 +37,7 @@ export function CallsPage() {
       title: "Take",
       cell: (c) => (
         <Button size="xs" variant="outline" onClick={() => take.mutate(c.id, { onSuccess: setAt })}>
-          {c.lockedBy ? `with ${c.lockedBy}` : "Take"}
+          Take
         </Button>
       ),
     },
@@ -82,6 +82,15 @@ export function CallsPage() {
         empty={<Empty title="Nobody is to be called">Ladders put owners here whom mail and text did not reach.</Empty>}
       />
     </Page>
+  );
+}
+
+function Owner({ of }: { of: Call }) {
+  return (
+    <>
+      {of.name}
+      {of.lockedBy && <div className="soft">with {of.lockedBy}</div>}
+    </>
   );
 }
 

@@ -49,6 +49,7 @@ export function DeliveryPage() {
     <Page title="Delivery">
       <SegmentedControl
         aria-label="What to show"
+        mb="md"
         data={tabs}
         value={shown[tab] ? tab : "messages"}
         onChange={(v) => navigate({ search: { tab: v === "messages" ? undefined : v } })}

@@ -1,4 +1,4 @@
-import { List, Table as Plain, Select } from "@mantine/core";
+import { List, Select } from "@mantine/core";
 import { useState } from "react";
 import { useCampaigns } from "../api/campaigns";
 import { usePlan, useReach } from "../api/words";
@@ -44,32 +44,30 @@ function Campaign({ name }: { name: string }) {
             <p>
               {plan.data.units} units, ladder {plan.data.ladder}. Nothing is sent by looking.
             </p>
-            <Plain.ScrollContainer minWidth={280}>
-              <Plain>
-                <Plain.Thead>
-                  <Plain.Tr>
-                    <Plain.Th>Step</Plain.Th>
-                    <Plain.Th>After</Plain.Th>
-                    <Plain.Th>Owners</Plain.Th>
-                    <Plain.Th>Without an address</Plain.Th>
-                  </Plain.Tr>
-                </Plain.Thead>
-                <Plain.Tbody>
-                  {plan.data.steps.map((s, i) => (
-                    // biome-ignore lint/suspicious/noArrayIndexKey: steps have an order and no name
-                    <Plain.Tr key={i}>
-                      <Plain.Td>
-                        {i + 1}. {s.channel}
-                        {s.always && " (always)"}
-                      </Plain.Td>
-                      <Plain.Td>{s.after === "0s" ? "at once" : s.after}</Plain.Td>
-                      <Plain.Td>{s.owners}</Plain.Td>
-                      <Plain.Td>{s.without}</Plain.Td>
-                    </Plain.Tr>
-                  ))}
-                </Plain.Tbody>
-              </Plain>
-            </Plain.ScrollContainer>
+            <table className="table">
+              <thead>
+                <tr>
+                  <th scope="col">Step</th>
+                  <th scope="col">After</th>
+                  <th scope="col">Owners</th>
+                  <th scope="col">No address</th>
+                </tr>
+              </thead>
+              <tbody>
+                {plan.data.steps.map((s, i) => (
+                  // biome-ignore lint/suspicious/noArrayIndexKey: steps have an order and no name
+                  <tr key={i}>
+                    <td>
+                      {i + 1}. {s.channel}
+                      {s.always && " (always)"}
+                    </td>
+                    <td>{s.after === "0s" ? "at once" : s.after}</td>
+                    <td>{s.owners}</td>
+                    <td>{s.without}</td>
+                  </tr>
+                ))}
+              </tbody>
+            </table>
             <p>
               {plan.data.unreachable} owners have no address at all, {plan.data.noOwner} units no owner.
             </p>

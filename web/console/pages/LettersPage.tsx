@@ -1,4 +1,4 @@
-import { Anchor, Group, SegmentedControl, Stack, Textarea, TextInput } from "@mantine/core";
+import { Anchor, Group, SegmentedControl, Select, Stack, Textarea, TextInput } from "@mantine/core";
 import { useState } from "react";
 import { type Batch, type Letter, useBatches, useBatchSent, useLetters, useMakeBatch, useReturned } from "../api/words";
 import { Time } from "../clock";
@@ -92,12 +92,14 @@ export function LettersPage() {
         />
       </Sheet>
       <Sheet title="Letters">
-        <SegmentedControl
-          aria-label="State"
+        <Select
+          label="State"
+          maw={240}
           mb="sm"
+          allowDeselect={false}
           value={state}
           onChange={(v) => setState(v as Letter["state"])}
-          data={["waiting", "batched", "sent", "returned", "unfit"]}
+          data={["waiting", "batched", "sent", "returned", "unfit", "stopped"]}
         />
         <Table
           what="letters"
@@ -137,6 +139,7 @@ function MakeBatch() {
         <SegmentedControl
           aria-label="Paper"
           value={format}
+          orientation="vertical"
           onChange={(v) => setFormat(v as "din5008" | "us10")}
           data={[
             { value: "din5008", label: "A4, window (DIN 5008)" },

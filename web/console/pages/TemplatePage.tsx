@@ -94,7 +94,9 @@ function Shown({ preview: p, of }: { preview: Preview; of: PreviewOf }) {
               </List.Item>
             ))}
           </List>
-          <p className="soft">{p.disclaimer}</p>
+          <Text className="soft" mt="sm">
+            {p.disclaimer}
+          </Text>
         </Sheet>
       )}
       <SimpleGrid cols={{ base: 1, md: 2 }} spacing="md">

@@ -1,5 +1,6 @@
-import { Anchor, Badge, Table as Plain } from "@mantine/core";
+import { Anchor } from "@mantine/core";
 import { Link } from "@tanstack/react-router";
+import { counted } from "../../chart/measure";
 import { type Text, useTexts } from "../api/words";
 import { Page } from "../parts/Page";
 import { Loading, Trouble } from "../parts/States";
@@ -16,44 +17,46 @@ export function TemplatesPage() {
       {texts.isPending && <Loading what="templates" />}
       {texts.error && <Trouble what="Loading templates" error={texts.error} retry={() => texts.refetch()} />}
       {texts.data && (
-        <Plain.ScrollContainer minWidth={280}>
-          <Plain>
-            <Plain.Thead>
-              <Plain.Tr>
-                <Plain.Th>Template</Plain.Th>
-                <Plain.Th>Kind</Plain.Th>
-                <Plain.Th visibleFrom="sm">Languages</Plain.Th>
-                <Plain.Th visibleFrom="sm">For</Plain.Th>
-                <Plain.Th>Lint</Plain.Th>
-              </Plain.Tr>
-            </Plain.Thead>
-            <Plain.Tbody>
-              {texts.data.items.map((t) => (
-                <Plain.Tr key={t.name}>
-                  <Plain.Td>
-                    <Anchor component={Link} to="/templates/$name" params={{ name: t.name } as never}>
-                      {t.name}
-                    </Anchor>
-                    <div className="soft">{t.builtin ? t.title : `in place of ${t.for}`}</div>
-                  </Plain.Td>
-                  <Plain.Td>{t.kind}</Plain.Td>
-                  <Plain.Td visibleFrom="sm">{t.languages.join(", ")}</Plain.Td>
-                  <Plain.Td visibleFrom="sm">{t.campaign || t.product || "all"}</Plain.Td>
-                  <Plain.Td>
-                    <Lint of={t} />
-                  </Plain.Td>
-                </Plain.Tr>
-              ))}
-            </Plain.Tbody>
-          </Plain>
-        </Plain.ScrollContainer>
+        <table className="table">
+          <thead>
+            <tr>
+              <th scope="col">Template</th>
+              <th scope="col">Kind</th>
+              <th scope="col" className="wide">
+                Languages
+              </th>
+              <th scope="col" className="wide">
+                For
+              </th>
+              <th scope="col">Lint</th>
+            </tr>
+          </thead>
+          <tbody>
+            {texts.data.items.map((t) => (
+              <tr key={t.name}>
+                <td>
+                  <Anchor component={Link} to="/templates/$name" params={{ name: t.name } as never}>
+                    {t.name}
+                  </Anchor>
+                  <div className="soft">{t.builtin ? t.title : `in place of ${t.for}`}</div>
+                </td>
+                <td>{t.kind}</td>
+                <td className="wide">{t.languages.join(", ")}</td>
+                <td className="wide">{t.campaign || t.product || "all"}</td>
+                <td>
+                  <Lint of={t} />
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
       )}
     </Page>
   );
 }
 
 function Lint({ of }: { of: Text }) {
-  if (of.errors > 0) return <Badge color="danger" variant="outline">{`${of.errors} errors`}</Badge>;
-  if (of.warnings > 0) return <Badge color="gray" variant="outline">{`${of.warnings} warnings`}</Badge>;
+  if (of.errors > 0) return <span className="wrong">{counted(of.errors, "error")}</span>;
+  if (of.warnings > 0) return <>{counted(of.warnings, "warning")}</>;
   return <>nothing found</>;
 }

@@ -1,5 +1,5 @@
-import { Button, Table as Plain, Select } from "@mantine/core";
-import { useState } from "react";
+import { Button, Select } from "@mantine/core";
+import { type ReactNode, useState } from "react";
 import { useFeeds, useTipEffect, useTipNames, useTipPreview, useTryTip } from "../api/tips";
 import { Page, Sheet } from "../parts/Page";
 import { Loading, Trouble } from "../parts/States";
@@ -47,8 +47,16 @@ function Words({ name }: { name: string }) {
       {preview.isPending && <Loading what="the preview" />}
       {preview.error && <Trouble what="The preview" error={preview.error} retry={() => preview.refetch()} />}
       <Grid
-        head={["Language", "Title", "Text", "Button"]}
-        rows={(preview.data ?? []).map((p) => [p.language, p.title, p.text, p.action ?? "none"])}
+        head={["Language", "Words", "Button"]}
+        rows={(preview.data ?? []).map((p) => [
+          p.language,
+          <span key="words" lang={p.language}>
+            <strong>{p.title}</strong>
+            <br />
+            {p.text}
+          </span>,
+          p.action ?? "none",
+        ])}
       />
     </Sheet>
   );
@@ -91,17 +99,13 @@ function Effect({ name }: { name: string }) {
       {e && (
         <>
           <Grid
-            head={["", "Eligible units", "Shown", "Closed", "Acted", "Used"]}
+            head={["Units", "Given", "Held back"]}
             rows={[
-              [
-                "Given",
-                count(e.given.units),
-                percent(e.given.shown),
-                percent(e.given.dismissed),
-                percent(e.given.acted),
-                percent(e.given.used),
-              ],
-              ["Held back", count(e.held.units), "–", "–", "–", percent(e.held.used)],
+              ["Eligible", count(e.given.units), count(e.held.units)],
+              ["Shown", percent(e.given.shown), "–"],
+              ["Closed", percent(e.given.dismissed), "–"],
+              ["Acted", percent(e.given.acted), "–"],
+              ["Used", percent(e.given.used), percent(e.held.used)],
             ]}
           />
           <p>
@@ -122,11 +126,15 @@ function Feeds() {
       {feeds.error && <Trouble what="The list of feeds" error={feeds.error} retry={() => feeds.refetch()} />}
       {feeds.data?.length === 0 && <p>No product declares a feed.</p>}
       <Grid
-        head={["Product", "Feed", "From", "Places", "State"]}
+        head={["Feed", "Places", "State"]}
         rows={(feeds.data ?? []).map((f) => [
-          f.product,
-          f.feed,
-          f.source,
+          <span key="feed">
+            {f.title || f.feed}
+            <br />
+            <span className="soft">
+              {f.product} {f.feed}, {f.source}
+            </span>
+          </span>,
           f.places,
           f.failing ?? (f.heardAt ? "heard" : "not heard yet"),
         ])}
@@ -135,28 +143,29 @@ function Feeds() {
   );
 }
 
-function Grid({ head, rows }: { head: string[]; rows: (string | number)[][] }) {
+function Grid({ head, rows }: { head: string[]; rows: ReactNode[][] }) {
   if (rows.length === 0) return null;
   return (
-    <Plain.ScrollContainer minWidth={280}>
-      <Plain>
-        <Plain.Thead>
-          <Plain.Tr>
-            {head.map((h) => (
-              <Plain.Th key={h}>{h}</Plain.Th>
-            ))}
-          </Plain.Tr>
-        </Plain.Thead>
-        <Plain.Tbody>
-          {rows.map((r) => (
-            <Plain.Tr key={String(r[0]) + String(r[1])}>
-              {r.map((c, i) => (
-                <Plain.Td key={head[i]}>{c}</Plain.Td>
-              ))}
-            </Plain.Tr>
+    <table className="table broken">
+      <thead>
+        <tr>
+          {head.map((h) => (
+            <th scope="col" key={h}>
+              {h}
+            </th>
           ))}
-        </Plain.Tbody>
-      </Plain>
-    </Plain.ScrollContainer>
+        </tr>
+      </thead>
+      <tbody>
+        {rows.map((r, row) => (
+          // biome-ignore lint/suspicious/noArrayIndexKey: rows have an order and no name
+          <tr key={row}>
+            {r.map((c, i) => (
+              <td key={head[i]}>{c}</td>
+            ))}
+          </tr>
+        ))}
+      </tbody>
+    </table>
   );
 }
