@@ -107,17 +107,21 @@ func TestWidened(t *testing.T) {
 		change func(p *fleet.Product)
 		want   map[string][]string
 	}{
-		"other words":        {func(p *fleet.Product) { p.Purposes[0].Title = "Fürsorge" }, map[string][]string{}},
-		"a signal less":      {func(p *fleet.Product) { p.Signals = p.Signals[:1] }, map[string][]string{}},
-		"shorter":            {func(p *fleet.Product) { p.Signals[0].Retention = day }, map[string][]string{}},
-		"longer":             {func(p *fleet.Product) { p.Signals[0].Retention = 91 * day }, map[string][]string{"care": {"heat"}, "study": {"heat"}}},
-		"for one more":       {func(p *fleet.Product) { p.Signals[1].Purposes = []string{"study", "care"} }, map[string][]string{"care": {"mood"}}},
-		"a feature":          {func(p *fleet.Product) { p.Features = []fleet.Feature{{Name: "boost", Purposes: []string{"study"}}} }, map[string][]string{"study": {"feature:boost"}}},
-		"a log":              {func(p *fleet.Product) { p.Log = &fleet.Log{Purposes: []string{"care"}} }, map[string][]string{"care": {"log"}}},
-		"a recipient":        {func(p *fleet.Product) { p.Notice.Recipients = []fleet.Recipient{{Name: "Lab", Purposes: []string{"care"}}} }, map[string][]string{"care": {"*"}}},
+		"other words":   {func(p *fleet.Product) { p.Purposes[0].Title = "Fürsorge" }, map[string][]string{}},
+		"a signal less": {func(p *fleet.Product) { p.Signals = p.Signals[:1] }, map[string][]string{}},
+		"shorter":       {func(p *fleet.Product) { p.Signals[0].Retention = day }, map[string][]string{}},
+		"longer":        {func(p *fleet.Product) { p.Signals[0].Retention = 91 * day }, map[string][]string{"care": {"heat"}, "study": {"heat"}}},
+		"for one more":  {func(p *fleet.Product) { p.Signals[1].Purposes = []string{"study", "care"} }, map[string][]string{"care": {"mood"}}},
+		"a feature":     {func(p *fleet.Product) { p.Features = []fleet.Feature{{Name: "boost", Purposes: []string{"study"}}} }, map[string][]string{"study": {"feature:boost"}}},
+		"a log":         {func(p *fleet.Product) { p.Log = &fleet.Log{Purposes: []string{"care"}} }, map[string][]string{"care": {"log"}}},
+		"a recipient": {func(p *fleet.Product) {
+			p.Notice.Recipients = []fleet.Recipient{{Name: "Lab", Purposes: []string{"care"}}}
+		}, map[string][]string{"care": {"*"}}},
 		"kept on withdrawal": {func(p *fleet.Product) { p.Purposes[1].OnWithdrawal = fleet.OnWithdrawalKeep }, map[string][]string{"study": {"*"}}},
 		"said to be":         {func(p *fleet.Product) { p.Notice.Widens = []string{"study"} }, map[string][]string{"study": {"*"}}},
-		"a new purpose":      {func(p *fleet.Product) { p.Purposes = append(p.Purposes, fleet.Purpose{Name: "ads", Basis: fleet.BasisConsent}) }, map[string][]string{}},
+		"a new purpose": {func(p *fleet.Product) {
+			p.Purposes = append(p.Purposes, fleet.Purpose{Name: "ads", Basis: fleet.BasisConsent})
+		}, map[string][]string{}},
 	} {
 		before, now := noticed("1"), noticed("2")
 		c.change(&now)

@@ -1,5 +1,6 @@
 import { type FormEvent, useState } from "react";
 import { Link } from "../address";
+import { figure } from "../figures";
 import { useLanguage } from "../language";
 import {
   askExport,
@@ -17,6 +18,7 @@ import {
 import type { PageProps } from "../routes";
 import { Heading, Loading, Trouble, useReason } from "../states";
 import { useTimes } from "../when";
+import "../data.css";
 import "../unit.css";
 
 /** What is collected of a product and why, by whose choice; and what its owner can do with it. */
@@ -35,7 +37,7 @@ export function DataPage({ id }: PageProps) {
           <Exports />
           <Shares data={data.data} />
           <Receipts data={data.data} />
-          <section className="sheet" aria-labelledby="looks">
+          <section className="sheet mydata" aria-labelledby="looks">
             <h2 id="looks">{t("looks.title")}</h2>
             <p>{t("looks.link.text")}</p>
             <p>
@@ -52,7 +54,7 @@ function Choices({ data }: { data: MyData }) {
   const { t } = useLanguage();
   const { notice } = data;
   return (
-    <section className="sheet" aria-labelledby="collected">
+    <section className="sheet mydata" aria-labelledby="collected">
       <h2 id="collected">{notice.title || t("collected.heading")}</h2>
       {notice.paragraphs.length === 0 && <p>{t("collected.text")}</p>}
       {notice.paragraphs.map((text) => (
@@ -137,12 +139,14 @@ function PurposeRow({ data, purpose }: { data: MyData; purpose: PurposeData }) {
       {purpose.ask && (
         <div className="ask">
           <p>{t("data.changed", { what: purpose.new.join(", ") || purpose.title })}</p>
-          <button type="button" className="quiet" onClick={() => consent.mutate(true)}>
-            {t("data.agree")}
-          </button>
-          <button type="button" className="quiet" onClick={() => consent.mutate(false)}>
-            {t("data.withdraw")}
-          </button>
+          <div className="buttons">
+            <button type="button" className="quiet" onClick={() => consent.mutate(true)}>
+              {t("data.agree")}
+            </button>
+            <button type="button" className="quiet" onClick={() => consent.mutate(false)}>
+              {t("data.withdraw")}
+            </button>
+          </div>
         </div>
       )}
       <p className="receipt" role="status">
@@ -186,9 +190,14 @@ function Kept({ time }: { time: string }) {
 function Lately({ data }: { data: MyData }) {
   const { t, locale } = useLanguage();
   const { time } = useTimes();
+  const written = (i: MyData["items"][number]) => {
+    if (i.number === undefined) return i.text ?? "";
+    if (i.type === "boolean") return i.number ? t("data.yes") : t("data.no");
+    return figure(i.number, i.unit, locale);
+  };
   const collected = data.items.filter((i) => i.collected || i.lastAt);
   return (
-    <section className="sheet" aria-labelledby="lately">
+    <section className="sheet mydata" aria-labelledby="lately">
       <h2 id="lately">{t("data.lately")}</h2>
       {collected.length === 0 && <p>{t("data.nothing")}</p>}
       <ul className="signals">
@@ -196,7 +205,7 @@ function Lately({ data }: { data: MyData }) {
           <li key={i.name}>
             <strong>{i.title}</strong>
             <span>
-              {i.number !== undefined ? `${i.number.toLocaleString(locale)} ${i.unit ?? ""}` : (i.text ?? "")}
+              {written(i)}
               {i.lastAt && ` · ${time(i.lastAt)}`}
             </span>
             <span className="soft">
@@ -217,7 +226,7 @@ function Exports() {
   const reason = useReason(ask.error ?? exports.error);
   const shown = exports.data?.filter((e) => e.state !== "expired") ?? [];
   return (
-    <section className="sheet" aria-labelledby="export">
+    <section className="sheet mydata" aria-labelledby="export">
       <h2 id="export">{t("data.export")}</h2>
       <p>{t("data.export.text")}</p>
       <button type="button" className="main" onClick={() => ask.mutate(undefined)} disabled={ask.isPending}>
@@ -277,19 +286,19 @@ function Shares({ data }: { data: MyData }) {
   }
 
   return (
-    <section className="sheet" aria-labelledby="share">
+    <section className="sheet mydata" aria-labelledby="share">
       <h2 id="share">{t("data.share")}</h2>
       <p>{t("data.share.text")}</p>
       {here.map((s) => (
-        <ShareRow key={s.id} share={s} />
+        <ShareRow key={s.id} share={s} data={data} />
       ))}
       <form onSubmit={submit}>
         <label className="field">
-          {t("data.share.recipient")}
+          <span>{t("data.share.recipient")}</span>
           <input name="recipient" required maxLength={200} autoComplete="off" />
         </label>
         <label className="field">
-          {t("data.share.contact")}
+          <span>{t("data.share.contact")}</span>
           <input name="contact" required maxLength={300} autoComplete="off" />
         </label>
         <fieldset>
@@ -306,10 +315,10 @@ function Shares({ data }: { data: MyData }) {
           ))}
         </fieldset>
         <label className="field">
-          {t("data.share.until")}
+          <span>{t("data.share.until")}</span>
           <input type="date" name="until" required />
         </label>
-        <button type="submit" disabled={make.isPending || picked.length === 0}>
+        <button type="submit" className="main" disabled={make.isPending || picked.length === 0}>
           {t("data.share.make")}
         </button>
       </form>
@@ -328,15 +337,16 @@ function Shares({ data }: { data: MyData }) {
   );
 }
 
-function ShareRow({ share }: { share: Share }) {
+function ShareRow({ share, data }: { share: Share; data: MyData }) {
   const { t } = useLanguage();
   const { day } = useTimes();
   const end = useData(endShare);
   const reason = useReason(end.error);
   return (
-    <div>
+    <div className="shared">
       <p>
-        <strong>{share.recipient}</strong> · {share.signals.join(", ")}
+        <strong>{share.recipient}</strong> ·{" "}
+        {share.signals.map((n) => data.items.find((i) => i.name === n)?.title ?? n).join(", ")}
       </p>
       <p className="soft">
         {share.endedAt
@@ -357,7 +367,7 @@ function Receipts({ data }: { data: MyData }) {
   const { t } = useLanguage();
   const { time } = useTimes();
   return (
-    <section className="sheet" aria-labelledby="receipts">
+    <section className="sheet mydata" aria-labelledby="receipts">
       <h2 id="receipts">{t("data.receipts")}</h2>
       {data.receipts.length === 0 ? (
         <p>{t("data.receipts.none")}</p>
