@@ -17,6 +17,7 @@ const sections = [
     { to: "/cohorts", label: "Cohorts" },
     { to: "/campaigns", label: "Campaigns" },
     { to: "/releases", label: "Releases" },
+    { to: "/approvals", label: "Approvals" },
   ],
   [
     { to: "/products", label: "Products" },
@@ -32,7 +33,9 @@ const sections = [
     { to: "/requests", label: "Requests" },
     { to: "/audit", label: "Audit trail" },
     { to: "/keys", label: "Keys" },
+    { to: "/people", label: "People" },
     { to: "/tokens", label: "API tokens" },
+    { to: "/account", label: "My account" },
   ],
 ] as const;
 
@@ -137,7 +140,7 @@ function Settings({ email, leave }: { email: string; leave: () => void }) {
           <option value="dark">Dark</option>
         </select>
       </label>
-      <Text size="sm" c="dimmed" visibleFrom="md">
+      <Text size="sm" visibleFrom="md" component={Link} to="/account">
         {email}
       </Text>
       <Button size="compact-sm" variant="subtle" visibleFrom="sm" onClick={leave}>

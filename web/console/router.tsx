@@ -265,11 +265,33 @@ const requests = createRoute({
   component: lazyRouteComponent(() => import("./pages/RequestsPage"), "RequestsPage"),
 });
 
+const account = createRoute({
+  getParentRoute: () => shell,
+  path: "account",
+  component: lazyRouteComponent(() => import("./pages/AccountPage"), "AccountPage"),
+});
+
+const people = createRoute({
+  getParentRoute: () => shell,
+  path: "people",
+  validateSearch: strings("sort"),
+  component: lazyRouteComponent(() => import("./pages/PeoplePage"), "PeoplePage"),
+});
+
+const approvals = createRoute({
+  getParentRoute: () => shell,
+  path: "approvals",
+  component: lazyRouteComponent(() => import("./pages/ApprovalsPage"), "ApprovalsPage"),
+});
+
 export const router = createRouter({
   routeTree: root.addChildren([
     signIn,
     shell.addChildren([
       overview,
+      account,
+      people,
+      approvals,
       units,
       unit,
       findings,

@@ -173,8 +173,52 @@ const portal: Screen[] = [
   { name: "missing", path: "/my/nothing", wait: "text=no such page" },
 ];
 
+/** Signs in by password, to the next step. */
+async function knock(p: Page, email: string) {
+  await p.getByLabel("E-mail address").fill(email);
+  await p.locator("input[name=password]").fill("four words nobody knows");
+  await p.getByRole("button", { name: "Sign in", exact: true }).click();
+  await p.getByText("Six digits").waitFor();
+}
+
 const console_: Screen[] = [
-  { name: "sign-in", path: "/console/sign-in", wait: "text=Send me a link" },
+  { name: "sign-in", path: "/console/sign-in", wait: "text=Nordlys account" },
+  {
+    name: "sign-in-code",
+    path: "/console/sign-in",
+    wait: "text=Nordlys account",
+    act: (p) => knock(p, "grace@example.org"),
+  },
+  {
+    name: "sign-in-enrol",
+    path: "/console/sign-in",
+    wait: "text=Nordlys account",
+    act: (p) => knock(p, "new@example.org"),
+  },
+  {
+    name: "recovery-codes",
+    path: "/console/sign-in",
+    wait: "text=Nordlys account",
+    act: async (p) => {
+      await knock(p, "new@example.org");
+      await p.getByLabel("First code").fill("123456");
+      await p.getByRole("button", { name: "Confirm" }).click();
+      await p.getByText("k3vq").waitFor();
+    },
+  },
+  { name: "account", path: "/console/account", wait: "text=Firefox on Linux" },
+  { name: "people", path: "/console/people", wait: "text=eve@example.org" },
+  {
+    name: "person",
+    path: "/console/people",
+    wait: "text=eve@example.org",
+    act: async (p) => {
+      await p.getByRole("button", { name: "Change eve@example.org" }).click();
+      await p.getByText("Safari on iPhone").waitFor();
+    },
+  },
+  { name: "approvals", path: "/console/approvals", wait: "text=checked on the bench" },
+  { name: "approvals-empty", path: "/console/approvals", wait: "text=Nothing waits", prepare: (m) => (m.empty = true) },
   { name: "landing", path: "/console/sign-in#abc", wait: "text=signs you in once" },
   { name: "templates", path: "/console/templates", wait: "text=plug-recall" },
   { name: "template", path: "/console/templates/plug-recall", wait: "text=What the linter finds" },

@@ -9,6 +9,7 @@ import * as d from "./fixtures/detectors";
 import * as f from "./fixtures/fleet";
 import * as outlook from "./fixtures/outlook";
 import * as o from "./fixtures/owner";
+import * as people from "./fixtures/people";
 import * as rights from "./fixtures/privacy";
 import * as r from "./fixtures/releases";
 import * as sent from "./fixtures/sent";
@@ -312,12 +313,28 @@ function operatorAnswer(mock: Mock, method: string, url: URL, body: Record<strin
   const session: Wire["Session"] = {
     email: "kari@maker.example",
     scope: "admin",
+    role: "admin",
+    permissions: people.all,
     via: "session",
     now: f.now,
     speed: 1,
   };
   const told = wordsAnswer(path, method, list);
   if (told !== undefined) return told;
+  if (path === "sign-in/ways") return people.ways;
+  if (path === "sign-in/password") {
+    const { email } = body as { email: string };
+    return { ticket: "fek_example", next: email.startsWith("new") ? "enrol" : "code" };
+  }
+  if (path === "sign-in/enrol") return people.enrolment;
+  if (path === "sign-in/enrolled") {
+    mock.operator.signedIn = true;
+    return { session, codes: people.codes };
+  }
+  if (path === "sign-in/code") {
+    mock.operator.signedIn = true;
+    return session;
+  }
   if (path === "sign-in/link") return null;
   if (path === "sign-in") {
     operator.signedIn = true;
@@ -418,6 +435,28 @@ function operatorAnswer(mock: Mock, method: string, url: URL, body: Record<strin
       if (part === "parts") return { items: mock.empty ? [] : w.parts };
       if (part === "part-life") return w.life;
       return { id: "ct-1", product: id, token: "claim_7f3e2a", maxUses: 1000, expiresAt: f.ahead(7) };
+    case "account":
+      if (path === "account") return people.account;
+      if (path === "account/authenticator") return people.enrolment;
+      return path.endsWith("confirm") || path.endsWith("codes") ? { codes: people.codes } : null;
+    case "sessions":
+      return method === "GET" ? { items: people.sessions } : null;
+    case "passkeys":
+      return method === "GET" ? { items: people.passkeys } : null;
+    case "roles":
+      return { items: people.roles };
+    case "operators":
+      if (path.endsWith("/sessions")) return method === "GET" ? { items: people.sessions } : null;
+      if (method === "POST")
+        return {
+          operator: people.operators[2],
+          link: "https://fettle.example/console/sign-in#fel_example",
+          mailed: true,
+        };
+      if (method === "DELETE") return null;
+      return method === "PATCH" ? people.operators[1] : list(people.operators);
+    case "approvals":
+      return method === "GET" ? { items: mock.empty ? [] : people.approvals } : people.approvals[1];
     case "tokens":
       if (method === "POST") return { ...tokens[0], token: "fet_example" };
       return method === "DELETE" ? null : list(tokens);

@@ -12,12 +12,31 @@ export function useSession() {
 }
 
 // Each includes those before it.
-const scopes: Scope[] = ["read", "write", "admin"];
+const scopes: string[] = ["read", "write", "admin"] satisfies Scope[];
 
-/** Whether this session may do what needs a scope. */
-export function useMay(needed: Scope): boolean {
-  const scope = useSession().data?.scope;
-  return scope !== undefined && scopes.indexOf(scope) >= scopes.indexOf(needed);
+/** What an operator may do, as internal/fleet/access/role.go has it. */
+export type Permission =
+  | "look"
+  | "personal"
+  | "findings"
+  | "contact"
+  | "analyse"
+  | "export"
+  | "declare"
+  | "units"
+  | "enrol"
+  | "release"
+  | "campaign"
+  | "approve"
+  | "privacy"
+  | "administer";
+
+/** Whether this session may do what needs a permission, or everything that a scope of tokens holds. */
+export function useMay(needed: Permission | Scope): boolean {
+  const session = useSession().data;
+  if (!session) return false;
+  if (scopes.includes(needed)) return scopes.indexOf(session.scope) >= scopes.indexOf(needed);
+  return session.permissions?.includes(needed) ?? false;
 }
 
 export function useSendLink() {
@@ -29,7 +48,7 @@ export function useSendLink() {
 export function useSignIn() {
   const queries = useQueryClient();
   return useMutation({
-    mutationFn: (token: string) => ask(client.POST("/v1/sign-in", { body: { token } })),
+    mutationFn: (body: { token: string; code?: string }) => ask(client.POST("/v1/sign-in", { body })),
     onSuccess: () => queries.clear(),
   });
 }

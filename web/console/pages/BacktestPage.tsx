@@ -77,7 +77,7 @@ export function BacktestPage() {
 
 function Underway({ job }: { job: Backtest }) {
   const cancel = useCancelBacktest(job.detector.name);
-  const may = useMay("write");
+  const may = useMay("analyse");
   return (
     <Sheet title={job.state === "waiting" ? "It waits for others to end" : "It runs"}>
       <div role="status" className="unseen">
@@ -268,7 +268,7 @@ function changed(spec: DetectorSpec, field: string, value: unknown): DetectorSpe
 }
 
 function Adopt({ detector: d, job, result: r, chosen }: OutcomeProps & { chosen: number }) {
-  const may = useMay("write");
+  const may = useMay("analyse");
   const apply = useApplyDetector(d.name);
   const [done, setDone] = useState(false);
   const t = r.thresholds[chosen];

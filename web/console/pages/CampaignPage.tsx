@@ -1,6 +1,7 @@
 import { getRouteApi, Link } from "@tanstack/react-router";
 import type { ReactNode } from "react";
 import { counted, percent } from "../../chart/measure";
+import type { Approval } from "../api/account";
 import {
   type CampaignAction,
   type CampaignDetail,
@@ -25,6 +26,7 @@ import { Facts, Page, PageTrouble, Sheet } from "../parts/Page";
 import { Refusals } from "../parts/Refusals";
 import { Empty, Loading } from "../parts/States";
 import { type Column, Table } from "../parts/Table";
+import { Decide } from "./ApprovalsPage";
 
 const route = getRouteApi("/shell/campaigns/$name");
 
@@ -154,7 +156,7 @@ const possible: Record<CampaignDetail["state"], CampaignAction[]> = {
 
 function Actions({ campaign: c }: { campaign: CampaignDetail }) {
   const act = useCampaignAction(c.name);
-  const may = useMay("write");
+  const may = useMay("campaign");
   return (
     <>
       {c.state === "draft" && <DryRunButton name={c.name} />}
@@ -163,6 +165,7 @@ function Actions({ campaign: c }: { campaign: CampaignDetail }) {
           Report
         </Link>
       )}
+      {c.state === "draft" && c.approval?.state === "pending" && <Asked approval={c.approval} />}
       {may &&
         possible[c.state].map((action) => {
           const { label, text, danger, reason } = consequences[action];
@@ -179,6 +182,16 @@ function Actions({ campaign: c }: { campaign: CampaignDetail }) {
             </Confirm>
           );
         })}
+    </>
+  );
+}
+
+/** Four eyes: somebody asked for the start, somebody else decides. */
+function Asked({ approval }: { approval: Approval }) {
+  return (
+    <>
+      <span className="hint">{approval.askedBy} asked for its start</span>
+      <Decide approval={approval} />
     </>
   );
 }

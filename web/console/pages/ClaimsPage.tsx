@@ -27,7 +27,7 @@ export function ClaimsPage() {
   const { sort, state } = route.useSearch();
   const navigate = route.useNavigate();
   const decide = useDecideClaim();
-  const may = useMay("admin");
+  const may = useMay("enrol");
   const set = (key: string) => (value: string | undefined) =>
     navigate({ search: (s) => ({ ...s, [key]: value }), replace: true, resetScroll: false });
 

@@ -17,7 +17,7 @@ export function CohortPage() {
   const cohort = useCohort(id);
   const remove = useDeleteCohort();
   const navigate = useNavigate();
-  const may = useMay("write");
+  const may = useMay("analyse");
   if (cohort.error)
     return <PageTrouble what="Loading the cohort" error={cohort.error} retry={() => cohort.refetch()} />;
   if (!cohort.data) return <Loading what="the cohort" lines={8} />;

@@ -28,7 +28,7 @@ export function FindingPage() {
 
 function Found({ finding: f }: { finding: FindingDetail }) {
   const { now } = useClock();
-  const may = useMay("write");
+  const may = useMay("findings");
   return (
     <Page
       title={f.title}

@@ -24,7 +24,7 @@ export function NotificationsPage() {
   const { sort } = route.useSearch();
   const navigate = route.useNavigate();
   const remove = useDeleteRoute();
-  const may = useMay("admin");
+  const may = useMay("administer");
   const columns: Column<NotifyRoute>[] = [
     ...facts,
     {

@@ -280,7 +280,7 @@ function Units({ name }: { name: string }) {
 }
 
 function Actions({ release: r }: { release: Release }) {
-  const may = useMay("write");
+  const may = useMay("release");
   const withdraw = useWithdraw(r.name);
   const revert = useRevert(r.name);
   const [said, setSaid] = useState<"withdrawn" | "reverted">();

@@ -47,7 +47,7 @@ export function ReleasesPage() {
   const pages = useReleases(search.product);
   const products = [...new Set(pages.rows.map((r) => r.product))];
   return (
-    <Page title="Releases" actions={useMay("write") && <UploadButton />}>
+    <Page title="Releases" actions={useMay("release") && <UploadButton />}>
       <p className="soft">
         They are declared in files: <code>fettle apply</code> uploads their images and keeps them. A campaign brings one
         to units.

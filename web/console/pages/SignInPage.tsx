@@ -1,58 +1,227 @@
-import { Button, Stack, Text, TextInput, Title } from "@mantine/core";
+import { Anchor, Button, Divider, PasswordInput, Stack, Text, TextInput, Title } from "@mantine/core";
+import { useQueryClient } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { type FormEvent, useState } from "react";
 import { useLandingToken } from "../../client/landing";
+import { gaveUp, passkeysWork } from "../../client/passkeys";
+import { Problem } from "../../client/problem";
+import { useCode, useFirstEnrolled, useFirstEnrolment, usePasskeySignIn, usePassword, useWays } from "../api/account";
 import { useSendLink, useSignIn } from "../api/session";
-import { reasonOf } from "../parts/States";
+import { Authenticator, RecoveryCodes } from "../parts/Authenticator";
+import { CodeField, Refused } from "../parts/Prove";
+import { Loading, Trouble } from "../parts/States";
 
-/**
- * Asks for a link, or, when opened by one, for the click that uses it up: mail
- * scanners open links, so opening alone must not.
- */
+/** The ways in that this server has, or the click that uses a link up. */
 export function SignInPage() {
   const [token, forget] = useLandingToken();
   return (
     <main className="door">
-      <div className="sheet">{token ? <Landing token={token} renew={forget} /> : <AskForLink />}</div>
+      <div className="sheet">{token ? <Landing token={token} renew={forget} /> : <Ways />}</div>
     </main>
   );
 }
 
+function useEnter() {
+  const navigate = useNavigate();
+  return () => navigate({ to: "/", replace: true });
+}
+
+const asksForCode = (e: unknown) => e instanceof Problem && e.errors.some((f) => f.location === "body.code");
+
+/** Mail scanners open links, so opening alone must not use one up. */
 function Landing({ token, renew }: { token: string; renew: () => void }) {
   const signIn = useSignIn();
-  const navigate = useNavigate();
+  const enter = useEnter();
+  const [code, setCode] = useState("");
+  const [asked, setAsked] = useState(false);
+  function submit(e: FormEvent) {
+    e.preventDefault();
+    signIn.mutate(
+      { token, code: code || undefined },
+      { onSuccess: enter, onError: (e) => asksForCode(e) && setAsked(true) },
+    );
+  }
+  const over = signIn.error && !asksForCode(signIn.error);
+  return (
+    <form onSubmit={submit}>
+      <Stack>
+        <Title order={1}>Fettle console</Title>
+        <Text>This link signs you in once, on this device.</Text>
+        {asked && <CodeField value={code} set={setCode} />}
+        {(over || (asked && code !== "")) && <Refused error={signIn.error} />}
+        {over ? (
+          <Button onClick={renew}>Sign in another way</Button>
+        ) : (
+          <Button type="submit" loading={signIn.isPending}>
+            Sign in
+          </Button>
+        )}
+      </Stack>
+    </form>
+  );
+}
+
+function Ways() {
+  const ways = useWays();
+  const [owed, setOwed] = useState<{ ticket: string; next: string } | null>(null);
+  const [byMail, setByMail] = useState(false);
+  if (ways.isPending) return <Loading what="the ways to sign in" lines={3} />;
+  if (ways.error) return <Trouble what="Asking how to sign in" error={ways.error} retry={() => ways.refetch()} />;
+  const again = () => setOwed(null);
+  if (owed?.next === "enrol") return <FirstTime ticket={owed.ticket} again={again} />;
+  if (owed?.next === "code") return <SecondFactor ticket={owed.ticket} again={again} />;
+  if (byMail) return <AskForLink back={() => setByMail(false)} />;
+  const elsewhere = (passkeysWork() && ways.data.passkey) || ways.data.providers.length > 0 || ways.data.mail;
   return (
     <Stack>
       <Title order={1}>Fettle console</Title>
-      <Text>This link signs you in once, on this device.</Text>
-      {signIn.error && (
-        <Text c="danger" role="alert" fw={600}>
-          {reasonOf(signIn.error)}
-        </Text>
-      )}
-      {signIn.error ? (
-        <Button onClick={renew}>Ask for a new link</Button>
-      ) : (
-        <Button
-          loading={signIn.isPending}
-          onClick={() => signIn.mutate(token, { onSuccess: () => navigate({ to: "/", replace: true }) })}
-        >
-          Sign in
+      <ByPassword owe={setOwed} passkey={owed?.next === "passkey"} />
+      {elsewhere && <Divider label="or" />}
+      {passkeysWork() && ways.data.passkey && <ByPasskey />}
+      {ways.data.providers.map((p) => (
+        <Button key={p.name} component="a" variant="outline" href={`/v1/sign-in/oidc/${encodeURIComponent(p.name)}`}>
+          {p.title}
+        </Button>
+      ))}
+      {ways.data.mail && (
+        <Button variant="outline" onClick={() => setByMail(true)}>
+          Link by mail
         </Button>
       )}
+      <Text size="sm" c="dimmed">
+        The first operator’s link stands in a file of the server’s data directory; <code>fettle admin reset</code>{" "}
+        writes a new one.
+      </Text>
     </Stack>
   );
 }
 
-function AskForLink() {
+type Owe = (owed: { ticket: string; next: string }) => void;
+
+function ByPassword({ owe, passkey }: { owe: Owe; passkey: boolean }) {
+  const [email, setEmail] = useState("");
+  const [password, setPassword] = useState("");
+  const check = usePassword();
+  function submit(e: FormEvent) {
+    e.preventDefault();
+    check.mutate({ email, password }, { onSuccess: owe });
+  }
+  return (
+    <form onSubmit={submit}>
+      <Stack>
+        <TextInput
+          type="email"
+          name="email"
+          label="E-mail address"
+          required
+          autoComplete="username webauthn"
+          value={email}
+          onChange={(e) => setEmail(e.currentTarget.value)}
+        />
+        <PasswordInput
+          name="password"
+          label="Password"
+          required
+          autoComplete="current-password"
+          visibilityToggleButtonProps={{ "aria-label": "Show the password" }}
+          value={password}
+          onChange={(e) => setPassword(e.currentTarget.value)}
+        />
+        <Refused error={check.error} />
+        {passkey && (
+          <Text role="status" fw={600}>
+            Your account has a passkey: go on with it.
+          </Text>
+        )}
+        <Button type="submit" loading={check.isPending}>
+          Sign in
+        </Button>
+      </Stack>
+    </form>
+  );
+}
+
+function ByPasskey() {
+  const signIn = usePasskeySignIn();
+  const enter = useEnter();
+  return (
+    <>
+      <Button
+        variant="outline"
+        loading={signIn.isPending}
+        onClick={() => signIn.mutate(undefined, { onSuccess: enter })}
+      >
+        Passkey
+      </Button>
+      {signIn.error && !gaveUp(signIn.error) && <Refused error={signIn.error} />}
+    </>
+  );
+}
+
+function SecondFactor({ ticket, again }: { ticket: string; again: () => void }) {
+  const [code, setCode] = useState("");
+  const signIn = useCode();
+  const enter = useEnter();
+  function submit(e: FormEvent) {
+    e.preventDefault();
+    signIn.mutate({ ticket, code }, { onSuccess: enter });
+  }
+  return (
+    <form onSubmit={submit}>
+      <Stack>
+        <Title order={1}>Second factor</Title>
+        <CodeField value={code} set={setCode} />
+        <Refused error={signIn.error} />
+        <Button type="submit" loading={signIn.isPending}>
+          Sign in
+        </Button>
+        <Anchor component="button" type="button" onClick={again}>
+          Begin again
+        </Anchor>
+      </Stack>
+    </form>
+  );
+}
+
+/** A password alone never suffices: the second factor is set up at the first sign-in. */
+function FirstTime({ ticket, again }: { ticket: string; again: () => void }) {
+  const enrolment = useFirstEnrolment(ticket);
+  const done = useFirstEnrolled();
+  const queries = useQueryClient();
+  const navigate = useEnter();
+  const enter = () => {
+    queries.clear();
+    navigate();
+  };
+  if (enrolment.isPending) return <Loading what="a new key" />;
+  if (enrolment.error) return <Trouble what="Setting up the second factor" error={enrolment.error} retry={again} />;
+  if (done.data)
+    return (
+      <Stack>
+        <Title order={1}>Recovery codes</Title>
+        <RecoveryCodes codes={done.data.codes} done={enter} label="I have kept them" />
+      </Stack>
+    );
+  return (
+    <Stack>
+      <Title order={1}>Set up a second factor</Title>
+      <Authenticator
+        enrolment={enrolment.data}
+        busy={done.isPending}
+        error={done.error}
+        confirm={(code) => done.mutate({ ticket, code })}
+      />
+    </Stack>
+  );
+}
+
+function AskForLink({ back }: { back: () => void }) {
   const [email, setEmail] = useState("");
   const send = useSendLink();
-
   function submit(e: FormEvent) {
     e.preventDefault();
     send.mutate(email);
   }
-
   if (send.isSuccess)
     return (
       <Stack role="status">
@@ -63,12 +232,10 @@ function AskForLink() {
         </Button>
       </Stack>
     );
-
   return (
     <form onSubmit={submit}>
       <Stack>
-        <Title order={1}>Fettle console</Title>
-        <Text>Operators sign in by a link that is mailed to them.</Text>
+        <Title order={1}>Link by mail</Title>
         <TextInput
           type="email"
           name="email"
@@ -78,18 +245,13 @@ function AskForLink() {
           value={email}
           onChange={(e) => setEmail(e.currentTarget.value)}
         />
-        {send.error && (
-          <Text c="danger" role="alert" fw={600}>
-            {reasonOf(send.error)}
-          </Text>
-        )}
+        <Refused error={send.error} />
         <Button type="submit" loading={send.isPending}>
           Send me a link
         </Button>
-        <Text size="sm" c="dimmed">
-          The first operator’s link stands in a file of the server’s data directory; <code>fettle admin reset</code>{" "}
-          writes a new one.
-        </Text>
+        <Anchor component="button" type="button" onClick={back}>
+          Sign in another way
+        </Anchor>
       </Stack>
     </form>
   );

@@ -2,7 +2,6 @@ import { Group, Radio, Select, Stack, TextInput } from "@mantine/core";
 import { getRouteApi } from "@tanstack/react-router";
 import { useState } from "react";
 import type { Scope } from "../api/session";
-import { useMay } from "../api/session";
 import { type APIToken, useMakeToken, useRevokeToken, useTokens } from "../api/settings";
 import { Time } from "../clock";
 import { Confirm } from "../parts/Confirm";
@@ -37,28 +36,26 @@ export function TokensPage() {
   const { sort } = route.useSearch();
   const navigate = route.useNavigate();
   const revoke = useRevokeToken();
-  const may = useMay("admin");
   const columns: Column<APIToken>[] = [
     ...facts,
     {
       key: "revoke",
       title: "Change",
-      cell: (t) =>
-        may && (
-          <Confirm
-            size="xs"
-            danger
-            label="Revoke"
-            title={`Revoke ${t.name || t.id}?`}
-            confirm={() => revoke.mutateAsync(t.id)}
-          >
-            What uses it is refused at once.
-          </Confirm>
-        ),
+      cell: (t) => (
+        <Confirm
+          size="xs"
+          danger
+          label="Revoke"
+          title={`Revoke ${t.name || t.id}?`}
+          confirm={() => revoke.mutateAsync(t.id)}
+        >
+          What uses it is refused at once.
+        </Confirm>
+      ),
     },
   ];
   return (
-    <Page title="API tokens" actions={may && <MakeToken />}>
+    <Page title="API tokens" actions={<MakeToken />}>
       <p>
         For programs that use the API, as <code>fettle apply</code> in a pipeline.
       </p>

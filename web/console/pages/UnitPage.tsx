@@ -295,7 +295,7 @@ function Accounting({ id }: { id: string }) {
 function Actions({ unit }: { unit: UnitDetail }) {
   const act = useUnitAction(unit.id);
   const issue = useIssueUnitToken(unit.id);
-  const may = useMay("admin");
+  const may = useMay("enrol");
   if (!may) return null;
   return (
     <>

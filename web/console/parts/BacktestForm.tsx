@@ -28,7 +28,7 @@ const times = { "": "all of it", "30": "the last 30 days", "90": "the last 90 da
 
 /** Asks what to try, and begins it. */
 export function BacktestForm({ detector: d }: { detector: DetectorDetail }) {
-  const may = useMay("write");
+  const may = useMay("analyse");
   const start = useStartBacktest();
   const navigate = useNavigate();
   const [open, setOpen] = useState(false);

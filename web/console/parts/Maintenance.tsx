@@ -22,7 +22,7 @@ const said = (r: MaintenanceRecord) =>
 export function Maintenance({ unitId }: { unitId: string }) {
   const records = useMaintenance(unitId);
   const { remove } = useRecordMaintenance(unitId);
-  const may = useMay("write");
+  const may = useMay("findings");
   return (
     <Sheet title="Maintenance" actions={may && <Record unitId={unitId} />}>
       {records.error && <Trouble what="Loading maintenance records" error={records.error} />}
