@@ -242,7 +242,7 @@ func TestOwnersRights(t *testing.T) {
 	var e takeout.Export
 	call("POST", "/owner/v1/exports", map[string]any{}, &e)
 	s.kill()
-	require.Empty(t, filesWith(t, filepath.Join(s.dir, "stream"), [][]byte{[]byte("zanzibar")}), "what is erased is on no disk: the stream")
+	require.Empty(t, filesWith(t, s.dir, [][]byte{[]byte("zanzibar")}), "what is erased is on no disk")
 	s.start()
 	until(t, 30*time.Second, "the export", func() bool {
 		call("GET", "/owner/v1/exports/"+e.ID, nil, &e)

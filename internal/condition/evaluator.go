@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -401,6 +402,15 @@ func (e *Evaluator) reset(u *unit, m *telemetry.Mark, all bool, why string) {
 // is no longer watched for it; where it is given, the unit is watched anew.
 func (e *Evaluator) consent(u *unit, m *telemetry.Mark) {
 	u.chosen = true
+	now := strings.Split(m.Text, ",")
+	for name := range strings.SplitSeq(u.given, ",") {
+		if !slices.Contains(now, name) { // none of it may be used when the purpose is given again
+			for j := range u.Values {
+				u.Values[j] = expression.Reading{At: expression.Never}
+			}
+			break
+		}
+	}
 	u.given = e.intern(m.Text)
 	e.desk.Touch(&u.Unit)
 	if u.product == nil {
@@ -412,9 +422,6 @@ func (e *Evaluator) consent(u *unit, m *telemetry.Mark) {
 		switch {
 		case w != nil && !may:
 			e.end(u, i, m.At, "the owner no longer permits "+r.Purpose+"; not watched")
-			for j := range u.Values {
-				u.Values[j] = expression.Reading{At: expression.Never} // none of it may be used when the purpose is given again
-			}
 		case w == nil && may:
 			e.begin(u, i, m.At, nil)
 		}

@@ -29,13 +29,20 @@ type Stream interface {
 	Erase(ctx context.Context, upTo uint64) error
 }
 
+// Eraser is what withdrawals ask of the bare history: what is erased is not read.
+type Eraser interface {
+	EraseUnits(ctx context.Context, units []int64, signals []string) error
+	EraseEvents(ctx context.Context, product string, units []int64, gone func(kind telemetry.EventKind, name string) bool) error
+	Scrub(ctx context.Context) error
+}
+
 // Config is what the rooms are built on.
 type Config struct {
 	Records  *sqldb.DB
 	Fleet    fleet.Store
 	Read     telemetry.History // guarded
 	Consents *consent.Service
-	History  telemetry.History // the bare one: what is erased is not read
+	History  Eraser
 	Stream   Stream
 	Flow     telemetry.Stream
 	Written  func() uint64 // stream entry up to which history is written
@@ -77,6 +84,7 @@ func New(c Config) *Rooms {
 			{Name: "erases what was concluded", Do: e.conclusions},
 			{Name: "erases history", Do: e.history},
 			{Name: "erases what was on its way", Do: e.stream},
+			{Name: "overwrites what was freed on disk", Do: e.scrub},
 		},
 	})
 	c.Consents.OnChoice(r.Withdrawals)
@@ -192,6 +200,14 @@ func (e *eraser) history(ctx context.Context, of []withdrawal.Withdrawal) error 
 	return e.History.EraseEvents(ctx, p.Name, keys, func(kind telemetry.EventKind, name string) bool {
 		return slices.Contains(of[0].Erase, consent.EventItem(&p, kind.String(), name))
 	})
+}
+
+// scrub overwrites the room that erased values have left in the file.
+func (e *eraser) scrub(ctx context.Context, of []withdrawal.Withdrawal) error {
+	if len(of[0].Erase) == 0 {
+		return nil
+	}
+	return e.History.Scrub(ctx)
 }
 
 // stream erases what consumers have taken: batches hold many units' samples, and
