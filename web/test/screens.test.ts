@@ -178,7 +178,7 @@ async function knock(p: Page, email: string) {
   await p.getByLabel("E-mail address").fill(email);
   await p.locator("input[name=password]").fill("four words nobody knows");
   await p.getByRole("button", { name: "Sign in", exact: true }).click();
-  await p.getByText("Six digits").waitFor();
+  await p.locator("input[name=code]").waitFor();
 }
 
 const console_: Screen[] = [
