@@ -176,8 +176,12 @@ func (h *Handler) assign(w http.ResponseWriter, r *http.Request, who caller) err
 			return err
 		}
 		r.SetPathValue("target", in[i].ID)
-		if _, err := h.unit(r, who); err != nil {
+		u, err := h.unit(r, who)
+		if err != nil {
 			return err
+		}
+		if h.cfg.FourEyes != nil && h.cfg.FourEyes(u.Product) && !u.OnBench() {
+			return fault.New(fault.Denied, "updates of product %s need two people: make a campaign, whose start another operator approves", u.Product)
 		}
 	}
 	for i := range in {

@@ -43,6 +43,10 @@ type Config struct {
 	Base    func(r *http.Request) string // scheme and host of links
 	Refused func()                       // counts wrong credentials; may be nil
 
+	// FourEyes says for which products a second person approves updates, which
+	// these tools cannot ask for; nil: none.
+	FourEyes func(product string) bool
+
 	// Login, as user:password, is taken too, for tools whose credential is
 	// written into them. It reaches bench units alone. Empty: there is none.
 	Login string
