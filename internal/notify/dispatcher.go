@@ -126,7 +126,7 @@ func (d *Dispatcher) run(ctx context.Context, ch Channel, sender Sender) {
 			d.log.WarnContext(ctx, "messages wait", "channel", ch, "error", err)
 		}
 		if n > 0 && err == nil {
-			switch took := time.Since(begun); { //nolint:forbidigo // as above
+			switch took := time.Since(begun); {
 			case took > 2*passTime:
 				limit = max(leastPass, limit/2)
 			case took < passTime/2 && n == limit:

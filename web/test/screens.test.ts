@@ -14,10 +14,11 @@ import { type Mock, startMock } from "./server";
 const shots = process.env.SHOTS;
 if (shots) mkdirSync(shots, { recursive: true });
 
-const sizes = [
-  { name: "desk", width: 1440, height: 900 },
-  { name: "phone", width: 320, height: 700 },
-];
+const desk = { name: "desk", width: 1440, height: 900 };
+const phone = { name: "phone", width: 390, height: 844 };
+/** The least width: all of the portal, and the console's pages that are used standing up. */
+const narrow = { name: "phone", width: 320, height: 700 };
+const standing = /^(templates?|ladders|letters|calls|tips|delivery|addresses|webhooks|gateways|message)(-empty)?$/;
 
 type Screen = {
   name: string;
@@ -464,14 +465,14 @@ describe.each([
   test.concurrent.each([...screens])("$name", async (screen) => {
     const mock = await startMock();
     screen.prepare?.(mock);
-    const { context, page, errors } = await open(browser, { viewport: sizes[0], colorScheme: "light" });
+    const { context, page, errors } = await open(browser, { viewport: desk, colorScheme: "light" });
     try {
       await page.clock.setFixedTime(f.now);
       await page.goto(mock.url + screen.path);
       await page.locator(screen.wait).first().waitFor();
       await screen.act?.(page);
       await page.waitForFunction(() => !document.querySelector(".mantine-Skeleton-root, .loading"));
-      for (const size of sizes) {
+      for (const size of [desk, entry === "portal" || standing.test(screen.name) ? narrow : phone]) {
         await page.setViewportSize(size);
         for (const scheme of ["light", "dark"] as const) {
           await page.emulateMedia({ colorScheme: scheme });

@@ -78,7 +78,7 @@ func (f Finding) Field() fault.Field {
 	if f.Got != "" {
 		got = fmt.Sprintf("%q", f.Got)
 	}
-	return fault.Field{Path: f.Path, Expected: say + " [" + f.Article + "]", Got: got}
+	return fault.Field{Path: f.Path, Expected: "what " + f.Article + " wants: " + say, Got: got}
 }
 
 const regulation = "GPSR art. "

@@ -164,7 +164,7 @@ those held back by lot. "not demonstrated" means that the interval holds 0.`,
 				return err
 			}
 			return s.Print(cmd, e, func(w io.Writer) {
-				s.Row(w, "", "ELIGIBLE", "SHOWN", "CLOSED", "ACTED", "USED")
+				s.Row(w, "UNITS", "ELIGIBLE", "SHOWN", "CLOSED", "ACTED", "USED")
 				s.Row(w, "given", units(e.Given.Units), share(e.Given.Shown), share(e.Given.Dismissed), share(e.Given.Acted), share(e.Given.Used))
 				s.Row(w, "held back", units(e.Held.Units), "", "", "", share(e.Held.Used))
 				switch {
