@@ -68,7 +68,7 @@ func (w *words) size(n int64) string {
 	return fmt.Sprintf("%d B", n)
 }
 
-var all = map[string]*words{ //nolint:misspell // other languages than English
+var all = map[string]*words{
 	"en": {
 		Sheet: "Data sheet", Intro: "What data this product generates, and what is yours to decide about it, before you buy it (Data Act, article 3).",
 		Languages: "Languages", Controller: "Who holds the data", Volume: "Estimated volume", Version: "Version of the notice", Which: "Which data is generated",
