@@ -230,6 +230,13 @@ func (s *service) seed() {
 		}
 	}
 	s.call(200, "GET", "/v1/units/C-1", nil, nil) // a look
+	require.Eventually(s.t, func() bool {
+		var samples struct{ Stored int }
+		require.NoError(s.t, json.Unmarshal(s.call(200, "GET", "/v1/units/C-1/accounting", nil, nil), &samples))
+		var events struct{ Items []any }
+		require.NoError(s.t, json.Unmarshal(s.call(200, "GET", "/v1/units/C-1/events", nil, nil), &events))
+		return samples.Stored >= 5 && len(events.Items) == 1
+	}, 20*time.Second, 20*time.Millisecond, "history has it all")
 }
 
 func (s *service) backup(dir string) {

@@ -76,7 +76,7 @@ func (p *Principal) Need(need access.Permission) error {
 
 func (p *Principal) lacks(need access.Permission) string {
 	if p.Via == "token" {
-		return fmt.Sprintf("this needs permission %q, which this token (scope %s, of a %s) does not have", need, p.Scope, p.Role)
+		return fmt.Sprintf("this needs permission %q, which this token (scope %s, role %s) does not have", need, p.Scope, p.Role)
 	}
 	return fmt.Sprintf("this needs permission %q, which your role (%s) does not have", need, p.Role)
 }
