@@ -125,17 +125,21 @@ var queries = map[string]string{
 }
 
 var bodies = map[string]string{
+	"putMyPreferences": `{"language": "de"}`,
+	"shareData":        `{"recipient": "A garage", "contact": "garage@example.org", "until": "{{soon}}"}`,
+	"invite":           `{"email": "friend@example.org", "kind": "drive"}`,
+	"erasePerson":      `{"email": "{{email}}"}`,
+	"shelveFinding":    `{"until": "2014-01-20T00:00:00Z"}`,
+	"addMaintenance":   `{"records": [{"unitId": "{{unit}}", "at": "2014-01-06T00:00:00Z", "part": "plug", "kind": "replacement", "reason": "failed"}]}`,
+	"createCohort":     `{"definition": {"name": "c", "product": "{{product}}", "attributes": {"batch": ["B1"]}}}`,
 	"apply":            `{"documents": [{"apiVersion": "fettle.dev/v1", "kind": "Unit", "metadata": {"name": "{{unit}}"}, "spec": {"product": "{{product}}", "serial": "{{serial}}", "region": "{{region}}"}}]}`,
 	"issueUnitTokens":  `{"units": ["{{unit}}"]}`,
 	"issueUnitCodes":   `{"units": ["{{unit}}"]}`,
-	"createCohort":     `{"name": "c", "product": "{{product}}", "detector": "{{detector}}"}`,
 	"createBacktest":   `{"name": "{{detector}}", "detector": {"product": "{{product}}", "title": "t", "type": "tolerance", "severity": "critical", "purpose": "care", "tolerance": "plug", "hold": "10m", "exposure": "current >= 16.0"}}`,
-	"addMaintenance":   `{"records": [{"unit": "{{unit}}", "at": "2014-01-06T00:00:00Z", "part": "plug", "kind": "replacement", "reason": "failed"}]}`,
 	"createClaimToken": `{"maxUses": 1, "expires": "24h"}`,
 	"createToken":      `{"name": "t", "scope": "read"}`,
 	"inviteOperator":   `{"email": "new@example.org", "role": "viewer"}`,
 	"setPassword":      `{"password": "four words that nobody knows"}`,
-	"shelveFinding":    `{"for": "1h"}`,
 	"assessFinding":    `{"assessment": "confirmed"}`,
 	"commentFinding":   `{"text": "seen"}`,
 	"putConsent":       `{"given": false}`,
@@ -143,7 +147,6 @@ var bodies = map[string]string{
 	"changeOperator":   `{"name": "New name"}`,
 	"putWebhook":       `{"url": "https://example.org/hook", "types": ["finding.opened"]}`,
 	"withdrawRelease":  `{"why": "it burns"}`,
-	"putMyPreferences": `{"updates": "ask"}`,
 	"signInOperator":   `{"token": "fel_unknown"}`,
 	"signInOwner":      `{"token": "fel_unknown"}`,
 	"askOperatorLink":  `{"email": "nobody@example.org"}`,
@@ -152,7 +155,6 @@ var bodies = map[string]string{
 	"changeAccount":    `{"name": "Ada"}`,
 	"createApp":        `{"name": "my app", "scope": "read"}`,
 	"rejectClaim":      `{"why": "not ours"}`,
-	"invite":           `{"email": "friend@example.org", "role": "driver"}`,
 	"permitDriver":     `{"mayUpdate": true}`,
 	"eraseMe":          `{}`,
 	"previewTemplate":  `{}`,
@@ -215,7 +217,7 @@ func seedMatrix(t *testing.T) *matrixWorld {
 		th := w.things[side]
 		th["product"], th["unit"], th["detector"], th["region"], th["email"], th["kind"], th["purpose"], th["name"], th["repository"] =
 			product, unitID, detector, region, email, "unit", "care", "a-name", "image"
-		th["serial"] = unitID[3:]
+		th["serial"], th["soon"] = unitID[3:], time.Now().Add(30*24*time.Hour).UTC().Format(time.RFC3339)
 		u, err := d.Fleet.Unit(ctx, unitID)
 		require.NoError(t, err)
 		th["owner"] = u.OwnerID

@@ -47,8 +47,7 @@ func (a *applying) guard(ctx context.Context) error {
 		if d.broken {
 			continue
 		}
-		seen := true
-		var known bool
+		var seen, known bool
 		var err error
 		switch spec := d.spec.(type) {
 		case *fleet.Product:

@@ -70,8 +70,9 @@ func security(a Access) []map[string][]string {
 		return []map[string][]string{}
 	case Owner:
 		return []map[string][]string{{"owner": {}}, {"app": {}}}
+	default:
+		return []map[string][]string{{"token": {}}, {"operator": {}}}
 	}
-	return []map[string][]string{{"token": {}}, {"operator": {}}}
 }
 
 // Operation is r as huma takes it, for handlers that Add and Do do not fit.

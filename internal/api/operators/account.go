@@ -37,12 +37,6 @@ func sessions(all []access.Session, current string) wire.List[OpenSession] {
 	return out
 }
 
-// who is how access names whoever asks.
-func who(ctx context.Context) access.Who {
-	p := frame.Who(ctx)
-	return access.Who{ID: p.ID, Email: p.Email, Token: p.Via == "token"}
-}
-
 // fresh asks a person for a second factor that was just shown; a program's token has none.
 func (s *server) fresh(ctx context.Context) error {
 	p := frame.Who(ctx)

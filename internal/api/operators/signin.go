@@ -44,7 +44,7 @@ const NeedsProof = "urn:fettle:problem:second-factor"
 
 // told gives what access refuses in its own way its status.
 func told(err error) error {
-	if slow, ok := errors.AsType[*access.Slow](err); ok {
+	if slow, ok := errors.AsType[*access.SlowError](err); ok {
 		return huma.ErrorWithHeaders(huma.NewError(http.StatusTooManyRequests, slow.Error()),
 			http.Header{"Retry-After": {strconv.Itoa(int(math.Ceil(slow.Wait.Seconds())))}})
 	}

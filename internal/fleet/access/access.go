@@ -391,7 +391,7 @@ func (a *Service) second(ctx context.Context, l Link, hash, code string) (Way, e
 		return ByLink, nil
 	}
 	if code != "" && !a.slow.pair.allow("link "+hash, a.clock.Now()) {
-		return "", &Slow{Wait: 3 * time.Minute}
+		return "", &SlowError{Wait: 3 * time.Minute}
 	}
 	return ByMailAndCode, a.checkCode(ctx, o.ID, code)
 }

@@ -34,10 +34,10 @@ const (
 	NextEnrol   Next = "enrol"
 )
 
-// Slow says that guessing was slowed, and for how long.
-type Slow struct{ Wait time.Duration }
+// SlowError says that guessing was slowed, and for how long.
+type SlowError struct{ Wait time.Duration }
 
-func (e *Slow) Error() string {
+func (e *SlowError) Error() string {
 	return "too many tries: wait some minutes, or sign in another way (a passkey, your organisation's account or a link by mail)"
 }
 
@@ -75,7 +75,7 @@ func network(address string) string {
 // try takes one try, or refuses it.
 func (a *Service) try(ctx context.Context, email, operatorID, address string) error {
 	now, from := a.clock.Now(), network(address)
-	refused := &Slow{Wait: 3 * time.Minute}
+	refused := &SlowError{Wait: 3 * time.Minute}
 	if !a.slow.address.allow(from, now) || !a.slow.pair.allow(email+" "+from, now) {
 		return refused
 	}
@@ -101,7 +101,7 @@ func (a *Service) PasswordsAvailable() bool { return a.conf.Secrets != nil }
 
 // Password checks a password. It opens nothing yet: the ticket does, with what
 // next says. Whether there is such an account cannot be told from the answer
-// nor from the time it takes. It is a *Slow when somebody guesses.
+// nor from the time it takes. It is a *SlowError when somebody guesses.
 func (a *Service) Password(ctx context.Context, email, password string, from Caller) (ticket string, next Next, err error) {
 	if a.conf.Secrets == nil {
 		return "", "", fault.New(fault.Unavailable, "signing in by password is off on this server")
@@ -351,7 +351,7 @@ func (a *Service) SetPassword(ctx context.Context, operatorID, session, old, pas
 	}
 	if s.Password != "" && !linked {
 		if !a.slow.pair.allow("old "+operatorID, a.clock.Now()) {
-			return &Slow{Wait: 3 * time.Minute}
+			return &SlowError{Wait: 3 * time.Minute}
 		}
 		if !samePassword(s.Password, old) {
 			return fault.Fields("password", []fault.Field{{Path: "old", Expected: "the password that you have now"}})
@@ -401,7 +401,7 @@ func (a *Service) Prove(ctx context.Context, operatorID, session, code string) e
 		return errCode
 	}
 	if !a.slow.pair.allow("prove "+operatorID, a.clock.Now()) {
-		return &Slow{Wait: 3 * time.Minute}
+		return &SlowError{Wait: 3 * time.Minute}
 	}
 	if err := a.checkCode(ctx, operatorID, code); err != nil {
 		return err

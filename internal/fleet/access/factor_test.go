@@ -21,7 +21,7 @@ const good = "four words nobody knows"
 // oathtool is Debian's implementation of RFC 6238, the other side of ours.
 func oathtool(t *testing.T, key string, at time.Time) string {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "oathtool", "--totp", "--base32", "--now", at.UTC().Format("2006-01-02 15:04:05 UTC"), key).Output() //nolint:gosec // of this test
+	out, err := exec.CommandContext(t.Context(), "oathtool", "--totp", "--base32", "--now", at.UTC().Format("2006-01-02 15:04:05 UTC"), key).Output()
 	require.NoError(t, err, "apt-get install oathtool")
 	return strings.TrimSpace(string(out))
 }
@@ -157,7 +157,7 @@ func TestGuessingIsSlowed(t *testing.T) {
 		_, _, err := r.Password(ctx, email, password, access.Caller{Address: address})
 		return err
 	}
-	slowed := func(err error) bool { _, ok := errors.AsType[*access.Slow](err); return ok }
+	slowed := func(err error) bool { _, ok := errors.AsType[*access.SlowError](err); return ok }
 	// The answers for who is there and who is not are the same, one by one.
 	for range 8 {
 		there, not := try("grace@example.org", "wrong", "203.0.113.1"), try("nobody@example.org", "wrong", "203.0.113.2")
