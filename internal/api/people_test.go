@@ -165,7 +165,8 @@ func TestFourEyes(t *testing.T) {
 			r.Header.Set("Content-Type", "application/octet-stream")
 		})
 		require.Equal(t, 201, status)
-		sha := strings.SplitN(strings.SplitN(string(raw), `"sha256":"`, 2)[1], `"`, 2)[0]
+		_, sha, _ := strings.Cut(string(raw), `"sha256":"`)
+		sha, _, _ = strings.Cut(sha, `"`)
 		e.Apply(apitest.ReleaseFile(sha), apitest.CampaignFile)
 		e.FourEyes()
 		asker, ask := colleague(t, e, "frank@example.org", access.ReleaseManager)
