@@ -59,7 +59,7 @@ func TestCatalogueComplete(t *testing.T) {
 	require.Len(t, keys, 2)
 	require.ElementsMatch(t, keys["en.yaml"], keys["de.yaml"])
 	used := []string{}
-	for _, tmpl := range []notify.Template{notify.OwnerSignIn, notify.OperatorSignIn, notify.FindingsDigest} {
+	for _, tmpl := range []notify.Template{notify.OwnerSignIn, notify.OperatorSignIn, notify.OperatorInvite, notify.FindingsDigest} {
 		used = append(used, string(tmpl)+".subject", string(tmpl)+".body")
 	}
 	require.ElementsMatch(t, used, keys["en.yaml"])

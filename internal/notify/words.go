@@ -21,6 +21,7 @@ type Template string
 const (
 	OwnerSignIn    Template = "ownerSignIn"
 	OperatorSignIn Template = "operatorSignIn"
+	OperatorInvite Template = "operatorInvite"
 	FindingsDigest Template = "findings"
 )
 

@@ -33,7 +33,10 @@ func (w *Writer) SendLink(ctx context.Context, l access.Link, email, locale, sec
 	if l.Party == access.PartyOperator {
 		t, page, owner = OperatorSignIn, "/console/sign-in#", ""
 	}
-	data := map[string]any{"Link": w.url + page + secret, "Minutes": int(l.ExpiresAt.Sub(l.CreatedAt) / time.Minute)}
+	if l.Party == access.PartyOperator && l.Trusted {
+		t = OperatorInvite
+	}
+	data := map[string]any{"Link": w.url + page + secret, "Minutes": int(l.ExpiresAt.Sub(l.CreatedAt) / time.Minute), "Days": int(l.ExpiresAt.Sub(l.CreatedAt) / (24 * time.Hour))}
 	return w.mail(ctx, locale, t, data, Message{Key: "link:" + l.Hash, To: email, OwnerID: owner, Kind: Account, Link: w.url + page + secret, ExpiresAt: l.ExpiresAt, Secret: true})
 }
 
