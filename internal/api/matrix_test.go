@@ -113,6 +113,8 @@ const matrixHead = `# Who may call what: the status of each answer. Written by T
 # app   an app's token of Ada (act)  ada owns the unit "own"; dan drives it; eve owns "other"
 # vie age eng rel prv adm: viewer, service agent, engineer, release manager, privacy officer, admin, seeing everything
 # the same with p: bounded to one product; with r: bounded to one region
+# Other doors, with credentials of their own, tested in their rooms: /rest/v1 (hawkBit's tools: internal/api/hawkbit, TestEveryRouteIsClosed);
+# units: MQTT, /fettle/v1, /api/v2/write, /v1/metrics and the like (internal/device/*), /DEFAULT/controller/v1 (ddi), /api/devices (mender), signed addresses (link, tuf).
 # tre twr tad thb: API tokens of an admin with scope read, write, admin, hawkbit; tvi: of scope admin, of a viewer
 `
 

@@ -54,9 +54,13 @@ type Config struct {
 
 // Handler serves /rest/v1/….
 type Handler struct {
-	cfg Config
-	mux *http.ServeMux
+	cfg    Config
+	mux    *http.ServeMux
+	routes []string
 }
+
+// Routes are the patterns of all routes, as GET /rest/v1/targets/{target}.
+func (h *Handler) Routes() []string { return h.routes }
 
 // caller is who asks.
 type caller struct {
@@ -75,6 +79,7 @@ func New(cfg Config) *Handler {
 	route := func(pattern string, fn handler) {
 		method, path, _ := strings.Cut(pattern, " ")
 		h.mux.HandleFunc(method+" "+Prefix+path, h.known(fn))
+		h.routes = append(h.routes, method+" "+Prefix+path)
 	}
 	route("GET system/configs", h.settings)
 	route("GET system/configs/{key}", h.setting)
