@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"fettle.dev/fettle/internal/fleet/access"
@@ -101,18 +102,21 @@ func (s *server) listDeclared(ctx context.Context, in *declaredList) (wire.Page[
 		if err != nil {
 			return wire.Page[wire.Document]{}, err
 		}
+		all = slices.DeleteFunc(all, func(t tip.Tip) bool { return !seen(ctx, t.Product) })
 		return documents(kind, all, in.PageParams, func(t *tip.Tip) string { return t.Name }, func(t *tip.Tip) any { return t })
 	case declare.Template:
 		all, err := s.d.Words.Templates.Templates(ctx)
 		if err != nil {
 			return wire.Page[wire.Document]{}, err
 		}
+		all = slices.DeleteFunc(all, func(t template.Spec) bool { return !seen(ctx, t.Product) })
 		return documents(kind, all, in.PageParams, func(t *template.Spec) string { return t.Name }, func(t *template.Spec) any { return t })
 	case declare.Ladder:
 		all, err := s.d.Words.Store.Ladders(ctx)
 		if err != nil {
 			return wire.Page[wire.Document]{}, err
 		}
+		all = slices.DeleteFunc(all, func(l ladder.Spec) bool { return !seen(ctx, l.Product) })
 		return documents(kind, all, in.PageParams, func(l *ladder.Spec) string { return l.Name }, func(l *ladder.Spec) any { return l })
 	default:
 		all, err := s.d.Runs.Campaigns(ctx, "")
@@ -201,12 +205,12 @@ func (s *server) getDeclared(ctx context.Context, in *DeclaredName) (wire.Docume
 		spec, err = s.d.Condition.Detector(ctx, in.Name, 0)
 	case declare.Release:
 		spec, err = s.d.Updates.Release(ctx, in.Name)
-	case declare.Tip:
-		spec, err = s.d.Tips.Tip(ctx, in.Name)
-	case declare.Template:
-		spec, err = s.d.Words.Templates.Get(ctx, in.Name)
-	case declare.Ladder:
-		spec, err = s.d.Words.Store.Ladder(ctx, in.Name)
+	case declare.Tip, declare.Template, declare.Ladder:
+		var product string
+		spec, product, err = s.told(ctx, kind, in.Name)
+		if err == nil && !seen(ctx, product) {
+			err = fault.New(fault.NotFound, "no %s %q", strings.ToLower(string(kind)), in.Name)
+		}
 	default:
 		var r campaign.Run
 		r, err = s.d.Runs.Campaign(ctx, in.Name)
@@ -216,6 +220,26 @@ func (s *server) getDeclared(ctx context.Context, in *DeclaredName) (wire.Docume
 		return wire.Document{}, err
 	}
 	return document(kind, in.Name, spec)
+}
+
+// seen reports whether whoever asks sees what is of a product, or of none in particular.
+func seen(ctx context.Context, product string) bool {
+	return product == "" || fleet.SightOf(ctx).Product(product)
+}
+
+// told is a declared tip, template or ladder, and the product that it is for; "": all.
+func (s *server) told(ctx context.Context, kind declare.Kind, name string) (spec any, product string, err error) {
+	switch kind {
+	case declare.Tip:
+		t, err := s.d.Tips.Tip(ctx, name)
+		return t, t.Product, err
+	case declare.Template:
+		t, err := s.d.Words.Templates.Get(ctx, name)
+		return t, t.Product, err
+	default:
+		l, err := s.d.Words.Store.Ladder(ctx, name)
+		return l, l.Product, err
+	}
 }
 
 func (s *server) deleteDeclared(ctx context.Context, in *DeclaredName) error {
@@ -262,6 +286,9 @@ func (s *server) inSight(ctx context.Context, kind declare.Kind, name string) (e
 	if !fleet.SightOf(ctx).Limited() {
 		return nil
 	}
+	if kind != declare.Unit && len(fleet.SightOf(ctx).Regions) > 0 {
+		return fault.New(fault.Denied, "this is about the units of all regions, and what you see is bounded to some")
+	}
 	switch kind {
 	case declare.Product:
 		_, err = s.d.Fleet.Product(ctx, name)
@@ -274,7 +301,12 @@ func (s *server) inSight(ctx context.Context, kind declare.Kind, name string) (e
 	case declare.Campaign:
 		_, err = s.d.Runs.Campaign(ctx, name)
 	default:
-		err = fault.New(fault.Denied, "this concerns all products and regions")
+		var product string
+		if _, product, err = s.told(ctx, kind, name); err == nil && product == "" {
+			err = fault.New(fault.Denied, "it is for all products, and what you see is bounded to some")
+		} else if err == nil && !seen(ctx, product) {
+			err = fault.New(fault.NotFound, "no %s %q", strings.ToLower(string(kind)), name)
+		}
 	}
 	return err
 }

@@ -132,9 +132,18 @@ func TestSight(t *testing.T) {
 			status, raw, _ := e.Do("POST", "/v1/apply", wire.Apply{Documents: apitest.Documents(e, file)}, only)
 			require.Equal(t, 403, status, "%s", raw)
 		}
+		// Who is bounded to a region changes nothing that is about all regions.
+		south, _, err := e.Deps.Access.Invite(t.Context(), access.Operator{Email: "south@example.org", Role: access.Engineer, Regions: []string{"south"}})
+		require.NoError(t, err)
+		_, secret, err := e.Deps.Access.Open(t.Context(), access.PartyOperator, south.ID, access.ByPasskey, access.Caller{})
+		require.NoError(t, err)
+		status, raw, _ := e.Do("POST", "/v1/apply", wire.Apply{Documents: apitest.Documents(e, apitest.Detector)}, e.As(wire.OperatorCookie, secret))
+		require.Equal(t, 403, status, "%s", raw)
+		status, raw, _ = e.Do("DELETE", "/v1/declared/detector/plug-overheat", nil, e.As(wire.OperatorCookie, secret))
+		require.Equal(t, 403, status, "%s", raw)
 		// Who may not see owners neither sees them nor loses them by sending back what was shown.
 		_, all := colleague(t, e, "all@example.org", access.Engineer)
-		status, raw, _ := e.Do("GET", "/v1/declared/unit/WC-1", nil, all)
+		status, raw, _ = e.Do("GET", "/v1/declared/unit/WC-1", nil, all)
 		require.Equal(t, 200, status)
 		require.NotContains(t, string(raw), "ada@example.org")
 		var shown wire.Document

@@ -9,6 +9,7 @@ import (
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/fleet/access"
+	"fettle.dev/fettle/internal/tip"
 	"fettle.dev/fettle/internal/update"
 )
 
@@ -71,12 +72,22 @@ func (a *applying) guard(ctx context.Context) error {
 			var was campaign.Run
 			was, err = a.d.Runs.Campaign(all, d.Metadata.Name)
 			known = err == nil
-			seen = sight.Product(spec.Product) && len(sight.Regions) == 0 && (!known || sight.Product(was.Campaign.Product))
+			seen = sight.Product(spec.Product) && (!known || sight.Product(was.Campaign.Product))
+		case *tip.Tip:
+			seen = sight.Product(spec.Product)
+			if a.d.Tips != nil {
+				var was tip.Tip
+				was, err = a.d.Tips.Tip(all, d.Metadata.Name)
+				seen = seen && (err != nil || sight.Product(was.Product))
+			}
 		default:
 			seen = false
 		}
 		if err != nil && fault.KindOf(err) != fault.NotFound {
 			return err
+		}
+		if d.Kind != declare.Unit && len(sight.Regions) > 0 { // it is about units of all regions
+			seen = false
 		}
 		if !seen {
 			return fault.New(fault.Denied, "%s is outside of the products and regions that you see", d.String())

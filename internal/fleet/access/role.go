@@ -12,7 +12,7 @@ type Permission string
 // without bounds where they concern the whole service: routes say so.
 const (
 	Look       Permission = "look"       // products, units, their condition and measurements, findings, campaigns, releases
-	Personal   Permission = "personal"   // owners' names, contacts and choices
+	Personal   Permission = "personal"   // owners' names and contacts
 	Findings   Permission = "findings"   // work on findings; enter maintenance
 	Contact    Permission = "contact"    // tell owners something; work call lists
 	Analyse    Permission = "analyse"    // freeze cohorts, run backtests
