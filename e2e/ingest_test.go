@@ -74,7 +74,9 @@ func TestIngestProcesses(t *testing.T) {
 
 	// Without the process that keeps the order of changes units wait.
 	s.kill()
-	until(t, 20*time.Second, "units wait", func() bool { return doors[0].status("GET", "/readyz", "", nil) == 503 })
+	until(t, 20*time.Second, "units wait", func() bool {
+		return !slices.ContainsFunc(doors, func(d *server) bool { return d.status("GET", "/readyz", "", nil) != 503 })
+	})
 	at = fleet.acked()
 	time.Sleep(time.Second)
 	require.InDelta(t, at, fleet.acked(), 20*16)
