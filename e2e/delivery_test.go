@@ -23,11 +23,11 @@ func TestDelivery(t *testing.T) {
 	shared, err := os.MkdirTemp("", "fettle-e2e") //nolint:usetesting // the mail server's user runs what stands there
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(shared) })
-	require.NoError(t, os.Chmod(shared, 0o755)) //nolint:gosec // as above
+	require.NoError(t, os.Chmod(shared, 0o755))
 	program := filepath.Join(shared, "fettle")
 	raw, err := os.ReadFile(binary)
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(program, raw, 0o755)) //nolint:gosec // as above
+	require.NoError(t, os.WriteFile(program, raw, 0o755))
 	mail := exim.StartPiped(t, program+" message bounce --server http://"+s.http)
 	s.args = []string{"--smtp", "smtp://" + mail.Address, "--mail-from", "Fettle <fettle@example.org>", "--mail-bounces", "bounces@bounces.example", "--outgoing-networks", "127.0.0.0/8"}
 	s.start()

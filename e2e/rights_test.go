@@ -271,7 +271,7 @@ func TestOwnersRights(t *testing.T) {
 	require.Equal(t, []string{"event_time", "receive_time", "sequence", "heat", "note", "fuse"}, table[0])
 	require.Len(t, table, 4, "what is kept by law is the owner's own: three messages with the fuse")
 	for _, row := range table[1:] {
-		require.Equal(t, "", row[3])
+		require.Empty(t, row[3])
 		require.Contains(t, []string{"true", "false"}, row[5])
 	}
 	var list []struct {

@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -67,6 +66,6 @@ func TestOwnerAPIIsDescribedWhole(t *testing.T) {
 		w := httptest.NewRecorder()
 		mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, http.NoBody))
 		require.Equal(t, http.StatusOK, w.Code, path)
-		require.True(t, strings.Contains(w.Body.String(), says), path)
+		require.Contains(t, w.Body.String(), says, path)
 	}
 }

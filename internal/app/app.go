@@ -236,7 +236,7 @@ func (h *house) people(ctx context.Context) error {
 	if h.config.Dev { // a fleet's owners all live at one address here
 		conf.LinksPerAddress = 1 << 20
 	}
-	key, err := h.config.key(person.KeyFile, 32)
+	key, err := h.config.key(person.KeyFile)
 	if err != nil {
 		return err
 	}

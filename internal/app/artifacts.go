@@ -35,7 +35,7 @@ const linkKey = "link-key"
 // signer makes addresses of artifacts with the key in the data directory,
 // which is made at the first start.
 func (h *house) signer() (*link.Signer, error) {
-	key, err := h.config.key(linkKey, link.KeySize)
+	key, err := h.config.key(linkKey)
 	if err != nil {
 		return nil, err
 	}
@@ -57,12 +57,14 @@ func (h *house) images() (err error) {
 	return err
 }
 
-// key reads a key of the data directory, which is made when it is first asked for.
-func (c *Config) key(name string, size int) ([]byte, error) {
+const keySize = 32
+
+// key reads a key of 32 bytes of the data directory, which is made when it is first asked for.
+func (c *Config) key(name string) ([]byte, error) {
 	path := c.path(name)
 	line, err := os.ReadFile(path)
 	if os.IsNotExist(err) {
-		key := make([]byte, size)
+		key := make([]byte, keySize)
 		_, _ = rand.Read(key) // never fails since Go 1.24
 		line = []byte(hex.EncodeToString(key))
 		err = hold.Secret(path, string(line))
@@ -71,8 +73,8 @@ func (c *Config) key(name string, size int) ([]byte, error) {
 		return nil, fmt.Errorf("key: %w", err)
 	}
 	key, err := hex.DecodeString(strings.TrimSpace(string(line)))
-	if err == nil && len(key) != size {
-		err = fmt.Errorf("%d bytes, not %d", len(key), size)
+	if err == nil && len(key) != keySize {
+		err = fmt.Errorf("%d bytes, not %d", len(key), keySize)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s does not hold a key: %w", path, err)

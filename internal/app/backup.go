@@ -192,7 +192,7 @@ func Reset(ctx context.Context, c Config, log *slog.Logger) (path string, err er
 		return "", err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	key, err := c.key(person.KeyFile, 32)
+	key, err := c.key(person.KeyFile)
 	if err != nil {
 		return "", err
 	}

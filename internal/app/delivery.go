@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"fettle.dev/fettle/internal/app/deliver"
-	"fettle.dev/fettle/internal/notify/ticket"
 )
 
 // messagesKey is the file of the key that links in messages are signed with and
@@ -16,7 +15,7 @@ const sentJournal = "sent-journal"
 
 // delivers builds what carries messages out of the house.
 func (h *house) delivers(ctx context.Context) error {
-	key, err := h.config.key(messagesKey, ticket.KeySize)
+	key, err := h.config.key(messagesKey)
 	if err != nil {
 		return err
 	}
@@ -27,7 +26,7 @@ func (h *house) delivers(ctx context.Context) error {
 	}
 	h.delivery, err = deliver.New(ctx, deliver.Config{
 		Settings: deliver.Settings{
-			SMTP: c.SMTP, MailFrom: c.MailFrom, MailReplyTo: c.MailReplyTo, MailBounces: c.MailBounces, MailConnections: int(c.MailConnections),
+			SMTP: c.SMTP, MailFrom: c.MailFrom, MailReplyTo: c.MailReplyTo, MailBounces: c.MailBounces, MailConnections: c.MailConnections,
 			DKIMKey: c.DKIMKey, DKIMSelector: c.DKIMSelector, DKIMDomain: c.DKIMDomain, WebhookSecret: c.WebhookSecret, Networks: inside, Gateways: c.Gateways,
 		},
 		Records: h.records, Clock: h.clock, IDs: h.ids, Log: h.log, PublicURL: c.publicURL(), Key: key, Journal: c.path(sentJournal), Console: c.Dev,

@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -62,7 +63,7 @@ type service struct {
 
 func start(t *testing.T, dir string, set map[string]string) *service {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // of a test
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	address := l.Addr().String()
 	require.NoError(t, l.Close())
@@ -70,9 +71,7 @@ func start(t *testing.T, dir string, set map[string]string) *service {
 	office, err := mailbox.Listen(t.Context(), "127.0.0.1:0", func(m mailbox.Mail) { s.mail <- m })
 	require.NoError(t, err)
 	flags := map[string]string{"data": dir, "listen": address, "mqtt": "", "public-url": s.url, "smtp": "smtp://" + office.Addr()}
-	for k, v := range set {
-		flags[k] = v
-	}
+	maps.Copy(flags, set)
 	s.config, err = app.Load("", func(string) (string, bool) { return "", false }, flags)
 	require.NoError(t, err)
 	s.log, err = os.OpenFile(filepath.Join(dir, "serve.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -97,7 +96,7 @@ func start(t *testing.T, dir string, set map[string]string) *service {
 			require.NoError(t, err)
 		default:
 		}
-		r, err := http.Get(s.url + "/healthz") //nolint:noctx // of a test
+		r, err := http.Get(s.url + "/healthz")
 		if err != nil {
 			return false
 		}
@@ -313,7 +312,7 @@ func (p places) compressed(raw []byte, place string) {
 // tables reads every table of a database.
 func (p places) tables(t *testing.T, db *sql.DB, list, place string) {
 	t.Helper()
-	names, err := db.QueryContext(t.Context(), list)
+	names, err := db.QueryContext(t.Context(), list) //nolint:sqlclosecheck // closed where they end
 	require.NoError(t, err)
 	var all []string
 	for names.Next() {
@@ -344,7 +343,7 @@ func (p places) tables(t *testing.T, db *sql.DB, list, place string) {
 			}
 		}
 		require.NoError(t, rows.Err())
-		require.NoError(t, rows.Close())
+		require.NoError(t, rows.Close()) //nolint:sqlclosecheck // one of many
 	}
 }
 

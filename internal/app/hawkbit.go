@@ -22,7 +22,7 @@ func (h *house) tools(ctx context.Context) error {
 	if !h.config.HawkbitAPI {
 		return nil
 	}
-	key, err := h.config.key(benchKey, 32)
+	key, err := h.config.key(benchKey)
 	if err != nil {
 		return err
 	}

@@ -186,7 +186,7 @@ func (s *Service) Run(ctx context.Context) error {
 	for {
 		switch failed, err := s.Work(ctx); {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // it was asked to end
 		case err != nil:
 			s.cfg.Log.WarnContext(ctx, "erasures wait", "error", err)
 			pause = min(2*pause, time.Minute)

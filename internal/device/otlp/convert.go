@@ -12,8 +12,8 @@ import (
 
 	"fettle.dev/fettle/internal/device"
 	"fettle.dev/fettle/internal/device/gather"
-	"fettle.dev/fettle/internal/fleet/measure"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/fleet/measure"
 )
 
 // reader makes samples of data points. Each data point is a row: what is not

@@ -12,8 +12,8 @@ import (
 	"fettle.dev/fettle/internal/device"
 	"fettle.dev/fettle/internal/device/door"
 	"fettle.dev/fettle/internal/device/gather"
-	"fettle.dev/fettle/internal/fleet/measure"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/fleet/measure"
 )
 
 // Pattern is where the Handler belongs.

@@ -12,7 +12,7 @@ import (
 // Restore copies a file of a backup into dir under a name that must not be
 // there.
 func Restore(backup, dir, name string) error {
-	from, err := os.Open(backup) //nolint:gosec // the operator's own backup
+	from, err := os.Open(backup)
 	if err != nil {
 		return err
 	}
@@ -21,7 +21,7 @@ func Restore(backup, dir, name string) error {
 		return err
 	}
 	path := filepath.Join(dir, name)
-	to, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600) //nolint:gosec // our own directory
+	to, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if errors.Is(err, os.ErrExist) {
 		return fault.New(fault.Conflict, "%s is there already", path)
 	}

@@ -58,7 +58,7 @@ var frames = map[string]words{
 	},
 	"es": {
 		Open: "Abrir", SignIn: "Iniciar sesión", Ack: "Confírmenos, por favor, que ha leído este mensaje.", Read: "Lo he leído",
-		Why:    "Recibe este mensaje de %s porque tiene un producto del que nos ocupamos.", //nolint:misspell // Spanish
+		Why:    "Recibe este mensaje de %s porque tiene un producto del que nos ocupamos.",
 		Fewer:  "No recibir más mensajes como este",
 		Safety: "Este es un aviso de seguridad. Lo recibe aunque haya desactivado otros mensajes.",
 	},

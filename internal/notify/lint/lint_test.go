@@ -14,7 +14,7 @@ import (
 // Notices in the shape that the Commission's Implementing Regulation (EU)
 // 2024/1435 gives them; products and makers are made up.
 //
-//nolint:misspell // other languages than English
+
 var good = map[string]string{
 	"en": `Product safety recall
 Nordlys wall charger WC-11
@@ -108,7 +108,7 @@ func TestWhatIsLeftOutIsFound(t *testing.T) {
 	}
 }
 
-//nolint:misspell // other languages than English
+
 func TestSoftenersAreFoundWhereTheyStand(t *testing.T) {
 	t.Parallel()
 	for tag, list := range map[string][]string{

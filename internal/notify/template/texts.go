@@ -178,7 +178,7 @@ func (v *Value) parse() (any, error) {
 // plainFacts are what a notice must say in words of the language, where a
 // template leaves them out.
 //
-//nolint:misspell // other languages than English
+
 var headlines = map[string]string{
 	"en": "Product safety recall", "de": "Produktsicherheitsrückruf", "fr": "Rappel de produit pour des raisons de sécurité",
 	"es": "Recuperación de un producto por motivos de seguridad", "sv": "Säkerhetsåterkallelse av produkt",
@@ -194,7 +194,7 @@ func Headline(language string) string {
 	return headlines["en"]
 }
 
-//nolint:misspell // other languages than English
+
 var sharing = map[string]string{
 	"en": "Please share this information with anyone who may have this product.",
 	"de": "Bitte geben Sie diese Information an alle weiter, die dieses Produkt haben könnten.",

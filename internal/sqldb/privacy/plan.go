@@ -42,6 +42,7 @@ type Rule struct {
 func byUnit(table string) Rule {
 	return Rule{Table: table, Links: []link{{of: unit, column: "unit_id"}}}
 }
+
 func byKey(table string) Rule {
 	return Rule{Table: table, Links: []link{{of: unitKey, column: "unit_key"}}}
 }
@@ -78,8 +79,10 @@ func Plan() []Rule {
 		{Table: "cohort_member", Links: []link{{of: unit, column: "unit_id"}}, Set: map[string]string{"reason": "''"}, Kept: "cohorts"},
 		// What was done to the unit.
 		{Table: "fleet_maintenance", Links: []link{{of: unit, column: "unit_id"}}, Set: map[string]string{"note": "''"}, Kept: "maintenance"},
-		{Table: "campaign_task", Links: []link{{of: owner, column: "owner_id"}, {of: unit, column: "unit_id"}},
-			Set: map[string]string{"owner_id": "''"}, Scrub: []string{"ownerId", "why", "details", "refusal", "at", "told"}, Kept: "updates"},
+		{
+			Table: "campaign_task", Links: []link{{of: owner, column: "owner_id"}, {of: unit, column: "unit_id"}},
+			Set: map[string]string{"owner_id": "''"}, Scrub: []string{"ownerId", "why", "details", "refusal", "at", "told"}, Kept: "updates",
+		},
 		{Table: "update_log", Links: []link{{of: through, column: "assignment_id", table: "update_assignment", key: "id", via: finding}}},
 		{Table: "update_assignment", Links: []link{{of: unit, column: "unit_id"}}, Scrub: []string{"details", "waiting"}, Kept: "updates"},
 		byUnit("update_attributes"),
