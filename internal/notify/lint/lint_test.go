@@ -108,14 +108,13 @@ func TestWhatIsLeftOutIsFound(t *testing.T) {
 	}
 }
 
-
 func TestSoftenersAreFoundWhereTheyStand(t *testing.T) {
 	t.Parallel()
 	for tag, list := range map[string][]string{
 		"en": {"This is a voluntary recall.", "As a precautionary measure, stop.", "At our discretion.", "In rare situations it burns.", "In specific situations the plug gets hot.", "No accidents have been reported.", "There have been no injuries.", "We are not aware of any incidents.", "In very rare cases it may burn.", "Out of an abundance of caution we recall it.", "Voluntarily recalled."},
 		"de": {"Dies ist ein freiwilliger Rückruf.", "Vorsorglich rufen wir zurück.", "Als reine Vorsichtsmaßnahme.", "In seltenen Fällen kann es brennen.", "In bestimmten Situationen wird er heiß.", "Unter ungünstigen Umständen.", "Es sind keine Unfälle bekannt.", "Bisher wurden keinerlei Verletzungen gemeldet.", "Nach eigenem Ermessen."},
 		"fr": {"Ce rappel volontaire.", "Par mesure de précaution.", "À titre préventif, nous rappelons.", "Dans de rares cas, la fiche chauffe.", "Dans certaines situations.", "Aucun accident n'a été signalé.", "Cas isolés."},
-		"es": {"Retirada voluntaria.", "Como medida de precaución.", "De forma preventiva.", "En raras ocasiones se calienta.", "En determinadas circunstancias.", "No se han producido accidentes.", "Ningún accidente conocido.", "En casos excepcionales."},
+		"es": {"Retirada voluntaria.", "Como medida de precaución.", "De forma preventiva.", "En raras ocasiones se calienta.", "En determinadas circunstancias.", "No se han producido accidentes.", "Ningún accidente conocido.", "En casos excepcionales."}, //nolint:misspell // Spanish
 		"sv": {"En frivillig återkallelse.", "Som en försiktighetsåtgärd.", "I förebyggande syfte.", "I sällsynta fall blir den varm.", "I vissa situationer.", "Inga olyckor har rapporterats.", "Ingen har skadats.", "Enstaka fall."},
 	} {
 		for _, s := range list {

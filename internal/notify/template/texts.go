@@ -194,7 +194,6 @@ func Headline(language string) string {
 	return headlines["en"]
 }
 
-
 var sharing = map[string]string{
 	"en": "Please share this information with anyone who may have this product.",
 	"de": "Bitte geben Sie diese Information an alle weiter, die dieses Produkt haben könnten.",
