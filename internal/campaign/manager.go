@@ -94,22 +94,7 @@ func NewManager(cfg Config) *Manager {
 
 // Run moves what is due until ctx ends.
 func (m *Manager) Run(ctx context.Context) error {
-	wait := time.NewTimer(0)
-	defer wait.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-wait.C:
-		}
-		moved, err := m.Pass(ctx)
-		if err != nil && ctx.Err() == nil {
-			m.cfg.Log.ErrorContext(ctx, "campaigns could not be moved", "err", err)
-		}
-		if moved > 0 && err == nil {
-			wait.Reset(0)
-			continue
-		}
-		wait.Reset(m.cfg.Interval)
-	}
+	return clock.Passes(ctx, m.cfg.Interval, m.Pass, func(err error) {
+		m.cfg.Log.ErrorContext(ctx, "campaigns could not be moved", "err", err)
+	})
 }

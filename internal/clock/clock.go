@@ -4,6 +4,7 @@
 package clock
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"strconv"
@@ -115,4 +116,27 @@ func (s *Sequence) Key() int64 {
 	defer s.mu.Unlock()
 	s.k++
 	return s.k
+}
+
+// Passes calls pass until ctx ends: again at once after one that moved
+// something, else after a real interval. What fails is told and tried again.
+func Passes(ctx context.Context, interval time.Duration, pass func(context.Context) (moved int, err error), failed func(error)) error {
+	wait := time.NewTimer(0)
+	defer wait.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-wait.C:
+		}
+		moved, err := pass(ctx)
+		if err != nil && ctx.Err() == nil {
+			failed(err)
+		}
+		if moved > 0 && err == nil {
+			wait.Reset(0)
+			continue
+		}
+		wait.Reset(interval)
+	}
 }

@@ -1,6 +1,8 @@
 package clock_test
 
 import (
+	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -45,4 +47,25 @@ func TestIDs(t *testing.T) {
 	require.Equal(t, "t-1", s.ID())
 	require.Equal(t, "t-2", s.ID())
 	require.Equal(t, int64(1), s.Key())
+}
+
+func TestPasses(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	var told []string
+	n := 0
+	err := clock.Passes(ctx, time.Millisecond, func(context.Context) (int, error) {
+		n++
+		switch n {
+		case 1:
+			return 5, nil
+		case 2:
+			return 5, errors.New("full")
+		}
+		cancel()
+		return 0, ctx.Err()
+	}, func(err error) { told = append(told, err.Error()) })
+	require.NoError(t, err)
+	require.Equal(t, 3, n)
+	require.Equal(t, []string{"full"}, told, "the end is no failure")
 }

@@ -94,24 +94,9 @@ func (m *Manager) took(c *Climb, t Taken, d notify.Decision, now time.Time) {
 
 // Run moves what is due until ctx ends.
 func (m *Manager) Run(ctx context.Context) error {
-	wait := time.NewTimer(0)
-	defer wait.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-wait.C:
-		}
-		n, err := m.Pass(ctx)
-		if err != nil && ctx.Err() == nil {
-			m.c.Log.ErrorContext(ctx, "ladders could not be moved", "error", err)
-		}
-		if n > 0 && err == nil {
-			wait.Reset(0)
-			continue
-		}
-		wait.Reset(250 * time.Millisecond)
-	}
+	return clock.Passes(ctx, 250*time.Millisecond, m.Pass, func(err error) {
+		m.c.Log.ErrorContext(ctx, "ladders could not be moved", "error", err)
+	})
 }
 
 // retryAfter is when a step that failed is tried again.

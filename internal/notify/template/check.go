@@ -268,40 +268,10 @@ func near(got string, known []string) string {
 			return " (did you mean {{." + k + "}}?)"
 		}
 	}
-	best, least := "", 3
-	for _, k := range known {
-		if d := distance(strings.ToLower(got), strings.ToLower(k)); d < least {
-			best, least = k, d
-		}
+	if best := fault.Nearest(got, known); best != "" {
+		return " (did you mean {{." + best + "}}?)"
 	}
-	if best == "" {
-		return ""
-	}
-	return " (did you mean {{." + best + "}}?)"
-}
-
-// distance is Levenshtein's, of short names.
-func distance(a, b string) int {
-	if len(a) > 64 {
-		return 64
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		last := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := last
-			if a[i] != b[j] {
-				cost++
-			}
-			last = row[j+1]
-			row[j+1] = min(cost, row[j+1]+1, row[j]+1)
-		}
-	}
-	return row[len(b)]
+	return ""
 }
 
 func clip(s string) string {
