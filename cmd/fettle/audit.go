@@ -11,6 +11,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"fettle.dev/fettle/internal/audit/chain"
+
 	"github.com/spf13/cobra"
 
 	"fettle.dev/fettle/internal/app"
@@ -108,7 +110,7 @@ entry on, looks whole by itself: compare it with a head that was kept elsewhere
 func verifyExport(out io.Writer, in io.Reader, kept []audit.Head) error {
 	var c audit.Chain
 	found := map[int64]audit.Record{}
-	err := audit.Read(in, func(r audit.Record) error {
+	err := chain.Read(in, func(r audit.Record) error {
 		e, err := c.Next(r)
 		if err == nil {
 			for _, k := range kept {

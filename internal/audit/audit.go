@@ -14,11 +14,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
+
+	"fettle.dev/fettle/internal/audit/chain"
 
 	"fettle.dev/fettle/internal/fault"
 )
@@ -115,13 +116,11 @@ var Data = []string{
 	DataContact, DataMeasurements, DataCondition, DataUpdates, DataMessages, DataConsents, DataPeople, DataExport, DataRequests, DataBackup,
 }
 
-// Record is an entry as it is kept and exported: its exact bytes and their
-// hash, the SHA-256 of the bytes in lower-case hexadecimal digits. The bytes
-// hold the hash of the entry before.
-type Record struct {
-	Hash  string          `json:"hash"`
-	Entry json.RawMessage `json:"entry"`
-}
+// Record is an entry as it is kept and exported.
+type Record = chain.Record
+
+// BreakError says which entry is the first that is wrong, and why.
+type BreakError = chain.BreakError
 
 // Head is where a chain ends, or begins after what went by age.
 type Head struct {
@@ -184,14 +183,4 @@ type Store interface {
 	PersonOf(ctx context.Context, alias string) (Person, error)
 	// Forget destroys alias and key.
 	Forget(ctx context.Context, ownerID string) error
-}
-
-func seal(e Entry) (Record, error) {
-	raw, err := json.Marshal(e)
-	return Record{Hash: sum(raw), Entry: raw}, err
-}
-
-func sum(entry []byte) string {
-	h := sha256.Sum256(entry)
-	return hex.EncodeToString(h[:])
 }

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"fettle.dev/fettle/internal/audit/chain"
+
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
@@ -285,7 +287,7 @@ func TestTamperingIsNamed(t *testing.T) {
 			list[i].Entry = raw
 		case 1: // with a hash that fits
 			raw := strings.Replace(string(list[i].Entry), `"op-1"`, `"op-2"`, 1)
-			list[i] = audit.Record{Entry: json.RawMessage(raw), Hash: audit.Sum([]byte(raw))}
+			list[i] = audit.Record{Entry: json.RawMessage(raw), Hash: chain.Sum([]byte(raw))}
 			if i < n-1 {
 				first++ // the next does not follow
 			}
@@ -317,7 +319,7 @@ func FuzzRead(f *testing.F) {
 	f.Add(`{"hash":"x","entry":{"seq":1}}` + "\n\n[]")
 	f.Fuzz(func(t *testing.T, text string) {
 		var c audit.Chain
-		_ = audit.Read(strings.NewReader(text), func(r audit.Record) error {
+		_ = chain.Read(strings.NewReader(text), func(r audit.Record) error {
 			_, err := c.Next(r)
 			return err
 		})

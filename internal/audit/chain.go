@@ -1,12 +1,8 @@
 package audit
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 
 	"fettle.dev/fettle/internal/fault"
 )
@@ -23,16 +19,8 @@ type Chain struct {
 // From is a chain that begins after an entry.
 func From(start Head) *Chain { return &Chain{Head: start, begun: start, started: true} }
 
-// BreakError says which entry is the first that is wrong, and why.
-type BreakError struct {
-	Seq int64
-	Why string
-}
-
-func (e *BreakError) Error() string { return fmt.Sprintf("entry %d %s", e.Seq, e.Why) }
-
 func broken(seq int64, format string, args ...any) error {
-	return fault.Wrap(fault.Conflict, "the trail is broken", &BreakError{seq, fmt.Sprintf(format, args...)})
+	return fault.Wrap(fault.Conflict, "the trail is broken", &BreakError{Seq: seq, Why: fmt.Sprintf(format, args...)})
 }
 
 // Next checks the record that must come next, and gives its entry. The error
@@ -46,17 +34,10 @@ func (c *Chain) Next(r Record) (Entry, error) {
 	if !c.started { // an export of a part of the trail: what it begins with is taken
 		c.started = true
 		c.begun = Head{e.Seq - 1, e.Previous}
-		c.Head, at = c.begun, e.Seq
+		c.Head = c.begun
 	}
-	switch {
-	case e.Seq > at:
-		return e, broken(at, "is missing: entry %d stands in its place", e.Seq)
-	case e.Seq != at:
-		return e, broken(at, "is not in its place: entry %d stands there", e.Seq)
-	case sum(r.Entry) != r.Hash:
-		return e, broken(at, "was changed: its hash is %s, not %s", sum(r.Entry), r.Hash)
-	case e.Previous != c.Hash:
-		return e, broken(at, "does not follow entry %d: it names %q as the hash before it, which is %q", c.Seq, e.Previous, c.Hash)
+	if b := r.Follows(c.Seq, c.Hash, e.Seq, e.Previous); b != nil {
+		return e, fault.Wrap(fault.Conflict, "the trail is broken", b)
 	}
 	c.Head = Head{e.Seq, r.Hash}
 	if e.Until > 0 {
@@ -99,32 +80,4 @@ func Kept(kept Head, now *Record) error {
 		return broken(kept.Seq, "is not the one whose head was kept: the trail was written anew from there or before (its hash is %s)", now.Hash)
 	}
 	return nil
-}
-
-// longestRecord bounds a line of an export.
-const longestRecord = 4 << 20
-
-// Read calls fn for each record of an export: a line a record, {"hash":...,
-// "entry":{...}}. Lines that are empty are passed over; errors name the line.
-func Read(r io.Reader, fn func(Record) error) error {
-	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, longestRecord)
-	n := 0
-	for lines.Scan() {
-		n++
-		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
-			continue
-		}
-		var rec Record
-		if err := json.Unmarshal(lines.Bytes(), &rec); err != nil {
-			return fault.New(fault.Invalid, "line %d is no record of a trail: %w", n, err)
-		}
-		if err := fn(rec); err != nil {
-			return err
-		}
-	}
-	if errors.Is(lines.Err(), bufio.ErrTooLong) {
-		return fault.New(fault.Invalid, "line %d is longer than %d bytes: no record of a trail", n+1, longestRecord)
-	}
-	return lines.Err()
 }

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"fettle.dev/fettle/internal/audit/chain"
+
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
@@ -72,7 +74,7 @@ func (t *Trail) write(ctx context.Context, e Entry) error {
 	if err == nil {
 		err = t.cfg.Store.Append(ctx, func(h Head) (Entry, Record, error) {
 			e.Seq, e.Previous, e.At = h.Seq+1, h.Hash, t.cfg.Clock.Now().UTC().Truncate(time.Millisecond)
-			r, err := seal(e)
+			r, err := chain.Seal(e)
 			return e, r, err
 		})
 	}

@@ -95,9 +95,6 @@ func (stop) Error() string { return "later" }
 
 var errLater error = stop{}
 
-// Sum is the hash of an entry's bytes.
-func Sum(entry []byte) string { return sum(entry) }
-
 // Retention is how long the trail is kept where nothing else is set: long
 // enough to answer for what was done (the limitation of claims), no longer.
 const Retention = 3 * 365 * 24 * time.Hour

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"fettle.dev/fettle/internal/audit/chain"
+
 	"github.com/stretchr/testify/require"
 
 	"fettle.dev/fettle/internal/api/apitest"
@@ -89,7 +91,7 @@ func TestWhoLookedAndWhatChanged(t *testing.T) {
 		require.True(t, verdict.Whole, verdict.Why)
 		c := audit.From(audit.Head{})
 		exported := text(e, "/v1/audit/export")
-		require.NoError(t, audit.Read(strings.NewReader(exported), func(rec audit.Record) error {
+		require.NoError(t, chain.Read(strings.NewReader(exported), func(rec audit.Record) error {
 			_, err := c.Next(rec)
 			return err
 		}))

@@ -7,16 +7,12 @@
 package register
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"time"
+
+	"fettle.dev/fettle/internal/audit/chain"
 )
 
 // Event is what an entry tells.
@@ -56,13 +52,8 @@ type Entry struct {
 	Previous   string     `json:"previous"`      // hash of the entry before, "" for the first
 }
 
-// Record is an entry as it is kept and exported: its exact bytes and their
-// hash, the SHA-256 of the bytes in lower-case hexadecimal digits. The bytes
-// hold the hash of the entry before.
-type Record struct {
-	Hash  string          `json:"hash"`
-	Entry json.RawMessage `json:"entry"`
-}
+// Record is an entry as it is kept and exported.
+type Record = chain.Record
 
 // Store keeps the chain.
 type Store interface {
@@ -81,23 +72,13 @@ type Store interface {
 func Append(ctx context.Context, s Store, e Entry) error {
 	err := s.Append(ctx, func(seq int64, previous string) (Entry, Record, error) {
 		e.Seq, e.Previous, e.At = seq+1, previous, e.At.UTC().Truncate(time.Millisecond)
-		r, err := seal(e)
+		r, err := chain.Seal(e)
 		return e, r, err
 	})
 	if err != nil {
 		return fmt.Errorf("append to the register: %w", err)
 	}
 	return nil
-}
-
-func seal(e Entry) (Record, error) {
-	raw, err := json.Marshal(e)
-	return Record{Hash: sum(raw), Entry: raw}, err
-}
-
-func sum(entry []byte) string {
-	h := sha256.Sum256(entry)
-	return hex.EncodeToString(h[:])
 }
 
 // Chain checks records one after the other.
@@ -114,44 +95,9 @@ func (c *Chain) Next(r Record) (Entry, error) {
 	if err := json.Unmarshal(r.Entry, &e); err != nil {
 		return e, fmt.Errorf("entry %d cannot be read: %w", at, err)
 	}
-	switch {
-	case e.Seq > at:
-		return e, fmt.Errorf("entry %d is missing: entry %d stands in its place", at, e.Seq)
-	case e.Seq != at:
-		return e, fmt.Errorf("entry %d is not in its place: entry %d was expected", e.Seq, at)
-	case sum(r.Entry) != r.Hash:
-		return e, fmt.Errorf("entry %d was changed: its hash is %s, not %s", at, sum(r.Entry), r.Hash)
-	case e.Previous != c.Hash:
-		return e, fmt.Errorf("entry %d does not follow entry %d: it names %q as the hash before it, which is %q", at, c.Seq, e.Previous, c.Hash)
+	if b := r.Follows(c.Seq, c.Hash, e.Seq, e.Previous); b != nil {
+		return e, b
 	}
 	c.Seq, c.Hash = e.Seq, r.Hash
 	return e, nil
-}
-
-// longestRecord bounds a line of an export.
-const longestRecord = 4 << 20
-
-// Read calls fn for each record of an export: a line a record, {"hash":...,
-// "entry":{...}}. Lines that are empty are passed over; errors name the line.
-func Read(r io.Reader, fn func(Record) error) error {
-	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, longestRecord)
-	n := 0
-	for lines.Scan() {
-		n++
-		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
-			continue
-		}
-		var rec Record
-		if err := json.Unmarshal(lines.Bytes(), &rec); err != nil {
-			return fmt.Errorf("line %d is no record of a register: %w", n, err)
-		}
-		if err := fn(rec); err != nil {
-			return err
-		}
-	}
-	if errors.Is(lines.Err(), bufio.ErrTooLong) {
-		return fmt.Errorf("line %d is longer than %d bytes: no record of a register", n+1, longestRecord)
-	}
-	return lines.Err()
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"fettle.dev/fettle/internal/audit/chain"
+
 	"github.com/stretchr/testify/require"
 
 	"fettle.dev/fettle/internal/update/register"
@@ -70,7 +72,7 @@ func TestWhateverIsTamperedWithIsNamed(t *testing.T) {
 			return l
 		}, "entry 4 does not follow entry 3"},
 		"left out":             {func(l []register.Record) []register.Record { return append(l[:1], l[2:]...) }, "entry 2 is missing: entry 3 stands in its place"},
-		"twice":                {func(l []register.Record) []register.Record { return append(l[:2:2], l[1:]...) }, "entry 2 is not in its place"},
+		"twice":                {func(l []register.Record) []register.Record { return append(l[:2:2], l[1:]...) }, "entry 3 is not in its place: entry 2 stands there"},
 		"places changed":       {func(l []register.Record) []register.Record { l[1], l[2] = l[2], l[1]; return l }, "entry 2 is missing"},
 		"no JSON":              {func(l []register.Record) []register.Record { l[4].Entry = json.RawMessage("{"); return l }, "entry 5 cannot be read"},
 		"first from elsewhere": {func(l []register.Record) []register.Record { return chainOf(t, 2)[1:] }, "entry 1 is missing"},
@@ -95,7 +97,7 @@ func FuzzRead(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		var c register.Chain
 		n := int64(0)
-		err := register.Read(strings.NewReader(text), func(r register.Record) error {
+		err := chain.Read(strings.NewReader(text), func(r register.Record) error {
 			e, err := c.Next(r)
 			if err == nil {
 				n++

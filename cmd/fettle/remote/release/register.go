@@ -15,6 +15,8 @@ import (
 	"strings"
 	"time"
 
+	"fettle.dev/fettle/internal/audit/chain"
+
 	"github.com/spf13/cobra"
 
 	"fettle.dev/fettle/internal/api/releases"
@@ -261,5 +263,5 @@ func eachIn(cmd *cobra.Command, file string, fn func(register.Record) error) (er
 		defer func() { err = errors.Join(err, f.Close()) }()
 		in = f
 	}
-	return register.Read(in, fn)
+	return chain.Read(in, fn)
 }
