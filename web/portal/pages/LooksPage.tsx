@@ -1,64 +1,22 @@
-import { useEffect, useRef } from "react";
-import "../history.css";
 import { Link, type Page } from "../address";
 import type { Me } from "../api";
 import { type Key, useLanguage } from "../language";
 import { type Look, reasonFor, roleOf, useLooks } from "../looks";
 import type { PageProps } from "../routes";
-import { Heading, Loading, Trouble } from "../states";
+import { Timeline } from "../Timeline";
 import { formatTime, knownZone } from "../time";
 
 /** Who looked at the owner's data or changed it: in which role, when, what of it, and why. */
 export function LooksPage({ me }: PageProps) {
   const { t } = useLanguage();
   const looks = useLooks();
-  const all = looks.data?.pages.flatMap((p) => p.items) ?? [];
-  const list = useRef<HTMLOListElement>(null);
-  const grown = useRef(0);
-
-  // Who asked for older ones goes on reading at the first of them.
-  useEffect(() => {
-    if (grown.current && all.length > grown.current) {
-      list.current?.querySelector<HTMLElement>(`:scope > li:nth-child(${grown.current + 1})`)?.focus();
-      grown.current = 0;
-    }
-  }, [all.length]);
-
   const unit = me.units[0]?.id;
   const back: Page = me.units.length === 1 && unit ? { name: "data", id: unit } : { name: "home" };
   return (
     <>
-      <Heading>{t("looks.title")}</Heading>
-      {looks.error && <Trouble error={looks.error} retry={() => looks.refetch()} />}
-      {looks.isPending && <Loading />}
-      {looks.data && (
-        <section className="sheet" aria-label={t("looks.title")}>
-          <p>{t(all.length ? "looks.text" : "looks.empty")}</p>
-          <ol className="timeline" ref={list}>
-            {all.map((look) => (
-              <li key={look.id} tabIndex={-1} className={look.kind === "change" ? "is-update" : undefined}>
-                <Entry look={look} me={me} />
-              </li>
-            ))}
-          </ol>
-          <p className="unseen" role="status">
-            {t("looks.shown", { n: all.length })}
-          </p>
-          {looks.hasNextPage && (
-            <button
-              type="button"
-              className="quiet"
-              disabled={looks.isFetchingNextPage}
-              onClick={() => {
-                grown.current = all.length;
-                looks.fetchNextPage();
-              }}
-            >
-              {t("looks.older")}
-            </button>
-          )}
-        </section>
-      )}
+      <Timeline words="looks" paged={looks} mark={(look) => (look.kind === "change" ? "is-update" : undefined)}>
+        {(look) => <Entry look={look} me={me} />}
+      </Timeline>
       <p>
         <Link to={back}>{back.name === "data" ? t("nav.data") : t("nav.home")}</Link>
       </p>
