@@ -465,8 +465,6 @@ func TestErasedEverywhere(t *testing.T) {
 	}
 
 	s = start(t, dir, map[string]string{"backup-life": "1s", "log-level": "debug"})
-	var link []byte
-	_ = link
 	s.token = s.tokenOf(dir)
 	ada := s.ada()
 	s.call(422, "POST", "/owner/v1/erasure", map[string]string{"email": "bob@example.org"}, ada)
