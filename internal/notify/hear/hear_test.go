@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,6 +23,8 @@ var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
 type mailer struct {
 	fail error
+
+	mu   sync.Mutex // several at once
 	sent []string
 }
 
@@ -29,6 +32,8 @@ func (m *mailer) Send(_ context.Context, x notify.Message) (string, error) {
 	if m.fail != nil {
 		return "", m.fail
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.sent = append(m.sent, x.ID)
 	return "remote", nil
 }
