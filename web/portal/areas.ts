@@ -7,6 +7,7 @@ import type history from "./i18n/en/history.json";
 import type looks from "./i18n/en/looks.json";
 import type notices from "./i18n/en/notices.json";
 import type people from "./i18n/en/people.json";
+import type rights from "./i18n/en/rights.json";
 import type settings from "./i18n/en/settings.json";
 import type signin from "./i18n/en/signin.json";
 import type tips from "./i18n/en/tips.json";
@@ -23,6 +24,7 @@ export type Areas = {
   looks: typeof looks;
   notices: typeof notices;
   people: typeof people;
+  rights: typeof rights;
   settings: typeof settings;
   signin: typeof signin;
   tips: typeof tips;

@@ -17,7 +17,7 @@ export const useMyData = (id: string) =>
     refetchInterval: (q) => (q.state.data?.withdrawals.some((w) => !w.endedAt) ? 1_000 : 30_000),
   });
 
-const changing = ["mydata", "exports", "shares", "unit"];
+const changing = ["mydata", "exports", "shares", "unit", "rights"];
 
 /** A change after which what it may have changed is asked for anew. */
 export function useData<V, T>(change: (v: V) => Promise<T>) {

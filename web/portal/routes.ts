@@ -48,7 +48,7 @@ export const routes = define({
   data: {
     path: "units/:id/data",
     title: "nav.data",
-    areas: ["data", "looks"],
+    areas: ["data", "looks", "rights"],
     load: () => import("./pages/DataPage").then((m) => m.DataPage),
   },
   looks: {
@@ -100,6 +100,13 @@ export const routes = define({
     areas: ["signin"],
     open: true,
     load: () => import("./pages/SignInPage").then((m) => m.SignInPage),
+  },
+  erased: {
+    path: "erased",
+    title: "rights.erased.title",
+    areas: ["rights"],
+    open: true,
+    load: () => import("./pages/ErasedPage").then((m) => m.ErasedPage),
   },
   claim: {
     path: "claim",

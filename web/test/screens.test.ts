@@ -118,6 +118,18 @@ const portal: Screen[] = [
   },
   { name: "help", path: "/my/units/WC-000010/help", wait: "text=Nordlys" },
   { name: "data", path: "/my/units/WC-000010/data", wait: "text=What is collected" },
+  {
+    name: "rights",
+    path: "/my/units/WC-000010/data",
+    wait: "text=Your rights",
+    act: async (p) => {
+      await p.getByText("Erase everything about me").click();
+      await p.getByLabel("What do you ask for?").selectOption("objection");
+      await p.getByText("Erase everything about me").scrollIntoViewIfNeeded();
+    },
+  },
+  { name: "erasing", path: "/my/erased#er-2.0f1e2d3c", wait: "text=step 4 of 11" },
+  { name: "erased", path: "/my/erased#er-1", wait: "text=What is kept without you" },
   { name: "looks", path: "/my/looks", wait: "text=Customer service" },
   { name: "looks-empty", path: "/my/looks", wait: "text=Nobody but you", prepare: (m) => (m.empty = true) },
   {

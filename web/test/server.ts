@@ -236,6 +236,11 @@ function ownerAnswer(mock: Mock, method: string, url: URL, body: Record<string, 
   }
   if (path === "exports")
     return method === "POST" ? rightsData.exports[0] : { items: mock.empty ? [] : rightsData.exports };
+  if (path === "rights") return mock.empty ? { requests: [], limits: [] } : rights.mine;
+  if (path === "rights/requests") return rights.mine.requests[0];
+  if (path === "rights/limits") return null;
+  if (path === "erasure") return { receipt: rights.erasing, secret: "0f1e2d3c" };
+  if (path.startsWith("erasures/")) return path.endsWith(rights.erased.id) ? rights.erased : rights.erasing;
   if (path === "shares") return { items: mock.empty ? [] : mock.shares };
   const ended = /^shares\/([^/]+)$/.exec(path);
   if (ended && method === "DELETE") {

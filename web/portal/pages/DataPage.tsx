@@ -15,6 +15,7 @@ import {
   useMyData,
   useShares,
 } from "../mydata";
+import { Rights } from "../Rights";
 import type { PageProps } from "../routes";
 import { Heading, Loading, Trouble, useReason } from "../states";
 import { useTimes } from "../when";
@@ -37,6 +38,7 @@ export function DataPage({ id }: PageProps) {
           <Exports />
           <Shares data={data.data} />
           <Receipts data={data.data} />
+          <Rights data={data.data} />
           <section className="sheet mydata" aria-labelledby="looks">
             <h2 id="looks">{t("looks.title")}</h2>
             <p>{t("looks.link.text")}</p>
