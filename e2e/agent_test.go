@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -35,15 +36,15 @@ func TestTheAgent(t *testing.T) {
 	// It enrols itself, and collects nothing before it may.
 	u.start()
 	var claims struct{ Items []struct{ ID, UnitID string } }
-	until(t, 10*time.Second, "a claim", func() bool {
+	until(t, 30*time.Second, "a claim", func() bool {
 		s.get("/v1/claims?state=pending", &claims)
 		return len(claims.Items) == 1
 	})
 	s.fettle("claim", "approve", claims.Items[0].ID)
 	u.id = claims.Items[0].UnitID
 	s.owned(u.id)
-	until(t, 15*time.Second, "the unit's version", func() bool { return s.version(u.id) == "1.0.0" })
-	until(t, 10*time.Second, "what may be collected", func() bool {
+	until(t, 30*time.Second, "the unit's version", func() bool { return s.version(u.id) == "1.0.0" })
+	until(t, 30*time.Second, "what may be collected", func() bool {
 		raw, _ := os.ReadFile(filepath.Join(u.dir, "state", "desired.json"))
 		return strings.Contains(string(raw), "plug_temperature")
 	})
@@ -51,16 +52,16 @@ func TestTheAgent(t *testing.T) {
 	// What its collector prints is stored, once, also while the server is away.
 	rows := charge(time.Now().Add(-12*time.Hour).Truncate(time.Minute), 95)
 	u.collect(rows[:150])
-	until(t, 10*time.Second, "half of the telemetry", func() bool { return s.accounting(u.id).Stored == 450 })
+	until(t, 30*time.Second, "half of the telemetry", func() bool { return s.accounting(u.id).Stored == 450 })
 	s.kill()
 	u.collect(rows[150:])
-	until(t, 10*time.Second, "the rest waits on the unit", func() bool { return u.status().Spool.Messages >= 150 })
+	until(t, 30*time.Second, "the rest waits on the unit", func() bool { return u.status().Spool.Messages >= 150 })
 	s.start()
-	until(t, 20*time.Second, "all of the telemetry", func() bool { return s.accounting(u.id).Stored == 900 })
+	until(t, 30*time.Second, "all of the telemetry", func() bool { return s.accounting(u.id).Stored == 900 })
 	a := s.accounting(u.id)
 	require.Zero(t, a.Undeclared+a.NotConsented+a.Invalid, "what is not wanted is not sent: %+v", a)
 	var found findings
-	until(t, 20*time.Second, "a finding", func() bool {
+	until(t, 30*time.Second, "a finding", func() bool {
 		s.get("/v1/findings?product=wall-charger", &found)
 		return len(found.Items) == 1
 	})
@@ -73,7 +74,7 @@ func TestTheAgent(t *testing.T) {
 	holders.sign(s)
 	s.ownerChooses(mails, client.Now, time.Time{})
 	u.until("waiting", func(now agentNow) bool { return now.Update.Waiting == "the unit is in use" })
-	until(t, 10*time.Second, "the reason in the campaign", func() bool {
+	until(t, 30*time.Second, "the reason in the campaign", func() bool {
 		return strings.Contains(strings.Join(s.taskOf("bad").Details, "\n"), "waiting: the unit is in use")
 	})
 	u.remove("in-use")
@@ -83,7 +84,7 @@ func TestTheAgent(t *testing.T) {
 	})
 	require.Contains(t, u.file("app"), "version 1.0.0")
 	require.Contains(t, u.file("running"), "version 1.0.0")
-	until(t, 10*time.Second, "the failure in the campaign", func() bool { return s.taskOf("bad").State == "failed" })
+	until(t, 30*time.Second, "the failure in the campaign", func() bool { return s.taskOf("bad").State == "failed" })
 	said := strings.Join(s.taskOf("bad").Details, "\n")
 	require.Contains(t, said, "the health check failed 2 times")
 	require.Contains(t, said, "it is not well")
@@ -108,7 +109,7 @@ func TestTheAgent(t *testing.T) {
 	require.Contains(t, u.file("app"), "version 1.0.0")
 	u.write("hold", "") // the health check hangs, and the agent is killed in it
 	u.command("start-now")
-	until(t, 10*time.Second, "the health check", func() bool { return strings.Count(u.file("probes"), "2.1.0") > 0 })
+	until(t, 30*time.Second, "the health check", func() bool { return strings.Count(u.file("probes"), "2.1.0") > 0 })
 	u.kill()
 	require.Contains(t, u.file("running"), "version 2.1.0")
 	u.remove("hold")
@@ -121,10 +122,10 @@ func TestTheAgent(t *testing.T) {
 	require.Equal(t, 2, now.Update.Counters["software"], "raised after the health check")
 
 	s.start()
-	until(t, 20*time.Second, "installed by the server's word", func() bool { return s.taskOf("good").State == "verifying" })
+	until(t, 30*time.Second, "installed by the server's word", func() bool { return s.taskOf("good").State == "verifying" })
 	require.Equal(t, "2.1.0", s.version(u.id))
 	require.Contains(t, strings.Join(s.taskOf("good").Details, "\n"), "installed, restarted, healthy")
-	until(t, 10*time.Second, "nothing is left to be told", func() bool { return u.status().Update.Unsent == 0 })
+	until(t, 30*time.Second, "nothing is left to be told", func() bool { return u.status().Update.Unsent == 0 })
 	require.Equal(t, 1, strings.Count(u.file("restarts"), "version 2.1.0"), "installed once")
 	log := u.file("log")
 	require.NotContains(t, log, "fut_", "no secret is logged")
@@ -181,7 +182,7 @@ func (h holders) sign(s *server) { h.bring(s, s.export()) }
 func (s *server) owned(id string) {
 	s.t.Helper()
 	name := filepath.Join(s.t.TempDir(), "unit.yaml")
-	text := fmt.Sprintf("apiVersion: fettle.dev/v1\nkind: Unit\nmetadata: {name: %s}\nspec: {product: wall-charger, serial: %s, owner: {email: ada@example.com, name: Ada}, consents: [care]}\n", id, agentSerial)
+	text := fmt.Sprintf("apiVersion: fettle.dev/v1\nkind: Unit\nmetadata: {name: %s}\nspec: {product: wall-charger, serial: %s, batch: A-14, owner: {email: ada@example.com, name: Ada}, consents: [care]}\n", id, agentSerial)
 	require.NoError(s.t, os.WriteFile(name, []byte(text), 0o600))
 	s.fettle("apply", "-f", name)
 }
@@ -236,7 +237,11 @@ func (s *server) taskOf(campaign string) (out taskNow) {
 // ownerChooses is the owner in the portal.
 func (s *server) ownerChooses(mails *postOffice, choice client.Choice, at time.Time) {
 	s.t.Helper()
-	owner := client.Owner{Caller: client.Caller{HTTP: client.HTTP(4), Base: s.url("")}}
+	caller := client.HTTP(4)
+	if s.client != nil {
+		caller.Transport = s.client.Transport
+	}
+	owner := client.Owner{Caller: client.Caller{HTTP: caller, Base: s.url("")}}
 	before := mails.link("ada@example.com")
 	require.NoError(s.t, owner.AskLink(s.t.Context(), "ada@example.com"))
 	until(s.t, 20*time.Second, "the link by mail", func() bool { l := mails.link("ada@example.com"); return l != "" && l != before })
@@ -269,16 +274,26 @@ type agentUnit struct {
 	cmd    *exec.Cmd
 }
 
+// agentBinary is the agent's program beside the server's, else built once.
+func agentBinary(t *testing.T) string {
+	t.Helper()
+	name := filepath.Join(filepath.Dir(binary), "fettle-agent")
+	if os.Getenv("FETTLE_BIN") == "" {
+		buildAgent.Do(func() {
+			build := exec.CommandContext(t.Context(), "go", "build", "-o", name, "./cmd/fettle-agent")
+			build.Dir, build.Env = root(), append(os.Environ(), "CGO_ENABLED=0")
+			out, err := build.CombinedOutput()
+			require.NoError(t, err, string(out))
+		})
+	}
+	return name
+}
+
+var buildAgent sync.Once
+
 func newAgentUnit(t *testing.T, s *server) *agentUnit {
 	t.Helper()
-	u := &agentUnit{t: t, s: s, dir: t.TempDir(), binary: filepath.Join(filepath.Dir(binary), "fettle-agent")}
-	if os.Getenv("FETTLE_BIN") == "" {
-		u.binary = filepath.Join(t.TempDir(), "fettle-agent")
-		build := exec.CommandContext(t.Context(), "go", "build", "-o", u.binary, "./cmd/fettle-agent")
-		build.Dir, build.Env = root(), append(os.Environ(), "CGO_ENABLED=0")
-		out, err := build.CombinedOutput()
-		require.NoError(t, err, string(out))
-	}
+	u := &agentUnit{t: t, s: s, dir: t.TempDir(), binary: agentBinary(t)}
 	u.claim = strings.TrimSpace(s.fettle("claim", "token", "create", "wall-charger"))
 	u.write("claim", u.claim)
 	for _, name := range []string{"image", "director"} {

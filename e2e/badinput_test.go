@@ -129,7 +129,7 @@ func TestBadConfiguration(t *testing.T) {
 		{"unknown keys", []string{"--config", file("keys.yaml", "listen-on: x\nmax_event_age: 5d\n")}, 2, []string{"listen-on: expected a setting that `fettle serve --help` lists", "max_event_age: expected a setting"}},
 		{"a broken file", []string{"--config", file("broken.yaml", "listen: [1\n")}, 2, []string{"broken.yaml", "[1:9]"}},
 		{"no file", []string{"--config", filepath.Join(dir, "none.yaml")}, 2, []string{"none.yaml: no such file"}},
-		{"wrong values", []string{"--max-event-age", "soon", "--log-level", "loud", "--stream-bytes", "-1"}, 2, []string{`max-event-age: expected a duration, as 5m or 90d, got "soon"`, "log-level: expected debug, info, warn or error", "stream-bytes: expected a whole number above 0"}},
+		{"wrong values", []string{"--max-event-age", "soon", "--log-level", "loud", "--stream-bytes", "-1"}, 2, []string{`max-event-age: expected a duration, as 5m or 90d, got "soon"`, "log-level: expected debug, info, warn or error", "stream-bytes: expected a size, as 512MiB or 2GiB"}},
 		{"an unknown flag", []string{"--lisen", "x"}, 2, []string{"unknown flag: --lisen"}},
 		{"a certificate alone", []string{"--tls-cert", "cert.pem"}, 2, []string{"tls-cert and tls-key together"}},
 		{"another database", []string{"--records", "mysql://x"}, 2, []string{`records address "mysql://x": expected sqlite:PATH or postgres://`}},
@@ -141,7 +141,7 @@ func TestBadConfiguration(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			args := append([]string{"serve", "--data", t.TempDir(), "--listen", freeAddress(t), "--mqtt", freeAddress(t)}, c.args...)
 			cmd := exec.CommandContext(ctx, binary, args...)
@@ -175,7 +175,7 @@ func TestBadCredentials(t *testing.T) {
 		}
 		return errs
 	}
-	until(t, 10*time.Second, "the token expires", func() bool { return strings.Contains(refused(brief), invalid) })
+	until(t, 30*time.Second, "the token expires", func() bool { return strings.Contains(refused(brief), invalid) })
 	require.Contains(t, refused("fet_nobody"), invalid)
 	require.Contains(t, refused(token["WC-000001"]), invalid, "a unit's token opens no operators' door")
 
@@ -231,7 +231,7 @@ func (s *server) mosquitto(version, id, token, program string, args ...string) (
 	path := tool(s.t, program)
 	host, port, err := net.SplitHostPort(s.mqtt)
 	require.NoError(s.t, err)
-	ctx, cancel := context.WithTimeout(s.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, path, append([]string{"-h", host, "-p", port, "-V", version, "-u", id, "-P", token}, args...)...).CombinedOutput()
 	return string(out), err

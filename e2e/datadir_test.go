@@ -30,7 +30,7 @@ func TestMakeDataDirectory(t *testing.T) {
 	s := serve(t)
 	_, finding := s.watched()
 	s.remedied(finding)
-	until(t, 20*time.Second, "offered", func() bool { return s.task() == "offered" })
+	until(t, 30*time.Second, "offered", func() bool { return s.task() == "offered" })
 	s.stop()
 
 	var b bytes.Buffer

@@ -20,7 +20,7 @@ func TestADeltaIsMadeByItself(t *testing.T) {
 	for _, id := range []string{"WC-1", "WC-2"} {
 		s.publish(id, tokens[id], "fettle/v1/attributes", map[string]any{"versions": map[string]string{"software": "1.0.0"}})
 	}
-	until(t, 10*time.Second, "the units' versions", func() bool { return s.version("WC-1") == "1.0.0" && s.version("WC-2") == "1.0.0" })
+	until(t, 30*time.Second, "the units' versions", func() bool { return s.version("WC-1") == "1.0.0" && s.version("WC-2") == "1.0.0" })
 	image := make([]byte, 1<<20)
 	_, _ = rand.NewChaCha8([32]byte{}).Read(image)
 	dir := t.TempDir()

@@ -95,5 +95,5 @@ func loop(t *testing.T, s *server, mails *postOffice) {
 	// Quiet charging with the new software is what verifies it. (The unit's
 	// clock runs ahead, as far as it is believed.)
 	s.publish(hot, tokens[hot], "fettle/v1/telemetry", charge(time.Now().Add(time.Minute), 60))
-	until(t, 20*time.Second, "verified", func() bool { return s.task() == "verified" })
+	until(t, 30*time.Second, "verified", func() bool { return s.task() == "verified" })
 }

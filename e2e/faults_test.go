@@ -95,7 +95,7 @@ func TestDiskFull(t *testing.T) {
 	_, errs, err := s.try("backup", "--file", filepath.Join(t.TempDir(), "b"))
 	require.Error(t, err)
 	require.Contains(t, errs, "full", "a backup is copied in the data directory first")
-	until(t, 20*time.Second, "an operation that changes is refused", func() bool {
+	until(t, 30*time.Second, "an operation that changes is refused", func() bool {
 		fill(t, filler)
 		code := s.status("POST", "/v1/tokens", s.token, map[string]any{"name": strings.Repeat("while full ", 8), "scope": "read"})
 		require.Contains(t, []int{200, 201, 503}, code)

@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -21,6 +20,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"fettle.dev/fettle/internal/peer/tree"
 )
 
 var binary string
@@ -48,8 +49,7 @@ func TestMain(m *testing.M) {
 
 // root is the repository's root.
 func root() string {
-	_, here, _, _ := runtime.Caller(0)
-	return filepath.Dir(filepath.Dir(here))
+	return tree.Root()
 }
 
 // server is a running `fettle serve`.
@@ -132,7 +132,7 @@ func (s *server) start() {
 		}
 		defer r.Body.Close()
 		return r.StatusCode == http.StatusOK
-	}, 60*time.Second, 50*time.Millisecond, "the server does not answer")
+	}, patience, 50*time.Millisecond, "the server does not answer")
 }
 
 // kill ends the process at once, as a power cut would.
@@ -161,7 +161,7 @@ func (s *server) signIn() {
 		var err error
 		link, err = os.ReadFile(file)
 		return err == nil && len(link) > 0
-	}, 10*time.Second, 20*time.Millisecond)
+	}, patience, 20*time.Millisecond)
 	info, err := os.Stat(file)
 	require.NoError(s.t, err)
 	require.Equal(s.t, os.FileMode(0o600), info.Mode().Perm())

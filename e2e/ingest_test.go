@@ -23,7 +23,7 @@ func TestIngestProcesses(t *testing.T) {
 	ingest := func() *server {
 		i := &server{t: t, dir: t.TempDir(), http: freeAddress(t), mqtt: shared, args: append(slices.Clone(s.args), "--role", "ingest")}
 		i.start()
-		until(t, 20*time.Second, "ready", func() bool { return i.status("GET", "/readyz", "", nil) == 200 })
+		until(t, 30*time.Second, "ready", func() bool { return i.status("GET", "/readyz", "", nil) == 200 })
 		return i
 	}
 	doors := []*server{ingest(), ingest()}
@@ -74,14 +74,14 @@ func TestIngestProcesses(t *testing.T) {
 
 	// Without the process that keeps the order of changes units wait.
 	s.kill()
-	until(t, 20*time.Second, "units wait", func() bool {
+	until(t, 30*time.Second, "units wait", func() bool {
 		return !slices.ContainsFunc(doors, func(d *server) bool { return d.status("GET", "/readyz", "", nil) != 503 })
 	})
 	at = fleet.acked()
 	time.Sleep(time.Second)
 	require.InDelta(t, at, fleet.acked(), 20*16)
 	s.start()
-	until(t, 20*time.Second, "units are served again", func() bool { return fleet.acked() > at+500 })
+	until(t, 30*time.Second, "units are served again", func() bool { return fleet.acked() > at+500 })
 
 	// One of two is gone: the other takes its units, and owners' choices are not
 	// kept waiting for long.

@@ -73,7 +73,7 @@ func (d *driven) served(n int) {
 func (d *driven) finish() {
 	d.t.Helper()
 	d.fleet.Quiet()
-	ctx, cancel := context.WithTimeout(d.t.Context(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(d.t.Context(), patience)
 	defer cancel()
 	require.NoError(d.t, d.fleet.Wait(ctx))
 }
@@ -137,7 +137,7 @@ func TestAcknowledgementsAreLost(t *testing.T) {
 	proxy, err := check.Lossy(t.Context(), s.mqtt, 0.02, 3)
 	require.NoError(t, err)
 	d := s.drive(load{units: 20, most: 600, every: time.Millisecond, mqtt: proxy.Addr, seed: 3})
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	require.NoError(t, d.fleet.Wait(ctx))
 	require.Greater(t, proxy.Lost.Load(), int64(20))
@@ -233,7 +233,7 @@ func TestDiskFullUnderLoad(t *testing.T) {
 		require.Contains(t, refusal, "space")
 	} else {
 		require.NoError(t, s.cmd.Process.Kill())
-		until(t, 10*time.Second, "it has ended", func() bool { return s.cmd.Process.Signal(syscall.Signal(0)) != nil })
+		until(t, 30*time.Second, "it has ended", func() bool { return s.cmd.Process.Signal(syscall.Signal(0)) != nil })
 	}
 	free()
 	s.start()

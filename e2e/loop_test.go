@@ -68,7 +68,7 @@ func (s *server) publish(id, token, topic string, payload any) {
 	case <-acked:
 	case <-c.Done():
 		s.t.Fatalf("%s: the connection ended before PUBACK", id)
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		s.t.Fatalf("%s: no PUBACK", id)
 	}
 }
@@ -165,18 +165,7 @@ func (s *server) task() (state string) {
 // accept is the owner of the hot unit: asks for a link, clicks, starts now.
 func (s *server) accept(mails *postOffice) {
 	s.t.Helper()
-	to := strings.ToLower(hot) + "@example.com"
-	owner := client.Owner{Caller: client.Caller{HTTP: client.HTTP(4), Base: s.url("")}}
-	require.NoError(s.t, owner.AskLink(s.t.Context(), to))
-	until(s.t, 20*time.Second, "the link by mail", func() bool { return mails.link(to) != "" })
-	require.NoError(s.t, owner.Click(s.t.Context(), mails.link(to)))
-	var updates []client.Update
-	until(s.t, 20*time.Second, "the offer", func() bool {
-		var err error
-		updates, err = owner.Updates(s.t.Context())
-		return err == nil && len(updates) == 1
-	})
-	require.NoError(s.t, owner.Choose(s.t.Context(), updates[0].ID, client.Now, time.Time{}))
+	s.acceptAs(mails, strings.ToLower(hot)+"@example.com")
 }
 
 // install is the update client of the hot unit.

@@ -57,7 +57,7 @@ func TestReplacementResets(t *testing.T) {
 		}
 		return ids
 	}
-	require.Eventually(t, func() bool { return len(findings("open")) == 1 }, 20*time.Second, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return len(findings("open")) == 1 }, patience, 50*time.Millisecond)
 
 	s.fettle("maintenance", "add", "P-1", "--kind", "replacement", "--reason", "preventive", "--at", time.Now().AddDate(0, -3, 0).Format(time.DateOnly))
 	s.fettle("maintenance", "add", "P-1", "--kind", "failure")
@@ -65,6 +65,6 @@ func TestReplacementResets(t *testing.T) {
 	s.fettle("maintenance", "add", "P-1", "--kind", "replacement", "--reason", "failed")
 	s.kill()
 	s.start()
-	require.Eventually(t, func() bool { return len(findings("cleared")) == 1 }, 20*time.Second, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return len(findings("cleared")) == 1 }, patience, 50*time.Millisecond)
 	require.Contains(t, s.fettle("risk", "status"), "it needs 12 failures to learn from, and has")
 }

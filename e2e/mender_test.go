@@ -99,7 +99,7 @@ func (h *hawkbitTool) detail(unit string, action int64) string {
 
 func (s *server) wait(what string, ok func() bool) {
 	s.t.Helper()
-	require.Eventually(s.t, ok, 2*time.Minute, 100*time.Millisecond, what)
+	require.Eventually(s.t, ok, patience, 100*time.Millisecond, what)
 }
 
 // line is a network between a client and a server that can be cut.

@@ -41,7 +41,7 @@ func TestOperatorsSignIn(t *testing.T) {
 	t.Parallel()
 	s := &server{t: t, dir: t.TempDir(), http: freeAddress(t), mqtt: freeAddress(t)}
 	s.start()
-	until(t, 10*time.Second, "a link", func() bool {
+	until(t, 30*time.Second, "a link", func() bool {
 		info, err := os.Stat(filepath.Join(s.dir, "first-operator-link"))
 		return err == nil && info.Mode().Perm() == 0o600
 	})
@@ -93,7 +93,7 @@ func TestOperatorsSignIn(t *testing.T) {
 		require.Equal(t, 403, s.status("GET", "/v1/backup", token, nil), "a backup needs scope admin")
 		require.Equal(t, 403, s.status("POST", "/v1/tokens", token, map[string]any{"name": "x", "scope": "admin"}))
 	}
-	until(t, 10*time.Second, "a token expires", func() bool { return s.status("GET", "/v1/units", brief, nil) == 401 })
+	until(t, 30*time.Second, "a token expires", func() bool { return s.status("GET", "/v1/units", brief, nil) == 401 })
 	require.Equal(t, 401, s.status("GET", "/v1/units", "fet_unknown", nil))
 
 	s.stop()
@@ -164,7 +164,7 @@ func TestReadiness(t *testing.T) {
 	require.Equal(t, 404, s.status("GET", "/owner/v1/nothing", "", nil))
 
 	back := denyDatabase(t, dsn)
-	until(t, 20*time.Second, "the records are gone, and readyz names them", func() bool {
+	until(t, 30*time.Second, "the records are gone, and readyz names them", func() bool {
 		return read() == 503 && !ready.Ready && ready.Engines["records"] != "ok" && ready.Engines["stream"] == "ok"
 	})
 	require.Equal(t, 200, s.status("GET", "/healthz", "", nil))
@@ -234,7 +234,7 @@ func TestRevokedUnitIsDisconnected(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- sub.Wait() }()
 	t.Cleanup(func() { _ = sub.Process.Signal(syscall.SIGKILL) })
-	until(t, 10*time.Second, "the desired state is pushed", func() bool { return strings.Contains(out.String(), "collect") })
+	until(t, 30*time.Second, "the desired state is pushed", func() bool { return strings.Contains(out.String(), "collect") })
 
 	s.fettle("unit", "revoke", "WC-000001")
 	until(t, 5*time.Second, "mosquitto_sub sees the end", func() bool {

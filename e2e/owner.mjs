@@ -16,7 +16,7 @@ import { createRequire } from "node:module";
 const [, , packages, size = "390x844"] = process.argv;
 const { chromium } = createRequire(`${packages}/`)("playwright-core");
 const [width, height] = size.split("x").map(Number);
-const patience = { timeout: 20_000 };
+const patience = { timeout: 120_000 };
 
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",

@@ -173,7 +173,7 @@ func TestAmbientTemperature(t *testing.T) {
 		text := &lines{}
 		cmd.Stdout, cmd.Stderr = text, text
 		require.NoError(t, cmd.Start())
-		until(t, 20*time.Second, "the replay is under way", func() bool { return s.metrics()["fettle_stream_position"] > 60 })
+		until(t, 30*time.Second, "the replay is under way", func() bool { return s.metrics()["fettle_stream_position"] > 60 })
 		s.kill()
 		s.start()
 		require.NoError(t, cmd.Wait(), text.String())

@@ -30,24 +30,24 @@ func TestSettingsOverTheAir(t *testing.T) {
 	sub.Stdout, sub.Stderr = heard, heard
 	require.NoError(t, sub.Start())
 	t.Cleanup(func() { _ = sub.Process.Kill(); _ = sub.Wait() })
-	until(t, 10*time.Second, "what to collect", func() bool { return strings.Contains(heard.String(), `"collect"`) })
+	until(t, 30*time.Second, "what to collect", func() bool { return strings.Contains(heard.String(), `"collect"`) })
 	require.NotContains(t, heard.String(), "max_current", "the owner has said nothing yet")
 
 	s.accept(mails)
-	until(t, 20*time.Second, "the setting, pushed", func() bool { return strings.Contains(heard.String(), `"parameters":{"max_current":16}`) })
+	until(t, 30*time.Second, "the setting, pushed", func() bool { return strings.Contains(heard.String(), `"parameters":{"max_current":16}`) })
 	require.Contains(t, heard.String(), `"features":{"solar_charging":true}`)
-	until(t, 10*time.Second, "it runs", func() bool { return s.task() == "installing" })
+	until(t, 30*time.Second, "it runs", func() bool { return s.task() == "installing" })
 
 	report := func(body string) {
 		out, err := s.mosquitto("mqttv311", hot, tokens[hot], "mosquitto_pub", "-q", "1", "-t", "fettle/v1/attributes", "-m", body)
 		require.NoError(t, err, out)
 	}
 	report(`{"parameters":{"max_current":16.0},"features":{"solar_charging":true}}`)
-	until(t, 20*time.Second, "what the unit reports counts", func() bool { return s.task() == "verifying" })
+	until(t, 30*time.Second, "what the unit reports counts", func() bool { return s.task() == "verifying" })
 	s.publish(hot, tokens[hot], "fettle/v1/telemetry", charge(time.Now().Add(-10*time.Minute), 45)[:5])
 
 	report(`{"parameters":{"max_current":32}}`) // somebody reset it
-	until(t, 10*time.Second, "drift", func() bool { return strings.Contains(s.fettle("settings", "--drift"), hot) })
+	until(t, 30*time.Second, "drift", func() bool { return strings.Contains(s.fettle("settings", "--drift"), hot) })
 	var list []struct {
 		Kind, Name        string
 		Desired, Reported json.RawMessage

@@ -23,10 +23,20 @@ import (
 	"fettle.dev/fettle/sim/mqttc"
 )
 
+// patience is the least that anything is waited for: how long a step takes on a
+// machine that does much else says nothing about it.
+const patience = 3 * time.Minute
+
 // until polls what a server says until it is so.
 func until(t *testing.T, within time.Duration, what string, so func() bool) {
 	t.Helper()
-	require.Eventually(t, so, within, 50*time.Millisecond, what)
+	require.Eventually(t, so, max(within, patience), 50*time.Millisecond, what)
+}
+
+// awakeZone is a time zone in which it is noon or so: nobody is disturbed at night.
+func awakeZone() string {
+	hours := 12 - time.Now().UTC().Hour() // Etc/GMT-1 is an hour ahead of UTC
+	return fmt.Sprintf("Etc/GMT%+d", -hours)
 }
 
 // units declares wall chargers and gives their tokens. Those in silent have
@@ -333,7 +343,7 @@ func (f *meters) wait(t *testing.T, within time.Duration) {
 	go func() { f.wg.Wait(); close(done) }()
 	select {
 	case <-done:
-	case <-time.After(within):
+	case <-time.After(max(within, patience)):
 		t.Fatalf("after %s not everything is acknowledged: %d samples are", within, f.acked())
 	}
 }

@@ -58,18 +58,9 @@ func uploadThroughKills(t *testing.T, size int64, kills int) {
 		}
 		put <- err
 	}()
-	arrived := func() (n int64) {
-		names, _ := filepath.Glob(filepath.Join(s.dir, "uploads", "upload-*.bytes"))
-		for _, name := range names {
-			if info, err := os.Stat(name); err == nil {
-				n += info.Size()
-			}
-		}
-		return n
-	}
 	for i := range kills {
 		least := size * int64(i+1) / int64(kills+2)
-		require.Eventually(t, func() bool { return arrived() > least }, 5*time.Minute, time.Millisecond, "kill %d", i)
+		require.Eventually(t, func() bool { return s.arrived() > least }, 5*time.Minute, time.Millisecond, "kill %d", i)
 		s.kill()
 		s.start()
 	}
@@ -84,12 +75,23 @@ func uploadThroughKills(t *testing.T, size int64, kills int) {
 	kept, err := os.Stat(filepath.Join(s.dir, "artifacts", sum))
 	require.NoError(t, err)
 	require.Equal(t, size, kept.Size())
-	require.Zero(t, arrived(), "nothing is left of the upload")
+	require.Zero(t, s.arrived(), "nothing is left of the upload")
 	most := s.memory("VmHWM")
 	t.Logf("%d MiB uploaded; server: %d MiB before, %d MiB at most", size>>20, before>>10, most>>10)
 	require.Less(t, most-before, int64(160<<10), "KiB: its own start, and a buffer")
 	s.fettle("artifact", "put", image) // known
 	s.stop()
+}
+
+// arrived is how many bytes there are of uploads that are not finished.
+func (s *server) arrived() (n int64) {
+	names, _ := filepath.Glob(filepath.Join(s.dir, "uploads", "upload-*.bytes"))
+	for _, name := range names {
+		if info, err := os.Stat(name); err == nil {
+			n += info.Size()
+		}
+	}
+	return n
 }
 
 // memory reads a figure of the server's memory, in KiB.

@@ -38,6 +38,27 @@ export function manifestIn(language: string) {
   };
 }
 
+/**
+ * Writes the first page's style into the page itself: its head is drawn with
+ * the first bytes, and waits for no second answer of a slow network.
+ */
+export function styledAtOnce(): Plugin {
+  return {
+    name: "styled-at-once",
+    apply: "build",
+    enforce: "post",
+    transformIndexHtml: {
+      order: "post",
+      handler: (html, { bundle }) =>
+        html.replace(/<link rel="stylesheet"[^>]* href="\/my\/([^"]+)">/g, (_, name) => {
+          const style = bundle?.[name];
+          if (style?.type !== "asset") throw new Error(`the build has no ${name}`);
+          return `<style>${String(style.source).trim()}</style>`;
+        }),
+    },
+  };
+}
+
 /** Emits them into the portal's build. */
 export function installable(): Plugin {
   return {

@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import react from "@vitejs/plugin-react";
 import { defineConfig, type UserConfig } from "vite";
-import { installable } from "./install";
+import { installable, styledAtOnce } from "./install";
 import { widgetWords } from "./widget";
 
 // Two entries, built one after the other: --mode console is served at
@@ -35,7 +35,7 @@ export default defineConfig(({ mode }) => {
   return {
     root: resolve(import.meta.dirname, mode),
     base,
-    plugins: mode === "portal" ? [react(), installable()] : [react()],
+    plugins: mode === "portal" ? [react(), installable(), styledAtOnce()] : [react()],
     publicDir: false,
     build: {
       outDir: resolve(import.meta.dirname, "dist", mode),
@@ -54,7 +54,20 @@ export default defineConfig(({ mode }) => {
                 index: resolve(import.meta.dirname, "portal/index.html"),
                 sw: resolve(import.meta.dirname, "portal/sw.ts"),
               },
-              output: { entryFileNames: (c) => (c.name === "sw" ? "sw.js" : "assets/[name]-[hash].js") },
+              output: {
+                // What every page needs comes in two files, not in a dozen small ones: a slow network
+                // pays for each request.
+                advancedChunks: {
+                  groups: [
+                    { name: "base", test: /node_modules[\\/](react|react-dom|scheduler|@tanstack|openapi-fetch)[\\/]/ },
+                    {
+                      name: "frame",
+                      test: /web[\\/]((client|theme)[\\/]\w+|portal[\\/](address|api|areas|Bars|fill|language|Nav|pushed|routes|states|time|tongues|words))\.tsx?$/,
+                    },
+                  ],
+                },
+                entryFileNames: (c) => (c.name === "sw" ? "sw.js" : "assets/[name]-[hash].js"),
+              },
             }
           : {},
     },

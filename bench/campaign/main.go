@@ -29,6 +29,7 @@ import (
 	"fettle.dev/fettle/internal/cohort"
 	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/outcome"
 	"fettle.dev/fettle/internal/sqldb"
 	"fettle.dev/fettle/internal/sqldb/release"
 	"fettle.dev/fettle/internal/update"
@@ -149,11 +150,11 @@ func run(ctx context.Context, n, accepted int, dsn, profile string, whole bool, 
 		return err
 	}
 	at = time.Now()
-	plan, err := m.DryRun(ctx, name, 0, 1000)
+	plan, err := m.DryRun(ctx, name, func(campaign.PlannedUnit) error { return nil })
 	if err != nil {
 		return err
 	}
-	say(out, "dry run in %.1f s: %d offered, %d not; waves %v", since(at), plan.OfferedN, plan.NotN, plan.Waves)
+	say(out, "dry run in %.1f s: %d offered, %d not; waves %v; peak resident memory %s", since(at), plan.OfferedN, plan.NotN, plan.Waves, resident())
 
 	if profile != "" {
 		f, err := os.Create(profile)
@@ -180,6 +181,9 @@ func run(ctx context.Context, n, accepted int, dsn, profile string, whole bool, 
 	}
 	planned := since(at)
 	pprof.StopCPUProfile()
+	if err := reported(ctx, db, m, out); err != nil {
+		return err
+	}
 	say(out, "%d units planned in %.1f s; peak resident memory %s", r.Planned, planned, resident())
 	if r.Planned != n {
 		return fmt.Errorf("planned %d of %d units", r.Planned, n)
@@ -255,6 +259,32 @@ func run(ctx context.Context, n, accepted int, dsn, profile string, whole bool, 
 	}
 	say(out, "bench-campaign: planned %d units in %.1f s, paused in %.3f s", n, planned, paused)
 	return nil
+}
+
+// reported times the report of the campaign, as the API asks for it, and
+// reading all its tasks, as the report's stream of units does.
+func reported(ctx context.Context, db *sqldb.DB, m *campaign.Manager, out io.Writer) error {
+	r, err := db.Campaign().Campaign(ctx, name)
+	if err != nil {
+		return err
+	}
+	outcomes := outcome.NewManager(outcome.Config{
+		Store: db.Outcome(), Campaigns: m, Runs: db.Campaign(), Fleet: db.Fleet(), Consent: db.Consent(), Condition: db.Condition(), Tx: db, Clock: clock.Real{}, Log: slog.Default(),
+	})
+	before, at := resident(), time.Now()
+	report, err := outcomes.Report(ctx, name)
+	if err != nil {
+		return err
+	}
+	say(out, "the report of %d units took %.1f s; peak resident memory before it %s, after it %s", report.Involved, since(at), before, resident())
+	at = time.Now()
+	n := 0
+	err = campaign.EachTask(ctx, db.Campaign(), campaign.TaskFilter{CampaignID: r.ID, Wave: -1, Limit: 1000}, func(*campaign.Task) error {
+		n++
+		return nil
+	})
+	say(out, "%d tasks were streamed in %.1f s; peak resident memory %s", n, since(at), resident())
+	return err
 }
 
 // resident is the most memory that this process had, as Linux counts it.

@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"fettle.dev/fettle/internal/app/deliver"
+	"fettle.dev/fettle/internal/app/heap"
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/notify"
 	"fettle.dev/fettle/internal/sqldb"
@@ -67,6 +68,7 @@ func (o options) command(ctx context.Context, name string, args ...string) *exec
 }
 
 func run(ctx context.Context, o options) (err error) {
+	heap.Bound(ctx) // as the service does
 	dir, err := os.MkdirTemp(o.directory, "bench-mail")
 	if err != nil {
 		return err

@@ -17,19 +17,21 @@ import (
 	"fettle.dev/fettle/cmd/fettle-agent/spool"
 	"fettle.dev/fettle/unitkit"
 	"fettle.dev/fettle/unitkit/install"
+	"fettle.dev/fettle/unitkit/setting"
 )
 
 // agent is the program as it runs.
 type agent struct {
-	c       *config
-	id      identity
-	client  *unitkit.Client // of loop's goroutine alone; nil: no components
-	updates *install.Updater
-	uplink  *uplink
-	http    *http.Client
-	deltas  map[string]int // begun, by SHA-256; of loop's goroutine alone
-	log     *slog.Logger
-	now     func() time.Time
+	c        *config
+	id       identity
+	client   *unitkit.Client // of loop's goroutine alone; nil: no components
+	updates  *install.Updater
+	uplink   *uplink
+	settings *setting.Keeper // nil: none
+	http     *http.Client
+	deltas   map[string]int // begun, by SHA-256; of loop's goroutine alone
+	log      *slog.Logger
+	now      func() time.Time
 
 	woken chan struct{}
 	mu    sync.Mutex
@@ -79,14 +81,23 @@ func serve(ctx context.Context, c *config, log *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
+	if a.settings, err = a.keeper(); err != nil {
+		return err
+	}
 	t := &telemetry{spool: store, policy: allowed, log: log, now: a.now}
-	a.uplink = &uplink{t: t, id: a.id, server: c.Server, mqtt: c.MQTT, tls: trust, client: client, wake: func() { a.wake(true) }, log: log}
+	a.uplink = &uplink{
+		t: t, id: a.id, server: c.Server, mqtt: c.MQTT, tls: trust, client: client, wake: func() { a.wake(true) }, log: log,
+		settings: a.settings, settled: make(chan struct{}, 1), asked: make(chan struct{}, 1), every: min(readDesired, c.Poll.or(readDesired)),
+	}
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var wg sync.WaitGroup
 	wg.Go(func() { a.uplink.run(ctx) })
 	wg.Go(func() { t.collectAll(ctx, c.Telemetry) })
+	if a.settings != nil {
+		wg.Go(func() { a.keepSettings(ctx) })
+	}
 	failed := make(chan error, 1)
 	wg.Go(func() {
 		if err := a.serveControl(ctx); err != nil {
@@ -193,6 +204,9 @@ func (a *agent) tell(ctx context.Context, u *unitkit.Update, c install.Choice) e
 
 // wake makes the loop look again; poll: at the server, too.
 func (a *agent) wake(poll bool) {
+	if poll {
+		a.uplink.ask()
+	}
 	a.mu.Lock()
 	a.poll = a.poll || poll
 	if a.stop != nil {
@@ -289,6 +303,7 @@ func (a *agent) look(ctx context.Context, reported *bool) error {
 	a.mu.Lock()
 	a.asked, a.why = a.now(), ""
 	a.mu.Unlock()
+	a.uplink.ask() // as often as the server wants to be asked for updates
 	if u == nil {
 		return a.updates.Nothing()
 	}
@@ -342,6 +357,9 @@ func (a *agent) status() status {
 	a.mu.Unlock()
 	s.Online = a.uplink.online.Load()
 	s.Update = a.updates.Status()
+	if a.settings != nil {
+		s.Settings = a.settings.Status()
+	}
 	s.Spool.Messages, s.Spool.Bytes = a.uplink.t.spool.Waiting()
 	s.Spool.Dropped = a.uplink.t.spool.Dropped()
 	return s

@@ -20,11 +20,12 @@ import (
 
 // config is the agent's file. Every key that is not known is an error.
 type config struct {
-	Server  string `yaml:"server"`  // https://host[:port] of the Fettle server
-	MQTT    string `yaml:"mqtt"`    // mqtts://host[:8883] or mqtt://host[:1883]; empty: HTTPS alone
-	CA      string `yaml:"ca"`      // PEM file of the authority that the server's certificate is of; empty: the system's
-	State   string `yaml:"state"`   // directory of the agent, on a disk that survives updates
-	Control string `yaml:"control"` // socket for fettle-agent status and the like
+	Server      string       `yaml:"server"`      // https://host[:port] of the Fettle server
+	MQTT        string       `yaml:"mqtt"`        // mqtts://host[:8883] or mqtt://host[:1883]; empty: HTTPS alone
+	CA          string       `yaml:"ca"`          // PEM file of the authority that the server's certificate is of; empty: the system's
+	Certificate *certificate `yaml:"certificate"` // of the unit, instead of a token
+	State       string       `yaml:"state"`       // directory of the agent, on a disk that survives updates
+	Control     string       `yaml:"control"`     // socket for fettle-agent status and the like
 
 	Unit      string  `yaml:"unit"`
 	TokenFile string  `yaml:"tokenFile"`
@@ -38,6 +39,8 @@ type config struct {
 	Health        health         `yaml:"health"`
 	InUse         *command       `yaml:"inUse"`
 	Preconditions []precondition `yaml:"preconditions"`
+
+	Settings *settingsProgram `yaml:"settings"`
 
 	Telemetry []collector `yaml:"telemetry"`
 	Spool     size        `yaml:"spool"`
@@ -56,6 +59,13 @@ type enroll struct {
 	Serial         string `yaml:"serial"`
 	SerialFile     string `yaml:"serialFile"`
 	Hardware       string `yaml:"hardware"`
+}
+
+// certificate is a client certificate with its key, in PEM. The files are read
+// at each connection, so that they may be renewed.
+type certificate struct {
+	Cert string `yaml:"cert"`
+	Key  string `yaml:"key"`
 }
 
 // roots are the files that `fettle keys roots` wrote.
@@ -221,8 +231,19 @@ func (c *config) check() error {
 		wrong("unit", "want either unit with tokenFile, or enroll")
 	case c.Unit == "" && c.Enroll == nil:
 		wrong("unit", "want the unit's id, with tokenFile; or enroll, with a claim token")
-	case c.Unit != "" && c.TokenFile == "":
-		wrong("tokenFile", "want the file with the unit's token")
+	case c.Unit != "" && c.TokenFile == "" && c.Certificate == nil:
+		wrong("tokenFile", "want the file with the unit's token; or certificate, with cert and key")
+	}
+	if k := c.Certificate; k != nil {
+		if k.Cert == "" || k.Key == "" {
+			wrong("certificate", "want cert and key, the files of a client certificate and its key in PEM")
+		}
+		if strings.HasPrefix(c.Server, "http:") || strings.HasPrefix(c.MQTT, "mqtt:") {
+			wrong("certificate", "want https:// and mqtts://: without TLS there is no client certificate")
+		}
+	}
+	if p := c.Settings; p != nil && len(p.Command) == 0 {
+		wrong("settings.command", "want the program that reads and changes settings, as [/usr/lib/fettle/settings]")
 	}
 	if e := c.Enroll; e != nil {
 		if e.ClaimTokenFile == "" {
@@ -350,6 +371,19 @@ func (c *config) path(name string) string {
 // tls is what connections to the server trust.
 func (c *config) tls() (*tls.Config, error) {
 	t := &tls.Config{MinVersion: tls.VersionTLS12}
+	if k := c.Certificate; k != nil {
+		load := func() (*tls.Certificate, error) {
+			pair, err := tls.LoadX509KeyPair(c.path(k.Cert), c.path(k.Key))
+			if err != nil {
+				return nil, fmt.Errorf("certificate: %w", err)
+			}
+			return &pair, nil
+		}
+		if _, err := load(); err != nil {
+			return nil, err
+		}
+		t.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
+	}
 	if c.CA == "" {
 		return t, nil
 	}

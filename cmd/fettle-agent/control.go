@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,20 +12,23 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"fettle.dev/fettle/unitkit/install"
+	"fettle.dev/fettle/unitkit/setting"
 )
 
 // status is what `fettle-agent status` shows.
 type status struct {
-	Unit    string         `json:"unit"`
-	Version string         `json:"agent"`
-	Online  bool           `json:"online"`
-	Polled  time.Time      `json:"polled,omitzero"` // the last time that the server answered
-	Problem string         `json:"problem,omitempty"`
-	Update  install.Status `json:"update"`
-	Spool   spoolStatus    `json:"spool"`
+	Unit     string            `json:"unit"`
+	Version  string            `json:"agent"`
+	Online   bool              `json:"online"`
+	Polled   time.Time         `json:"polled,omitzero"` // the last time that the server answered
+	Problem  string            `json:"problem,omitempty"`
+	Update   install.Status    `json:"update"`
+	Settings []setting.Setting `json:"settings,omitempty"`
+	Spool    spoolStatus       `json:"spool"`
 }
 
 type spoolStatus struct {
@@ -159,6 +163,17 @@ func show(w io.Writer, s status) {
 		fmt.Fprintf(w, "last      %s: %s", u.Last.Release, u.Last.Result)
 		if u.Last.Why != "" {
 			fmt.Fprintf(w, " (%s)", u.Last.Why)
+		}
+		fmt.Fprintln(w)
+	}
+	for _, x := range s.Settings {
+		_, name, _ := strings.Cut(x.Name, ":")
+		fmt.Fprintf(w, "setting   %s is %s", name, cmp.Or(x.Value, "not known to this unit"))
+		switch {
+		case x.Waiting != "":
+			fmt.Fprintf(w, ", the server says %s, waiting: %s", x.Desired, x.Waiting)
+		case x.Drifts():
+			fmt.Fprintf(w, ", the server says %s", x.Desired)
 		}
 		fmt.Fprintln(w)
 	}

@@ -59,23 +59,20 @@ func (a *agent) delta(ctx context.Context, t unitkit.Target, w io.Writer) error 
 		return err
 	}
 	sum := sha256.Sum256(old)
-	at := strings.TrimRight(a.c.Server, "/") + "/tuf/targets/" + t.SHA256 + "/" + url.PathEscape(t.Filename)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
+	// The head first: were the answer the whole, what is on its way already
+	// would be wasted.
+	res, err := a.askForDelta(ctx, http.MethodHead, t, sum, most)
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Authorization", "TargetToken "+a.id.Token)
-	req.Header.Set("Accept-Encoding", delta.Coding+", zstd")
-	req.Header.Set("Available-Dictionary", ":"+base64.StdEncoding.EncodeToString(sum[:])+":")
-	req.Header.Set("Delta-Window", strconv.FormatInt(most, 10))
-	res, err := a.http.Do(req)
-	if err != nil {
+	_ = res.Body.Close()
+	if coding := res.Header.Get("Content-Encoding"); coding != delta.Coding && coding != "zstd" {
+		return errNoDelta
+	}
+	if res, err = a.askForDelta(ctx, http.MethodGet, t, sum, most); err != nil {
 		return err
 	}
 	defer func() { _ = res.Body.Close() }()
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("the server answered %s", res.Status)
-	}
 	want := delta.Want{Length: t.Length, SHA256: t.SHA256, Window: uint64(most)}
 	body := &counted{r: res.Body}
 	switch res.Header.Get("Content-Encoding") {
@@ -90,6 +87,31 @@ func (a *agent) delta(ctx context.Context, t unitkit.Target, w io.Writer) error 
 		a.log.Info("update: fetched as a delta", "target", t.Filename, "bytes", body.n, "of", t.Length)
 	}
 	return err
+}
+
+// askForDelta asks for a target as it is made of the file with a hash, in at
+// most so much memory. The answer is 200.
+func (a *agent) askForDelta(ctx context.Context, method string, t unitkit.Target, sum [sha256.Size]byte, most int64) (*http.Response, error) {
+	at := strings.TrimRight(a.c.Server, "/") + "/tuf/targets/" + t.SHA256 + "/" + url.PathEscape(t.Filename)
+	req, err := http.NewRequestWithContext(ctx, method, at, nil)
+	if err != nil {
+		return nil, err
+	}
+	if a.id.Token != "" { // else there is a client certificate
+		req.Header.Set("Authorization", "TargetToken "+a.id.Token)
+	}
+	req.Header.Set("Accept-Encoding", delta.Coding+", zstd")
+	req.Header.Set("Available-Dictionary", ":"+base64.StdEncoding.EncodeToString(sum[:])+":")
+	req.Header.Set("Delta-Window", strconv.FormatInt(most, 10))
+	res, err := a.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if res.StatusCode != http.StatusOK {
+		_ = res.Body.Close()
+		return nil, fmt.Errorf("the server answered %s", res.Status)
+	}
+	return res, nil
 }
 
 type counted struct {

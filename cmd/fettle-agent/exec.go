@@ -54,11 +54,16 @@ func (e *exitError) Error() string {
 // run runs a program to its end, with all that it started, and gives what it
 // printed. A timeout ends it.
 func run(ctx context.Context, argv []string, timeout time.Duration, env ...string) (string, error) {
+	return runWith(ctx, nil, argv, timeout, env...)
+}
+
+// runWith is run with something to read on standard input.
+func runWith(ctx context.Context, in io.Reader, argv []string, timeout time.Duration, env ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var out, errs tail
 	cmd := program(ctx, argv, env...)
-	cmd.Stdout, cmd.Stderr = &out, &errs
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, &out, &errs
 	err := cmd.Run()
 	if err == nil {
 		return out.b.String(), nil

@@ -29,12 +29,15 @@ const identityFile = "identity.json"
 // identify tells who the unit is: as configured, or as it was enrolled. A unit
 // that is not yet enrolled asks until somebody has decided.
 func identify(ctx context.Context, c *config, client *http.Client, log *slog.Logger) (identity, error) {
+	if c.Enroll == nil && c.TokenFile == "" { // a client certificate
+		return identity{Unit: c.Unit}, nil
+	}
 	if c.Enroll == nil {
 		token, err := secret(c.path(c.TokenFile))
 		return identity{c.Unit, token}, err
 	}
 	name := filepath.Join(c.State, identityFile)
-	id, err := loadIdentity(name)
+	id, err := loadIdentity(name, c.Certificate != nil)
 	if err != nil {
 		return identity{}, err
 	}
@@ -51,7 +54,17 @@ func identify(ctx context.Context, c *config, client *http.Client, log *slog.Log
 			return identity{}, err
 		}
 	}
-	body, err := json.Marshal(map[string]string{"claimToken": claim, "serial": serial, "hardware": c.Enroll.Hardware, "token": id.Token})
+	mine := map[string]string{"claimToken": claim, "serial": serial, "hardware": c.Enroll.Hardware}
+	if k := c.Certificate; k != nil {
+		pem, err := os.ReadFile(c.path(k.Cert))
+		if err != nil {
+			return identity{}, fmt.Errorf("certificate: %w", err)
+		}
+		mine["certificate"] = string(pem)
+	} else {
+		mine["token"] = id.Token
+	}
+	body, err := json.Marshal(mine)
 	if err != nil {
 		return identity{}, err
 	}
@@ -129,17 +142,20 @@ func askToEnroll(ctx context.Context, client *http.Client, url string, body []by
 // loadIdentity reads the identity, or makes one whose token nobody has seen.
 // It is on the disk before the server hears of it, so that the claim is the
 // same after a power cut.
-func loadIdentity(name string) (identity, error) {
+func loadIdentity(name string, certified bool) (identity, error) {
 	raw, err := os.ReadFile(name)
 	if err == nil {
 		var id identity
-		if err := json.Unmarshal(raw, &id); err != nil || id.Token == "" {
+		if err := json.Unmarshal(raw, &id); err != nil || id.Token == "" && !certified {
 			return identity{}, fmt.Errorf("%s is damaged: remove it, and the unit enrols anew", name)
 		}
 		return id, nil
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return identity{}, err
+	}
+	if certified {
+		return identity{}, nil // the certificate is what it has
 	}
 	b := make([]byte, 32)
 	if _, err := rand.Read(b); err != nil {

@@ -16,6 +16,8 @@ import (
 
 	"github.com/eclipse/paho.golang/packets"
 	"github.com/eclipse/paho.golang/paho"
+
+	"fettle.dev/fettle/unitkit/setting"
 )
 
 const (
@@ -40,7 +42,16 @@ type uplink struct {
 	wake   func()
 	log    *slog.Logger
 	online atomic.Bool
+
+	every    time.Duration // between two readings of desired over HTTPS
+	asked    chan struct{} // to read it now
+	settings *setting.Keeper
+	settled  chan struct{} // settings are to be looked at
+	mqttNow  atomic.Pointer[publishFunc]
 }
+
+// publishFunc sends one message; it is on the server's disk when it returns nil.
+type publishFunc func(ctx context.Context, kind string, payload []byte) error
 
 // errUnsendable says that the server will never take what was sent.
 var errUnsendable = errors.New("the server does not take it")
@@ -75,7 +86,7 @@ func (u *uplink) run(ctx context.Context) {
 }
 
 // send sends the oldest messages and forgets them; none is false.
-func (u *uplink) send(ctx context.Context, publish func(ctx context.Context, kind string, payload []byte) error) (bool, error) {
+func (u *uplink) send(ctx context.Context, publish publishFunc) (bool, error) {
 	if err := u.t.dropped(); err != nil {
 		u.log.Warn("it could not be noted that messages were dropped", "err", err)
 	}
@@ -140,7 +151,7 @@ func (u *uplink) overMQTT(ctx context.Context) (connected bool, err error) {
 	})
 	answer, err := c.Connect(ctx, &paho.Connect{
 		ClientID: u.id.Unit, CleanStart: true, KeepAlive: uint16(keepAlive / time.Second),
-		UsernameFlag: true, Username: u.id.Unit, PasswordFlag: true, Password: []byte(u.id.Token),
+		UsernameFlag: true, Username: u.id.Unit, PasswordFlag: u.id.Token != "", Password: []byte(u.id.Token),
 	})
 	if err != nil {
 		if answer != nil {
@@ -154,15 +165,21 @@ func (u *uplink) overMQTT(ctx context.Context) (connected bool, err error) {
 	}
 	u.online.Store(true)
 	u.log.Info("connected over MQTT", "server", address)
-	publish := func(ctx context.Context, kind string, payload []byte) error {
+	publish := publishFunc(func(ctx context.Context, kind string, payload []byte) error {
 		ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 		defer cancel()
 		r, err := c.Publish(ctx, &paho.Publish{Topic: "fettle/v1/" + kind, QoS: 1, Payload: payload})
 		if r != nil && r.ReasonCode == packets.PubackPayloadFormatInvalid {
+			if r.Properties != nil && r.Properties.ReasonString != "" {
+				return fmt.Errorf("%w: %s", errUnsendable, r.Properties.ReasonString)
+			}
 			return errUnsendable
 		}
 		return err
-	}
+	})
+	u.mqttNow.Store(&publish)
+	u.settle()
+	defer u.mqttNow.Store(nil)
 	for {
 		if u.t.policy.known() { // before, nothing is kept that could be sent
 			more, err := u.send(ctx, publish)
@@ -190,8 +207,8 @@ func (u *uplink) overMQTT(ctx context.Context) (connected bool, err error) {
 func (u *uplink) heard(topic string, payload []byte) {
 	switch topic {
 	case "fettle/v1/desired":
-		if err := u.t.policy.set(payload); err != nil {
-			u.log.Warn("what is to be collected could not be kept", "err", err)
+		if err := u.desired(payload); err != nil {
+			u.log.Warn("what the unit is to do could not be kept", "err", err)
 		}
 	case "fettle/v1/notice":
 		u.wake()
@@ -208,11 +225,11 @@ func (u *uplink) overHTTPS(ctx context.Context, until time.Duration) error {
 			if err != nil {
 				return quiet(ctx, err)
 			}
-			if err := u.t.policy.set(raw); err != nil {
+			if err := u.desired(raw); err != nil {
 				return err
 			}
 			u.online.Store(true)
-			next = readDesired
+			next = u.every
 		}
 		more, err := u.send(ctx, func(ctx context.Context, kind string, payload []byte) error {
 			_, err := u.call(ctx, http.MethodPost, "/fettle/v1/"+kind, payload)
@@ -232,6 +249,8 @@ func (u *uplink) overHTTPS(ctx context.Context, until time.Duration) error {
 			if !pause(ctx, time.Second) { // a few at once
 				return nil
 			}
+		case <-u.asked:
+			next = 0
 		case <-time.After(next):
 		}
 		next -= time.Since(begun)
@@ -258,7 +277,9 @@ func (u *uplink) call(ctx context.Context, method, path string, body []byte) ([]
 	if err != nil {
 		return nil, err
 	}
-	req.SetBasicAuth(u.id.Unit, u.id.Token)
+	if u.id.Token != "" { // else there is a client certificate
+		req.SetBasicAuth(u.id.Unit, u.id.Token)
+	}
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}

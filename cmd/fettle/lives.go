@@ -26,8 +26,9 @@ type livesRow struct {
 
 // readLives reads a file with a row a reading. Columns names the signals, nil
 // for all that c doesn't name. If c has not been used yet, whether times are
-// dates is found out and kept in it.
-func readLives(path string, stdin io.Reader, c *columnsOf, columns []string) (l *recordedLives, err error) {
+// dates is found out and kept in it. A text among numbers is a gap; warn is told
+// of those, and of columns left out because they hold nothing else.
+func readLives(path string, stdin io.Reader, warn io.Writer, c *columnsOf, columns []string) (l *recordedLives, err error) {
 	t, file, err := openTable(path, stdin)
 	if err != nil {
 		return nil, err
@@ -77,6 +78,11 @@ func readLives(path string, stdin io.Reader, c *columnsOf, columns []string) (l 
 		}
 	}
 	l = &recordedLives{columns: columns}
+	texts := make([]struct { // of columns
+		n, line int
+		text    string
+	}, len(columns))
+	numbers := make([]bool, len(columns))
 	index := map[string]int{}
 	var times timeReader
 	for {
@@ -104,7 +110,7 @@ func readLives(path string, stdin io.Reader, c *columnsOf, columns []string) (l 
 			l.units = append(l.units, rul.Unit{ID: id, Values: make([][]float64, len(columns))})
 		}
 		u := &l.units[k]
-		v, isNumber := number(field(timeAt))
+		v, isNumber := t.number(field(timeAt))
 		if first && len(l.rows) == 0 {
 			if c.Dated = !isNumber; c.Dated && !times.looksLikeTime(field(timeAt)) {
 				return nil, where("line %d: %q in column %q is neither a number nor a date", t.begun, field(timeAt), c.Time)
@@ -123,14 +129,15 @@ func readLives(path string, stdin io.Reader, c *columnsOf, columns []string) (l 
 		}
 		u.Time = append(u.Time, v)
 		for j, i := range at {
-			v, ok := number(field(i))
+			v, ok := t.number(field(i))
 			if !ok {
 				if v = math.NaN(); !isGap(field(i)) {
-					return nil, where("line %d: %q in column %q is no number%s", t.begun, field(i), columns[j], map[bool]string{
-						true: fmt.Sprintf(": leave the column out with --ignore %s, or the value empty where there is none", columns[j]),
-					}[first])
+					if texts[j].n++; texts[j].n == 1 {
+						texts[j].line, texts[j].text = t.begun, field(i)
+					}
 				}
 			}
+			numbers[j] = numbers[j] || ok
 			u.Values[j] = append(u.Values[j], v)
 		}
 		l.rows = append(l.rows, livesRow{k, field(timeAt)})
@@ -138,7 +145,27 @@ func readLives(path string, stdin io.Reader, c *columnsOf, columns []string) (l 
 	if len(l.units) == 0 {
 		return nil, where("there is no row below the header")
 	}
+	for j, x := range slices.Backward(texts) {
+		switch {
+		case first && !numbers[j]:
+			fmt.Fprintf(warn, "fettle: %s: left out, as it holds no numbers: %s\n", path, columns[j])
+			l.drop(j)
+		case x.n > 0:
+			fmt.Fprintf(warn, "fettle: %s: %d values of column %q are no numbers and taken as gaps; the first is %q on line %d\n", path, x.n, columns[j], x.text, x.line)
+		}
+	}
+	if len(l.columns) == 0 {
+		return nil, where("no column beside %s and %s holds numbers", c.Unit, c.Time)
+	}
 	return l, nil
+}
+
+// drop leaves out a column.
+func (l *recordedLives) drop(j int) {
+	l.columns = slices.Delete(slices.Clone(l.columns), j, j+1)
+	for k := range l.units {
+		l.units[k].Values = slices.Delete(l.units[k].Values, j, j+1)
+	}
 }
 
 // isGap says whether a field stands for no value.

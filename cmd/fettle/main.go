@@ -79,10 +79,14 @@ Exit status: 0 done, 1 refused or failed, 2 the command line is wrong.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if err := errors.Join(cmd.ValidateRequiredFlags(), cmd.ValidateFlagGroups()); err != nil {
+				return err // cobra would look after this, as if the command had begun
+			}
 			*began = true
 			return check()
 		},
 	}
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 100"))
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run:"})
 	for _, cmd := range []*cobra.Command{newServeCmd(), newDemoCmd(), newRestoreCmd(), newAdminCmd(), newAuditCmd(), newScoreCmd(), newPrognoseCmd(), newDatasheetCmd()} {
 		cmd.GroupID = "run"

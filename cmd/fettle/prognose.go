@@ -56,12 +56,13 @@ func newFitCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "fit --unit COL --time COL TRAIN.csv -o MODEL",
 		Short: "Learn from units that ran to failure",
-		Long: `Read units' lives (CSV with a header, also gzipped), one row a reading, each
+		Long: `Read units' lives (CSV with a header; comma, semicolon or tab apart, with
+semicolons also decimal commas; also gzipped), one row a reading, each
 unit's rows in order of time, the last one when it failed, and write a model.
 
 All other columns are signals or settings; which are settings, and what
 operating regimes they make, is found by itself. An empty value, NaN or NA is a
-gap. Remaining life is counted in the unit of the time column: cycles, hours,
+gap, and so is any text, of which you are told. Remaining life is counted in the unit of the time column: cycles, hours,
 kilometres; where it holds dates, in hours.
 
 --censored gives a second file of units that had not failed by their last row:
@@ -91,7 +92,15 @@ func (o *fitOptions) run(cmd *cobra.Command, path string) error {
 	if cmd.Flags().Changed("cap") && !(o.limit > 0 && o.limit < math.Inf(1)) {
 		return fault.New(fault.Invalid, "--cap %g: expected a time above 0", o.limit)
 	}
-	train, err := readLives(path, cmd.InOrStdin(), &o.columnsOf, nil)
+	if o.out != "-" { // rather said now than after the work
+		if about, err := os.Stat(o.out); err == nil && about.IsDir() {
+			return fault.New(fault.Invalid, "--output %s is a directory: name a file in it", o.out)
+		}
+		if about, err := os.Stat(filepath.Dir(o.out)); err != nil || !about.IsDir() {
+			return fault.New(fault.Invalid, "--output %s: there is no directory %s", o.out, filepath.Dir(o.out))
+		}
+	}
+	train, err := readLives(path, cmd.InOrStdin(), cmd.ErrOrStderr(), &o.columnsOf, nil)
 	if err != nil {
 		return err
 	}
@@ -104,7 +113,7 @@ func (o *fitOptions) run(cmd *cobra.Command, path string) error {
 	}
 	units := train.units
 	if o.censored != "" {
-		living, err := readLives(o.censored, cmd.InOrStdin(), &o.columnsOf, train.columns)
+		living, err := readLives(o.censored, cmd.InOrStdin(), cmd.ErrOrStderr(), &o.columnsOf, train.columns)
 		if err != nil {
 			return err
 		}
@@ -222,7 +231,7 @@ func predict(cmd *cobra.Command, model, path string, every bool) error {
 	if err != nil {
 		return fault.New(fault.Invalid, "%s: %s", model, strings.TrimPrefix(err.Error(), "rul: "))
 	}
-	lives, err := readLives(path, cmd.InOrStdin(), &c, m.Columns())
+	lives, err := readLives(path, cmd.InOrStdin(), cmd.ErrOrStderr(), &c, m.Columns())
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,7 @@ func (r *recorded) read(ctx context.Context, t *table) error {
 		if r.rows%4096 == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		arrived, err := r.pack(&row, fields, t.begun)
+		arrived, err := r.pack(&row, t, fields)
 		if err != nil {
 			return err
 		}
@@ -82,7 +82,7 @@ func (r *recorded) sort(size int64) error {
 }
 
 // pack encodes a row.
-func (r *recorded) pack(row *[]byte, fields []string, line int) (arrived int64, err error) {
+func (r *recorded) pack(row *[]byte, t *table, fields []string) (arrived int64, err error) {
 	field := func(i int) string {
 		if i < len(fields) {
 			return strings.TrimSpace(fields[i])
@@ -91,18 +91,18 @@ func (r *recorded) pack(row *[]byte, fields []string, line int) (arrived int64, 
 	}
 	at, err := r.time(&r.times, field(r.timeCol))
 	if err != nil {
-		return 0, fault.New(fault.Invalid, "line %d, column %s: %v", line, r.header[r.timeCol], err)
+		return 0, fault.New(fault.Invalid, "line %d, column %s: %v", t.begun, r.header[r.timeCol], err)
 	}
 	arrived = at
 	if r.arrivedCol >= 0 {
 		if arrived, err = r.time(&r.arrivals, field(r.arrivedCol)); err != nil {
-			return 0, fault.New(fault.Invalid, "line %d, column %s: %v", line, r.header[r.arrivedCol], err)
+			return 0, fault.New(fault.Invalid, "line %d, column %s: %v", t.begun, r.header[r.arrivedCol], err)
 		}
 	}
 	id := "unit"
 	if r.unitCol >= 0 {
 		if id = field(r.unitCol); id == "" {
-			return 0, fault.New(fault.Invalid, "line %d, column %s: expected a unit, got nothing", line, r.header[r.unitCol])
+			return 0, fault.New(fault.Invalid, "line %d, column %s: expected a unit, got nothing", t.begun, r.header[r.unitCol])
 		}
 	}
 	unit, ok := r.index[id]
@@ -126,10 +126,7 @@ func (r *recorded) pack(row *[]byte, fields []string, line int) (arrived int64, 
 			n++
 			continue
 		}
-		v, ok := number(text)
-		if truth, err := strconv.ParseBool(text); !ok && err == nil {
-			v, ok = map[bool]float64{true: 1}[truth], true
-		}
+		v, ok := t.number(text)
 		if !ok || s.text {
 			continue // a gap
 		}

@@ -32,8 +32,9 @@ func newScoreCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "score [FILE.csv]",
 		Short: "Score each row of a recording for anomalies",
-		Long: `Read a recording (CSV with a header, also gzipped; standard input without FILE
-or for -) and write one row for each row of it, as it comes, in constant memory:
+		Long: `Read a recording (CSV with a header; comma, semicolon or tab apart, with
+semicolons also decimal commas; also gzipped; standard input without FILE or
+for -) and write one row for each row of it, as it comes, in constant memory:
 
   the time column   as it was given: the first column, unless --time names another
   anomaly_score     s/(1+s) of the score s: 0.5 is at the budget of false alarms,
@@ -67,7 +68,10 @@ a time are taken to be a minute apart.`,
 				return err
 			}
 			defer func() { err = errors.Join(err, file.Close()) }()
-			return score(t, cfg, &o, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			if err = score(t, cfg, &o, cmd.OutOrStdout(), cmd.ErrOrStderr()); err != nil && path != "" && path != "-" {
+				err = fmt.Errorf("%s: %w", path, err)
+			}
+			return err
 		},
 	}
 	cmd.Flags().IntVar(&o.warmup, "warmup", 0, "rows to learn from and score 0 (default: until enough was seen)")
@@ -148,7 +152,7 @@ func score(t *table, cfg anomaly.Config, o *scoreOptions, out, warn io.Writer) (
 		}
 	}
 	if len(s.columns) == 0 {
-		return fault.New(fault.Invalid, "there is no column to score beside the time column %q; there are %s", t.Header[s.timeCol], strings.Join(t.Header, ", "))
+		return fault.New(fault.Invalid, "there is no column to score beside the time column %q; there are %s (columns may stand apart by comma, semicolon or tab)", t.Header[s.timeCol], strings.Join(t.Header, ", "))
 	}
 	flush := func() error {
 		s.out.Flush()
@@ -194,7 +198,7 @@ func (s *scorer) step(row []string) error {
 	for i, col := range s.signalColumns() {
 		values[i] = math.NaN()
 		if col < len(row) {
-			if v, ok := number(row[col]); ok {
+			if v, ok := s.t.number(row[col]); ok {
 				values[i] = v
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -65,7 +66,13 @@ func TestTable(t *testing.T) {
 		"tabs":                        {"t\tv\n1\t\n", [][]string{{"t", "v"}, {"1", ""}}, ""},
 		"a field over two lines":      {"t,v\n\"a\nb\",2\n", [][]string{{"t", "v"}, {"a\nb", "2"}}, ""},
 		"a quote that means inches":   {"t,v\n19\" rack,2\n1,3\n", [][]string{{"t", "v"}, {"19\" rack", "2"}, {"1", "3"}}, ""},
-		"a quote that never closes":   {"t,v\n\"a,2\n" + strings.Repeat("1,2\n", 20_000), [][]string{{"t", "v"}}, "line 2: a quote opens a field that does not close within 64 KiB"},
+		"a quote after a field's end": {"t,v,w\n0,\"a \"b\" c,1\n2,\"x\"\"y\" z,3\n", [][]string{{"t", "v", "w"}, {"0", `a b" c`, "1"}, {"2", `x"y z`, "3"}}, ""},
+		"a quote that never closes":   {"t,v\n\"a,2\n1,2\n3,4\n", [][]string{{"t", "v"}, {`"a`, "2"}, {"1", "2"}, {"3", "4"}}, ""},
+		"a quote that closes too far": {"t,v\n1,\"2" + strings.Repeat("\n1,2", 20_000), append([][]string{{"t", "v"}, {"1", `"2`}}, slices.Repeat([][]string{{"1", "2"}}, 20_000)...), ""},
+		"a blank before a quote":      {"t, v\n1, \"2\"\n", [][]string{{"t", "v"}, {"1", "2"}}, ""},
+		"a line for Excel":            {"sep=;\r\nt;v\r\n1;2\r\n", [][]string{{"t", "v"}, {"1", "2"}}, ""},
+		"carriage returns alone":      {"t,v\r1,2\r", nil, "lines end in a carriage return alone"},
+		"many carriage returns":       {strings.Repeat("t,v\r", 1<<19), nil, "lines end in a carriage return alone"},
 		"a line without end":          {"t,v\n" + strings.Repeat("1,", 1<<20), [][]string{{"t", "v"}}, "line 2 is longer than 1024 KiB"},
 		"another alphabet's encoding": {"\xff\xfet\x00,\x00v\x00", nil, "UTF-16"},
 		"no text":                     {"\x7fELF\x00\x01,\n", nil, "this is not text"},
@@ -96,12 +103,34 @@ func TestTable(t *testing.T) {
 func FuzzTable(f *testing.F) {
 	f.Add("t,v\n1,2\n\"a\nb\",\"3\"\"\"\n")
 	f.Add("\xef\xbb\xbft;v\r\n19\";2\r\n")
+	f.Add("sep=,\nt,v\n1,\"2\n3,4\n")
 	f.Fuzz(func(t *testing.T, in string) {
 		tab, err := newTable(strings.NewReader(in))
-		for err == nil {
-			_, err = tab.Next()
+		for last := 0; err == nil; { // each row begins below the one before
+			if _, err = tab.Next(); err == nil {
+				require.Greater(t, tab.begun, last)
+				last = tab.begun
+			}
 		}
 	})
+}
+
+func TestNumbers(t *testing.T) {
+	t.Parallel()
+	for sep, values := range map[byte]map[string]float64{
+		',': {"1.5": 1.5, " 2 ": 2, "-1e3": -1000, "true": 1, "FALSE": 0},
+		';': {"1,5": 1.5, "1.5": 1.5, "True": 1},
+	} {
+		for s, want := range values {
+			got, ok := (&table{comma: sep}).number(s)
+			require.True(t, ok, s)
+			require.InDelta(t, want, got, 0, s)
+		}
+	}
+	for _, s := range []string{"", "n/a", "NaN", "inf", "-Infinity", "1e400", "1,5", "t", "yes"} {
+		_, ok := (&table{comma: ','}).number(s)
+		require.False(t, ok, s)
+	}
 }
 
 func TestTimes(t *testing.T) {
@@ -109,7 +138,7 @@ func TestTimes(t *testing.T) {
 	want := time.Date(2014, 3, 2, 13, 5, 0, 0, time.UTC).UnixMilli()
 	for _, s := range []string{
 		"2014-03-02 13:05:00", "2014-03-02 13:05:00.000000", "2014-03-02T13:05:00Z", "2014-03-02T14:05:00+01:00", "2014-03-02T13:05", "2014-03-02 13:05",
-		"2014/03/02 13:05", "02.03.2014 13:05", "03/02/2014 13:05", "Sun, 02 Mar 2014 13:05:00 UTC", " 2014-03-02 13:05:00 ",
+		"2014/03/02 13:05", "02.03.2014 13:05", "2.3.2014 13:05", "03/02/2014 13:05", "3/2/2014 13:05:00", "3/2/2014 1:05 PM", "Sun, 02 Mar 2014 13:05:00 UTC", " 2014-03-02 13:05:00 ",
 		"1393765500", "1393765500.0", "1393765500000", "1393765500000000", "1393765500000000000",
 	} {
 		got, ok := new(timeReader).read(s)

@@ -2,6 +2,10 @@ package main
 
 import (
 	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -14,8 +18,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"fettle.dev/fettle/internal/api/apitest"
+	"fettle.dev/fettle/internal/app"
+	"fettle.dev/fettle/internal/audit"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/fleet/access"
+	"fettle.dev/fettle/internal/privacy"
 	"fettle.dev/fettle/internal/telemetry"
 )
 
@@ -104,6 +111,33 @@ func TestScripts(t *testing.T) {
 						ts.Check(err)
 						ts.Setenv("CLAIM", c.ID)
 					},
+					// trail makes a data directory whose audit trail has so many entries.
+					"trail": func(ts *testscript.TestScript, _ bool, args []string) {
+						n, err := strconv.Atoi(args[1])
+						ts.Check(err)
+						ts.Check(trailIn(t.Context(), ts.MkAbs(args[0]), n))
+					},
+					// tamper changes the records of a data directory behind its back.
+					"tamper": func(ts *testscript.TestScript, _ bool, args []string) {
+						db, err := sql.Open("sqlite3", "file:"+ts.MkAbs(args[0])+"/records.db")
+						ts.Check(err)
+						for _, statement := range args[1:] {
+							_, err := db.ExecContext(t.Context(), statement)
+							ts.Check(err)
+						}
+						ts.Check(db.Close())
+					},
+					// kept sets HEAD to the line in a file.
+					"kept": func(ts *testscript.TestScript, _ bool, args []string) {
+						ts.Setenv("HEAD", strings.TrimSpace(ts.ReadFile(args[0])))
+					},
+					// ask has a person ask for something about their data: ask EMAIL KIND TEXT.
+					"ask": func(ts *testscript.TestScript, _ bool, args []string) {
+						o, err := e.Deps.Fleet.OwnerByEmail(t.Context(), args[0])
+						ts.Check(err)
+						_, err = e.Deps.Privacy.Request(t.Context(), privacy.Ask{OwnerID: o.ID, Kind: privacy.Kind(args[1]), Text: args[2]})
+						ts.Check(err)
+					},
 					// lamps writes lives of lamps, the last hours of each cut off.
 					"lamps": func(ts *testscript.TestScript, _ bool, args []string) {
 						n, err := strconv.Atoi(args[1])
@@ -124,4 +158,26 @@ func TestScripts(t *testing.T) {
 			})
 		})
 	}
+}
+
+// trailIn makes a data directory with an audit trail of n entries, op0 on
+// units/WC-0 and so on.
+func trailIn(ctx context.Context, dir string, n int) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	config, err := app.Load("", func(string) (string, bool) { return "", false }, map[string]string{"data": dir})
+	if err != nil {
+		return err
+	}
+	tr, closing, err := app.Trail(ctx, config, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	for i := range n {
+		err = errors.Join(err, tr.Append(ctx, audit.Entry{
+			Kind: audit.Change, Actor: audit.Actor{Party: audit.Server, ID: "test"}, Operation: fmt.Sprint("op", i), Object: fmt.Sprint("units/WC-", i), Outcome: audit.Done,
+		}))
+	}
+	return errors.Join(err, closing())
 }

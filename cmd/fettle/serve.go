@@ -1,14 +1,11 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
-	"text/tabwriter"
 
 	"github.com/lmittmann/tint"
 	"github.com/spf13/cobra"
@@ -24,15 +21,16 @@ func newServeCmd() *cobra.Command {
 		Short: "Run the service: units' doors, detectors, campaigns, console and portal",
 		Long: `Run the service in one process on one data directory.
 
-Every setting below is a flag, an environment variable and a key of the YAML
-file named by --config. The flag wins over the variable, the variable over the
-file. The first operator's sign-in link is written to DATA/first-operator-link,
+Every setting below is a flag, an environment variable (in brackets) and a key
+of the YAML file named by --config: listen: 0.0.0.0:8080. The flag wins over the
+variable, the variable over the file. Two keys stand in the file alone:
+unit-trust (who may vouch for units; docs/updates.md) and gateways (how SMS and
+calls are sent; docs/operations.md).
+
+The first operator's sign-in link is written to DATA/first-operator-link,
 readable by this user alone.
 
-SIGTERM stops it: units are disconnected after what they sent is durable.
-
-Settings:
-` + settingsTable(),
+SIGTERM stops it: units are disconnected after what they sent is durable.`,
 		Example: `  fettle serve --data /var/lib/fettle --listen 0.0.0.0:8080 --mqtt 0.0.0.0:1883
   FETTLE_SMTP=smtp://mail.example.com:587 fettle serve --config /etc/fettle.yaml`,
 		Args: cobra.NoArgs,
@@ -52,13 +50,14 @@ Settings:
 
 // addSettings adds every setting as a flag, and --config.
 func addSettings(cmd *cobra.Command, file *string) {
+	cmd.Flags().SortFlags = false
 	cmd.Flags().StringVar(file, "config", "", "YAML file of settings")
 	for _, s := range app.Settings() {
 		if s.Type == "bool" {
-			cmd.Flags().Bool(s.Name, s.Default == "true", s.Help)
+			cmd.Flags().Bool(s.Name, s.Default == "true", s.Help+" ["+s.Env+"]")
 			continue
 		}
-		cmd.Flags().String(s.Name, s.Default, s.Help)
+		cmd.Flags().String(s.Name, s.Default, s.Help+" ["+s.Env+"]")
 	}
 	_ = cmd.MarkFlagFilename("config", "yaml", "yml")
 	_ = cmd.MarkFlagDirname("data")
@@ -73,16 +72,6 @@ func loadConfig(cmd *cobra.Command, file string) (app.Config, error) {
 		}
 	}
 	return app.Load(file, os.LookupEnv, given)
-}
-
-func settingsTable() string {
-	var b strings.Builder
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	for _, s := range app.Settings() {
-		fmt.Fprintf(w, "  %s\t%s\t%s\n", s.Name, s.Env, s.Help)
-	}
-	_ = w.Flush()
-	return b.String()
 }
 
 // logger writes JSON lines, or coloured text on a terminal.

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
@@ -18,7 +17,7 @@ import (
 )
 
 // A table is a CSV file with a header, read row by row in constant memory:
-// comma, semicolon or tab apart, quoted or not, gzipped or not. Rows may be
+// comma, semicolon or tab apart (the header tells which), quoted or not, gzipped or not. Rows may be
 // shorter or longer than the header; blank lines are no rows.
 type table struct {
 	Header []string
@@ -26,13 +25,16 @@ type table struct {
 	comma  byte
 	line   int // of the newest line read, from 1
 	row    []string
-	begun  int // the line on which the row began
+	begun  int      // the line on which the row began
+	again  [][]byte // lines to be read once more
 }
 
 const (
 	lineLimit  = 1 << 20 // bytes of a line
 	quoteLimit = 1 << 16 // bytes of a row that quoted fields spread over lines
 )
+
+var errReturns = fault.New(fault.Invalid, `its lines end in a carriage return alone: let them end in a line feed, as tr '\r' '\n' does`)
 
 // openTable opens a file, or standard input for "" and "-".
 func openTable(path string, stdin io.Reader) (*table, io.Closer, error) {
@@ -43,6 +45,9 @@ func openTable(path string, stdin io.Reader) (*table, io.Closer, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, nil, err
+	}
+	if about, err := f.Stat(); err == nil && about.IsDir() {
+		return nil, nil, errors.Join(fault.New(fault.Invalid, "%s is a directory: a CSV file is expected", path), f.Close())
 	}
 	t, err := newTable(f)
 	if err != nil {
@@ -69,14 +74,16 @@ func newTable(r io.Reader) (*table, error) {
 	}
 	t := &table{in: in, comma: ','}
 	first, err := t.line1()
+	if sep, ok := bytes.CutPrefix(first, []byte("sep=")); ok && len(sep) == 1 { // for Excel
+		first, err = t.line1()
+	}
+	if bytes.IndexByte(first, '\r') >= 0 {
+		return nil, errReturns
+	}
 	if err == nil && bytes.IndexByte(first, 0) >= 0 {
 		return nil, fault.New(fault.Invalid, "this is not text: a CSV file with a header is expected")
 	}
-	if !bytes.Contains(first, []byte(",")) {
-		if i := bytes.IndexAny(first, ";\t"); i >= 0 {
-			t.comma = first[i]
-		}
-	}
+	t.comma = separator(first)
 	var header []string
 	if err == nil {
 		header, err = t.split(first)
@@ -100,8 +107,47 @@ func newTable(r io.Reader) (*table, error) {
 	return t, nil
 }
 
+// separator is what stands most often between the header's names: a comma, a
+// semicolon or a tab, not counting those in quotes.
+func separator(header []byte) byte {
+	best, most, quoted := byte(','), 0, false
+	count := map[byte]int{}
+	for _, c := range header {
+		switch {
+		case c == '"':
+			quoted = !quoted
+		case !quoted:
+			count[c]++
+		}
+	}
+	for _, c := range []byte(",;\t") {
+		if count[c] > most {
+			best, most = c, count[c]
+		}
+	}
+	return best
+}
+
+// number reads a value of the table: true and false are 1 and 0, and where
+// semicolons stand between values, a comma may stand for the decimal point.
+func (t *table) number(s string) (float64, bool) {
+	v, ok := number(s)
+	if !ok {
+		switch s = strings.TrimSpace(s); {
+		case strings.EqualFold(s, "true"):
+			return 1, true
+		case strings.EqualFold(s, "false"):
+			return 0, true
+		}
+	}
+	if !ok && t.comma == ';' && strings.Count(s, ",") == 1 && !strings.Contains(s, ".") {
+		return number(strings.Replace(s, ",", ".", 1))
+	}
+	return v, ok
+}
+
 // Buffered says whether another row may be had without waiting for the sender.
-func (t *table) Buffered() bool { return t.in.Buffered() > 0 }
+func (t *table) Buffered() bool { return len(t.again) > 0 || t.in.Buffered() > 0 }
 
 // Next returns the next row's fields, valid until the following call; io.EOF
 // when there is none.
@@ -136,43 +182,82 @@ func (t *table) split(line []byte) ([]string, error) {
 	return t.row, nil
 }
 
-// quoted reads a row that has a quote in it.
+// quoted reads a row that has a quote in it. A quote at the beginning of a field
+// opens it, a lone one closes it; any other, as in 19" rack, is a character. One
+// that opens a field and never closes it is a slip, too: it must not swallow the
+// rows that follow, which are read again as rows of their own.
 func (t *table) quoted(line []byte) ([]string, error) {
-	text := bytes.Clone(line)
-	for bytes.Count(text, []byte{'"'})%2 == 1 && balanced(text, t.comma) {
-		more, err := t.readLine()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
+	q := quoting{comma: t.comma, row: t.row}
+	size, first := len(line), bytes.Clone(line)
+	var more [][]byte
+	for q.line(line); q.open; q.line(line) {
+		var err error
+		if line, err = t.readLine(); err != nil && !errors.Is(err, io.EOF) {
 			return nil, err
 		}
-		if text = append(append(text, '\n'), more...); len(text) > quoteLimit {
-			return nil, fault.New(fault.Invalid, "line %d: a quote opens a field that does not close within %d KiB", t.begun, quoteLimit>>10)
+		if size += len(line) + 1; err == nil {
+			more = append(more, bytes.Clone(line))
+		}
+		if err != nil || size > quoteLimit {
+			t.again, t.line = append(more, t.again...), t.line-len(more)
+			t.row = t.row[:0]
+			for f := range bytes.SplitSeq(first, []byte{t.comma}) {
+				t.row = append(t.row, string(f))
+			}
+			return t.row, nil
 		}
 	}
-	r := csv.NewReader(bytes.NewReader(text))
-	r.Comma, r.FieldsPerRecord, r.LazyQuotes = rune(t.comma), -1, true
-	row, err := r.Read()
-	if err != nil {
-		return nil, fault.New(fault.Invalid, "line %d: %v", t.begun, err)
-	}
-	t.row = append(t.row, row...)
+	t.row = append(q.row, string(q.field))
 	return t.row, nil
 }
 
-// balanced says whether an odd count of quotes means an open field: one of the
-// quotes stands at the beginning of a field. A lone quote within a field, as
-// in 19" rack, opens nothing.
-func balanced(text []byte, comma byte) bool {
-	return text[0] == '"' || bytes.Contains(text, []byte{comma, '"'})
+// quoting takes a row with quotes apart, line by line.
+type quoting struct {
+	comma        byte
+	row          []string
+	field        []byte
+	open, closed bool // within quotes; after them, in the same field
+}
+
+// line takes the row's next line. The newest field is complete if no quote is
+// open after it.
+func (q *quoting) line(text []byte) {
+	if q.open {
+		q.field = append(q.field, '\n')
+	}
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		switch {
+		case q.open && c == '"' && i+1 < len(text) && text[i+1] == '"':
+			q.field = append(q.field, c)
+			i++
+		case q.open && c == '"':
+			q.open, q.closed = false, true
+		case !q.open && c == q.comma:
+			q.row = append(q.row, string(q.field))
+			q.field, q.closed = q.field[:0], false
+		case c == '"' && !q.open && !q.closed && len(bytes.TrimSpace(q.field)) == 0:
+			q.open, q.field = true, q.field[:0]
+		default:
+			q.field = append(q.field, c)
+		}
+	}
 }
 
 func (t *table) readLine() ([]byte, error) {
+	if len(t.again) > 0 {
+		line := t.again[0]
+		t.again = t.again[1:]
+		t.line++
+		return line, nil
+	}
 	line, err := t.in.ReadSlice('\n')
 	if errors.Is(err, bufio.ErrBufferFull) {
 		long := bytes.Clone(line)
 		for errors.Is(err, bufio.ErrBufferFull) {
+			if len(long) > lineLimit && t.line == 0 && bytes.IndexByte(long, '\r') >= 0 {
+				return nil, errReturns
+			}
 			if len(long) > lineLimit {
 				return nil, fault.New(fault.Invalid, "line %d is longer than %d KiB", t.line+1, lineLimit>>10)
 			}
@@ -205,8 +290,8 @@ func number(s string) (float64, bool) {
 // timeLayouts are the forms of a time that are understood, beside numbers.
 var timeLayouts = []string{
 	"2006-01-02 15:04:05", time.RFC3339, "2006-01-02T15:04:05", "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05 -0700", "2006-01-02 15:04:05 MST",
-	"2006-01-02T15:04:05Z0700", "2006-01-02 15:04", "2006-01-02T15:04", "2006-01-02T15:04Z07:00", "2006-01-02", "2006/01/02 15:04:05", "2006/01/02 15:04", "2006/01/02", "20060102T150405Z",
-	"02.01.2006 15:04:05", "02.01.2006 15:04", "02.01.2006", "01/02/2006 15:04:05", "01/02/2006 15:04", "01/02/2006", time.RFC1123, time.RFC1123Z, time.ANSIC,
+	"2006-01-02T15:04:05Z0700", "2006-01-02 15:04", "2006-01-02T15:04", "2006-01-02T15:04Z07:00", "2006-01-02", "2006/1/2 15:04:05", "2006/1/2 15:04", "2006/1/2", "20060102T150405Z",
+	"2.1.2006 15:04:05", "2.1.2006 15:04", "2.1.2006", "1/2/2006 15:04:05", "1/2/2006 15:04", "1/2/2006", "1/2/2006 3:04:05 PM", "1/2/2006 3:04 PM", time.RFC1123, time.RFC1123Z, time.ANSIC,
 }
 
 // timeReader reads times that mostly have one form.

@@ -11,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"fettle.dev/fettle/internal/api/apply"
 	"fettle.dev/fettle/internal/api/approvals"
 	"fettle.dev/fettle/internal/api/artifacts"
 	"fettle.dev/fettle/internal/api/backtests"
@@ -29,6 +30,7 @@ import (
 	"fettle.dev/fettle/internal/api/preferences"
 	"fettle.dev/fettle/internal/api/privacy"
 	"fettle.dev/fettle/internal/api/releases"
+	"fettle.dev/fettle/internal/api/rollout"
 	"fettle.dev/fettle/internal/api/settings"
 	"fettle.dev/fettle/internal/api/signin"
 	"fettle.dev/fettle/internal/api/tips"
@@ -94,11 +96,15 @@ func newServer(d Deps, mux *http.ServeMux) *server {
 	s.units()
 	events.Register(s.Server, d.Choices, d.History)
 	export.Register(s.Server, d.Choices, d.History)
+	d.Data.Apply = func(ctx context.Context, in wire.Apply) (wire.Applied, error) {
+		return apply.Documents(ctx, s.applyDeps(), in)
+	}
 	data.Register(s.Server, d.Data)
 	s.claims()
 	s.findings()
 	s.cohorts()
 	s.campaigns()
+	rollout.Register(s.Server, d.Campaigns, d.Runs)
 	detectors.Register(s.Server, d.Condition)
 	backtests.Register(s.Server, backtests.Deps{
 		Jobs: d.Backtests, Conditions: d.Condition, Members: s.members,

@@ -25,8 +25,8 @@ type campaignList struct {
 
 type dryRunIn struct {
 	frame.NameParam
-	Limit int `query:"limit" default:"1000" minimum:"0" maximum:"100000" doc:"Most units listed of each kind."`
-	Skip  int `query:"skip" default:"0" minimum:"0" doc:"How many of each list to leave out from its beginning, to read the next page."`
+	Limit int `query:"limit" default:"1000" minimum:"0" maximum:"10000" doc:"Most units listed of each kind; GET …/dry-run/units gives all, as a stream."`
+	Skip  int `query:"skip" default:"0" minimum:"0" doc:"How many of each list to leave out from its beginning, to read the next page. Each page looks at the whole cohort anew."`
 }
 
 type controlIn struct {
@@ -175,25 +175,30 @@ func (s *server) getCampaign(ctx context.Context, in *frame.NameParam) (wire.Cam
 }
 
 func (s *server) dryRun(ctx context.Context, in *dryRunIn) (wire.DryRun, error) {
-	plan, err := s.d.Campaigns.DryRun(ctx, in.Name, in.Skip, in.Limit)
+	offered, not := []wire.DryRunOffer{}, []wire.DryRunRefusal{}
+	offeredN, notN := 0, 0
+	plan, err := s.d.Campaigns.DryRun(ctx, in.Name, func(u campaign.PlannedUnit) error {
+		if u.No != nil {
+			if notN++; notN > in.Skip && len(not) < in.Limit {
+				not = append(not, wire.DryRunRefusal{UnitID: u.UnitID, Refusal: *u.No})
+			}
+		} else if offeredN++; offeredN > in.Skip && len(offered) < in.Limit {
+			offered = append(offered, wire.DryRunOffer{UnitID: u.UnitID, Wave: u.Wave})
+		}
+		return nil
+	})
 	if err != nil {
 		return wire.DryRun{}, err
 	}
 	out := wire.DryRun{
 		SnapshotID: plan.SnapshotID, Detector: plan.Detector, OfferedCount: plan.OfferedN, NotCount: plan.NotN,
-		Waves: []wire.DryRunWave{}, NotByCode: map[string]int{}, Offered: []wire.DryRunOffer{}, Not: []wire.DryRunRefusal{},
+		Waves: []wire.DryRunWave{}, NotByCode: map[string]int{}, Offered: offered, Not: not,
 	}
 	for _, w := range plan.Waves {
 		out.Waves = append(out.Waves, wire.DryRunWave(w))
 	}
-	for _, o := range plan.Offered {
-		out.Offered = append(out.Offered, wire.DryRunOffer(o))
-	}
 	for code, n := range plan.NotByCode {
 		out.NotByCode[string(code)] = n
-	}
-	for _, n := range plan.Not {
-		out.Not = append(out.Not, wire.DryRunRefusal(n))
 	}
 	return out, nil
 }
@@ -234,10 +239,14 @@ func (s *server) report(ctx context.Context, in *frame.NameParam) (wire.Report, 
 	if err != nil {
 		return wire.Report{}, err
 	}
+	reach, err := s.d.Words.Ladder.Reach(ctx, in.Name)
+	if err != nil {
+		return wire.Report{}, err
+	}
 	out := wire.Report{
 		Campaign: r.Campaign, Title: r.Title, At: r.At, Involved: r.Involved, Offered: r.Offered, Started: r.Started, Claimed: r.Claimed,
 		Installed: r.Installed, Verified: r.Verified, Relapsed: r.Relapsed, NotJudgeable: r.NotJudgeable, NotExposed: r.NotExposed,
-		Declined: r.Declined, Failed: r.Failed, Unreachable: r.Unreachable, Effect: r.Effect, ByWave: []wire.ReportWave{},
+		Declined: r.Declined, Failed: r.Failed, Unreachable: r.Unreachable + reach.Unreachable, Reach: reach, Effect: r.Effect, ByWave: []wire.ReportWave{},
 		OnsetToFindingP50: float64(r.OnsetToFindingP50), FindingToVerifiedP50: float64(r.FindingToVerifiedP50),
 	}
 	for _, w := range r.ByWave {

@@ -419,6 +419,9 @@ func (s *server) deleteUnit(ctx context.Context, id string) error {
 		if err := inUse("unit "+id, by); err != nil {
 			return err
 		}
+		if err := s.d.Updates.Forget(ctx, id); err != nil {
+			return err
+		}
 		return s.d.Fleet.DeleteUnit(ctx, id)
 	})
 	if err != nil {

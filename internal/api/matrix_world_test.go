@@ -42,7 +42,7 @@ var part = map[string]string{
 	"/v1/units/{id}": "unit", "/v1/trust/units/{id}": "unit", "/v1/releases/{name}/units/{unit}": "unit",
 	"/v1/findings/{id}": "finding", "/v1/cohorts/{id}": "cohort", "/v1/detectors/{name}": "detector", "/v1/releases/{name}": "release",
 	"/v1/campaigns/{name}": "campaign", "/v1/backtests/{id}": "backtest", "/v1/claims/{id}": "claim", "/v1/claim-tokens/{id}": "claim token",
-	"/v1/maintenance/{id}": "maintenance", "/v1/prognoses/{name}": "prognosis", "/v1/products/{name}": "product", "/v1/trust/products/{name}": "product",
+	"/v1/maintenance/{id}": "maintenance", "/v1/prognoses/{name}": "prognosis", "/v1/products/{name}": "product", "/v1/products/{name}/notices/{version}": "name", "/v1/trust/products/{name}": "product",
 	"/v1/artifacts/{sha256}": "artifact", "/v1/assignments/{id}": "assignment", "/v1/declared/{kind}": "kind", "/v1/declared/{kind}/{name}": "unit",
 	"/v1/operators/{id}": "operator", "/v1/operators/{id}/sessions/{session}": "session", "/v1/sessions/{id}": "session", "/v1/tokens/{id}": "token",
 	"/v1/approvals/{id}": "approval", "/v1/uploads/{id}": "upload", "/v1/notify/routes/{name}": "name", "/v1/trust/roots/{repository}": "repository",
@@ -168,6 +168,7 @@ var bodies = map[string]string{
 	"answerInvitation": `{"accept": true}`,
 	"switchMyTip":      `{"tip": "t", "on": true}`,
 	"prove":            `{"code": "000000"}`,
+	"publishNotice":    `{"after": "none", "title": "T", "notice": {"version": "1", "controller": {"name": "M", "contact": "m@example.org"}, "texts": {"en": {"title": "T", "text": "T"}}}, "purposes": [], "signals": []}`,
 }
 
 func (w *matrixWorld) with(text, side string) string {
@@ -244,7 +245,10 @@ func seedMatrix(t *testing.T) *matrixWorld {
 			fmt.Sprintf("apiVersion: fettle.dev/v1\nkind: Campaign\nmetadata: {name: %s}\nspec:\n  product: %s\n  kind: safety\n  title: {en: T}\n  reason: {en: R}\n  cohort: hot-%s\n  release: %s\n  detector: %s\n  waves: [{name: all}]\n  gate: {soak: 1h, verified: 0.9, failed: 0.1, relapsed: 0.1}\n  exposure: 2h\n  deadline: 14d\n", th["campaign"], product, side, th["release"], detector))
 
 		th["backtest"] = "backtest-" + side
-		require.NoError(t, trial.New(e.DB).Finish(ctx, backtest.Job{ID: th["backtest"], Request: backtest.Request{Detector: det.Ref(), Spec: det}, At: apitest.Start, EndedAt: apitest.Start, State: backtest.Failed, Why: "no"}, nil))
+		job := backtest.Job{ID: th["backtest"], Request: backtest.Request{Detector: det.Ref(), Spec: det}, At: apitest.Start, State: backtest.Waiting}
+		require.NoError(t, trial.New(e.DB).PutJob(ctx, job))
+		job.EndedAt, job.State, job.Why = apitest.Start, backtest.Failed, "no"
+		require.NoError(t, trial.New(e.DB).Finish(ctx, job, nil))
 		th["maintenance"] = "maintenance-" + side
 		_, err = wear.Maintenance(e.DB).Add(ctx, []maintenance.Record{{ID: th["maintenance"], UnitID: unitID, At: apitest.Start, Part: "plug", Kind: maintenance.Replacement, Reason: maintenance.Failed, By: "x", EnteredAt: apitest.Start}})
 		require.NoError(t, err)
@@ -275,7 +279,7 @@ func seedMatrix(t *testing.T) *matrixWorld {
 	for _, id := range []string{"listFindings", "listMaintenance", "listClaimTokens", "listTasks", "listReleaseUnits", "getAccounting"} {
 		w.lists[id] = true
 	}
-	for _, id := range []string{"getDetector", "getRelease", "listReleaseSizes"} {
+	for _, id := range []string{"getDetector", "getRelease", "listReleaseSizes", "getDatasheet", "listNoticeVersions", "consentRates"} {
 		w.ofProduct[id] = true
 	}
 	return w

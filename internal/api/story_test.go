@@ -182,8 +182,12 @@ func TestFromFindingToOwner(t *testing.T) {
 		require.Equal(t, plan.Not, not)
 		require.Equal(t, []int{2, 2}, []int{plan.OfferedCount, plan.NotCount})
 		require.NotEmpty(t, plan.Not[0].Why)
+		dryUnits(e, base, &plan)
 		require.Equal(t, "waiting", apitest.Call[wire.CampaignDetail](e, 200, "GET", base, nil).Waves[0].Gate)
 		apitest.Call[struct{}](e, 409, "GET", base+"/report", nil)
+		apitest.Call[struct{}](e, 409, "GET", base+"/report/units", nil)
+		apitest.Call[struct{}](e, 404, "GET", "/v1/campaigns/nothing/dry-run/units", nil)
+		apitest.Call[struct{}](e, 422, "GET", base+"/dry-run/units?format=xml", nil)
 		apitest.Call[struct{}](e, 409, "POST", base+"/pause", nil)
 
 		require.Equal(t, campaign.Running, apitest.Call[wire.Campaign](e, 200, "POST", base+"/start", nil).State)
@@ -264,6 +268,7 @@ func TestFromFindingToOwner(t *testing.T) {
 		require.Equal(t, campaign.Accepted, update.State)
 
 		report := apitest.Call[wire.Report](e, 200, "GET", base+"/report", nil)
+		reportUnits(e, base, &report)
 		require.Equal(t, 2, report.Involved)
 		require.Len(t, report.ByWave, 2)
 		require.Equal(t, campaign.Paused, apitest.Call[wire.Campaign](e, 200, "POST", base+"/pause", wire.Why{Why: "smoke"}).State)

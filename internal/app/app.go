@@ -8,8 +8,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -19,6 +19,7 @@ import (
 
 	ways "fettle.dev/fettle/internal/api/signin"
 	"fettle.dev/fettle/internal/app/deliver"
+	"fettle.dev/fettle/internal/app/heap"
 	"fettle.dev/fettle/internal/app/hold"
 	"fettle.dev/fettle/internal/app/person"
 	"fettle.dev/fettle/internal/app/rights"
@@ -32,6 +33,7 @@ import (
 	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/condition/backtest"
 	"fettle.dev/fettle/internal/condition/prognosis"
+	"fettle.dev/fettle/internal/condition/watch"
 	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/device"
 	"fettle.dev/fettle/internal/device/ddi"
@@ -47,7 +49,6 @@ import (
 	"fettle.dev/fettle/internal/sqldb/release"
 	"fettle.dev/fettle/internal/sqldb/roster"
 	"fettle.dev/fettle/internal/sqldb/setting"
-	"fettle.dev/fettle/internal/sqldb/trail"
 	"fettle.dev/fettle/internal/sqldb/trial"
 	"fettle.dev/fettle/internal/sqldb/unitlog"
 	"fettle.dev/fettle/internal/sqldb/wear"
@@ -72,6 +73,7 @@ type house struct {
 	clock   clock.Clock // the service's; scaled under dev
 	ids     clock.IDs
 	metrics *prometheus.Registry
+	backing sync.Mutex // one backup is made at a time, and nothing that it needs goes meanwhile
 
 	fleet      fleet.Store
 	trail      *audit.Trail
@@ -89,7 +91,7 @@ type house struct {
 	gateway    *device.Gateway
 	writer     *telemetry.Writer
 	conditions *condition.Service
-	watcher    *condition.Watcher
+	watcher    *watch.Watcher
 	backtests  *backtest.Manager
 	serviced   *maintenance.Service
 	foreseen   *prognosis.Manager
@@ -129,7 +131,7 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 	h := &house{engines: e, config: c, log: log, version: version, clock: clk, ids: clock.Random{}, metrics: prometheus.NewRegistry()}
 	h.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	h.fleet = e.records.Fleet()
-	h.trail = audit.New(audit.Config{Store: trail.New(e.records), Tx: e.records, Clock: clock.Real{}, Log: log})
+	h.trail = trailOf(c, e.records, log)
 
 	if err := h.people(ctx); err != nil {
 		return nil, err
@@ -182,9 +184,9 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 		Store: e.records.Condition(), Fleet: h.fleet, Consents: e.records.Consent(), History: h.read,
 		Clock: clk, IDs: h.ids, Changed: func() { h.watcher.Reload() },
 	})
-	h.watcher = condition.NewWatcher(condition.WatcherConfig{
-		Stream: e.stream, Store: e.records.Condition(), Fleet: h.fleet, Tx: e.records, Log: log,
-		Frozen: h.frozen, Told: h.told,
+	h.watcher = watch.New(watch.Config{
+		Stream: e.stream, Store: e.records.Condition(), Fleet: h.fleet, Tx: e.records, History: e.history, Log: log,
+		Frozen: h.frozen, Told: h.told, Lessons: h.read, Permitted: h.conditions.Permitted,
 	})
 	h.wear()
 	h.cohorts = cohort.NewService(cohort.Config{
@@ -208,7 +210,9 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 	}); err != nil {
 		return nil, err
 	}
-	h.rights()
+	if err := h.rights(); err != nil {
+		return nil, err
+	}
 	h.data()
 	if err := h.tools(ctx); err != nil {
 		return nil, err
@@ -322,9 +326,7 @@ func (c *Config) tidy() error {
 
 // Serve runs one process until ctx ends.
 func Serve(ctx context.Context, c Config, log *slog.Logger, version string) (err error) {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(200) // half as many collections: a tenth of a message's cost, for half as much heap again
-	}
+	heap.Bound(ctx)
 	if c.Role == roleIngest {
 		return ingest(ctx, c, log, version)
 	}

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"sync"
 	"syscall"
 
 	"fettle.dev/fettle/internal/app/archive"
@@ -24,18 +23,15 @@ import (
 	"fettle.dev/fettle/internal/sqldb"
 )
 
-// backing lets one backup be made at a time.
-var backing sync.Mutex
-
 // backup writes one archive of every store to w, while they are in use. Records
 // first, history next, the stream last: then the stream's copy holds all that
 // comes after the positions the other two have, and a restored process goes on
 // from them. Artifacts never change, and are there before a record names them.
 func (h *house) backup(ctx context.Context, w io.Writer) (err error) {
-	if !backing.TryLock() {
+	if !h.backing.TryLock() {
 		return fault.New(fault.Conflict, "a backup is being made already")
 	}
-	defer backing.Unlock()
+	defer h.backing.Unlock()
 	defer func() {
 		if errors.Is(err, syscall.ENOSPC) && fault.KindOf(err) == fault.Internal {
 			err = fault.Wrap(fault.Unavailable, "the data directory has no room for the copy that a backup is made of", err)
@@ -198,7 +194,7 @@ func Reset(ctx context.Context, c Config, log *slog.Logger) (path string, err er
 	}
 	people := person.Access(db, clock.Random{}, log, key, "", access.Config{})
 	var secret string
-	err = commanded(ctx, db, log, "admin reset", func(ctx context.Context) (err error) {
+	err = commanded(ctx, c, db, log, "admin reset", func(ctx context.Context) (err error) {
 		secret, err = people.Reset(ctx)
 		return err
 	})

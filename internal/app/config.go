@@ -6,12 +6,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"net"
-	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,6 +24,7 @@ import (
 	"fettle.dev/fettle/internal/device/ddi"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/reach"
 	"fettle.dev/fettle/internal/send/gateway"
 )
 
@@ -50,13 +52,14 @@ type Config struct {
 
 	UnitRate      float64       `name:"unit-rate" default:"20000" help:"samples a second that are taken of one unit, unless its product says otherwise; a unit beyond is slowed, nothing is lost"`
 	StreamAge     time.Duration `name:"stream-age" default:"24h" help:"how long the stream keeps what history and detectors have taken"`
-	StreamBytes   int64         `name:"stream-bytes" default:"8589934592" help:"largest size of the stream; when it is full, senders wait"`
-	DiskQuota     string        `name:"disk-quota" default:"" help:"most that the data directory may hold, as 50GiB; from 4 fifths on a warning is shown, above it units wait; empty: as much as the disk has"`
-	DiskMinFree   string        `name:"disk-min-free" default:"64MiB" help:"how much of the disk must stay free; with less, units wait"`
+	StreamBytes   size          `name:"stream-bytes" default:"8GiB" help:"largest size of the stream; when it is full, senders wait"`
+	DiskQuota     size          `name:"disk-quota" default:"" help:"most that the data directory may hold, as 50GiB; from 4 fifths on a warning is shown, above it units wait; empty: as much as the disk has"`
+	DiskMinFree   size          `name:"disk-min-free" default:"64MiB" help:"how much of the disk must stay free; with less, units wait"`
 	AuditAge      time.Duration `name:"audit-age" default:"1095d" help:"how long the audit trail is kept"`
+	MessageAge    time.Duration `name:"message-age" default:"400d" help:"how long messages are kept after they were sent; those of safety and security five years, the log of webhooks 30 days"`
 	BackupLife    time.Duration `name:"backup-life" default:"30d" help:"how long after somebody was erased a backup that holds them can still be opened; then its key is destroyed"`
 	MaxEventAge   time.Duration `name:"max-event-age" default:"180d" help:"samples whose own time is further back are refused as invalid; raise it to replay old recordings"`
-	HistoryMemory string        `name:"history-memory" default:"1GiB" help:"memory that queries over history may use"`
+	HistoryMemory size          `name:"history-memory" default:"1GiB" help:"memory that queries over history may use"`
 	HistoryThread int           `name:"history-threads" default:"2" help:"threads of queries over history"`
 
 	SMTP     string `name:"smtp" default:"" help:"mail server, smtp://user:password@host:587 (smtps:// for TLS from the start); without it owners cannot sign in"`
@@ -192,8 +195,31 @@ func Load(file string, env func(string) (string, bool), flags map[string]string)
 			mistakes = append(mistakes, fault.Field{Path: k, Expected: "a setting that `fettle serve --help` lists"})
 		}
 	}
-	mistakes = append(mistakes, c.check()...)
+	for _, m := range c.check() {
+		if !slices.ContainsFunc(mistakes, func(told fault.Field) bool { return told.Path == m.Path }) {
+			mistakes = append(mistakes, m)
+		}
+	}
 	return c, fault.Fields("configuration", mistakes)
+}
+
+// size is a number of bytes.
+type size int64
+
+// parse reads bytes, or a size as 512MiB or 2GiB; nothing is 0.
+func (b *size) parse(s string) error {
+	digits := strings.TrimRight(s, "KMGTiB")
+	shift, ok := map[string]int{"": 0, "KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40}[s[len(digits):]]
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if s == "" {
+		*b = 0
+		return nil
+	}
+	if err != nil || !ok || n <= 0 || n > math.MaxInt64>>shift {
+		return errors.New("a size, as 512MiB or 2GiB")
+	}
+	*b = size(n << shift)
+	return nil
 }
 
 // text writes a value of the file as a flag would have it: a key without a
@@ -229,6 +255,8 @@ func set(field reflect.Value, s string) error {
 			return fmt.Errorf("a duration, as 5m or 90d")
 		}
 		*p = time.Duration(d)
+	case *size:
+		return p.parse(s)
 	case *int64, *int:
 		n, err := strconv.ParseInt(s, 10, 64)
 		if err != nil || n <= 0 {
@@ -276,7 +304,12 @@ func (c *Config) check() []fault.Field {
 			add("public-url", "an address as https://fettle.example.com", c.PublicURL)
 		}
 	}
-	if _, port, err := net.SplitHostPort(c.Listen); err == nil && port == "0" && c.PublicURL == "" {
+	for _, at := range [][2]string{{"listen", c.Listen}, {"mqtt", c.MQTT}, {"mqtts", c.MQTTS}, {"profiles", c.Profiles}} {
+		if _, _, err := net.SplitHostPort(at[1]); err != nil && (at[1] != "" || at[0] == "listen") {
+			add(at[0], "an address and a port, as 0.0.0.0:8080", at[1])
+		}
+	}
+	if _, port, _ := net.SplitHostPort(c.Listen); port == "0" && c.PublicURL == "" {
 		add("listen", "a port, or public-url with it: links that are mailed and printed name the port", c.Listen)
 	}
 	if c.ArtifactCDN != "" {
@@ -284,30 +317,24 @@ func (c *Config) check() []fault.Field {
 			add("artifact-cdn", "an address as https://cdn.example.com", c.ArtifactCDN)
 		}
 	}
-	if _, err := networks(c.TrustedProxies); err != nil {
+	if _, err := reach.Parse(c.TrustedProxies); err != nil {
 		add("trusted-proxies", "addresses or networks, as 10.0.0.7,10.1.0.0/16", c.TrustedProxies)
 	}
-	if _, err := networks(c.PollAddressExempt); err != nil {
+	if _, err := reach.Parse(c.PollAddressExempt); err != nil {
 		add("poll-address-exempt", "addresses or networks, as 10.0.0.7,10.1.0.0/16", c.PollAddressExempt)
 	}
 	c.UnitTrust.Check(func(path, expected, got string) { add(trustKey+"."+path, expected, got) })
 	if _, err := c.clock(); err != nil && c.Dev {
 		add("clock-origin", "RFC 3339 times in clock-origin and clock-start", err.Error())
 	}
-	if _, err := megabytes(c.HistoryMemory); err != nil {
-		add("history-memory", err.Error(), c.HistoryMemory)
+	if c.HistoryMemory < 64<<20 {
+		add("history-memory", "64MiB or more", "")
 	}
-	const leastStream = 4 << 20 // of which a half may wait while a commit finds room
-	if c.StreamBytes < leastStream {
-		add("stream-bytes", fmt.Sprintf("at least %d", leastStream), strconv.FormatInt(c.StreamBytes, 10))
+	if c.DiskMinFree == 0 {
+		add("disk-min-free", "a size, as 64MiB", "")
 	}
-	if c.DiskQuota != "" {
-		if _, err := megabytes(c.DiskQuota); err != nil {
-			add("disk-quota", err.Error(), c.DiskQuota)
-		}
-	}
-	if _, err := megabytes(c.DiskMinFree); err != nil {
-		add("disk-min-free", err.Error(), c.DiskMinFree)
+	if c.StreamBytes < 4<<20 { // of which a half may wait while a commit finds room
+		add("stream-bytes", "4MiB or more", "")
 	}
 	switch c.LogLevel {
 	case "debug", "info", "warn", "error":
@@ -344,27 +371,6 @@ func filePart(file []byte, key string, into any) error {
 		return err
 	}
 	return yaml.NodeToValue(node, into, yaml.Strict())
-}
-
-// networks reads a comma-separated list.
-func networks(list string) ([]netip.Prefix, error) {
-	var out []netip.Prefix
-	for s := range strings.SplitSeq(list, ",") {
-		s = strings.TrimSpace(s)
-		if s == "" {
-			continue
-		}
-		if a, err := netip.ParseAddr(s); err == nil {
-			out = append(out, netip.PrefixFrom(a, a.BitLen()))
-			continue
-		}
-		p, err := netip.ParsePrefix(s)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, p)
-	}
-	return out, nil
 }
 
 func (c *Config) clock() (clock.Clock, error) {

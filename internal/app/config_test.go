@@ -59,7 +59,33 @@ func TestTheFileMayHoldListsAndNothing(t *testing.T) {
 	require.Empty(t, c.MQTT, "a key without a value is empty, and empty is off")
 	require.Empty(t, c.SMTP)
 	require.Equal(t, "10.0.0.7,10.1.0.0/16", c.TrustedProxies)
-	require.Equal(t, int64(1_000_000_000_000), c.StreamBytes)
+	require.Equal(t, size(1_000_000_000_000), c.StreamBytes)
+}
+
+func TestSizes(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]size{"8GiB": 8 << 30, "512MiB": 512 << 20, "8388608": 8 << 20, "1TiB": 1 << 40} {
+		c, err := Load("", none, map[string]string{"stream-bytes": text})
+		require.NoError(t, err, text)
+		require.Equal(t, want, c.StreamBytes)
+	}
+	for _, text := range []string{"lots", "8GB", "8 GiB", "-1", "0", "1.5GiB", "MiB", "9999999999GiB"} {
+		_, err := Load("", none, map[string]string{"stream-bytes": text})
+		require.EqualError(t, err, `configuration: stream-bytes: expected a size, as 512MiB or 2GiB, got "`+text+`"`)
+	}
+	_, err := Load("", none, map[string]string{"stream-bytes": "1MiB", "history-memory": "", "disk-quota": "", "disk-min-free": ""})
+	require.ErrorContains(t, err, "stream-bytes: expected 4MiB or more")
+	require.ErrorContains(t, err, "history-memory: expected 64MiB or more")
+	require.ErrorContains(t, err, "disk-min-free: expected a size")
+	require.NotContains(t, err.Error(), "disk-quota")
+}
+
+func TestAddresses(t *testing.T) {
+	t.Parallel()
+	_, err := Load("", none, map[string]string{"listen": "8080", "mqtt": "localhost", "mqtts": ""})
+	require.ErrorContains(t, err, "listen: expected an address and a port, as 0.0.0.0:8080, got 8080")
+	require.ErrorContains(t, err, "mqtt: expected an address and a port")
+	require.NotContains(t, err.Error(), "mqtts")
 }
 
 func TestLinksBeginWithAnAddressThatCanBeOpened(t *testing.T) {

@@ -14,11 +14,11 @@ import (
 func (h *house) data() {
 	h.owned = rights.New(rights.Config{
 		Records: h.records, Fleet: h.fleet, Read: h.read, Consents: h.consents, History: h.history, Stream: h.stream, Flow: h.stream,
-		Written: func() uint64 { return h.writer.Applied() }, Judged: func() uint64 { return min(h.watcher.Position(), h.tips.Watcher.Position()) },
+		Written: func() uint64 { return h.writer.Applied() }, Judged: func() uint64 { return min(h.watcher.Awaited(), h.tips.Watcher.Position()) },
 		Clock: h.clock, IDs: h.ids, Log: h.log, Exports: h.config.path("exports"),
 		Alone: func(fn func() error) error {
-			backing.Lock()
-			defer backing.Unlock()
+			h.backing.Lock()
+			defer h.backing.Unlock()
 			return fn()
 		},
 		Sources: rights.Sources{

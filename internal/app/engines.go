@@ -13,7 +13,6 @@ import (
 	"fettle.dev/fettle/internal/blob"
 	"fettle.dev/fettle/internal/bus"
 	"fettle.dev/fettle/internal/duckdb"
-	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/sqldb"
 )
 
@@ -38,11 +37,11 @@ func (c *Config) recordsDSN() string {
 func (c *Config) recordsFile() string { return strings.TrimPrefix(c.recordsDSN(), "sqlite:") }
 
 func (c *Config) streamConfig() bus.Config {
-	return bus.Config{Dir: c.path("stream"), URL: c.Bus, MaxAge: c.StreamAge, MaxBytes: c.StreamBytes}
+	return bus.Config{Dir: c.path("stream"), URL: c.Bus, MaxAge: c.StreamAge, MaxBytes: int64(c.StreamBytes)}
 }
 
 func (c *Config) historyConfig() duckdb.Config {
-	return duckdb.Config{Dir: c.path("history"), MemoryMB: int(c.historyMB()), Threads: c.HistoryThread}
+	return duckdb.Config{Dir: c.path("history"), MemoryMB: int(c.HistoryMemory >> 20), Threads: c.HistoryThread}
 }
 
 func (c *Config) artifactsURL() string {
@@ -50,36 +49,6 @@ func (c *Config) artifactsURL() string {
 		return c.Artifacts
 	}
 	return c.path("artifacts")
-}
-
-func (c *Config) historyMB() int64 {
-	mb, err := megabytes(c.HistoryMemory)
-	if err != nil {
-		return 0 // check has refused it
-	}
-	return mb
-}
-
-// mib is a size in bytes that check has accepted; 0 for none.
-func mib(s string) int64 {
-	mb, _ := megabytes(s)
-	return mb << 20
-}
-
-// megabytes reads sizes as 512MiB or 2GiB.
-func megabytes(s string) (int64, error) {
-	var n int64
-	var unit string
-	if _, err := fmt.Sscanf(strings.TrimSpace(s), "%d%s", &n, &unit); err != nil || n <= 0 {
-		return 0, fault.New(fault.Invalid, "a size, as 512MiB or 2GiB")
-	}
-	switch unit {
-	case "MiB":
-		return n, nil
-	case "GiB":
-		return n << 10, nil
-	}
-	return 0, fault.New(fault.Invalid, "a size, as 512MiB or 2GiB")
 }
 
 // openEngines opens every store in the data directory or at its address.
@@ -112,10 +81,10 @@ func openEngines(ctx context.Context, c *Config, log *slog.Logger) (_ *engines, 
 	}
 	stream := c.streamConfig()
 	stream.Reached, stream.Acknowledged = at.Stream, e.reached.Stream
-	if e.disk, err = disk.New(c.Data, mib(c.DiskQuota), mib(c.DiskMinFree), log); err != nil {
+	if e.disk, err = disk.New(c.Data, int64(c.DiskQuota), int64(c.DiskMinFree), log); err != nil {
 		return nil, err
 	}
-	stream.Room, stream.MinFree = e.disk.Room, mib(c.DiskMinFree)
+	stream.Room, stream.MinFree = e.disk.Room, int64(c.DiskMinFree)
 	if e.stream, err = bus.Open(ctx, stream, log); err != nil {
 		return nil, err
 	}

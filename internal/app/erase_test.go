@@ -172,6 +172,21 @@ func (s *service) ada() func(*http.Request) {
 	return func(r *http.Request) { agent(r); r.AddCookie(session) }
 }
 
+// mailed waits for a mail to Ada with words in its subject, and gives its text.
+func (s *service) mailed(subject string) string {
+	s.t.Helper()
+	for {
+		select {
+		case m := <-s.mail:
+			if m.To == seeds["email"] && strings.Contains(m.Subject, subject) {
+				return m.Text
+			}
+		case <-time.After(20 * time.Second):
+			s.t.Fatalf("no mail %q", subject)
+		}
+	}
+}
+
 const seedProduct = `{"title":"Charger","purposes":[{"name":"care","title":"Care","description":"To warn you.","basis":"consent"}],
 "signals":[{"name":"heat","type":"number","unit":"Cel","purposes":["care"],"retention":"90d","description":"Heat."},
 {"name":"note","type":"text","purposes":["care"],"retention":"90d","description":"A note."}],
@@ -216,7 +231,13 @@ func (s *service) seed() {
 		}
 	}
 	ada := s.ada()
-	s.call(201, "POST", "/owner/v1/rights/requests", map[string]string{"kind": "access", "text": seeds["request"]}, ada)
+	var asked struct{ ID string }
+	require.NoError(s.t, json.Unmarshal(s.call(201, "POST", "/owner/v1/rights/requests", map[string]string{"kind": "access", "text": seeds["request"]}, ada), &asked))
+	require.Contains(s.t, s.mailed("We have your request"), "for a copy of your data")
+	s.call(200, "POST", "/v1/privacy/requests/"+asked.ID+"/answer", map[string]any{"state": "open", "extend": true, "text": "many ask"}, nil)
+	require.Contains(s.t, s.mailed("More time"), "by 20")
+	s.call(200, "POST", "/v1/privacy/requests/"+asked.ID+"/answer", map[string]string{"state": "done", "text": "here it is"}, nil)
+	require.NotContains(s.t, s.mailed("is answered"), "here it is", "the answer stands behind the sign-in")
 	s.call(201, "POST", "/v1/maintenance", fmt.Sprintf(`{"records":[{"unitId":"C-1","at":%q,"part":"relay","kind":"failure","note":%q}]}`, time.Now().Add(-time.Hour).UTC().Format(time.RFC3339), seeds["maintenance"]), nil)
 	var found struct{ Items []struct{ ID, UnitID string } }
 	require.Eventually(s.t, func() bool {
@@ -503,6 +524,60 @@ func TestErasedEverywhere(t *testing.T) {
 
 	after := search(t, dir)
 	for name, found := range after {
+		t.Errorf("%s is still in %s", name, strings.Join(found, ", "))
+	}
+}
+
+// A unit that was Ada's is Carol's by now. Ada is erased: all of her time with it
+// goes from every store, and Carol's stays, in samples, events and rollups.
+func TestFormerOwnerIsErased(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := start(t, dir, map[string]string{"backup-life": "1s"})
+	s.seed()
+	time.Sleep(10 * time.Millisecond)
+	s.call(200, "POST", "/v1/apply", `{"documents":[`+document("Unit", "C-1", `{"product":"charger","serial":"S-1","owner":{"email":"carol@example.org","name":"Carol"},"consents":["care"]}`)+`]}`, nil)
+	var issued struct{ Token string }
+	require.NoError(t, json.Unmarshal(s.call(200, "POST", "/v1/units/C-1/token", nil, nil), &issued))
+	unit := func(r *http.Request) { r.SetBasicAuth("C-1", issued.Token) }
+	begun := time.Now()
+	for i := range 3 {
+		s.call(200, "POST", "/fettle/v1/telemetry", fmt.Sprintf(`{"ts":%d,"values":{"heat":%g,"note":"carols note"}}`, begun.UnixMilli()+int64(i), 71.5+float64(i)), unit)
+	}
+	s.call(200, "POST", "/fettle/v1/events", fmt.Sprintf(`{"ts":%d,"kind":"log","level":"warn","text":"carols line"}`, begun.UnixMilli()), unit)
+	series := func(query string) string {
+		return string(s.call(200, "GET", fmt.Sprintf("/v1/units/C-1/series?signal=heat&from=%s&to=%s%s", begun.Add(-time.Hour).UTC().Format(time.RFC3339), begun.Add(time.Hour).UTC().Format(time.RFC3339), query), nil, nil))
+	}
+	require.Eventually(t, func() bool { return strings.Contains(series(""), "73.5") }, 20*time.Second, 20*time.Millisecond)
+	require.Contains(t, series(""), seeds["number"], "the maker sees all of the unit's history")
+
+	var person struct{ ID string }
+	require.NoError(t, json.Unmarshal(s.call(200, "GET", "/v1/privacy/person?email="+seeds["email"], nil, nil), &person))
+	var erasing struct {
+		Receipt struct {
+			ID      string
+			EndedAt time.Time
+			Erased  []struct {
+				Place   string
+				Deleted int
+			}
+		}
+	}
+	require.NoError(t, json.Unmarshal(s.call(202, "POST", "/v1/owners/"+person.ID+"/erase", map[string]string{"email": seeds["email"]}, nil), &erasing))
+	require.Eventually(t, func() bool {
+		require.NoError(t, json.Unmarshal(s.call(200, "GET", "/owner/v1/erasures/"+erasing.Receipt.ID, nil, func(*http.Request) {}), &erasing.Receipt))
+		return !erasing.Receipt.EndedAt.IsZero()
+	}, 60*time.Second, 20*time.Millisecond)
+	require.Contains(t, fmt.Sprint(erasing.Receipt.Erased), "history of units that were theirs 1")
+	require.NotContains(t, series(""), seeds["number"])
+	for _, v := range []string{"71.5", "72.5", "73.5"} {
+		require.Contains(t, series(""), v)
+	}
+	require.Contains(t, string(s.call(200, "GET", "/v1/units/C-1/events", nil, nil)), "carols line")
+	require.Contains(t, string(s.call(200, "GET", "/v1/units/C-1/latest", nil, nil)), "73.5", "newest values are read anew")
+	require.Contains(t, string(s.call(200, "GET", "/v1/units/C-1", nil, nil)), "carol@example.org")
+	s.stop()
+	for name, found := range search(t, dir) {
 		t.Errorf("%s is still in %s", name, strings.Join(found, ", "))
 	}
 }

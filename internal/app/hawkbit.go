@@ -53,5 +53,6 @@ func (h *house) hawkbit() http.Handler {
 	h.metrics.MustRegister(refused)
 	return hawkbit.New(hawkbit.Config{
 		Bench: h.bench, Updates: h.updates, Tokens: h.access, Log: h.log, Base: door.Base, Refused: refused.Inc, Login: h.config.HawkbitLogin, FourEyes: h.access.FourEyes,
+		Trail: h.trail,
 	})
 }

@@ -23,7 +23,9 @@ import (
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/sqldb"
+	"fettle.dev/fettle/internal/sqldb/release"
 	"fettle.dev/fettle/internal/sqldb/setting"
+	"fettle.dev/fettle/internal/update"
 )
 
 // peers are the other processes, as the gateway knows them.
@@ -118,7 +120,10 @@ func ingest(ctx context.Context, c Config, log *slog.Logger, version string) (er
 		Units:     h.fleet, Credentials: h.records.Credentials(), Consents: h.records.Consent(),
 		Stream: h.stream, Received: received, Clock: clk, Log: log, Metrics: h.metrics,
 		MaxAge: c.MaxEventAge, UnitRate: c.UnitRate, Peers: h.joinPeers(), Quiet: true,
-		Settings: settingsRead{setting.New(h.records), log},
+		Settings: settingsRead{setting.New(h.records), update.Answers(update.Config{
+			Store: h.records.Update(), Ledger: release.New(h.records), Settings: setting.New(h.records), Fleet: h.fleet, Tx: h.records, Clock: clk, Log: log,
+			Wake: func(id string) { h.gateway.Notify(id) }, //nolint:contextcheck // units are told after the request
+		})},
 	})
 	h.provision = fleet.NewProvisioning(h.fleet, h.records.Credentials(), h.records.Claims(), h.records, clk, h.ids, h.gateway)
 	h.displays = intips.Display(h.records, h.fleet, clk, log)

@@ -6,10 +6,11 @@ import (
 
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/device"
+	"fettle.dev/fettle/internal/reach"
 )
 
 func (c *Config) pollLimits() device.PollLimits {
-	exempt, _ := networks(c.PollAddressExempt) // check has looked
+	exempt, _ := reach.Parse(c.PollAddressExempt) // check has looked
 	return device.PollLimits{Unit: c.PollUnitRate, Address: c.PollAddressRate, Exempt: exempt}
 }
 

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"log/slog"
 
 	"fettle.dev/fettle/internal/device"
 	"fettle.dev/fettle/internal/update"
@@ -15,40 +14,47 @@ type settings struct{ updates *update.Service }
 var _ device.Settings = settings{}
 
 // Desired takes up what is due.
-func (s settings) Desired(ctx context.Context, unitID string) (map[string]string, error) {
+func (s settings) Desired(ctx context.Context, unitID string) (map[string]device.Setting, error) {
 	list, err := s.updates.Settings(ctx, unitID)
 	return valuesOf(list), err
 }
 
-// Refused ends the change that a unit does not take.
-func (s settings) Refused(ctx context.Context, unitID string, why map[string]string) error {
-	return s.updates.RefuseSettings(ctx, unitID, why)
+// Answered ends the change that a unit does not take, and notes what one waits for.
+func (s settings) Answered(ctx context.Context, unitID string, answers map[string]device.Answer) error {
+	return s.updates.AnswerSettings(ctx, unitID, said(answers))
+}
+
+func said(answers map[string]device.Answer) map[string]update.SettingAnswer {
+	list := make(map[string]update.SettingAnswer, len(answers))
+	for component, a := range answers {
+		list[component] = update.SettingAnswer{Refused: a.Refused, Why: a.Why, Revision: a.Revision}
+	}
+	return list
 }
 
 // settingsRead is what a process that takes data alone knows of settings: what
-// the process of role all has taken up. That one learns of a refusal when the
-// change has waited too long.
+// the process of role all has taken up. What units say of them is recorded;
+// that one finds it there.
 type settingsRead struct {
-	store update.SettingStore
-	log   *slog.Logger
+	store  update.SettingStore
+	answer func(ctx context.Context, unitID string, answers map[string]update.SettingAnswer) error
 }
 
 // Desired is what was taken up.
-func (s settingsRead) Desired(ctx context.Context, unitID string) (map[string]string, error) {
+func (s settingsRead) Desired(ctx context.Context, unitID string) (map[string]device.Setting, error) {
 	list, err := s.store.Settings(ctx, unitID)
 	return valuesOf(list), err
 }
 
-// Refused is told to the log alone.
-func (s settingsRead) Refused(_ context.Context, unitID string, why map[string]string) error {
-	s.log.Warn("a unit refused settings", "unit", unitID, "why", why)
-	return nil
+// Answered ends the change that a unit does not take, and notes what one waits for.
+func (s settingsRead) Answered(ctx context.Context, unitID string, answers map[string]device.Answer) error {
+	return s.answer(ctx, unitID, said(answers))
 }
 
-func valuesOf(list []update.Setting) map[string]string {
-	out := make(map[string]string, len(list))
+func valuesOf(list []update.Setting) map[string]device.Setting {
+	out := make(map[string]device.Setting, len(list))
 	for _, x := range list {
-		out[x.Component] = x.Value
+		out[x.Component] = device.Setting{Value: x.Value, Revision: x.Assignment}
 	}
 	return out
 }

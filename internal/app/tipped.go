@@ -1,10 +1,13 @@
 package app
 
-import intips "fettle.dev/fettle/internal/app/tips"
+import (
+	intips "fettle.dev/fettle/internal/app/tips"
+	"fettle.dev/fettle/internal/reach"
+)
 
 // tipped builds tips in context.
 func (h *house) tipped() error {
-	private, err := networks(h.config.FeedNetworks)
+	private, err := reach.Parse(h.config.FeedNetworks)
 	if err != nil {
 		return err
 	}

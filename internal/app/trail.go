@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"fettle.dev/fettle/internal/app/anchor"
 	"fettle.dev/fettle/internal/app/archive"
 	work "fettle.dev/fettle/internal/app/privacy"
 	"fettle.dev/fettle/internal/audit"
@@ -14,6 +15,7 @@ import (
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/privacy"
 	"fettle.dev/fettle/internal/sqldb"
+	"fettle.dev/fettle/internal/sqldb/message"
 	store "fettle.dev/fettle/internal/sqldb/privacy"
 	"fettle.dev/fettle/internal/sqldb/trail"
 )
@@ -28,17 +30,18 @@ func Trail(ctx context.Context, c Config, log *slog.Logger) (t *audit.Trail, clo
 	if err != nil {
 		return nil, nil, err
 	}
-	return trailOf(db, log), db.Close, nil
+	return trailOf(c, db, log), db.Close, nil
 }
 
-func trailOf(db *sqldb.DB, log *slog.Logger) *audit.Trail {
-	return audit.New(audit.Config{Store: trail.New(db), Tx: db, Clock: clock.Real{}, Log: log})
+func trailOf(c Config, db *sqldb.DB, log *slog.Logger) *audit.Trail {
+	s := trail.New(db)
+	return audit.New(audit.Config{Store: s, Tx: db, Clock: clock.Real{}, Log: log, Keeper: anchor.New(c.path(anchor.Name), s, log)})
 }
 
 // commanded enters, with what fn changes in the records, that a command was
 // given on the service's own machine.
-func commanded(ctx context.Context, db *sqldb.DB, log *slog.Logger, command string, fn func(ctx context.Context) error) error {
-	ctx, op := trailOf(db, log).Begin(ctx, audit.Entry{
+func commanded(ctx context.Context, c Config, db *sqldb.DB, log *slog.Logger, command string, fn func(ctx context.Context) error) error {
+	ctx, op := trailOf(c, db, log).Begin(ctx, audit.Entry{
 		Kind: audit.Change, Actor: audit.Actor{Party: audit.Command, ID: command}, Operation: command, From: host(),
 	})
 	err := fn(ctx)
@@ -51,7 +54,7 @@ func commanded(ctx context.Context, db *sqldb.DB, log *slog.Logger, command stri
 
 // backups seals backups and keeps their keys.
 func (h *house) backups() work.Backups {
-	return work.Backups{Path: h.config.path(archive.KeyringFile), Store: h.privacy.Store(), Trail: h.trail, Busy: &backing}
+	return work.Backups{Path: h.config.path(archive.KeyringFile), Store: h.privacy.Store(), Trail: h.trail, Busy: &h.backing}
 }
 
 // restored erases from records that were just restored whoever was erased since
@@ -65,7 +68,7 @@ func restored(ctx context.Context, c Config, keys archive.Keyring, log *slog.Log
 	if err := keys.Save(c.path(archive.KeyringFile)); err != nil {
 		return err
 	}
-	return commanded(ctx, db, log, "restore", func(ctx context.Context) error {
+	return commanded(ctx, c, db, log, "restore", func(ctx context.Context) error {
 		n, err := privacy.NewService(privacy.Config{Store: store.New(db), Tx: db, Clock: clock.Real{}, IDs: clock.Random{}, Log: log}).Again(ctx, keys.Erased)
 		if n > 0 {
 			log.Warn("people in the backup were erased since: they are erased again when the service starts", "people", n)
@@ -91,6 +94,10 @@ func (h *house) remember(ctx context.Context) error {
 		return err
 	}
 	if now := (clock.Real{}).Now(); now.Sub(h.remembered) >= 24*time.Hour {
+		const day = 24 * time.Hour
+		if _, err := message.Prune(ctx, h.records, now, message.Ages{Safety: 5 * 365 * day, Webhook: min(30*day, h.config.MessageAge), Other: h.config.MessageAge}); err != nil {
+			return err
+		}
 		err := h.trail.Append(ctx, audit.Entry{
 			Kind: audit.Change, Actor: audit.Actor{Party: audit.Server, ID: "retention"}, Operation: "applyRetention", Object: "history", Outcome: audit.Done,
 			Changed: []string{"what is older than the products declare"},

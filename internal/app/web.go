@@ -30,6 +30,7 @@ import (
 	"fettle.dev/fettle/internal/device/tuf"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/notify/ticket"
+	"fettle.dev/fettle/internal/reach"
 	"fettle.dev/fettle/internal/sqldb/message"
 	"fettle.dev/fettle/internal/sqldb/release"
 	"fettle.dev/fettle/internal/update/link"
@@ -71,7 +72,7 @@ func (h *house) listen(ctx context.Context) (out []listener, err error) {
 		out = append(out, listener{l, name, serve})
 		return nil
 	}
-	proxies, err := networks(h.config.TrustedProxies)
+	proxies, err := reach.Parse(h.config.TrustedProxies)
 	if err != nil {
 		return nil, err
 	}
@@ -259,9 +260,9 @@ func (h *house) upkeep(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-trim.C:
-			if backing.TryLock() { // a backup needs what stands after the positions it has copied
+			if h.backing.TryLock() { // a backup needs what stands after the positions it has copied
 				_, err = h.stream.Trim(ctx, min(h.writer.Applied(), h.watcher.Position(), h.tips.Watcher.Position()))
-				backing.Unlock()
+				h.backing.Unlock()
 			}
 		case <-renew.C:
 			err = h.welcome(ctx)
@@ -328,6 +329,14 @@ func (h *house) gauges() {
 	h.metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Namespace: "fettle", Name: "detectors_rows_total", Help: "Messages judged by the detectors since this process started.",
 	}, func() float64 { return float64(h.watcher.Rows()) }))
+	gauge("detectors_from_history_entries", "Entries that the stream no longer held and the detectors took from history, since this process started.", func() float64 {
+		n, _ := h.watcher.Bridged()
+		return float64(n)
+	})
+	gauge("detectors_missed_entries", "Entries that neither stream nor history held any more: no finding tells of them.", func() float64 {
+		_, n := h.watcher.Bridged()
+		return float64(n)
+	})
 	gauge("stream_position", "Newest stream sequence.", func() float64 {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()

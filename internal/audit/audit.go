@@ -15,6 +15,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -157,6 +158,26 @@ type Filter struct {
 	Limit     int
 }
 
+// Filing is what entries are found by: it stands beside the entry, outside of
+// its hash, and must say the same.
+type Filing struct {
+	Seq                      int64
+	At                       time.Time
+	Kind                     Kind
+	Actor, Operation, Object string
+	About                    []string // aliases, in order: of an owner who acted, too
+}
+
+// filing is how an entry must be filed.
+func (e *Entry) filing() Filing {
+	about := slices.Clone(e.About)
+	if e.Actor.Party == Owner && e.Actor.ID != "" {
+		about = append(about, e.Actor.ID)
+	}
+	slices.Sort(about)
+	return Filing{e.Seq, e.At, e.Kind, e.Actor.ID, e.Operation, e.Object, slices.Compact(about)}
+}
+
 // Person is how the trail names someone, and the key that seals what it says.
 type Person struct {
 	OwnerID string
@@ -170,6 +191,8 @@ type Store interface {
 	// of it, in the transaction of ctx. Appends wait for each other.
 	Append(ctx context.Context, seal func(h Head) (Entry, Record, error)) error
 	Records(ctx context.Context, f Filter) ([]Record, error)
+	// Filings are how the entries from one number to another, both included, are filed, in order.
+	Filings(ctx context.Context, from, to int64) ([]Filing, error)
 	Head(ctx context.Context) (Head, error)
 	// Start is the last entry that went by age.
 	Start(ctx context.Context) (Head, error)

@@ -51,10 +51,12 @@ func (o *Operation) commit(ctx context.Context) (func(), error) {
 	e.About = slices.Compact(slices.Sorted(slices.Values(o.about)))
 	o.mu.Unlock()
 	e.Outcome = Done
-	if err := o.trail.write(ctx, e); err != nil {
+	durable, err := o.trail.write(ctx, e)
+	if err != nil {
 		return nil, err
 	}
 	return func() {
+		durable()
 		o.mu.Lock()
 		o.entered = true
 		o.mu.Unlock()

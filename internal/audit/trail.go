@@ -34,6 +34,16 @@ type Config struct {
 	Tx    fleet.Transactor
 	Clock clock.Clock // the machine's: what people do has real times
 	Log   *slog.Logger
+	// Keeper keeps the trail's head outside of its store; nil: nobody.
+	Keeper Keeper
+}
+
+// Keeper keeps the head of a trail where whoever can write to its store cannot.
+type Keeper interface {
+	// Keep is told of an entry that is durable, and of the hash that it names as the one before.
+	Keep(h Head, previous string)
+	// Heads are those that must be in the trail.
+	Heads() ([]Head, error)
 }
 
 // Trail writes entries.
@@ -62,26 +72,42 @@ func (t *Trail) Store() Store { return t.cfg.Store }
 // long as a commit takes. e.Actor.ID of an owner and e.About are ids; the trail
 // makes aliases of them.
 func (t *Trail) Append(ctx context.Context, e Entry) error {
-	write := func(ctx context.Context) (func(), error) { return nil, t.write(ctx, e) }
+	write := func(ctx context.Context) (func(), error) { return t.write(ctx, e) }
 	if fleet.BeforeCommit(ctx, write) {
 		return nil
 	}
-	return t.cfg.Tx.InTx(ctx, func(ctx context.Context) error { return t.write(ctx, e) })
+	durable := func() {}
+	err := t.cfg.Tx.InTx(ctx, func(ctx context.Context) (err error) {
+		durable, err = t.write(ctx, e)
+		return err
+	})
+	if err == nil {
+		durable()
+	}
+	return err
 }
 
-func (t *Trail) write(ctx context.Context, e Entry) error {
-	e, err := t.named(ctx, e)
+// write enters e; durable is to be called once it is.
+func (t *Trail) write(ctx context.Context, e Entry) (durable func(), err error) {
+	var head Head
+	previous := ""
+	e, err = t.named(ctx, e)
 	if err == nil {
 		err = t.cfg.Store.Append(ctx, func(h Head) (Entry, Record, error) {
 			e.Seq, e.Previous, e.At = h.Seq+1, h.Hash, t.cfg.Clock.Now().UTC().Truncate(time.Millisecond)
 			r, err := chain.Seal(e)
+			head, previous = Head{e.Seq, r.Hash}, e.Previous
 			return e, r, err
 		})
 	}
 	if err != nil {
-		return fmt.Errorf("audit trail: %w", err)
+		return nil, fmt.Errorf("audit trail: %w", err)
 	}
-	return nil
+	return func() {
+		if t.cfg.Keeper != nil {
+			t.cfg.Keeper.Keep(head, previous)
+		}
+	}, nil
 }
 
 // named puts aliases in the place of owners' ids, and seals what is personal.
@@ -240,9 +266,9 @@ func (t *Trail) Refused(ctx context.Context, e Entry) {
 }
 
 // asked enters what somebody did who has not signed in: once in Window for
-// each operation, outcome and network address.
+// each operation, object, outcome and network address.
 func (t *Trail) asked(ctx context.Context, e Entry) error {
-	key := "asked\x00" + e.From + "\x00" + e.Operation + "\x00" + e.Outcome
+	key := "asked\x00" + e.From + "\x00" + e.Operation + "\x00" + e.Object + "\x00" + e.Outcome
 	enter, more := t.once(key)
 	if !enter {
 		return nil

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -37,10 +38,17 @@ func (t *Trail) Each(ctx context.Context, f Filter, fn func(Record, Entry) error
 	}
 }
 
-// Verify checks the whole trail, and that heads which were kept elsewhere are
-// still in it. It gives the trail's end; the error names the first entry that
+// Verify checks the whole trail, and that heads which were kept elsewhere (those
+// given, and the Keeper's) are still in it. It gives the trail's end; the error names the first entry that
 // is wrong.
 func (t *Trail) Verify(ctx context.Context, kept []Head) (Head, error) {
+	if t.cfg.Keeper != nil { // before the end is read: what is kept is in the trail by then
+		own, err := t.cfg.Keeper.Heads()
+		if err != nil {
+			return Head{}, err
+		}
+		kept = append(own, kept...)
+	}
 	start, err := t.cfg.Store.Start(ctx)
 	if err != nil {
 		return Head{}, err
@@ -52,24 +60,42 @@ func (t *Trail) Verify(ctx context.Context, kept []Head) (Head, error) {
 	c := From(start)
 	found := map[int64]Record{}
 	want := map[int64]bool{}
+	beyond := int64(0)
+	var entries []Entry // whose filing is not checked yet
 	for _, k := range kept {
 		want[k.Seq] = true
 	}
 	err = t.Each(ctx, Filter{}, func(r Record, e Entry) error {
 		if e.Seq > head.Seq && c.Seq == head.Seq {
-			return errLater // entered since the head was read
+			beyond = e.Seq
+			return errLater // entered since the head was read, or put in: see below
 		}
 		if want[e.Seq] {
 			found[e.Seq] = r
 		}
-		_, err := c.Next(r)
-		return err
+		if _, err := c.Next(r); err != nil {
+			return err
+		}
+		if entries = append(entries, e); len(entries) < page {
+			return nil
+		}
+		return t.filed(ctx, &entries)
 	})
+	if err == nil || err == errLater { //nolint:errorlint // our own, unwrapped
+		if filed := t.filed(ctx, &entries); filed != nil {
+			err = filed
+		}
+	}
 	if err != nil && err != errLater { //nolint:errorlint // our own, unwrapped
 		return c.Head, err
 	}
 	if err := c.End(head); err != nil {
 		return c.Head, err
+	}
+	if beyond > 0 {
+		if now, err := t.cfg.Store.Head(ctx); err != nil || now.Seq < beyond {
+			return c.Head, errors.Join(err, broken(head.Seq+1, "was put in: the trail ends before it"))
+		}
 	}
 	for _, k := range kept {
 		if k.Seq <= start.Seq { // went by age, as the chain says itself
@@ -87,6 +113,34 @@ func (t *Trail) Verify(ctx context.Context, kept []Head) (Head, error) {
 		}
 	}
 	return c.Head, nil
+}
+
+// filed checks that entries, which follow one another, are found by what they
+// say: one that is filed elsewhere would be there and seen by nobody. It empties the list.
+func (t *Trail) filed(ctx context.Context, entries *[]Entry) error {
+	list := *entries
+	if len(list) == 0 {
+		return nil
+	}
+	*entries = list[:0]
+	filings, err := t.cfg.Store.Filings(ctx, list[0].Seq, list[len(list)-1].Seq)
+	if err != nil {
+		return fmt.Errorf("read the audit trail: %w", err)
+	}
+	for i := range list {
+		want := list[i].filing()
+		switch {
+		case i >= len(filings) || filings[i].Seq != want.Seq:
+			return broken(want.Seq, "is filed under another number")
+		case !filings[i].At.Equal(want.At):
+			return broken(want.Seq, "is filed under another time: %s", filings[i].At.UTC().Format(time.RFC3339Nano))
+		case filings[i].Kind != want.Kind || filings[i].Actor != want.Actor || filings[i].Operation != want.Operation || filings[i].Object != want.Object:
+			return broken(want.Seq, "is filed under another kind, actor, operation or object")
+		case !slices.Equal(filings[i].About, want.About):
+			return broken(want.Seq, "is filed under other people than it names")
+		}
+	}
+	return nil
 }
 
 type stop struct{}

@@ -134,7 +134,8 @@ func (r *reached) file(data []byte, stream string, index uint64) error {
 }
 
 // record reads the sequence and the length of the record that b begins with; the
-// length is 0 when it is not right.
+// length is 0 when it is not right. Its checksum leaves out the length of the
+// headers, which end with an empty line; erased ones are garbage.
 func record(b []byte, sum hash.Hash64) (seq uint64, n int) {
 	if len(b) < recordHead+recordHash {
 		return 0, 0
@@ -156,13 +157,20 @@ func record(b []byte, sum hash.Hash64) (seq uint64, n int) {
 	_, _ = sum.Write(b[4:20])
 	_, _ = sum.Write(rest[:subject])
 	rest = rest[subject:]
+	ends := true
 	if headers {
+		size := uint64(binary.LittleEndian.Uint32(rest))
 		rest = rest[4:]
+		ends = size <= uint64(len(rest)) && bytes.HasSuffix(rest[:size], []byte("\r\n\r\n"))
 	}
 	_, _ = sum.Write(rest)
 	var got [recordHash]byte
 	if !bytes.Equal(sum.Sum(got[:0]), b[n-recordHash:n]) {
 		return 0, 0
 	}
-	return binary.LittleEndian.Uint64(b[4:]), n
+	seq = binary.LittleEndian.Uint64(b[4:])
+	if !ends && seq&(recordErased|recordTomb) == 0 {
+		return 0, 0
+	}
+	return seq, n
 }

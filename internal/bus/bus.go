@@ -91,7 +91,7 @@ func (c *Config) setDefaults() {
 // Internal, since nothing but a restore helps.
 var (
 	ErrFull = telemetry.ErrFull
-	ErrGap  = errors.New("entries are missing from the stream")
+	ErrGap  = telemetry.ErrGap
 	// ErrDamaged: Open found that the stream has lost what was durable, and
 	// changed nothing; kind Internal.
 	ErrDamaged = errors.New("the stream is damaged")

@@ -10,8 +10,16 @@ import (
 	"fettle.dev/fettle/internal/telemetry"
 )
 
-// fetchBytes is how much is fetched ahead of a consumer.
-const fetchBytes = 8 << 20
+const (
+	// fetchBytes is how much is fetched ahead of a consumer.
+	fetchBytes = 8 << 20
+	// fetchEntries is how many of them wait, at most, in a queue of their own.
+	fetchEntries = 32
+	// handBytes is about how much a consumer is handed at once, as encoded, or one
+	// entry: a consumer that is behind, with what it has packed and what it is
+	// given next, keeps little of it in memory.
+	handBytes = 1 << 20
+)
 
 // entry is a message of the stream as it came.
 type entry struct {
@@ -73,7 +81,7 @@ func (b *Bus) consume(ctx context.Context, from uint64, max int, handle func(ctx
 	if err != nil {
 		return fault.Wrap(fault.Unavailable, "consume", err)
 	}
-	waiting := make(chan entry, max)
+	waiting := make(chan entry, min(max, fetchEntries))
 	delivery, err := consumer.Consume(func(m jetstream.Msg) {
 		meta, err := m.Metadata()
 		if err != nil {
@@ -108,12 +116,13 @@ func (b *Bus) consume(ctx context.Context, from uint64, max int, handle func(ctx
 		case e := <-waiting:
 			entries = append(entries, e)
 		}
-		for len(entries) < max && len(waiting) > 0 {
-			entries = append(entries, <-waiting)
+		for bytes := len(entries[0].data); len(entries) < max && len(waiting) > 0 && bytes < handBytes; {
+			e := <-waiting
+			entries, bytes = append(entries, e), bytes+len(e.data)
 		}
 		for _, e := range entries {
 			if e.seq != last+1 {
-				return gap(last, e.seq)
+				return fmt.Errorf("consume: the position is %d but the next entry is %d: %w", last, e.seq, ErrGap)
 			}
 			last = e.seq
 		}
@@ -133,11 +142,7 @@ func (b *Bus) holds(ctx context.Context, from uint64) error {
 		return fmt.Errorf("consume: the position is %d but the stream ends at %d: %w", from, s.Last, ErrGap)
 	}
 	if from+1 < s.First {
-		return gap(from, s.First)
+		return fmt.Errorf("consume: %w", &telemetry.GapError{Position: from, First: s.First})
 	}
 	return nil
-}
-
-func gap(position, first uint64) error {
-	return fmt.Errorf("consume: the position is %d but the next entry held is %d: %w", position, first, ErrGap)
 }

@@ -18,7 +18,7 @@ import (
 // falls behind the tail reads the stream.
 type tail struct {
 	mu      sync.Mutex
-	entries map[uint64]*telemetry.Batch
+	entries map[uint64]entered
 	order   []held // as they came, which is nearly that of sequence
 	bytes   int    // of all, encoded
 	newest  uint64
@@ -26,7 +26,13 @@ type tail struct {
 	changed chan struct{} // closed when an entry comes
 }
 
-// held is an entry of the tail.
+// entered is an entry as it is held, and its size as encoded.
+type entered struct {
+	*telemetry.Batch
+	bytes int
+}
+
+// held is where an entry of the tail stands.
 type held struct {
 	seq   uint64
 	bytes int
@@ -40,14 +46,14 @@ type reader struct{ at uint64 }
 const maxTail = 8 << 20
 
 func newTail() *tail {
-	return &tail{entries: map[uint64]*telemetry.Batch{}, readers: map[*reader]struct{}{}, changed: make(chan struct{})}
+	return &tail{entries: map[uint64]entered{}, readers: map[*reader]struct{}{}, changed: make(chan struct{})}
 }
 
 // put adds an entry that is durable. The batch must not be changed any more.
 func (t *tail) put(seq uint64, b *telemetry.Batch, bytes int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.entries[seq] = b
+	t.entries[seq] = entered{b, bytes}
 	t.order = append(t.order, held{seq, bytes})
 	t.bytes += bytes
 	t.newest = max(t.newest, seq)
@@ -72,18 +78,19 @@ func (t *tail) drop() {
 }
 
 // take gives the entries after r's position that are held without a gap, at
-// most limit, and notes that all before are taken. Without any it gives what to
+// most limit and about handBytes, and notes that all before are taken. Without any it gives what to
 // wait for; behind says that the tail has only entries further on.
 func (t *tail) take(r *reader, limit int) (batches []telemetry.Sequenced, changed <-chan struct{}, behind bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.readers[r] = struct{}{}
-	for seq := r.at + 1; len(batches) < limit; seq++ {
+	for seq, bytes := r.at+1, 0; len(batches) < limit && bytes < handBytes; seq++ {
 		b, ok := t.entries[seq]
 		if !ok {
 			break
 		}
-		batches = append(batches, telemetry.Sequenced{Seq: seq, Batch: b})
+		batches = append(batches, telemetry.Sequenced{Seq: seq, Batch: b.Batch})
+		bytes += b.bytes
 	}
 	return batches, t.changed, len(batches) == 0 && t.newest > r.at
 }
@@ -91,7 +98,8 @@ func (t *tail) take(r *reader, limit int) (batches []telemetry.Sequenced, change
 func (t *tail) has(seq uint64) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.entries[seq] != nil
+	_, ok := t.entries[seq]
+	return ok
 }
 
 // advance notes what a reader has taken.

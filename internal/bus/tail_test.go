@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -47,6 +48,44 @@ func TestTail(t *testing.T) {
 	tl.leave(r)
 	tl.leave(late)
 	require.True(t, tl.has(5))
+
+	for i := range uint64(10) {
+		tl.put(6+i, one, handBytes/4)
+	}
+	for _, limit := range []int{3, 10} { // entries, then bytes
+		got, _, _ = tl.take(&reader{at: 5}, limit)
+		require.Len(t, got, min(limit, 4))
+	}
+}
+
+// A consumer that is behind is handed a little at once, whatever it may be
+// handed by number.
+func TestLittleIsHandedAtOnce(t *testing.T) {
+	t.Parallel()
+	cfg := Config{Dir: t.TempDir()}
+	b, err := Open(t.Context(), cfg, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	const entries = 30
+	text := strings.Repeat("x", handBytes/4)
+	for i := range entries {
+		require.NoError(t, b.Publish(t.Context(), &telemetry.Batch{Product: "p", Rows: []telemetry.Row{{Unit: int64(i), Values: []telemetry.Value{{Signal: "s", IsText: true, Text: text}}}}}))
+	}
+	require.NoError(t, b.Close())
+	b, err = Open(t.Context(), cfg, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	defer func() { _ = b.Close() }()
+	enough := errors.New("enough")
+	most, got := 0, 0
+	err = b.Consume(t.Context(), 0, 256, func(_ context.Context, batches []telemetry.Sequenced) error {
+		most, got = max(most, len(batches)), got+len(batches)
+		time.Sleep(time.Millisecond) // others come meanwhile
+		if got == entries {
+			return enough
+		}
+		return nil
+	})
+	require.ErrorIs(t, err, enough)
+	require.LessOrEqual(t, most, 4)
 }
 
 // A consumer that falls behind the tail, and one that comes after entries were

@@ -230,6 +230,7 @@ type TaskFilter struct {
 	CampaignID, UnitID, OwnerID string
 	States                      []TaskState
 	Code                        update.Code // of the refusal
+	Unassigned                  bool        // only those without an assignment
 	Wave                        int         // -1: any
 	After                       string
 	Limit                       int

@@ -320,6 +320,42 @@ func TestPauseWithholdsAndResumeGoesOn(t *testing.T) {
 	})
 }
 
+func TestAWithdrawnReleaseIsOfferedToNobody(t *testing.T) {
+	t.Parallel()
+	for _, paused := range []bool{false, true} {
+		w := campaigntest.New(t, sqldbtest.SQLite(t), 20)
+		c := campaigntest.Campaign(campaign.Safety)
+		c.MaxConcurrent = 1
+		w.Started(c)
+		ctx, first := t.Context(), w.Tasks(0)
+		w.Choose(first[2], campaign.NotNow)
+		w.Choose(first[3], campaign.StartNow)
+		w.Says(first[3], update.Running)
+		w.Settle()
+		w.Choose(first[1], campaign.StartNow)
+		w.Settle()
+		require.Equal(t, campaign.Accepted, w.Task(first[1].ID).State)
+		require.Zero(t, w.Task(first[1].ID).AssignmentID, "it waits for its turn")
+		if paused {
+			_, err := w.Campaigns.Pause(ctx, campaigntest.Name, "looked at")
+			require.NoError(t, err)
+		}
+		_, err := w.Updates.Withdraw(ctx, c.Release, "ada@example.org", "it drains the battery")
+		require.NoError(t, err)
+		w.Settle()
+		for _, x := range append(w.Tasks(1), w.Task(first[0].ID), w.Task(first[1].ID), w.Task(first[2].ID)) {
+			require.Equal(t, campaign.Blocked, x.State)
+			require.Equal(t, update.CodeWithdrawn, x.Refusal.Code)
+			require.Contains(t, x.Why, "it drains the battery")
+		}
+		require.Equal(t, campaign.Installing, w.Task(first[3].ID).State, "it has begun, and is asked to stop")
+		_, err = w.Updates.CancelFeedback(ctx, first[3].UnitID, w.Task(first[3].ID).AssignmentID, update.Feedback{State: update.Canceled})
+		require.NoError(t, err)
+		w.Settle()
+		require.Equal(t, campaign.Blocked, w.Task(first[3].ID).State)
+	}
+}
+
 func TestCancelReachesTheUnits(t *testing.T) {
 	t.Parallel()
 	w := campaigntest.New(t, sqldbtest.SQLite(t), 20)
@@ -372,13 +408,15 @@ func TestDryRunSaysWhoAndWhy(t *testing.T) {
 				cohort.Member{UnitID: "X-2", List: cohort.Out, Code: "no evidence", Reason: "quiet"}))
 		c := campaigntest.Campaign(campaign.Safety)
 		require.NoError(t, w.Campaigns.Put(ctx, c))
-		plan, err := w.Campaigns.DryRun(ctx, c.Name, 0, 1000)
+		plan, units, err := dryRun(ctx, w, c.Name)
 		require.NoError(t, err)
-		require.Len(t, plan.Offered, 8)
+		require.Equal(t, 8, plan.OfferedN)
 		codes := map[string]string{}
-		for _, n := range plan.Not {
-			require.NotEmpty(t, n.Why)
-			codes[n.UnitID] = string(n.Code)
+		for _, x := range units {
+			if x.No != nil {
+				require.NotEmpty(t, x.No.Why)
+				codes[x.UnitID] = string(x.No.Code)
+			}
 		}
 		require.Equal(t, map[string]string{
 			campaigntest.UnitID(1): string(update.CodeVersion), campaigntest.UnitID(2): string(update.CodeInactive),
@@ -493,10 +531,10 @@ func TestWavesAreDrawnByTheSeed(t *testing.T) {
 		c := campaigntest.Campaign(campaign.Safety)
 		c.Seed, c.Waves = seed, []campaign.Wave{{Name: "a", Count: 5}, {Name: "b", Share: 0.25}, {Name: "named", Units: []string{campaigntest.UnitID(1)}}, {Name: "c"}}
 		require.NoError(t, w.Campaigns.Put(t.Context(), c))
-		plan, err := w.Campaigns.DryRun(t.Context(), c.Name, 0, 1000)
+		plan, units, err := dryRun(t.Context(), w, c.Name)
 		require.NoError(t, err)
 		planned := map[string]int{}
-		for _, x := range plan.Offered {
+		for _, x := range units {
 			planned[x.UnitID] = x.Wave
 		}
 		w.Started(c)
@@ -654,4 +692,13 @@ func TestCrashesAnywhereResume(t *testing.T) {
 			require.Len(t, actions, 30)
 		})
 	}
+}
+
+// dryRun gives what a dry run says of each unit, too.
+func dryRun(ctx context.Context, w *campaigntest.World, name string) (plan campaign.Plan, units []campaign.PlannedUnit, err error) {
+	plan, err = w.Campaigns.DryRun(ctx, name, func(u campaign.PlannedUnit) error {
+		units = append(units, u)
+		return nil
+	})
+	return plan, units, err
 }

@@ -153,7 +153,7 @@ func (m *Manager) apply(ctx context.Context, e *env, t *Task, a update.Assignmen
 		t.EndedAt, t.NextAt = now, time.Time{}
 		switch {
 		case e.release.Withdrawn != nil:
-			t.block(&update.Refusal{Code: update.CodeWithdrawn, Why: "the release has been withdrawn: " + e.release.Withdrawn.Why}, now)
+			t.block(e.withdrawn(), now)
 			return nil
 		case e.run.Open():
 			return m.failed(ctx, e, t, now, "the unit canceled the update: "+reason(a.Details))

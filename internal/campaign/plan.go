@@ -14,13 +14,6 @@ import (
 	"fettle.dev/fettle/internal/update"
 )
 
-// Not is a unit that would not be offered the remedy, and why. The code is
-// the member's own where it is not in the cohort.
-type Not struct { //nolint:errname // it is one for units, not of ours
-	UnitID string `json:"unitId"`
-	update.Refusal
-}
-
 // Plan is what a start would do.
 type Plan struct {
 	SnapshotID string              `json:"snapshotId"`
@@ -29,8 +22,6 @@ type Plan struct {
 	OfferedN   int                 `json:"offeredN"`
 	NotN       int                 `json:"notN"`
 	NotByCode  map[update.Code]int `json:"notByCode"`
-	Offered    []PlannedTask       `json:"offered"` // a part of them, by wave
-	Not        []Not               `json:"not"`     // a part of them
 }
 
 // PlannedWave is a wave with its number of units.
@@ -40,10 +31,11 @@ type PlannedWave struct {
 	Random bool   `json:"random"` // drawn by lot: may be compared with others
 }
 
-// PlannedTask is a unit that would be offered the remedy.
-type PlannedTask struct {
-	UnitID string `json:"unitId"`
-	Wave   int    `json:"wave"`
+// PlannedUnit is a unit and its wave, or why it would not be offered the remedy.
+type PlannedUnit struct {
+	UnitID string
+	Wave   int             // -1: it is not in the cohort
+	No     *update.Refusal // nil: offered; the code is the member's own where it is not in the cohort
 }
 
 const (
@@ -125,20 +117,22 @@ func (m *Manager) drawn(ctx context.Context, mat *material) (*wave.Draw, []uint6
 	if err != nil || r.PlanDone || !draw.Counts() {
 		return draw, r.Cuts, err
 	}
-	err = m.members(ctx, MemberQuery{Snapshot: mat.snapshot.ID}, func(x *Member) { draw.See(&x.Unit) })
+	err = m.members(ctx, MemberQuery{Snapshot: mat.snapshot.ID}, func(x *Member) error { draw.See(&x.Unit); return nil })
 	cuts, _ := draw.Cuts()
 	return draw, cuts, err
 }
 
 // members calls fn for every member that is in, by unit, page by page.
-func (m *Manager) members(ctx context.Context, q MemberQuery, fn func(x *Member)) error {
+func (m *Manager) members(ctx context.Context, q MemberQuery, fn func(x *Member) error) error {
 	for q.Limit = memberPage; ; {
 		page, err := m.cfg.Store.Members(ctx, q)
 		if err != nil {
 			return err
 		}
 		for i := range page {
-			fn(&page[i])
+			if err := fn(&page[i]); err != nil {
+				return err
+			}
 		}
 		if len(page) < q.Limit {
 			return nil
@@ -148,9 +142,10 @@ func (m *Manager) members(ctx context.Context, q MemberQuery, fn func(x *Member)
 }
 
 // DryRun says who would be offered the remedy, in which wave, and who not,
-// each with the reason; it changes nothing. Of either list it gives limit
-// units after the first skip, and keeps no more than that in memory.
-func (m *Manager) DryRun(ctx context.Context, name string, skip, limit int) (Plan, error) {
+// each with the reason; it changes nothing. It tells each of every unit, by
+// unit: first those in the cohort, then those that are not; an error of each
+// ends it. It keeps a page of units in memory, however large the cohort is.
+func (m *Manager) DryRun(ctx context.Context, name string, each func(PlannedUnit) error) (Plan, error) {
 	mat, err := m.material(ctx, name)
 	if err != nil {
 		return Plan{}, err
@@ -164,15 +159,17 @@ func (m *Manager) DryRun(ctx context.Context, name string, skip, limit int) (Pla
 		w := &mat.run.Campaign.Waves[i]
 		p.Waves = append(p.Waves, PlannedWave{Name: w.Name, Random: w.Random()})
 	}
-	not := func(unit string, no *update.Refusal) {
-		p.NotByCode[no.Code]++
-		if p.NotN++; p.NotN > skip && len(p.Not) < limit {
-			p.Not = append(p.Not, Not{unit, *no})
+	tell := func(u PlannedUnit) error {
+		if u.No != nil {
+			p.NotN++
+			p.NotByCode[u.No.Code]++
+		} else {
+			p.OfferedN++
 		}
+		return each(u)
 	}
-	offered := make([][]PlannedTask, len(p.Waves)) // the first of each wave
 	kind := mat.run.Campaign.Kind
-	err = m.members(ctx, MemberQuery{Snapshot: mat.snapshot.ID, Detector: mat.detector.Name, Except: mat.run.ID}, func(x *Member) {
+	err = m.members(ctx, MemberQuery{Snapshot: mat.snapshot.ID, Detector: mat.detector.Name, Except: mat.run.ID}, func(x *Member) error {
 		w := draw.Wave(&x.Unit, cuts, false)
 		p.Waves[w].Units++
 		no := &update.Refusal{Code: update.CodeUnknown, Why: "the unit is not known any more"}
@@ -182,41 +179,20 @@ func (m *Manager) DryRun(ctx context.Context, name string, skip, limit int) (Pla
 		if no == nil && x.Busy != "" {
 			no = &update.Refusal{Code: CodeBusy, Name: x.Busy, Why: "waits until campaign " + x.Busy + " is done with it"}
 		}
-		if no != nil {
-			not(x.Unit.ID, no)
-			return
-		}
-		p.OfferedN++
-		if len(offered[w]) < skip+limit {
-			offered[w] = append(offered[w], PlannedTask{x.Unit.ID, w})
-		}
+		return tell(PlannedUnit{x.Unit.ID, w, no})
 	})
-	if err != nil {
-		return Plan{}, err
-	}
-	left := skip
-	for _, w := range offered {
-		gone := min(left, len(w))
-		left -= gone
-		w = w[gone:]
-		p.Offered = append(p.Offered, w[:min(len(w), limit-len(p.Offered))]...)
-	}
 	for _, list := range []cohort.List{cohort.NotJudgeable, cohort.Out} {
-		for after := ""; ; {
-			page, err := m.cfg.Cohorts.Members(ctx, mat.snapshot.ID, list, after, memberPage)
-			if err != nil {
-				return Plan{}, err
+		for after, more := "", true; more && err == nil; {
+			var page []cohort.Member
+			page, err = m.cfg.Cohorts.Members(ctx, mat.snapshot.ID, list, after, memberPage)
+			for i := 0; i < len(page) && err == nil; i++ {
+				o := &page[i]
+				after, err = o.UnitID, tell(PlannedUnit{o.UnitID, -1, &update.Refusal{Code: update.Code(o.Code), Why: "not in the cohort: " + o.Reason}})
 			}
-			for _, o := range page {
-				not(o.UnitID, &update.Refusal{Code: update.Code(o.Code), Why: "not in the cohort: " + o.Reason})
-			}
-			if len(page) < memberPage {
-				break
-			}
-			after = page[len(page)-1].UnitID
+			more = len(page) == memberPage
 		}
 	}
-	return p, nil
+	return p, err
 }
 
 // Start freezes the cohort's newest snapshot, the detector's newest version
@@ -281,7 +257,7 @@ func (m *Manager) seen(ctx context.Context, r *Run) (*wave.Draw, error) {
 	if err != nil || !draw.Counts() || r.PlannedTo == "" {
 		return draw, err
 	}
-	err = m.members(ctx, MemberQuery{Snapshot: r.SnapshotID, To: r.PlannedTo}, func(x *Member) { draw.See(&x.Unit) })
+	err = m.members(ctx, MemberQuery{Snapshot: r.SnapshotID, To: r.PlannedTo}, func(x *Member) error { draw.See(&x.Unit); return nil })
 	return draw, err
 }
 

@@ -449,10 +449,10 @@ func TestPlanningResumes(t *testing.T) {
 	c := campaigntest.Campaign(campaign.Service)
 	c.Waves = []campaign.Wave{{Name: "few", Count: 100}, {Name: "named", Units: []string{"X-000007", "X-011999"}}, {Name: "tenth", Share: 0.1}, {Name: "rest"}}
 	require.NoError(t, w.Campaigns.Put(ctx, c))
-	plan, err := w.Campaigns.DryRun(ctx, c.Name, 0, 10)
+	plan, told, err := dryRun(ctx, w, c.Name)
 	require.NoError(t, err)
 	require.Equal(t, n, plan.OfferedN)
-	require.Len(t, plan.Offered, 10)
+	require.Len(t, told, n)
 	cut, stop := context.WithCancel(ctx)
 	pages := 0
 	cfg := w.Config

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"fettle.dev/fettle/internal/fault"
@@ -118,24 +119,63 @@ func (m *Manager) passOne(ctx context.Context, r *Run) (moved int, err error) {
 			return 1, err
 		}
 		return 0, err
-	case r.State != Running:
+	case !r.Open():
 		return 0, nil
+	}
+	if moved, err = m.recall(ctx, r); err != nil || r.State != Running {
+		return moved, err
 	}
 	due, err := m.cfg.Store.DueTasks(ctx, r.ID, now, chunk)
 	if err != nil {
 		return 0, fmt.Errorf("look for due tasks: %w", err)
 	}
-	moved, err = m.moveAll(ctx, idsOf(due), m.step)
+	n, err := m.moveAll(ctx, idsOf(due), m.step)
+	moved += n
 	if err != nil {
 		return moved, err
 	}
-	n, err := m.pull(ctx, r, now)
+	n, err = m.pull(ctx, r, now)
 	moved += n
 	if err == nil && r.Campaign.Dynamic && !now.Before(r.LookAt) {
 		n, err = m.look(ctx, r, now)
 		moved += n
 	}
 	return moved, err
+}
+
+// recall ends the offers of a release that has been withdrawn. What was assigned
+// ends as its assignment does.
+func (m *Manager) recall(ctx context.Context, r *Run) (moved int, err error) {
+	release, err := m.cfg.Updates.Release(ctx, r.Campaign.Release)
+	if err != nil || release.Withdrawn == nil {
+		return 0, err
+	}
+	for _, f := range []TaskFilter{
+		{States: []TaskState{Planned, Offered, Snoozed, Scheduled, Retrying}},
+		{States: []TaskState{Accepted}, Unassigned: true},
+	} {
+		f.CampaignID, f.Wave, f.Limit = r.ID, -1, chunk
+		list, err := m.cfg.Store.Tasks(ctx, f)
+		if err != nil {
+			return moved, fmt.Errorf("look for offers of what is withdrawn: %w", err)
+		}
+		n, err := m.moveAll(ctx, idsOf(list), func(_ context.Context, e *env, t *Task) error {
+			if !slices.Contains(f.States, t.State) || f.Unassigned && t.AssignmentID != 0 {
+				return errSame
+			}
+			t.block(e.withdrawn(), m.cfg.Clock.Now())
+			return nil
+		})
+		if moved += n; err != nil {
+			return moved, err
+		}
+	}
+	return moved, nil
+}
+
+// withdrawn is why nobody is offered a release any more.
+func (e *env) withdrawn() *update.Refusal {
+	return &update.Refusal{Code: update.CodeWithdrawn, Why: "the release has been withdrawn: " + e.release.Withdrawn.Why}
 }
 
 func idsOf(list []Task) []string {

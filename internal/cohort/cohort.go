@@ -38,6 +38,7 @@ type Attributes struct {
 	Batch    []string            `json:"batch,omitempty"`
 	Region   []string            `json:"region,omitempty"`
 	Version  []string            `json:"version,omitempty"`
+	Versions map[string][]string `json:"versions,omitempty" doc:"Of components, by name; a parameter is the component parameter:NAME, a feature feature:NAME."`
 	Other    map[string][]string `json:"other,omitempty"`
 }
 

@@ -278,7 +278,7 @@ func hours(d time.Duration) string {
 
 // Empty reports whether nothing is matched by.
 func (a *Attributes) Empty() bool {
-	return len(a.Hardware)+len(a.Batch)+len(a.Region)+len(a.Version)+len(a.Other) == 0
+	return len(a.Hardware)+len(a.Batch)+len(a.Region)+len(a.Version)+len(a.Versions)+len(a.Other) == 0
 }
 
 // Holds reports whether a unit has one of the values of each attribute, and why.
@@ -304,6 +304,9 @@ func (a *Attributes) Holds(u *fleet.Unit) (ok bool, why string) {
 	check("batch", u.Batch, a.Batch)
 	check("region", u.Region, a.Region)
 	check("version", u.Versions[fleet.MainComponent], a.Version)
+	for _, name := range slices.Sorted(maps.Keys(a.Versions)) {
+		check("version of "+name, u.Versions[name], a.Versions[name])
+	}
 	for _, name := range slices.Sorted(maps.Keys(a.Other)) {
 		check(name, u.Attributes[name], a.Other[name])
 	}

@@ -70,8 +70,10 @@ func (s *Service) sift(ctx context.Context, t condition.Trial, least time.Durati
 		p := &apart{History: t.History, enough: map[int64]bool{}}
 		t.History, t.MostRows = p, math.MaxInt
 		t.Enough = func(v condition.Verdict) bool {
-			p.enough[p.unit] = enough(v)
-			return p.enough[p.unit]
+			if p.done = enough(v); p.done {
+				p.enough[p.unit] = true
+			}
+			return p.done
 		}
 		r, err := t.Run(ctx)
 		if err != nil {
@@ -134,7 +136,8 @@ func divide(ctx context.Context, t condition.Trial, run func(ctx context.Context
 // once enough is known of it.
 type apart struct {
 	telemetry.History
-	unit   int64 // whose row is being told
+	unit   int64 // whose row was told last
+	done   bool  // it has enough
 	enough map[int64]bool
 }
 
@@ -143,10 +146,17 @@ type apart struct {
 func (h *apart) Replay(ctx context.Context, q telemetry.Query, fn func(row *telemetry.Stored, mark *telemetry.StoredMark) error) error {
 	q.NoMarks, q.Apart = true, true
 	if h.enough != nil {
-		q.Enough = func(unit int64) bool { return h.enough[unit] }
+		q.Enough = func(unit int64) bool {
+			if unit == h.unit {
+				return h.done
+			}
+			return h.enough[unit]
+		}
 	}
 	return h.History.Replay(ctx, q, func(row *telemetry.Stored, mark *telemetry.StoredMark) error {
-		h.unit = row.Unit
+		if h.unit != row.Unit {
+			h.unit, h.done = row.Unit, h.enough[row.Unit]
+		}
 		return fn(row, mark)
 	})
 }

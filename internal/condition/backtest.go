@@ -106,20 +106,39 @@ func (r *TrialResult) Judged() int {
 	return n
 }
 
+// tried is a unit in a trial, and what its rows alone tell.
+type tried struct {
+	unit   *fleet.Unit
+	rows   int
+	last   int64 // event time of its newest row
+	enough bool
+}
+
+func (u *tried) verdict() Verdict {
+	v := Verdict{Rows: u.rows}
+	if u.rows > 0 {
+		v.LastAt = moment(u.last)
+	}
+	return v
+}
+
 // progressEvery is the number of rows between reports of progress.
 const progressEvery = 100_000
 
 // Run runs the trial.
 func (t *Trial) Run(ctx context.Context) (*TrialResult, error) {
-	units := make(map[int64]Identity, len(t.Units))
-	for _, u := range t.Units {
-		if u.Product == t.Product.Name {
-			units[u.Key] = IdentityOf(&u)
+	units := make(map[int64]*tried, len(t.Units))
+	for i := range t.Units {
+		if u := &t.Units[i]; u.Product == t.Product.Name {
+			units[u.Key] = &tried{unit: u}
 		}
 	}
 	directory := func(_ context.Context, key int64) (Identity, bool, error) {
-		id, ok := units[key]
-		return id, ok, nil
+		u, ok := units[key]
+		if !ok {
+			return Identity{}, false, nil
+		}
+		return IdentityOf(u.unit), true, nil
 	}
 	e, err := NewEvaluator(directory, []Definition{{Product: t.Product, Detectors: []Detector{t.Detector}}})
 	if err != nil {
@@ -134,7 +153,8 @@ func (t *Trial) Run(ctx context.Context) (*TrialResult, error) {
 		q.From, q.To = t.From, t.To
 	}
 	out := &TrialResult{Units: make(map[int64]Verdict, len(units))}
-	rows, most, enough := 0, t.MostRows, map[int64]bool{}
+	rows, most, enough := 0, t.MostRows, 0
+	var u *tried // of the row before: rows of a unit may follow one another
 	err = t.History.Replay(consent.For(ctx, t.Detector.Purpose), q, func(row *telemetry.Stored, mark *telemetry.StoredMark) error {
 		if mark != nil {
 			if t.Fresh && !t.To.IsZero() && mark.At >= t.To.UnixMilli() {
@@ -142,28 +162,29 @@ func (t *Trial) Run(ctx context.Context) (*TrialResult, error) {
 			}
 			return e.Mark(ctx, &mark.Mark)
 		}
-		if _, ok := units[row.Unit]; !ok {
-			return nil
+		if u == nil || u.unit.Key != row.Unit {
+			if u = units[row.Unit]; u == nil {
+				return nil
+			}
 		}
-		v := out.Units[row.Unit]
-		v.Rows++
-		if at := moment(row.Event); at.After(v.LastAt) {
-			v.LastAt = at
+		if u.rows++; u.rows == 1 || row.Event > u.last {
+			u.last = row.Event
 		}
-		out.Units[row.Unit] = v
 		if rows++; rows%progressEvery == 0 && t.Rows != nil {
 			t.Rows(rows)
 		}
-		if err := e.Row(ctx, &row.Row); err != nil || t.Enough == nil || enough[row.Unit] {
+		if err := e.Row(ctx, &row.Row); err != nil || t.Enough == nil || u.enough {
 			return err
 		}
+		v := u.verdict()
 		if e.verdict(row.Unit, &v); t.Enough(v) {
-			enough[row.Unit] = true
+			u.enough = true
+			enough++
 		}
-		if most == t.MostRows && 50*len(enough) >= 49*len(units) {
+		if most == t.MostRows && 50*enough >= 49*len(units) {
 			most = min(most, 2*rows) // as much again for the last ones
 		}
-		if len(enough) == len(units) || rows >= most {
+		if enough == len(units) || rows >= most {
 			return errEnough
 		}
 		return nil
@@ -172,8 +193,11 @@ func (t *Trial) Run(ctx context.Context) (*TrialResult, error) {
 	if err != nil && !out.Cut {
 		return nil, fmt.Errorf("run detector %s over history: %w", t.Detector.Name, err)
 	}
-	for key := range e.units {
-		v := out.Units[key]
+	for key, u := range units {
+		if u.rows == 0 && e.units[key] == nil {
+			continue // nothing is known of it
+		}
+		v := u.verdict()
 		e.verdict(key, &v)
 		out.Units[key] = v
 	}
@@ -193,8 +217,14 @@ func (t *Trial) Run(ctx context.Context) (*TrialResult, error) {
 
 // verdict says what a unit has come to so far.
 func (e *Evaluator) verdict(key int64, v *Verdict) {
-	u := e.units[key]
-	v.Exposure = millis(e.spent[key])
+	u := e.last
+	if u == nil || u.Key != key {
+		u = e.units[key]
+	}
+	v.Exposure = 0
+	if len(e.spent) > 0 {
+		v.Exposure = millis(e.spent[key])
+	}
 	if u == nil {
 		return
 	}

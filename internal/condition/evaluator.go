@@ -54,8 +54,10 @@ type Evaluator struct {
 
 	products map[string]*product
 	units    map[int64]*unit
+	last     *unit // of the row or mark before
 	strings  map[string]string
 
+	met   []Ref           // detector versions that states that were loaded are of
 	spent map[int64]int64 // exposure before the last reset by unit, where somebody asks for it
 
 	behind []*unit // whose exposures have changed since they were told, longest first
@@ -155,9 +157,15 @@ func (e *Evaluator) define(definitions []Definition) error {
 
 // Redefine takes up new, changed and removed detectors from here on: what a
 // removed version has open is closed.
-func (e *Evaluator) Redefine(definitions []Definition) error {
+func (e *Evaluator) Redefine(definitions []Definition) error { return e.redefine(definitions, nil) }
+
+// redefine is Redefine, with what others have of some of the definitions.
+func (e *Evaluator) redefine(definitions []Definition, others []*Evaluator) error {
 	before := e.products
 	groups := e.groups()
+	for _, o := range others {
+		groups = append(groups, o.groups()...)
+	}
 	if err := e.define(definitions); err != nil {
 		e.products = before
 		return err
@@ -167,7 +175,21 @@ func (e *Evaluator) Redefine(definitions []Definition) error {
 		return err
 	}
 	for _, u := range e.units {
-		e.refit(u)
+		e.refit(u, others)
+	}
+	for _, o := range others {
+		for key, u := range o.units {
+			if e.units[key] == nil { // nothing had watched it
+				to := &unit{}
+				to.Key, to.ID, to.Product, to.Attributes = u.Key, u.ID, e.intern(u.Product), u.Attributes
+				e.units[key] = to
+				saved := savedUnit{unit: *u}
+				for _, o := range others {
+					saved.add(o.units[key])
+				}
+				_ = e.restore(to, &saved)
+			}
+		}
 	}
 	e.ticked = true
 	return nil
@@ -192,8 +214,12 @@ func (e *Evaluator) watched(u *unit, r *rule) bool {
 // unit finds a unit, or takes it up at a receive time; nil if it is unknown or
 // nothing watches its product.
 func (e *Evaluator) unit(ctx context.Context, key, at int64) (*unit, error) {
+	if e.last != nil && e.last.Key == key { // units send several rows at once
+		return e.last, nil
+	}
 	u, ok := e.units[key]
 	if ok {
+		e.last = u
 		return u, nil
 	}
 	id, ok, err := e.directory(ctx, key)

@@ -277,19 +277,19 @@ func TestExposureIsCappedByTheGap(t *testing.T) {
 func TestSilence(t *testing.T) {
 	t.Parallel()
 	w := newWatch(t, silent())
-	for m := 0; m <= 60; m += 5 {
+	for m := 0; m <= 1200; m += 5 {
 		w.row(m, "state=1")
 		w.ticks(m, m+4)
 	}
-	w.ticks(65, 89)
+	w.ticks(1205, 1219)
 	require.Empty(t, w.all())
-	w.ticks(90, 95) // twice the ten minutes that twelve reports say little more than, and the hold of ten
+	w.ticks(1220, 1225) // twice the five minutes, of which 240 reports leave no doubt, and the hold of ten
 	f := w.all()[0]
-	require.Equal(t, instant(60), f.Onset)
-	require.WithinDuration(t, instant(90), f.OpenedAt, time.Minute)
-	require.Equal(t, instant(91), f.SeenAt)
-	require.Equal(t, "nothing heard for 30 min since 2014-01-12 19:00 UTC; it is usually heard of within 10 min", f.Why)
-	w.mark(100, telemetry.MarkContact, "")
+	require.Equal(t, instant(1200), f.Onset)
+	require.WithinDuration(t, instant(1220), f.OpenedAt, time.Minute)
+	require.Equal(t, instant(1220), f.SeenAt)
+	require.Equal(t, "nothing heard for 20 min since 2014-01-13 14:00 UTC; it is usually heard of within 5 min", f.Why)
+	w.mark(1240, telemetry.MarkContact, "")
 	f = w.all()[0]
 	require.Equal(t, condition.Cleared, f.State)
 	require.Equal(t, "heard of again after 40 min", f.ClearWhy)
@@ -299,14 +299,14 @@ func TestSilence(t *testing.T) {
 func TestTimeInWhichTheServerWasDownIsNotSilence(t *testing.T) {
 	t.Parallel()
 	w := newWatch(t, silent())
-	for m := 0; m <= 60; m += 5 {
+	for m := 0; m <= 1200; m += 5 {
 		w.row(m, "state=1")
 		w.ticks(m, m+4)
 	}
-	w.ticks(300, 325) // down since minute 64: 26 minutes were left
+	w.ticks(1500, 1515) // down since minute 1204: 16 minutes were left
 	require.Empty(t, w.all())
-	w.ticks(326, 330)
-	require.WithinDuration(t, instant(326), w.all()[0].OpenedAt, time.Minute)
+	w.ticks(1516, 1520)
+	require.WithinDuration(t, instant(1516), w.all()[0].OpenedAt, time.Minute)
 }
 
 func TestARetiredUnitIsNotWatched(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 func TestWatcherForgets(t *testing.T) {
 	t.Parallel()
 	db := sqldbtest.SQLite(t)
-	equip(t, db)
+	equip(t, db, true)
 	batches := example(3)
 	s := &played{batches: batches, pause: time.Microsecond}
 	w := watcher(db, s)

@@ -26,6 +26,8 @@ type recorded struct {
 	rows  []telemetry.Stored
 	marks []telemetry.StoredMark
 	seen  map[sample]bool
+
+	applied uint64 // what Applied says
 }
 
 type sample struct {

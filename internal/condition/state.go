@@ -129,6 +129,11 @@ func (e *Evaluator) Load(ctx context.Context, states []State) error {
 		if err != nil {
 			return fmt.Errorf("state of unit %s: %w", id.ID, err)
 		}
+		for i := range saved.watches {
+			if ref := saved.watches[i].ref; !slices.Contains(e.met, ref) {
+				e.met = append(e.met, ref)
+			}
+		}
 		u := &unit{}
 		u.Key, u.ID, u.Product, u.Attributes = s.UnitKey, id.ID, e.intern(id.Product), id.Attributes
 		e.units[u.Key] = u
@@ -141,7 +146,7 @@ func (e *Evaluator) Load(ctx context.Context, states []State) error {
 }
 
 // refit makes a unit's state that of its product's present rules.
-func (e *Evaluator) refit(u *unit) {
+func (e *Evaluator) refit(u *unit, others []*Evaluator) {
 	old, values, watches := u.product, u.Values, u.watches
 	saved := savedUnit{unit: *u}
 	if old != nil {
@@ -153,6 +158,9 @@ func (e *Evaluator) refit(u *unit) {
 				saved.watches = append(saved.watches, savedWatch{ref: old.rules[i].Ref(), watch: w})
 			}
 		}
+	}
+	for _, o := range others {
+		saved.add(o.units[u.Key])
 	}
 	_ = e.restore(u, &saved) // states are as they were: nothing is decoded
 }

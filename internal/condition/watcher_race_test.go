@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"fettle.dev/fettle/internal/condition"
+	watching "fettle.dev/fettle/internal/condition/watch"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/sqldb/sqldbtest"
 	"fettle.dev/fettle/internal/telemetry"
@@ -45,7 +46,7 @@ func TestRowsWaitForADetectorThatWasToldBefore(t *testing.T) {
 	require.NoError(t, db.Fleet().PutUnits(ctx, []fleet.Unit{{ID: "WC-1", Key: 1, Product: "wall-charger", Serial: "1", State: fleet.UnitActive, CreatedAt: start}}))
 	store := &gated{Store: db.Condition(), entered: make(chan struct{}), open: make(chan struct{})}
 	live := make(chan telemetry.Sequenced)
-	w := condition.NewWatcher(condition.WatcherConfig{
+	w := watching.New(watching.Config{
 		Stream: channel{live}, Store: store, Fleet: db.Fleet(), Tx: db, Prompt: time.Millisecond, Idle: time.Millisecond,
 	})
 	running, stop := context.WithCancel(ctx)

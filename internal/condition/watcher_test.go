@@ -16,6 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"fettle.dev/fettle/internal/condition"
+	watching "fettle.dev/fettle/internal/condition/watch"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/sqldb"
 	"fettle.dev/fettle/internal/sqldb/sqldbtest"
@@ -50,8 +51,9 @@ func example(seed int) []*telemetry.Batch {
 	return rapid.Custom(func(t *rapid.T) []*telemetry.Batch { return stream(t, 4000) }).Example(seed)
 }
 
-// equip puts the product, the units and the detectors into the records.
-func equip(t *testing.T, db *sqldb.DB) {
+// equip puts the product and the units into the records, and the detectors
+// where they are to be watched at once.
+func equip(t *testing.T, db *sqldb.DB, watched bool) {
 	t.Helper()
 	ctx := t.Context()
 	require.NoError(t, db.Fleet().PutProduct(ctx, charger()))
@@ -60,32 +62,45 @@ func equip(t *testing.T, db *sqldb.DB) {
 		us[i].Serial, us[i].State, us[i].CreatedAt = us[i].ID, fleet.UnitActive, start
 	}
 	require.NoError(t, db.Fleet().PutUnits(ctx, us))
+	if !watched {
+		return
+	}
+	declare(t, db)
+}
+
+// declare puts the detectors into the records.
+func declare(t *testing.T, db *sqldb.DB) {
+	t.Helper()
 	p := charger()
 	for _, d := range detectors() {
 		basis := condition.BasisOf(&p, &d)
 		d.Basis = &basis
-		_, err := db.Condition().PutDetector(ctx, d)
+		_, err := db.Condition().PutDetector(t.Context(), d)
 		require.NoError(t, err)
 	}
 }
 
-func watcher(db *sqldb.DB, s telemetry.Stream) *condition.Watcher {
-	store := db.Condition()
-	return condition.NewWatcher(condition.WatcherConfig{
-		Stream: s, Store: store, Fleet: db.Fleet(), Tx: db, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+func watcher(db *sqldb.DB, s telemetry.Stream) *watching.Watcher {
+	return watching.New(watching.Config{
+		Stream: s, Store: db.Condition(), Fleet: db.Fleet(), Tx: db, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 		Prompt: 5 * time.Millisecond, Idle: 20 * time.Millisecond,
-		Told: func(ctx context.Context, opened, cleared []condition.Finding) error {
-			// A comment's id may be used once: telling twice would fail.
-			for what, fs := range map[string][]condition.Finding{"opened": opened, "cleared": cleared} {
-				for _, f := range fs {
-					if err := store.AddComment(ctx, condition.Comment{ID: what + f.ID, FindingID: f.ID, By: what, At: start, Text: what}); err != nil {
-						return err
-					}
+		Told: tellOnce(db),
+	})
+}
+
+// tellOnce notes what was told; telling twice fails, since a comment's id may
+// be used once.
+func tellOnce(db *sqldb.DB) func(ctx context.Context, opened, cleared []condition.Finding) error {
+	return func(ctx context.Context, opened, cleared []condition.Finding) error {
+		for what, fs := range map[string][]condition.Finding{"opened": opened, "cleared": cleared} {
+			for _, f := range fs {
+				if err := db.Condition().AddComment(ctx, condition.Comment{ID: what + f.ID, FindingID: f.ID, By: what, At: start, Text: what}); err != nil {
+					return err
 				}
 			}
-			return nil
-		},
-	})
+		}
+		return nil
+	}
 }
 
 // TestWatcherChild is the process that TestWatcherSurvivesKill kills.
@@ -115,7 +130,7 @@ func TestWatcherSurvivesKill(t *testing.T) {
 	dsn := sqldbtest.SQLiteDSN(t)
 	db, err := sqldb.Open(t.Context(), dsn)
 	require.NoError(t, err)
-	equip(t, db)
+	equip(t, db, true)
 	require.NoError(t, db.Close())
 
 	run := func(kill time.Duration) error {
@@ -200,25 +215,17 @@ func (b buffer) String() string { return string(b) }
 func TestWatcherStartsAgain(t *testing.T) {
 	t.Parallel()
 	db := sqldbtest.SQLite(t)
-	equip(t, db)
+	equip(t, db, true)
 	batches := example(3)
 	var calls atomic.Int32
-	store := db.Condition()
-	w := condition.NewWatcher(condition.WatcherConfig{
-		Stream: &played{batches: batches, pause: 100 * time.Microsecond}, Store: store, Fleet: db.Fleet(), Tx: db,
+	w := watching.New(watching.Config{
+		Stream: &played{batches: batches, pause: 100 * time.Microsecond}, Store: db.Condition(), Fleet: db.Fleet(), Tx: db,
 		Prompt: 5 * time.Millisecond, Idle: 20 * time.Millisecond,
 		Told: func(ctx context.Context, opened, cleared []condition.Finding) error {
 			if n := calls.Add(1); n == 2 || n == 5 {
 				return errors.New("the mail is out of paper")
 			}
-			for what, fs := range map[string][]condition.Finding{"opened": opened, "cleared": cleared} {
-				for _, f := range fs {
-					if err := store.AddComment(ctx, condition.Comment{ID: what + f.ID, FindingID: f.ID, By: what, At: start, Text: what}); err != nil {
-						return err
-					}
-				}
-			}
-			return nil
+			return tellOnce(db)(ctx, opened, cleared)
 		},
 	})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -231,6 +238,24 @@ func TestWatcherStartsAgain(t *testing.T) {
 	compare(t, db, batches)
 }
 
+// Whoever waits for the position need not wait until keeping is worth its cost.
+func TestWatcherKeepsForWhoWaits(t *testing.T) {
+	t.Parallel()
+	db := sqldbtest.SQLite(t)
+	equip(t, db, true)
+	batches := example(5)
+	w := watching.New(watching.Config{
+		Stream: &played{batches: batches, pause: time.Microsecond}, Store: db.Condition(), Fleet: db.Fleet(), Tx: db,
+		Prompt: time.Millisecond, Idle: time.Hour,
+	})
+	done := make(chan error, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { done <- w.Run(ctx) }()
+	require.Eventually(t, func() bool { return w.Awaited() == uint64(len(batches)) }, time.Minute, time.Millisecond)
+	cancel()
+	require.NoError(t, <-done)
+}
+
 func TestWatcherTakesUpChangedDetectors(t *testing.T) {
 	t.Parallel()
 	db := sqldbtest.SQLite(t)
@@ -239,7 +264,7 @@ func TestWatcherTakesUpChangedDetectors(t *testing.T) {
 	require.NoError(t, db.Fleet().PutUnits(ctx, []fleet.Unit{{ID: "WC-1", Key: 1, Product: "wall-charger", Serial: "1", State: fleet.UnitActive, CreatedAt: start}}))
 	live := make(chan telemetry.Sequenced)
 	var frozen atomic.Bool
-	w := condition.NewWatcher(condition.WatcherConfig{
+	w := watching.New(watching.Config{
 		Stream: channel{live}, Store: db.Condition(), Fleet: db.Fleet(), Tx: db, Prompt: time.Millisecond, Idle: time.Millisecond,
 		Frozen: func(context.Context) ([]condition.Ref, error) {
 			if frozen.Load() {

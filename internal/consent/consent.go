@@ -32,8 +32,9 @@ type Choice struct {
 // with "!".
 type Mask map[string]bool // by purpose name
 
-// Restricted is the entry of a unit whose data may be stored, but not used, and
-// Objected begins that of a purpose that its owner objected to.
+// Restricted is the entry of a unit of which what is stored stays, but is not
+// used nor added to, and Objected begins that of a purpose that its owner
+// objected to.
 const (
 	Restricted = "!restricted"
 	Objected   = "!objected:"

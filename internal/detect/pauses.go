@@ -17,10 +17,14 @@ import (
 // by chance and where habits vary: through the number of pauses N and the number
 // C that were at least so much longer, the length is extrapolated that no more
 // than False pauses in a month are expected to exceed (peaks over threshold;
-// Pickands 1975, Balkema and de Haan 1974, with shape 0). Every octave gives
-// such a line, and the longest counts: a night's pause is not drowned by the
-// minutes of the day. What was never seen is not impossible: half a lost report
-// is always added.
+// Pickands 1975, Balkema and de Haan 1974, with shape 0). Few pauses say little
+// of how often a report is lost, so C of N is not taken at its word: what counts
+// is the expectation over all the rates that may have given it (a predictive
+// distribution, Geisser 1993, chapter 2), which asks for more while N is small
+// and for the same in the end. Every octave gives such a line, and the longest
+// counts: a night's pause is not drowned by the minutes of the day. What was
+// never seen is not impossible: a part of a lost report is always added. And a
+// source that was watched for no longer than a burst lasts is not known at all.
 type Pauses struct {
 	Held    []Octave // shortest first
 	Pending int64    // time not yet counted as past for forgetting, ms
@@ -40,20 +44,33 @@ type Octave struct {
 const (
 	// False is how many pauses of a living source may be taken for its death in
 	// a month.
-	False = 0.001
+	False = 0.0005
 
 	month     = 30 * 24 * 3600 * 1000.0
 	memory    = 2 * month
 	day       = month / 30
-	unseen    = 0.5       // lost reports assumed
-	fewest    = 5         // pauses before anything is said
+	unseen    = 0.15      // lost reports assumed
+	fewest    = 5         // pauses before anything is said,
+	holds     = 6         // and holds to have watched for (a day will do)
+	longest   = 1000      // usual pauses that may be allowed
 	leastBits = 10        // pauses under a second are of one octave
 	steps     = 64        // of forgetting in a memory
 	faded     = 1.0 / 128 // an octave of less is dropped
 )
 
-// Known reports whether enough is known to say when a pause is too long.
-func (p *Pauses) Known() bool { return p.Count >= fewest && p.Usual > 0 }
+// Known reports whether enough is known to say when a pause is too long: a few
+// pauses, and more than one burst of them. What a burst is goes by hold, for
+// how long a source must be missed beside.
+func (p *Pauses) Known(hold int64) bool {
+	if p.Count < fewest || p.Usual == 0 {
+		return false
+	}
+	watched := 0.0
+	for _, o := range p.Held {
+		watched += float64(o.Time)
+	}
+	return watched >= min(holds*float64(hold), day)
+}
 
 // Learn takes a pause of which it was thought at most to be expected (0: nothing
 // was). One that was longer is learned in full if it is no longer than a day, for
@@ -73,7 +90,7 @@ func (p *Pauses) Learn(pause, expected int64) {
 	for i < len(p.Held) && p.Held[i].Bits < at {
 		i++
 	}
-	usual := p.Usual > 0 && p.Count > 4*fewest && at == uint8(bits.Len64(uint64(p.Usual)))
+	usual := p.Count > 4*fewest && v <= 2*float64(p.Usual)
 	if i == len(p.Held) || p.Held[i].Bits != at {
 		p.Held = append(p.Held, Octave{})
 		copy(p.Held[i+1:], p.Held[i:])
@@ -137,16 +154,37 @@ func (p *Pauses) fit() {
 		if length >= 1.75*usual {
 			lost += float64(o.Count)
 		}
-		if rare := math.Log(number / beyond); rare > 0.5 {
-			tail = max(tail, usual+(length-usual)*far/rare)
+		tail = max(tail, usual+(length-usual)*inARow(beyond, number, far))
+	}
+	tail = max(tail, usual+usual*inARow(lost, number, far))
+	p.Usual, p.Tail, p.Clean = int64(usual), int64(min(tail, 1e15)), lost <= unseen
+}
+
+// inARow is how many times in a row, m, a thing must happen so that the
+// probability of it is e^-far, where it happened c of n times. Its rate p is not
+// known better than that: over p as c of n leave it, Beta(c, n+1-c), the mean of
+// p^m is Γ(c+m) Γ(n+1) / (Γ(c) Γ(n+1+m)), and m is where that has come down to
+// e^-far. With p = c/n it would be far / ln(n/c), where Newton's steps begin: the
+// function is convex and falls, so that they come from the left. At longest it
+// ends.
+func inARow(c, n, far float64) float64 {
+	total := n + 1
+	ln := func(m float64) float64 {
+		a, _ := math.Lgamma(c + m)
+		b, _ := math.Lgamma(total + m)
+		return a - b
+	}
+	zero, m := ln(0), far/max(math.Log(n/c), 0.5)
+	for range 8 {
+		step := (ln(m) - zero + far) / math.Log((total+m)/(c+m))
+		if m += step; !(m < longest) {
+			return longest
+		}
+		if math.Abs(step) < 0.01 {
+			break
 		}
 	}
-	if rare := math.Log(number / lost); rare > 0.5 {
-		tail = max(tail, usual+usual*far/rare)
-	} else {
-		tail = max(tail, 10*usual)
-	}
-	p.Usual, p.Tail, p.Clean = int64(usual), int64(min(tail, 1e15)), lost < 2*unseen
+	return max(m, 0)
 }
 
 // Allowed is for how long the source may stay away: factor times its learned
@@ -158,8 +196,6 @@ func (p *Pauses) Allowed(factor float64, hold int64) int64 {
 
 // Interval is within what the source is heard of, lost reports included: its
 // usual pause where twice that and hold are long enough to tell, else more.
-// Reports that come by a clock are missed whole, so that nothing is gained
-// between two of them.
 func (p *Pauses) Interval(hold int64) int64 {
 	if p.Usual == 0 {
 		return 0
@@ -167,6 +203,5 @@ func (p *Pauses) Interval(hold int64) int64 {
 	if p.Clean && p.Tail < 3*p.Usual {
 		return p.Usual
 	}
-	tail := min(p.Tail, p.Tail/p.Usual*p.Usual+p.Usual/2)
-	return max(p.Usual, (tail-hold)/2)
+	return max(p.Usual, (p.Tail-hold)/2)
 }

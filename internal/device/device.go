@@ -41,7 +41,8 @@ var (
 	ErrCredential = fault.New(fault.Denied, "the unit id or its credential is wrong")
 	// ErrInactive refuses a unit that proved itself but is pending, revoked or retired.
 	ErrInactive = errors.New("the unit is not active")
-	// ErrBusy refuses what found no room, as long as its caller waited: nothing of it was taken. Come later.
+	// ErrBusy refuses what found no room as long as its caller waited: nothing of it
+	// was taken, unless the stream became full behind it. Come later: what is sent twice is stored once.
 	ErrBusy = errors.New("too much waits to be stored")
 )
 

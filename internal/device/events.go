@@ -56,7 +56,7 @@ func (g *Gateway) SubmitEvents(ctx context.Context, id Identity, events []Event,
 			return err
 		}
 		if first {
-			if err := g.slow(ctx, u, len(events)); err != nil {
+			if err := g.slow(ctx, u, len(events), receipt); err != nil {
 				return err
 			}
 		}

@@ -208,7 +208,7 @@ func (g *Gateway) Submit(ctx context.Context, id Identity, messages []Message, o
 			return err
 		}
 		if first {
-			if err := g.slow(ctx, u, samples(messages)); err != nil {
+			if err := g.slow(ctx, u, samples(messages), receipt); err != nil {
 				return err
 			}
 		}

@@ -43,9 +43,13 @@ func (r *registry) limit(u *unit, p *fleet.Product) {
 	u.limits = limits{u.times.limit, r.rates[p.Name]}
 }
 
+// Yielder is a Receipt that is told before its submission waits for the limits
+// of its own unit or product: what it keeps others waiting for it should let go.
+type Yielder interface{ Yield() }
+
 // slow waits until n samples of a unit may be taken: a door that waits reads no
 // further. When ctx ends before that, it is a SlowError at once.
-func (g *Gateway) slow(ctx context.Context, u *unit, n int) error {
+func (g *Gateway) slow(ctx context.Context, u *unit, n int, receipt Receipt) error {
 	if u.limits.unit == nil && u.limits.product == nil {
 		return nil
 	}
@@ -72,6 +76,9 @@ func (g *Gateway) slow(ctx context.Context, u *unit, n int) error {
 	if deadline, ok := ctx.Deadline(); ok && at.Add(wait).After(deadline) {
 		giveBack()
 		return &SlowError{wait, by}
+	}
+	if y, ok := receipt.(Yielder); ok {
+		y.Yield()
 	}
 	t := time.NewTimer(wait)
 	defer t.Stop()

@@ -31,6 +31,9 @@ const (
 // NewPayload takes a Payload from the pool; its Free gives it back.
 func NewPayload() *Payload { return payload.NewPayload() }
 
+// Answer is payload's.
+type Answer = payload.Answer
+
 // Report is payload's.
 type Report = payload.Report
 

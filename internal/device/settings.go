@@ -14,10 +14,16 @@ import (
 // Settings tells what units are to be set to. Keys are components as units'
 // versions have them: fleet.ParameterComponent or fleet.FeatureComponent and a name.
 type Settings interface {
-	// Desired are the values, as JSON, that a unit is to have now.
-	Desired(ctx context.Context, unitID string) (map[string]string, error)
-	// Refused takes a unit's reasons for not taking some.
-	Refused(ctx context.Context, unitID string, why map[string]string) error
+	// Desired are the values that a unit is to have now.
+	Desired(ctx context.Context, unitID string) (map[string]Setting, error)
+	// Answered takes what a unit says of values that it does not have yet.
+	Answered(ctx context.Context, unitID string, answers map[string]Answer) error
+}
+
+// Setting is a value that a unit is to have.
+type Setting struct {
+	Value    string // JSON
+	Revision int64  // another one whenever the unit is to take a value, be it the same again
 }
 
 // desired is what a unit is to do now, its settings included. A product that
@@ -31,12 +37,13 @@ func (g *Gateway) desired(ctx context.Context, u *unit) (Desired, error) {
 	if err != nil {
 		return d, fault.Wrap(fault.Unavailable, "settings of unit "+u.id.UnitID, err)
 	}
-	d.Parameters, d.Features = map[string]json.RawMessage{}, map[string]json.RawMessage{}
-	for component, value := range values {
+	d.Parameters, d.Features, d.Revisions = map[string]json.RawMessage{}, map[string]json.RawMessage{}, map[string]int64{}
+	for component, x := range values {
+		d.Revisions[component] = x.Revision
 		if name, ok := strings.CutPrefix(component, fleet.ParameterComponent); ok {
-			d.Parameters[name] = json.RawMessage(value)
+			d.Parameters[name] = json.RawMessage(x.Value)
 		} else {
-			d.Features[strings.TrimPrefix(component, fleet.FeatureComponent)] = json.RawMessage(value)
+			d.Features[strings.TrimPrefix(component, fleet.FeatureComponent)] = json.RawMessage(x.Value)
 		}
 	}
 	return d, nil
@@ -65,7 +72,7 @@ func (g *Gateway) tellSettings(unitID string) {
 func (g *Gateway) alone() bool { _, ok := g.cfg.Peers.(alone); return ok }
 
 // Report takes what a unit says of itself: versions of its components, what it
-// is set to, and what it refused to be set to. What its product does not
+// is set to, and what it refused, or waits, to be set to. What its product does not
 // declare is refused by name.
 func (g *Gateway) Report(ctx context.Context, id Identity, r Report) error {
 	u, err := g.active(ctx, id.UnitID)
@@ -75,13 +82,9 @@ func (g *Gateway) Report(ctx context.Context, id Identity, r Report) error {
 	if err := r.Declared(&u.product.Product); err != nil {
 		return err
 	}
-	if len(r.Refused) > 0 && g.cfg.Settings != nil {
-		why := make(map[string]string, 2*len(r.Refused))
-		for name, words := range r.Refused {
-			why[fleet.ParameterComponent+name], why[fleet.FeatureComponent+name] = words, words
-		}
-		if err := g.cfg.Settings.Refused(ctx, id.UnitID, why); err != nil {
-			return fmt.Errorf("take refusal of settings: %w", err)
+	if len(r.Refused)+len(r.Waiting) > 0 && g.cfg.Settings != nil {
+		if err := g.cfg.Settings.Answered(ctx, id.UnitID, r.Answers()); err != nil {
+			return fmt.Errorf("take the unit's word on settings: %w", err)
 		}
 	}
 	if len(r.Versions) == 0 {

@@ -52,6 +52,8 @@ func TestClockSkew(t *testing.T) {
 	require.Equal(t, 5*time.Minute, skew())
 	require.Equal(t, 1, send(-48*time.Hour).Invalid)
 	require.Equal(t, 48*time.Hour, skew())
+	require.Equal(t, 1, send(-200*365*24*time.Hour).Invalid, "nanoseconds that were taken for seconds")
+	require.Equal(t, 48*time.Hour, skew())
 
 	// It is set right: what was seen is forgotten within two windows.
 	h.Clock.Advance(time.Hour)

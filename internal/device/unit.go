@@ -289,6 +289,9 @@ type Desired struct {
 	// What the unit is to be set to, by name. It keeps what is not named.
 	Parameters map[string]json.RawMessage `json:"parameters,omitempty"`
 	Features   map[string]json.RawMessage `json:"features,omitempty"`
+	// By "parameter:" or "feature:" and the name: another one whenever the
+	// unit is to take a value, be it the same again.
+	Revisions map[string]int64 `json:"revisions,omitempty"`
 }
 
 func (u *unit) desired() Desired {

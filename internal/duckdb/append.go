@@ -88,6 +88,9 @@ func (h *History) Append(ctx context.Context, batches []telemetry.Sequenced) err
 		full = full || h.hot[p.ID] >= h.sealRows(p.Product)
 		h.publishNewest(p)
 	}
+	if h.fresh.Add(batches, a.twice); len(a.twice) > manyTwice {
+		h.fresh.Drop() // they would take more than the rows
+	}
 	if full {
 		h.wake()
 	}
@@ -133,7 +136,11 @@ type appending struct {
 	products map[*layout.Product]*appendingProduct
 	accounts map[int64]*telemetry.Account
 	events   map[int]map[eventKey]bool // by product: those that are stored
+	twice    map[*telemetry.Value]struct{}
 }
+
+// manyTwice is how many values that were stored before are noted of an Append.
+const manyTwice = 4096
 
 type appendingProduct struct {
 	*layout.Product
@@ -144,6 +151,12 @@ type appendingProduct struct {
 	rows     int // appended
 	args     []sqldriver.Value
 	newest   *newest.Values // nil: given up
+	finder   layout.Finder
+
+	// Of the row before: units send several at once.
+	last    int64
+	recent  *recent.Unit
+	account *telemetry.Account
 }
 
 func (a *appending) product(name string) *appendingProduct {
@@ -230,25 +243,32 @@ func (a *appending) row(p *appendingProduct, seq uint64, index int, r *telemetry
 	args[2], args[3], args[4], args[5] = r.Unit, r.Event, r.Received, r.Sequence
 	args[6], args[7], args[8] = int32(r.NotConsented), int32(r.Undeclared), int32(r.Invalid)
 
-	account := a.account(r.Unit)
+	unit := p.unit(r.Unit)
+	if p.account == nil {
+		p.account = a.account(r.Unit)
+	}
+	account := p.account
 	account.NotConsented += int64(r.NotConsented)
 	account.Undeclared += int64(r.Undeclared)
 	account.Invalid += int64(r.Invalid)
 
 	if len(r.Values) > 0 {
-		unit := p.unit(r.Unit)
 		seen := p.seen(unit, r)
 		if unit.Newest == nil && p.newest != nil {
 			unit.Newest = p.newest.Unit(r.Unit)
 		}
 		for j := range r.Values {
 			v := &r.Values[j]
-			n, ok := p.Find(v.Signal, v.IsText)
+			n, ok := p.finder.Find(p.Product, j, v)
 			if !ok {
 				return fault.New(fault.Internal, "signal %s has no column", v.Signal)
 			}
 			if seen.Has(n) {
 				account.Duplicate++
+				if a.twice == nil {
+					a.twice = map[*telemetry.Value]struct{}{}
+				}
+				a.twice[v] = struct{}{}
 				continue
 			}
 			seen.Set(n)

@@ -1,6 +1,7 @@
 package duckdb_test
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -61,7 +62,11 @@ func TestDamageOfTheLog(t *testing.T) {
 				dir := filepath.Join(t.TempDir(), "x")
 				require.NoError(t, os.CopyFS(dir, os.DirFS(from)))
 				path := filepath.Join(dir, historyLog)
-				require.NoError(t, os.WriteFile(path, damage(append([]byte{}, log...), at), 0o600))
+				damaged := damage(append([]byte{}, log...), at)
+				if bytes.Equal(damaged, log) { // what ends in zero, zeroed
+					return
+				}
+				require.NoError(t, os.WriteFile(path, damaged, 0o600))
 				for range 2 {
 					applied, err := openWhole(t, dir, batches-1)
 					if at < synced {

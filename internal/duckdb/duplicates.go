@@ -37,11 +37,15 @@ func (p *appendingProduct) seen(unit *recent.Unit, r *telemetry.Row) *recent.Mas
 }
 
 func (p *appendingProduct) unit(key int64) *recent.Unit {
+	if p.recent != nil && p.last == key {
+		return p.recent
+	}
 	u := p.units[key]
 	if u == nil {
 		u = &recent.Unit{Floor: never}
 		p.units[key] = u
 	}
+	p.last, p.recent, p.account = key, u, nil
 	return u
 }
 
@@ -62,6 +66,11 @@ func (a *appending) seen(ctx context.Context, c *sql.Conn, batches []telemetry.S
 				return err
 			}
 			a.h.units[p.ID], p.units, a.h.hot[p.ID] = units, units, hot
+			last := int64(never)
+			for _, u := range units {
+				last = max(last, u.Floor)
+			}
+			a.h.fresh.Begin(p.Name, last)
 			if p.newest, err = a.h.loadNewest(ctx, c, p.Product); err != nil {
 				return err
 			}

@@ -14,8 +14,23 @@ import (
 
 	"fettle.dev/fettle/internal/duckdb/disk"
 	"fettle.dev/fettle/internal/duckdb/layout"
+	"fettle.dev/fettle/internal/duckdb/scan"
 	"fettle.dev/fettle/internal/fault"
 )
+
+// deleteRows deletes rows of a table that is no part, and writes it anew if there
+// were any, so that they do not stay in its blocks.
+func deleteRows(ctx context.Context, c *sql.Conn, table, where string) error {
+	done, err := c.ExecContext(ctx, "DELETE FROM "+table+where) //nolint:gosec // a table of our own, numbers
+	if err != nil {
+		return err
+	}
+	if n, err := done.RowsAffected(); err != nil || n == 0 {
+		return err
+	}
+	_, err = c.ExecContext(ctx, layout.Rewrite(table))
+	return err
+}
 
 // EraseUnits removes every row, mark and account of the units, or, with
 // signals, the values of those signals alone. Of a part, only the row groups of
@@ -34,14 +49,8 @@ func (h *History) EraseUnits(ctx context.Context, units []int64, signals []strin
 	err = h.rewrite(ctx, func(c *sql.Conn) ([]*layout.Product, error) {
 		if signals == nil {
 			for _, t := range append([]string{"marks", "accounts"}, events...) {
-				done, err := c.ExecContext(ctx, "DELETE FROM "+t+where) //nolint:gosec // a table of our own, numbers
-				if err != nil {
+				if err := deleteRows(ctx, c, t, where); err != nil {
 					return nil, err
-				}
-				if n, err := done.RowsAffected(); err != nil || n > 0 {
-					if _, failed := c.ExecContext(ctx, layout.Rewrite(t)); err != nil || failed != nil {
-						return nil, errors.Join(err, failed)
-					}
 				}
 			}
 		}
@@ -53,20 +62,10 @@ func (h *History) EraseUnits(ctx context.Context, units []int64, signals []strin
 				if len(statements) == 0 {
 					continue
 				}
-				var rows int
-				if err := c.QueryRowContext(ctx, "SELECT count(*) FROM "+s.Table+where).Scan(&rows); err != nil || rows == 0 {
-					if err != nil {
-						return nil, err
-					}
-					continue
-				}
 				for _, t := range s.Tables() {
 					statements = append(statements, layout.Rewrite(t))
 				}
-				if _, err := c.ExecContext(ctx, strings.Join(statements, ";\n")); err != nil {
-					return nil, err
-				}
-				if err := remeasure(ctx, c, p, s); err != nil {
+				if err := purge(ctx, c, p, s, where, statements); err != nil {
 					return nil, err
 				}
 			}
@@ -90,6 +89,18 @@ func (h *History) EraseUnits(ctx context.Context, units []int64, signals []strin
 	return nil
 }
 
+// purge runs statements on a segment that has rows which where picks.
+func purge(ctx context.Context, c *sql.Conn, p *layout.Product, s *layout.Segment, where string, statements []string) error {
+	var rows int
+	if err := c.QueryRowContext(ctx, "SELECT count(*) FROM "+s.Table+where).Scan(&rows); err != nil || rows == 0 {
+		return err
+	}
+	if _, err := c.ExecContext(ctx, strings.Join(statements, ";\n")); err != nil {
+		return err
+	}
+	return remeasure(ctx, c, p, s)
+}
+
 // Scrub overwrites what erased rows have left in the file.
 func (h *History) Scrub(ctx context.Context) error {
 	defer h.reshape()()
@@ -104,7 +115,7 @@ func remeasure(ctx context.Context, c *sql.Conn, p *layout.Product, s *layout.Se
 	}
 	at := slices.IndexFunc(p.Segments, func(o *layout.Segment) bool { return o.ID == s.ID })
 	left := s.Clone()
-	if err := measure(ctx, c, left); err != nil {
+	if err := scan.Measure(ctx, c, left); err != nil {
 		return err
 	}
 	statements := left.Replace(p)
@@ -125,6 +136,7 @@ func (h *History) reshape() (unlock func()) {
 	h.shape.Lock()
 	h.impatient.Add(-1)
 	h.write.Lock()
+	h.fresh.Drop()
 	return func() {
 		h.write.Unlock()
 		h.shape.Unlock()

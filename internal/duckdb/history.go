@@ -26,6 +26,7 @@ import (
 	driver "github.com/duckdb/duckdb-go/v2"
 
 	"fettle.dev/fettle/internal/duckdb/disk"
+	"fettle.dev/fettle/internal/duckdb/fresh"
 	"fettle.dev/fettle/internal/duckdb/newest"
 	"fettle.dev/fettle/internal/duckdb/recent"
 	"fettle.dev/fettle/internal/fault"
@@ -50,6 +51,9 @@ type Config struct {
 	// Newest is how many newest values of units' signals are kept in memory
 	// (default 4,000,000, of 16 bytes; a product that needs more has none).
 	Newest int
+	// Fresh is how many bytes, about, of what was stored last are kept in memory
+	// (default 24 MiB): questions about the last minutes read no table.
+	Fresh int64
 	// Manual leaves it to Compact to make parts.
 	Manual bool
 }
@@ -76,6 +80,7 @@ type History struct {
 
 	newest sync.Map // by product's id, *newest.Values; none: not loaded
 	budget *newest.Budget
+	fresh  *fresh.Rows // what was stored last
 
 	// shape is held by whoever rewrites parts, before write; impatient counts
 	// those who wait for it, to whom long work gives way.
@@ -120,7 +125,10 @@ func Open(ctx context.Context, cfg Config, logger *slog.Logger) (*History, error
 	if cfg.Newest == 0 {
 		cfg.Newest = 4_000_000
 	}
-	h := &History{cfg: cfg, log: logger, work: make(chan struct{}, 1), quit: make(chan struct{}), budget: newest.NewBudget(cfg.Newest)}
+	if cfg.Fresh == 0 {
+		cfg.Fresh = 24 << 20
+	}
+	h := &History{cfg: cfg, log: logger, work: make(chan struct{}, 1), quit: make(chan struct{}), budget: newest.NewBudget(cfg.Newest), fresh: fresh.New(cfg.Fresh)}
 	h.forget()
 	if err := h.open(ctx); err != nil {
 		return nil, fmt.Errorf("open history: %w", err)
@@ -307,6 +315,7 @@ func discard(c *sql.Conn) {
 func (h *History) forget() {
 	h.units, h.events, h.hot, h.deltas, h.folded = map[int]map[int64]*recent.Unit{}, map[int]*eventsOf{}, map[int]int{}, -1, 0
 	h.forgetNewest()
+	h.fresh.Forget()
 }
 
 // Applied is the highest stream sequence stored.

@@ -41,7 +41,17 @@ func (h *History) loadNewest(ctx context.Context, c *sql.Conn, p *layout.Product
 		return v.(*newest.Values), nil
 	}
 	values := newest.New(h.budget)
-	q := telemetry.WindowQuery{Measures: telemetry.MeasureLast | telemetry.MeasureCount}
+	if err := h.stageNewest(ctx, c, p, values, nil); err != nil {
+		return nil, err
+	}
+	h.newest.Store(p.ID, values)
+	h.publishNewest(&appendingProduct{Product: p, newest: values})
+	return h.newestValues(p), nil
+}
+
+// stageNewest reads newest values of units, nil for all. The caller holds h.write.
+func (h *History) stageNewest(ctx context.Context, c *sql.Conn, p *layout.Product, values *newest.Values, units []int64) error {
+	q := telemetry.WindowQuery{Measures: telemetry.MeasureLast | telemetry.MeasureCount, Units: units}
 	for _, column := range p.Columns {
 		if !column.IsText {
 			q.Signals = append(q.Signals, column.Signal)
@@ -58,11 +68,26 @@ func (h *History) loadNewest(ctx context.Context, c *sql.Conn, p *layout.Product
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("newest values: %w", err)
+		return fmt.Errorf("newest values: %w", err)
 	}
-	h.newest.Store(p.ID, values)
-	h.publishNewest(&appendingProduct{Product: p, newest: values})
-	return h.newestValues(p), nil
+	return nil
+}
+
+// rereadNewest brings a unit's newest values up to the tables. The caller holds
+// h.write.
+func (h *History) rereadNewest(ctx context.Context, c *sql.Conn, unit int64) error {
+	for _, p := range h.schema.Load().products {
+		values := h.newestValues(p)
+		if values == nil {
+			continue
+		}
+		values.Erase([]int64{unit}, nil)
+		if err := h.stageNewest(ctx, c, p, values, []int64{unit}); err != nil {
+			return err
+		}
+		h.publishNewest(&appendingProduct{Product: p, newest: values})
+	}
+	return nil
 }
 
 // publishNewest shows what a transaction has stored.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"fettle.dev/fettle/internal/duckdb/layout"
+	"fettle.dev/fettle/internal/duckdb/scan"
 )
 
 // mergeSpan bounds how far apart the newest rows of parts may be that become
@@ -318,7 +319,7 @@ func (h *History) build(ctx context.Context, p *layout.Product, part *layout.Seg
 			return err
 		}
 	}
-	return h.use(ctx, func(c *sql.Conn) error { return measure(ctx, c, part) })
+	return h.use(ctx, func(c *sql.Conn) error { return scan.Measure(ctx, c, part) })
 }
 
 // exec runs statements in one transaction.

@@ -114,6 +114,7 @@ func TestRollupsAreWhatRowsComeTo(t *testing.T) {
 		}()
 		dir := t.TempDir()
 		cfg := duckdb.Config{Dir: dir, MemoryMB: 256, Manual: true, SealRows: rapid.IntRange(1, 40).Draw(rt, "seal"), MergeParts: rapid.IntRange(2, 4).Draw(rt, "merge")}
+		cfg.Fresh = rapid.SampledFrom([]int64{1, 2000, 20000}).Draw(rt, "fresh")
 		cfg.Newest = rapid.SampledFrom([]int{0, 0, 3}).Draw(rt, "newest")
 		h, err := duckdb.Open(t.Context(), cfg, quiet)
 		require.NoError(rt, err)
@@ -132,6 +133,7 @@ func TestRollupsAreWhatRowsComeTo(t *testing.T) {
 				Event:    base + rapid.Int64Range(0, span/step).Draw(rt, "event")*step,
 				Sequence: rapid.Int64Range(0, 1).Draw(rt, "sequence"),
 			}
+			r.Received = r.Event + rapid.Int64Range(-1, 2).Draw(rt, "behind")*step // or ahead
 			for range rapid.IntRange(0, 3).Draw(rt, "values") {
 				v := telemetry.Value{Signal: rapid.SampledFrom(signals).Draw(rt, "signal"), Number: float64(rapid.IntRange(-2, 2).Draw(rt, "number"))}
 				if v.Number == 2 {
@@ -256,6 +258,20 @@ func TestRollupsAreWhatRowsComeTo(t *testing.T) {
 				require.NoError(rt, h.EraseUnits(t.Context(), []int64{unit}, nil))
 				l.drop(func(k kept) bool { return k.unit == unit })
 			},
+			"erase a span": func() {
+				unit := rapid.SampledFrom(units).Draw(rt, "unit")
+				from, to := base+rapid.Int64Range(0, span).Draw(rt, "from"), base+rapid.Int64Range(0, span).Draw(rt, "to")
+				from, to = min(from, to), max(from, to)
+				first, last := time.UnixMilli(from), time.UnixMilli(to)
+				switch rapid.IntRange(0, 2).Draw(rt, "open") {
+				case 0:
+					from, first = math.MinInt64, time.Time{}
+				case 1:
+					to, last = math.MaxInt64, time.Time{}
+				}
+				require.NoError(rt, h.EraseSpan(t.Context(), unit, first, last))
+				l.drop(func(k kept) bool { return k.unit == unit && k.event >= from && k.event < to })
+			},
 			"withdraw": func() {
 				unit, signal := rapid.SampledFrom(units).Draw(rt, "unit"), rapid.SampledFrom(signals).Draw(rt, "signal")
 				require.NoError(rt, h.EraseUnits(t.Context(), []int64{unit}, []string{signal}))
@@ -269,7 +285,7 @@ func TestRollupsAreWhatRowsComeTo(t *testing.T) {
 				l.drop(func(k kept) bool { return k.signal == signal && k.event < end })
 			},
 		}
-		names := []string{"append", "append", "append", "append", "compact", "compact", "reopen", "kill", "erase", "withdraw", "expire"}
+		names := []string{"append", "append", "append", "append", "compact", "compact", "reopen", "kill", "erase", "erase a span", "withdraw", "expire"}
 		for range rapid.IntRange(2, 10).Draw(rt, "steps") {
 			steps[rapid.SampledFrom(names).Draw(rt, "step")]()
 			check()

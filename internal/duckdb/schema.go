@@ -82,7 +82,7 @@ func (h *History) load(ctx context.Context, db *sql.DB) error {
 		return fmt.Errorf("read signals: %w", err)
 	}
 
-	if err := loadSegments(ctx, db, byID); err != nil {
+	if err := scan.Segments(ctx, db, byID); err != nil {
 		return fmt.Errorf("read segments: %w", err)
 	}
 

@@ -4,8 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math"
 	"time"
 
+	"fettle.dev/fettle/internal/duckdb/layout"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/telemetry"
 )
@@ -27,6 +29,15 @@ func (h *History) Windows(ctx context.Context, q telemetry.WindowQuery, fn func(
 	var err error
 	if done := false; q.Newest() {
 		if done, err = h.newestWindows(ctx, q, fn); done {
+			return err
+		}
+	}
+	if !q.From.IsZero() {
+		first, last := layout.CeilMilli(q.From), int64(math.MaxInt64)
+		if !q.To.IsZero() {
+			last = layout.CeilMilli(q.To)
+		}
+		if done, err := h.fresh.Windows(&q, first, last, fn); done {
 			return err
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -17,11 +16,11 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/reach"
 	"fettle.dev/fettle/internal/tip"
 	"fettle.dev/fettle/internal/tip/outside"
 )
@@ -36,7 +35,7 @@ type Config struct {
 	Log      *slog.Logger
 
 	Secrets string         // directory of files, one a secret; "": there are none
-	Private []netip.Prefix // networks that feeds may be in beside public ones
+	Private reach.Networks // networks that feeds may be in beside public ones
 	Look    time.Duration  // real time between two looks at what is due: 1 s
 }
 
@@ -239,30 +238,6 @@ func (f *Feeds) secret(file string) (string, error) {
 
 func escapePath(s string) string { return url.QueryEscape(s) }
 
-// carrierGrade is shared address space (RFC 6598), and translated addresses
-// that hide others (RFC 6052, 6to4, Teredo).
-var carrierGrade = []netip.Prefix{
-	netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"), netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("240.0.0.0/4"), netip.MustParsePrefix("0.0.0.0/8"),
-	netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("2001::/32"),
-}
-
 // dialer reaches public addresses and the networks that are named: whoever
-// declares a feed must not reach what only this machine can. It looks at the
-// address that is connected to, after names are resolved.
-func (f *Feeds) dialer() *net.Dialer {
-	return &net.Dialer{Timeout: 10 * time.Second, Control: func(_, address string, _ syscall.RawConn) error {
-		at, err := netip.ParseAddrPort(address)
-		if err != nil {
-			return err
-		}
-		a := at.Addr().Unmap()
-		in := func(p netip.Prefix) bool { return p.Contains(a) }
-		if slices.ContainsFunc(f.c.Private, in) {
-			return nil
-		}
-		if !a.IsGlobalUnicast() || a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() || slices.ContainsFunc(carrierGrade, in) {
-			return fmt.Errorf("%s is no public address: the setting feed-networks does not name it", a)
-		}
-		return nil
-	}}
-}
+// declares a feed must not reach what only this machine can.
+func (f *Feeds) dialer() *net.Dialer { return f.c.Private.Dialer("feed-networks") }

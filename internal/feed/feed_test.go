@@ -186,10 +186,10 @@ func TestDownIsUnknownAndKeepsSecrets(t *testing.T) {
 		"a page":                      {s.URL + "/page", "not JSON", local},
 		"too large":                   {s.URL + "/large", "more than 1048576 bytes", local},
 		"nobody there":                {closed.URL, "connection refused", local},
-		"this machine":                {s.URL + "/page", "127.0.0.1 is no public address", nil},
+		"this machine":                {s.URL + "/page", "is no public address", nil},
 		"this machine by name":        {"http://localhost:1/", "is no public address", nil},
-		"the cloud's metadata":        {"http://169.254.169.254/", "169.254.169.254 is no public address", nil},
-		"this machine in another way": {"http://[::ffff:127.0.0.1]:80/", "127.0.0.1 is no public address", nil},
+		"the cloud's metadata":        {"http://169.254.169.254/", "169.254.169.254:80 is no public address", nil},
+		"this machine in another way": {"http://[::ffff:127.0.0.1]:80/", "is no public address", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -51,7 +51,7 @@ type UnitSpec struct {
 	Owner      *OwnerSpec        `json:"owner,omitempty"`
 	// Consents become the unit's first choices (consent.Choice By "import");
 	// a choice that the owner has made since is never changed by a file.
-	Consents []string `json:"consents,omitempty" doc:"Purposes the owner consented to at the sale; the maker holds the proof."`
+	Consents []string `json:"consents,omitempty" doc:"Purposes the owner consented to at the sale; the maker holds the proof. They add to what was never asked: a file neither overrules what an owner chose nor withdraws what it no longer names."`
 }
 
 // benchAttribute is the attribute that marks a unit on a bench. It is declared,

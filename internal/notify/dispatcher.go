@@ -107,129 +107,20 @@ func (d *Dispatcher) recall(ctx context.Context) error {
 	return d.conf.Journal.Known(ids)
 }
 
-// A pass takes what is sent in about a quarter of a second, so that what is
-// urgent does not wait behind much, and commits are shared by many.
-const (
-	passTime  = 250 * time.Millisecond
-	leastPass = 16
-	mostPass  = 2048
-)
-
-func (d *Dispatcher) run(ctx context.Context, ch Channel, sender Sender) {
-	tick := time.NewTicker(d.conf.Poll)
-	defer tick.Stop()
-	limit := 256
-	for {
-		begun := time.Now() //nolint:forbidigo // how long sending takes
-		n, err := d.Pass(ctx, ch, sender, limit)
-		if err != nil && ctx.Err() == nil {
-			d.log.WarnContext(ctx, "messages wait", "channel", ch, "error", err)
-		}
-		if n > 0 && err == nil {
-			switch took := time.Since(begun); {
-			case took > 2*passTime:
-				limit = max(leastPass, limit/2)
-			case took < passTime/2 && n == limit:
-				limit = min(mostPass, 2*limit)
-			}
-			continue
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
-}
-
-// attempted is a message after an attempt.
-type attempted struct {
-	Message
-	deliveries []Delivery
-	journalled bool
-}
-
-// Pass attempts what is due on a channel, at most limit messages, and returns
-// how many.
+// Pass attempts what is due on a channel, at most limit messages, notes it, and
+// returns how many.
 func (d *Dispatcher) Pass(ctx context.Context, ch Channel, sender Sender, limit int) (n int, err error) {
-	due, err := d.store.Due(ctx, ch, d.conf.Machine.Now(), limit)
-	if err != nil || len(due) == 0 {
+	q := d.queue(ch, sender)
+	n, err = q.fetch(ctx, limit)
+	close(q.waiting)
+	if err != nil || n == 0 {
 		return 0, err
 	}
-	var suppressed map[string]string
-	if d.conf.Suppressed != nil {
-		if suppressed, err = d.conf.Suppressed(ctx, due); err != nil {
-			return 0, err
-		}
+	go q.work(ctx, min(q.workers, n))
+	for a := range q.done {
+		q.unnoted = append(q.unnoted, a)
 	}
-	workers := d.conf.Workers[ch]
-	if workers == 0 {
-		workers = 4
-	}
-	waiting, done := make(chan Message), make(chan attempted, workers)
-	var wg sync.WaitGroup
-	for range min(workers, len(due)) {
-		wg.Go(func() {
-			for m := range waiting {
-				done <- d.attempt(ctx, sender, m, suppressed[m.ID])
-			}
-		})
-	}
-	go func() {
-		defer close(done)
-		defer wg.Wait()
-		defer close(waiting)
-		for _, m := range due {
-			select {
-			case waiting <- m:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	return len(due), d.note(ctx, done)
-}
-
-// note keeps results some at a time: thousands of mails are not thousands of
-// transactions.
-func (d *Dispatcher) note(ctx context.Context, done <-chan attempted) (first error) {
-	ctx = context.WithoutCancel(ctx) // what was sent is noted, also while stopping
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	var messages []Message
-	var deliveries []Delivery
-	var journalled []string
-	save := func() {
-		if len(messages) == 0 {
-			return
-		}
-		err := d.store.SaveAttempts(ctx, messages, deliveries)
-		if err == nil && len(journalled) > 0 {
-			err = d.conf.Journal.Known(journalled)
-		}
-		if err != nil && first == nil {
-			first = fmt.Errorf("note what was sent: %w", err)
-		}
-		messages, deliveries, journalled = nil, nil, nil
-	}
-	defer func() { save() }()
-	for {
-		select {
-		case a, ok := <-done:
-			if !ok {
-				return first
-			}
-			messages, deliveries = append(messages, a.Message), append(deliveries, a.deliveries...)
-			if a.journalled {
-				journalled = append(journalled, a.ID)
-			}
-			if len(messages) >= 512 {
-				save()
-			}
-		case <-tick.C:
-			save()
-		}
-	}
+	return n, q.save(context.WithoutCancel(ctx)) // what was sent is noted, also while stopping
 }
 
 // accepted is a message that the next hop took.
@@ -239,16 +130,22 @@ func (d *Dispatcher) accepted(m Message, remoteID string) attempted {
 	return attempted{Message: m, deliveries: []Delivery{{MessageID: m.ID, At: m.SentAt, Channel: m.Channel, Attempt: m.Attempts, Result: Accepted, RemoteID: remoteID}}}
 }
 
-func (d *Dispatcher) attempt(ctx context.Context, sender Sender, m Message, suppressed string) attempted {
-	if now := d.conf.Machine.Now(); !m.ExpiresAt.IsZero() && !now.Before(m.ExpiresAt) {
-		m.State, m.NextAt, m.LastError = Expired, time.Time{}, "expired before it could be sent"
-		return attempted{Message: m}
+// unsent is what becomes of a message that must not be sent.
+func (d *Dispatcher) unsent(j job) (a attempted, ok bool) {
+	switch now := d.conf.Machine.Now(); {
+	case !j.ExpiresAt.IsZero() && !now.Before(j.ExpiresAt):
+		j.State, j.LastError = Expired, "expired before it could be sent"
+	case j.suppressed != "":
+		j.State, j.LastError = Suppressed, j.suppressed
+	default:
+		return a, false
 	}
-	if suppressed != "" {
-		m.State, m.NextAt, m.LastError = Suppressed, time.Time{}, suppressed
-		return attempted{Message: m}
-	}
-	remote, err := sender.Send(ctx, m)
+	j.NextAt = time.Time{}
+	return attempted{Message: j.Message}, true
+}
+
+// after is a message after an attempt that ended so.
+func (d *Dispatcher) after(ctx context.Context, m Message, remote string, err error) attempted {
 	if err == nil {
 		a := d.accepted(m, remote)
 		if d.conf.Journal != nil {

@@ -41,6 +41,9 @@ const (
 	Operations Kind = "operations" // findings and other events, to those who run the service and to their programs
 )
 
+// Urgencies are the values that Kind.Urgency has.
+const Urgencies = 3
+
 // Kinds lists those that owners get.
 var Kinds = []Kind{Safety, Security, Service, Feature, Tip, Account}
 
@@ -196,6 +199,13 @@ type News struct {
 	MessageKey string    // of the digest that told it
 }
 
+// Place is one in a queue: behind the message that it names. The zero value is
+// its beginning.
+type Place struct {
+	NextAt time.Time
+	ID     string
+}
+
 // Store keeps messages, routes and news.
 type Store interface {
 	// Enqueue keeps messages to be sent, in one transaction (the caller's, if
@@ -204,6 +214,8 @@ type Store interface {
 	// Due are messages of a channel to be attempted by now: the urgent before
 	// others (Kind.Urgency), those waiting longest first.
 	Due(ctx context.Context, ch Channel, now time.Time, limit int) ([]Message, error)
+	// DueAfter are those of one urgency behind a place in its queue.
+	DueAfter(ctx context.Context, ch Channel, urgency int, now time.Time, after Place, limit int) ([]Message, error)
 	// SaveAttempts keeps State, SentAt, Attempts, LastError, RemoteID and NextAt
 	// of messages, and their deliveries; one with a zero NextAt is done.
 	SaveAttempts(ctx context.Context, all []Message, deliveries []Delivery) error
@@ -231,4 +243,14 @@ type Store interface {
 // kind fault.NotFound that the address does not exist (any more).
 type Sender interface {
 	Send(ctx context.Context, m Message) (remoteID string, err error)
+}
+
+// Pipeliner is a Sender that sends one message after another over one
+// connection, with less waiting between them.
+type Pipeliner interface {
+	Sender
+	// Pipe sends what next gives until there is no more, and calls sent for each
+	// message, in order: before the content of the one after it goes out. When ctx
+	// ends it asks for no more.
+	Pipe(ctx context.Context, next func() (m Message, ok bool), sent func(m Message, remoteID string, err error))
 }

@@ -9,8 +9,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -216,6 +218,94 @@ func TestDispatcherRuns(t *testing.T) {
 	due, err := message.New(db).Due(t.Context(), notify.Mail, today.AddDate(50, 0, 0), 10)
 	require.NoError(t, err)
 	require.Empty(t, due, "what was sent is noted, also while stopping")
+}
+
+// piped sends as a connection with pipelining does.
+type piped struct {
+	mu   sync.Mutex
+	seen map[string]int
+	most int // sent by one Pipe
+}
+
+func (p *piped) Send(context.Context, notify.Message) (string, error) {
+	return "", errors.New("not piped")
+}
+
+func (p *piped) Pipe(_ context.Context, next func() (notify.Message, bool), sent func(notify.Message, string, error)) {
+	n := 0
+	for {
+		m, ok := next()
+		if !ok {
+			return
+		}
+		p.mu.Lock()
+		p.seen[m.ID]++
+		n++
+		p.most = max(p.most, n)
+		p.mu.Unlock()
+		sent(m, "", nil)
+	}
+}
+
+// refuses is a store that fails to note at times.
+type refuses struct {
+	notify.Store
+	n atomic.Int64
+}
+
+func (r *refuses) SaveAttempts(ctx context.Context, all []notify.Message, deliveries []notify.Delivery) error {
+	if r.n.Add(1)%3 == 0 {
+		return fault.New(fault.Unavailable, "database is locked")
+	}
+	return r.Store.SaveAttempts(ctx, all, deliveries)
+}
+
+// While messages are read ahead and noted behind, each is sent once: also when
+// the records fail to note it at first, and one that is erased meanwhile holds
+// up nobody.
+func TestReadAheadSendsOnce(t *testing.T) {
+	t.Parallel()
+	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		ctx, stop := context.WithCancel(t.Context())
+		store, out := &refuses{Store: message.New(db)}, &piped{seen: map[string]int{}}
+		const n = 3000
+		all := make([]notify.Message, n)
+		for i := range all {
+			id := fmt.Sprintf("m%05d", i)
+			all[i] = notify.Message{ID: id, Key: id, Channel: notify.Mail, Kind: notify.Kinds[i%len(notify.Kinds)], CreatedAt: noon}
+		}
+		_, err := store.Enqueue(ctx, all...)
+		require.NoError(t, err)
+		d := notify.NewDispatcher(store, slog.New(slog.DiscardHandler), notify.DispatcherConfig{
+			Senders: map[notify.Channel]notify.Sender{notify.Mail: out}, Shown: clock.Real{}, Machine: clock.Real{}, Poll: 5 * time.Millisecond,
+			Suppressed: func(ctx context.Context, all []notify.Message) (map[string]string, error) {
+				var err error
+				if slices.ContainsFunc(all, func(m notify.Message) bool { return m.ID == "m00100" }) { // it is in hand now
+					_, err = db.Exec(ctx, `DELETE FROM notify_message WHERE id = ?`, "m00100")
+				}
+				return map[string]string{"m00200": "complained"}, err
+			},
+		})
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = d.Run(ctx) })
+		require.Eventually(t, func() bool {
+			var left int
+			require.NoError(t, db.QueryRow(t.Context(), `SELECT count(*) FROM notify_message WHERE next_at > 0`).Scan(&left))
+			return left == 0
+		}, 30*time.Second, 10*time.Millisecond)
+		stop()
+		wg.Wait()
+		got := len(out.seen) // a map of thousands is not to be printed
+		require.Equal(t, n-1, got, "all but the one that is suppressed")
+		for id, times := range out.seen {
+			require.Equal(t, 1, times, id)
+		}
+		require.Greater(t, out.most, 1, "several by one connection")
+		var sent, deliveries int
+		require.NoError(t, db.QueryRow(t.Context(), `SELECT count(*) FROM notify_message WHERE state = 'sent'`).Scan(&sent))
+		require.NoError(t, db.QueryRow(t.Context(), `SELECT count(*) FROM notify_delivery`).Scan(&deliveries))
+		require.Equal(t, []int{n - 2, n - 2}, []int{sent, deliveries})
+	})
 }
 
 func finding(n int, product, detector string, s condition.Severity) condition.Finding {

@@ -14,11 +14,18 @@ const significance = 0.05
 // comparison is the material of one comparison of waves.
 type comparison struct {
 	run       *campaign.Run
-	tasks     []campaign.Task
+	drawn     []place
 	exposures []condition.Exposure // under the frozen detector
 	judgedAt  map[int64]time.Time  // receive time of the newest row that was judged
 	findings  []condition.Finding  // of the frozen detector, overlapping the window
 	from, to  time.Time
+}
+
+// place is where a unit stands in a campaign.
+type place struct {
+	unit int64 // key
+	wave int
+	lot  bool // drawn by lot at the start
 }
 
 // effect compares the waves that were offered the remedy with those that were
@@ -52,13 +59,13 @@ func (c comparison) effect(minJudged int) Effect {
 			seen[f.UnitKey] = true // a finding is made of judged data
 		}
 	}
-	lots := c.arms(&e, seen, breached, func(t *campaign.Task) bool { return c.run.Comparable(t) })
+	lots := c.arms(&e, seen, breached, func(p place) bool { return p.lot })
 	least := max(1, minJudged)
 	if e.Offered.Units < least || e.NotOffered.Units < least {
 		drawn := e
 		// A wave by list or attribute is not like the others; nor is who joined
 		// later. What they show is better than nothing, and not a comparison.
-		if lots = c.arms(&e, seen, breached, func(*campaign.Task) bool { return true }); e.Offered.Units < least || e.NotOffered.Units < least {
+		if lots = c.arms(&e, seen, breached, func(place) bool { return true }); e.Offered.Units < least || e.NotOffered.Units < least {
 			drawn.Why = fmt.Sprintf("no comparison: %d units that were offered the remedy and %d that were not could be judged; %d of each are needed",
 				drawn.Offered.Units, drawn.NotOffered.Units, least)
 			return drawn
@@ -84,20 +91,19 @@ func (c comparison) effect(minJudged int) Effect {
 
 // arms counts the judged units that counts takes, and says whether all of them
 // were drawn by lot.
-func (c comparison) arms(e *Effect, seen, breached map[int64]bool, counts func(t *campaign.Task) bool) (lots bool) {
+func (c comparison) arms(e *Effect, seen, breached map[int64]bool, counts func(place) bool) (lots bool) {
 	e.Offered, e.NotOffered, lots = Arm{}, Arm{}, true
-	for i := range c.tasks {
-		t := &c.tasks[i]
-		if !seen[t.UnitKey] || !counts(t) {
+	for _, p := range c.drawn {
+		if !seen[p.unit] || !counts(p) {
 			continue
 		}
-		lots = lots && c.run.Comparable(t)
+		lots = lots && p.lot
 		arm := &e.NotOffered
-		if t.Wave <= c.run.WaveOpen {
+		if p.wave <= c.run.WaveOpen {
 			arm = &e.Offered
 		}
 		arm.Units++
-		if breached[t.UnitKey] {
+		if breached[p.unit] {
 			arm.Breached++
 		}
 	}

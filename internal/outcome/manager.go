@@ -192,25 +192,27 @@ const mostRests = 25
 // maskEvery is how many passes share one reading of the owners' choices.
 const maskEvery = 10
 
-// judgeAll looks at every installed remedy of a campaign: one reading of its
-// tasks, one of the exposures, one of the findings since the first installation.
+// judgeAll looks at every installed remedy of a campaign: two readings of its
+// tasks, page by page, one of the exposures, one of the findings since the
+// first installation.
 func (m *Manager) judgeAll(ctx context.Context, r *campaign.Run, w *watch) (rows int, err error) {
-	tasks, err := m.cfg.Runs.Tasks(ctx, campaign.TaskFilter{
+	f := campaign.TaskFilter{
 		CampaignID: r.ID, Wave: -1, States: []campaign.TaskState{campaign.Verifying, campaign.Verified, campaign.Unjudged},
-	})
-	if err != nil || len(tasks) == 0 {
-		return 0, err
 	}
 	c := &r.Campaign
-	first := tasks[0].InstalledAt
+	var first time.Time
 	var waiting []int64
-	for i := range tasks {
-		if t := &tasks[i]; t.InstalledAt.Before(first) {
+	err = campaign.EachTask(ctx, m.cfg.Runs, f, func(t *campaign.Task) error {
+		if rows == 0 || t.InstalledAt.Before(first) {
 			first = t.InstalledAt
 		}
-		if tasks[i].State != campaign.Verified {
-			waiting = append(waiting, tasks[i].UnitKey)
+		if rows++; t.State != campaign.Verified {
+			waiting = append(waiting, t.UnitKey)
 		}
+		return nil
+	})
+	if err != nil || rows == 0 {
+		return 0, err
 	}
 	// Exposure is read before findings: what is found between the two readings
 	// can only take a verdict away.
@@ -238,13 +240,16 @@ func (m *Manager) judgeAll(ctx context.Context, r *campaign.Run, w *watch) (rows
 	}
 	now := m.cfg.Clock.Now()
 	var said []campaign.Judgement
-	for i := range tasks {
-		t := &tasks[i]
+	err = campaign.EachTask(ctx, m.cfg.Runs, f, func(t *campaign.Task) error {
 		if j, ok := judge(t, c, exposed[t.UnitKey], byUnit[t.UnitKey], permitted(t.UnitID), now); ok {
 			said = append(said, j)
 		}
+		return nil
+	})
+	if err != nil {
+		return rows, err
 	}
-	rows = len(tasks) + len(findings) + len(exposures)
+	rows += len(findings) + len(exposures)
 	_, err = m.cfg.Campaigns.Judge(ctx, said)
 	return rows, err
 }
@@ -265,16 +270,22 @@ func (m *Manager) exposures(ctx context.Context, d condition.Ref, units []int64)
 const findingPage = 1000
 
 func (m *Manager) findings(ctx context.Context, f condition.FindingFilter) ([]condition.Finding, error) {
-	f.Limit = findingPage
 	var all []condition.Finding
-	for {
+	return all, m.eachFinding(ctx, f, func(x *condition.Finding) { all = append(all, *x) })
+}
+
+// eachFinding calls fn for each finding, newest first, page by page.
+func (m *Manager) eachFinding(ctx context.Context, f condition.FindingFilter, fn func(*condition.Finding)) error {
+	for f.Limit = findingPage; ; {
 		page, err := m.cfg.Condition.Findings(ctx, f)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		all = append(all, page...)
+		for i := range page {
+			fn(&page[i])
+		}
 		if len(page) < findingPage {
-			return all, nil
+			return nil
 		}
 		f.Before = page[len(page)-1].ID
 	}
@@ -322,12 +333,16 @@ func (m *Manager) record(ctx context.Context, campaignID string) (Record, error)
 }
 
 func (m *Manager) load(ctx context.Context, c *comparison) (rows int, err error) {
-	if c.tasks, err = m.cfg.Runs.Tasks(ctx, campaign.TaskFilter{CampaignID: c.run.ID, Wave: -1}); err != nil {
+	err = campaign.EachTask(ctx, m.cfg.Runs, campaign.TaskFilter{CampaignID: c.run.ID, Wave: -1}, func(t *campaign.Task) error {
+		c.drawn = append(c.drawn, place{unit: t.UnitKey, wave: t.Wave, lot: c.run.Comparable(t)})
+		return nil
+	})
+	if err != nil {
 		return 0, err
 	}
-	units := make([]int64, len(c.tasks))
-	for i, t := range c.tasks {
-		units[i] = t.UnitKey
+	units := make([]int64, len(c.drawn))
+	for i, p := range c.drawn {
+		units[i] = p.unit
 	}
 	if c.exposures, err = m.exposures(ctx, c.run.Detector, units); err != nil {
 		return 0, err
@@ -341,5 +356,5 @@ func (m *Manager) load(ctx context.Context, c *comparison) (rows int, err error)
 	c.findings, err = m.findings(ctx, condition.FindingFilter{
 		Product: c.run.Campaign.Product, Detector: c.run.Detector.Name, Version: c.run.Detector.Version, From: c.from, To: c.to,
 	})
-	return len(c.tasks) + len(c.exposures) + len(c.findings), err
+	return len(c.drawn) + len(c.exposures) + len(c.findings), err
 }

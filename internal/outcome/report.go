@@ -98,54 +98,72 @@ func (m *Manager) freeze(ctx context.Context, r *campaign.Run, w *watch) error {
 	return nil
 }
 
+// report reads the tasks and the findings page by page: of each unit it keeps
+// numbers alone, so that a campaign over a million units is reported in tens
+// of megabytes.
 func (m *Manager) report(ctx context.Context, r *campaign.Run, rec *Record) (Report, error) {
-	tasks, err := m.cfg.Runs.Tasks(ctx, campaign.TaskFilter{CampaignID: r.ID, Wave: -1})
-	if err != nil {
-		return Report{}, fmt.Errorf("report of campaign %s: %w", r.Campaign.Name, err)
-	}
-	findings, err := m.findings(ctx, condition.FindingFilter{Product: r.Campaign.Product, Detector: r.Detector.Name, To: r.StartedAt})
-	if err != nil {
-		return Report{}, fmt.Errorf("report of campaign %s: %w", r.Campaign.Name, err)
-	}
 	counts, err := m.cfg.Runs.CountTasks(ctx, r.ID)
 	if err != nil {
 		return Report{}, fmt.Errorf("report of campaign %s: %w", r.Campaign.Name, err)
 	}
-	now := m.cfg.Clock.Now()
-	return write(r, rec, tasks, findings, counts, now), nil
+	w := newWriter(r, rec, counts, m.cfg.Clock.Now())
+	if err := m.eachFinding(ctx, condition.FindingFilter{Product: r.Campaign.Product, Detector: r.Detector.Name, To: r.StartedAt}, w.finding); err != nil {
+		return Report{}, fmt.Errorf("report of campaign %s: %w", r.Campaign.Name, err)
+	}
+	err = campaign.EachTask(ctx, m.cfg.Runs, campaign.TaskFilter{CampaignID: r.ID, Wave: -1}, func(t *campaign.Task) error { w.task(t); return nil })
+	if err != nil {
+		return Report{}, fmt.Errorf("report of campaign %s: %w", r.Campaign.Name, err)
+	}
+	return w.done(), nil
 }
 
-// write makes the report of a campaign's tasks and of the findings that were
-// there when it started.
-func write(r *campaign.Run, rec *Record, tasks []campaign.Task, findings []condition.Finding, counts []campaign.Count, now time.Time) Report {
-	out := Report{Campaign: r.Campaign.Name, Title: title(r.Campaign.Title), At: now, Effect: rec.effect()}
+// writer makes the report of the findings that were there when the campaign
+// started, and then of its tasks.
+type writer struct {
+	out        Report
+	earliest   map[int64]found // by unit's key
+	toFinding  []float64       // s
+	toVerified []float64       // s
+}
+
+// found is when a unit's earliest finding was seen, and how long after its onset.
+type found struct {
+	seen int64 // ms
+	took float64
+}
+
+func newWriter(r *campaign.Run, rec *Record, counts []campaign.Count, now time.Time) *writer {
+	w := &writer{out: Report{Campaign: r.Campaign.Name, Title: title(r.Campaign.Title), At: now, Effect: rec.effect()}, earliest: map[int64]found{}}
 	status := gates(r, rec, counts, now)
-	for w, wave := range r.Campaign.Waves {
-		wr := WaveReport{Name: wave.Name, Gate: status[w].State + ": " + status[w].Why}
-		if w < len(r.WaveOpened) {
-			wr.OpenedAt = r.WaveOpened[w]
+	for i, wave := range r.Campaign.Waves {
+		wr := WaveReport{Name: wave.Name, Gate: status[i].State + ": " + status[i].Why}
+		if i < len(r.WaveOpened) {
+			wr.OpenedAt = r.WaveOpened[i]
 		}
-		out.ByWave = append(out.ByWave, wr)
+		w.out.ByWave = append(w.out.ByWave, wr)
 	}
-	earliest := map[string]condition.Finding{}
-	for _, f := range findings {
-		if e, ok := earliest[f.UnitID]; !ok || f.SeenAt.Before(e.SeenAt) {
-			earliest[f.UnitID] = f
-		}
+	return w
+}
+
+func (w *writer) finding(f *condition.Finding) {
+	if e, ok := w.earliest[f.UnitKey]; !ok || f.SeenAt.UnixMilli() < e.seen {
+		w.earliest[f.UnitKey] = found{f.SeenAt.UnixMilli(), f.SeenAt.Sub(f.Onset).Seconds()}
 	}
-	var toFinding, toVerified []float64
-	for i := range tasks {
-		t := &tasks[i]
-		out.count(t)
-		if f, ok := earliest[t.UnitID]; ok {
-			toFinding = append(toFinding, f.SeenAt.Sub(f.Onset).Seconds())
-		}
-		if t.State == campaign.Verified && !t.FoundAt.IsZero() {
-			toVerified = append(toVerified, t.EndedAt.Sub(t.FoundAt).Seconds())
-		}
+}
+
+func (w *writer) task(t *campaign.Task) {
+	w.out.count(t)
+	if f, ok := w.earliest[t.UnitKey]; ok {
+		w.toFinding = append(w.toFinding, f.took)
 	}
-	out.OnsetToFindingP50, out.FindingToVerifiedP50 = median(toFinding), median(toVerified)
-	return out
+	if t.State == campaign.Verified && !t.FoundAt.IsZero() {
+		w.toVerified = append(w.toVerified, t.EndedAt.Sub(t.FoundAt).Seconds())
+	}
+}
+
+func (w *writer) done() Report {
+	w.out.OnsetToFindingP50, w.out.FindingToVerifiedP50 = median(w.toFinding), median(w.toVerified)
+	return w.out
 }
 
 func (r *Report) count(t *campaign.Task) {

@@ -62,7 +62,7 @@ func trial(seed uint64, units int, works float64) Effect {
 	rng := rand.New(rand.NewPCG(seed, 42))
 	now := time.Date(2014, 3, 3, 0, 0, 0, 0, time.UTC)
 	run := campaign.Run{Campaign: campaign.Campaign{Waves: []campaign.Wave{{Share: 0.1}, {Share: 0.4}, {Share: 0.5}}}}
-	tasks := make([]campaign.Task, units)
+	tasks := make([]place, units)
 	chance := make([]float64, units)
 	judgedAt := map[int64]time.Time{}
 	var exposures []condition.Exposure
@@ -74,7 +74,7 @@ func trial(seed uint64, units int, works float64) Effect {
 		if i >= units/2 {
 			wave = 2
 		}
-		tasks[i] = campaign.Task{UnitKey: int64(j), Wave: wave}
+		tasks[i] = place{unit: int64(j), wave: wave, lot: true}
 		chance[j] = 0.3 + 0.6*rng.Float64()
 		exposures = append(exposures, condition.Exposure{UnitKey: int64(j)})
 	}
@@ -84,15 +84,15 @@ func trial(seed uint64, units int, works float64) Effect {
 		run.WaveOpen = gate
 		var findings []condition.Finding
 		for i := range tasks {
-			key := tasks[i].UnitKey
+			key := tasks[i].unit
 			judgedAt[key] = to.Add(-time.Minute)
-			treated := tasks[i].Wave <= gate && rng.Float64() < 0.8 // owners who took it
+			treated := tasks[i].wave <= gate && rng.Float64() < 0.8 // owners who took it
 			cured := treated && rng.Float64() < works
 			if !cured && rng.Float64() < chance[key] {
 				findings = append(findings, condition.Finding{UnitKey: key, Onset: from.Add(time.Hour), LastAt: from.Add(2 * time.Hour)})
 			}
 		}
-		c := comparison{run: &run, tasks: tasks, exposures: exposures, judgedAt: judgedAt, findings: findings, from: from, to: to}
+		c := comparison{run: &run, drawn: tasks, exposures: exposures, judgedAt: judgedAt, findings: findings, from: from, to: to}
 		rec.compared(gate, c.effect(5))
 		now = to
 	}
@@ -156,7 +156,7 @@ func arms(n, a, m, b int) comparison {
 			wave, breach = 1, i-n < b
 		}
 		key := int64(i)
-		c.tasks = append(c.tasks, campaign.Task{UnitKey: key, Wave: wave})
+		c.drawn = append(c.drawn, place{unit: key, wave: wave, lot: true})
 		c.exposures = append(c.exposures, condition.Exposure{UnitKey: key})
 		c.judgedAt[key] = to
 		if breach {

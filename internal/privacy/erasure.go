@@ -73,6 +73,9 @@ type Config struct {
 	// Backups is how long after an erasure a backup from before it can be read
 	// at most (default 30 days).
 	Backups time.Duration
+	// Told tells a person, in the transaction of the change, that their request
+	// was received, takes longer or is answered; may be nil.
+	Told func(ctx context.Context, r Request) error
 	// Limited is told of units whose restrictions have changed; may be nil.
 	Limited func(ctx context.Context, units []string) error
 }
@@ -269,6 +272,9 @@ func (s *Service) step(ctx context.Context, j *Job) error {
 			return err
 		}
 		add(Count{Place: "history", Deleted: int64(len(sub.Keys))})
+		if n := former(sub.Spans); n > 0 {
+			add(Count{Place: "history of units that were theirs", Deleted: int64(n)})
+		}
 	case StepStream:
 		if err := st.Stream(ctx, j.Position); err != nil {
 			return err
@@ -302,7 +308,7 @@ func (s *Service) next(ctx context.Context, j *Job) error {
 // in the trail, in one transaction.
 func (s *Service) records(ctx context.Context, j *Job) error {
 	return s.cfg.Tx.InTx(ctx, func(ctx context.Context) error {
-		// What was added since it was asked for goes, too.
+		// What was added since it was asked for goes, too; what has gone to another since is a span by now.
 		now, err := s.cfg.Store.Subject(ctx, j.Subject.OwnerID)
 		if fault.KindOf(err) == fault.NotFound { // done before, and not noted
 			return s.next(ctx, j)
@@ -325,6 +331,12 @@ func (s *Service) records(ctx context.Context, j *Job) error {
 				j.Subject.Keys = append(j.Subject.Keys, k)
 			}
 		}
+		j.Subject.Spans = now.Spans
+		for i, id := range slices.Backward(j.Subject.Units) {
+			if !slices.Contains(now.Units, id) && !now.Whole(id) {
+				j.Subject.Units, j.Subject.Keys = slices.Delete(j.Subject.Units, i, i+1), slices.Delete(j.Subject.Keys, i, i+1)
+			}
+		}
 		counts, err := s.cfg.Store.Erase(ctx, *j.Subject)
 		if err != nil {
 			return err
@@ -342,6 +354,21 @@ func (s *Service) records(ctx context.Context, j *Job) error {
 		}
 		return s.next(ctx, j)
 	})
+}
+
+// former is how many units were theirs.
+func former(spans []Span) int {
+	units := map[string]bool{}
+	for _, v := range spans {
+		units[v.UnitID] = units[v.UnitID] || !v.To.IsZero()
+	}
+	n := 0
+	for _, was := range units {
+		if was {
+			n++
+		}
+	}
+	return n
 }
 
 // search looks through the records for what names the person; finding it is an

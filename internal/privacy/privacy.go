@@ -6,6 +6,7 @@ package privacy
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -96,6 +97,23 @@ type Subject struct {
 	Units    []string `json:"units"`
 	Keys     []int64  `json:"keys"`
 	Products []string `json:"products"`
+	// Spans are when units were theirs that had other owners, too: of these, what
+	// has a time goes for that span alone.
+	Spans []Span `json:"spans,omitempty"`
+}
+
+// Span is when a unit was a person's: event times in [From, To). A zero From is
+// open: nobody's before them; a zero To as well: theirs still.
+type Span struct {
+	UnitID  string    `json:"unitId"`
+	UnitKey int64     `json:"unitKey"`
+	From    time.Time `json:"from,omitzero"`
+	To      time.Time `json:"to,omitzero"`
+}
+
+// Whole reports whether all that is known of a unit is the person's.
+func (s *Subject) Whole(unitID string) bool {
+	return !slices.ContainsFunc(s.Spans, func(v Span) bool { return v.UnitID == unitID })
 }
 
 // Count is how much of a store went or was changed.
@@ -155,6 +173,8 @@ type Store interface {
 	Erase(ctx context.Context, s Subject) ([]Count, error)
 	// EraseUnit takes a unit that is deleted out of the tables that say what was found of it.
 	EraseUnit(ctx context.Context, unitID string, key int64) error
+	// EraseFound takes what was found of a person's units out of the records, as Erase does.
+	EraseFound(ctx context.Context, s Subject) error
 	// Compact overwrites what deleted rows leave in the database's files.
 	Compact(ctx context.Context) error
 	// Search looks for texts in every column of every table, and says how many columns it read.

@@ -43,7 +43,7 @@ func (s *Service) Request(ctx context.Context, a Ask) (r Request, err error) {
 				}
 			}
 		}
-		return s.cfg.Store.PutRequest(ctx, r)
+		return s.put(ctx, r)
 	})
 	if err != nil {
 		return Request{}, fmt.Errorf("request: %w", err)
@@ -52,6 +52,14 @@ func (s *Service) Request(ctx context.Context, a Ask) (r Request, err error) {
 		err = s.limited(ctx, a)
 	}
 	return r, err
+}
+
+// put keeps a request, and has its person told.
+func (s *Service) put(ctx context.Context, r Request) error {
+	if err := s.cfg.Store.PutRequest(ctx, r); err != nil || s.cfg.Told == nil {
+		return err
+	}
+	return s.cfg.Told(ctx, r)
 }
 
 func (s *Service) limited(ctx context.Context, a Ask) error {
@@ -172,12 +180,12 @@ func (s *Service) Answer(ctx context.Context, id string, a Answering) (r Request
 			return fault.New(fault.Conflict, "the month is over: the person had to be told of the extension by %s (GDPR 12(3))", r.DueAt.Format(time.DateOnly))
 		case a.Extend:
 			r.Extended, r.DueAt = text, Extended(r.At)
-			return s.cfg.Store.PutRequest(ctx, r)
+			return s.put(ctx, r)
 		case a.State != Done && a.State != Refused:
 			return fault.Fields("answer", []fault.Field{{Path: "state", Expected: "done or refused", Got: string(a.State)}})
 		}
 		r.State, r.Answer, r.AnsweredBy, r.AnsweredAt = a.State, text, a.By, s.cfg.Clock.Now()
-		return s.cfg.Store.PutRequest(ctx, r)
+		return s.put(ctx, r)
 	})
 	if err != nil {
 		return Request{}, fmt.Errorf("answer a request: %w", err)

@@ -16,8 +16,8 @@ import (
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/notify"
+	"fettle.dev/fettle/internal/reach"
 	"fettle.dev/fettle/internal/send"
-	"fettle.dev/fettle/internal/send/reach"
 )
 
 const signature = "t=1777885200,v1=170653ce9f3aa157f18d052611d6ac2aad05aa9d12eab6582757cfa0f561a6ca"

@@ -22,7 +22,7 @@ import (
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/notify"
 	"fettle.dev/fettle/internal/notify/event"
-	"fettle.dev/fettle/internal/send/reach"
+	"fettle.dev/fettle/internal/reach"
 )
 
 // The headers of a route's webhook. SignatureHeader holds "t=<Unix

@@ -78,12 +78,23 @@ func (s updateStore) ReleaseInUse(ctx context.Context, name string) (bool, error
 }
 
 func (s updateStore) PutArtifact(ctx context.Context, a update.Artifact) error {
-	doc, err := json.Marshal(a)
+	err := s.db.InTx(ctx, func(ctx context.Context) error {
+		old, err := s.Artifact(ctx, a.SHA256)
+		if err != nil && fault.KindOf(err) != fault.NotFound {
+			return err
+		}
+		if old = old.Named(""); old.Filename != a.Filename {
+			a.First = old.Filename // "" where it is new
+		}
+		doc, err := json.Marshal(a)
+		if err != nil {
+			return err
+		}
+		_, err = s.db.exec(ctx, `INSERT INTO update_artifact (sha256, doc) VALUES (?, ?)
+			ON CONFLICT (sha256) DO UPDATE SET doc = excluded.doc`, a.SHA256, string(doc))
+		return err
+	})
 	if err != nil {
-		return fmt.Errorf("keep artifact %s: %w", a.SHA256, err)
-	}
-	if _, err := s.db.exec(ctx, `INSERT INTO update_artifact (sha256, doc) VALUES (?, ?)
-		ON CONFLICT (sha256) DO UPDATE SET doc = excluded.doc`, a.SHA256, string(doc)); err != nil {
 		return fmt.Errorf("keep artifact %s: %w", a.SHA256, err)
 	}
 	return nil
@@ -230,6 +241,11 @@ func (s updateStore) PutAttributes(ctx context.Context, unitID string, a map[str
 	}
 	_, err = s.db.exec(ctx, `INSERT INTO update_attributes (unit_id, doc) VALUES (?, ?)
 		ON CONFLICT (unit_id) DO UPDATE SET doc = excluded.doc`, unitID, string(doc))
+	return err
+}
+
+func (s updateStore) DropAttributes(ctx context.Context, unitID string) error {
+	_, err := s.db.exec(ctx, `DELETE FROM update_attributes WHERE unit_id = ?`, unitID)
 	return err
 }
 

@@ -5,8 +5,10 @@
 package telemetry
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -15,6 +17,11 @@ import (
 type Position struct {
 	Seq   uint64
 	Index int
+}
+
+// Compare orders positions as the stream has them.
+func (p Position) Compare(q Position) int {
+	return cmp.Or(cmp.Compare(p.Seq, q.Seq), cmp.Compare(p.Index, q.Index))
 }
 
 // Row is what one message of one unit held, after undeclared, not permitted
@@ -104,6 +111,7 @@ type Query struct {
 	Units    []int64   // nil: all; empty: none
 	Signals  []string  // nil: all; the others are left out of Values
 	From, To time.Time // event time, [From, To)
+	After    uint64    // stream sequences above this one
 	UpTo     uint64    // highest stream sequence; 0: all
 	NoMarks  bool      // rows alone
 
@@ -184,6 +192,22 @@ type Sequenced struct {
 // or on its disk. Nothing of it was taken; it may be when there is room again.
 var ErrFull = errors.New("the stream is full")
 
+// ErrGap says that entries that a consumer has not read are gone from the stream.
+var ErrGap = errors.New("entries are missing from the stream")
+
+// GapError is ErrGap where the stream begins after a consumer's position.
+type GapError struct {
+	Position uint64 // of the consumer
+	First    uint64 // entry that the stream holds
+}
+
+func (e *GapError) Error() string {
+	return fmt.Sprintf("the position is %d but the stream begins with entry %d: %s", e.Position, e.First, ErrGap)
+}
+
+// Unwrap gives ErrGap.
+func (e *GapError) Unwrap() error { return ErrGap }
+
 // Stream is the durable log between the gateway and its consumers.
 type Stream interface {
 	// Publish returns when the batch is durable; consumers may be handed it as
@@ -193,7 +217,7 @@ type Stream interface {
 	// Consume delivers batches after position from, in order, until ctx ends
 	// or handle fails. Handle gets as many as are waiting, at most max. The
 	// consumer keeps its own position: nothing is acknowledged to the stream.
-	// Batches are shared with other consumers and must not be changed. A gap (the stream no longer holds from+1) is an error that names both.
+	// Batches are shared with other consumers and must not be changed. That the stream no longer holds from+1 is a GapError.
 	Consume(ctx context.Context, from uint64, max int, handle func(ctx context.Context, batches []Sequenced) error) error
 	// Last is the sequence of the newest entry.
 	Last(ctx context.Context) (uint64, error)

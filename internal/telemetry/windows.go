@@ -64,3 +64,43 @@ func (s *Stat) Mean() float64 {
 	}
 	return s.Sum / float64(s.Count)
 }
+
+// Add takes one more value, measured at an event time.
+func (s *Stat) Add(v float64, at int64) {
+	if s.Count == 0 {
+		s.Min, s.Max, s.LastAt = v, v, at
+	}
+	s.Count++
+	if v != 0 {
+		s.Nonzero++
+	}
+	s.Sum += v
+	s.Min, s.Max = min(s.Min, v), max(s.Max, v)
+	if at >= s.LastAt {
+		s.Last, s.LastAt = v, at
+	}
+}
+
+// Keep leaves what was asked for.
+func (s *Stat) Keep(which Measures) {
+	all := *s
+	*s = Stat{}
+	if which&MeasureCount != 0 {
+		s.Count = all.Count
+	}
+	if which&MeasureNonzero != 0 {
+		s.Nonzero = all.Nonzero
+	}
+	if which&MeasureSum != 0 {
+		s.Sum = all.Sum
+	}
+	if which&MeasureMin != 0 {
+		s.Min = all.Min
+	}
+	if which&MeasureMax != 0 {
+		s.Max = all.Max
+	}
+	if which&MeasureLast != 0 {
+		s.Last, s.LastAt = all.Last, all.LastAt
+	}
+}

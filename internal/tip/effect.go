@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"math"
+
+	"fettle.dev/fettle/internal/tip/proportion"
 )
 
 // Held reports whether a unit is among those that are not shown a tip: by a
@@ -40,6 +42,7 @@ type Effect struct {
 	Version int    `json:"version"`
 	Feature string `json:"feature,omitempty"`
 	Hours   int    `json:"hours" doc:"Within which a use of the feature counts."`
+	K       int    `json:"k" doc:"No figure rests on fewer units."`
 	Given   Arm    `json:"given"`
 	Held    Arm    `json:"held"`
 	// Difference is of the shares that used the feature, given less held.
@@ -51,17 +54,12 @@ type Effect struct {
 
 // effectOf makes figures of counts; none is of fewer than ten units.
 func effectOf(t *Tip, given, held Count) Effect {
-	e := Effect{Tip: t.Name, Version: t.Version, Feature: t.Feature, Hours: int(or(t.Within, defaultWithin).Hours()), Given: arm(given, t), Held: arm(held, t), Verdict: "no comparison"}
+	e := Effect{Tip: t.Name, Version: t.Version, Feature: t.Feature, Hours: int(or(t.Within, defaultWithin).Hours()), Given: arm(given, t), K: Least, Held: arm(held, t), Verdict: "no comparison"}
 	e.Held.Shown, e.Held.Dismissed, e.Held.Acted = nil, nil, nil
 	if t.Feature == "" || given.Units < Least || held.Units < Least {
 		return e
 	}
-	p1, p2 := float64(given.Used)/float64(given.Units), float64(held.Used)/float64(held.Units)
-	low1, high1 := wilson(given.Used, given.Units)
-	low2, high2 := wilson(held.Used, held.Units)
-	difference := p1 - p2
-	low := difference - math.Hypot(p1-low1, high2-p2)
-	high := difference + math.Hypot(high1-p1, p2-low2)
+	difference, low, high := proportion.Difference(given.Used, given.Units, held.Used, held.Units)
 	points := func(v float64) *float64 { v = math.Round(v*1000) / 10; return &v }
 	e.Difference, e.Low, e.High = points(difference), points(low), points(high)
 	switch {
@@ -85,13 +83,4 @@ func arm(c Count, t *Tip) Arm {
 		a.Used = share(c.Used)
 	}
 	return a
-}
-
-// wilson is Wilson's score interval of a proportion, 95 %.
-func wilson(k, n int) (low, high float64) {
-	const z = 1.959963984540054
-	p, N := float64(k)/float64(n), float64(n)
-	middle := (p + z*z/(2*N)) / (1 + z*z/N)
-	half := z / (1 + z*z/N) * math.Sqrt(p*(1-p)/N+z*z/(4*N*N))
-	return max(0, middle-half), min(1, middle+half)
 }

@@ -28,6 +28,8 @@ type Config struct {
 	Log      *slog.Logger
 
 	Condition func(ctx context.Context, unitID string) string
+	Quiet     func(ctx context.Context, o fleet.Owner, now time.Time) (until time.Time, err error) // see WatcherConfig
+	PerDay    int                                                                                  // see WatcherConfig
 	// Push sends a tip to an owner's browsers or phones, once for its id, in the transaction of ctx; nil: there is no such channel.
 	Push    func(ctx context.Context, g Given, t Tip) error
 	Told    func(unitIDs ...string) // see WatcherConfig

@@ -61,6 +61,7 @@ const (
 	defaultValid  = 2 * time.Hour
 	defaultEvery  = 7 * 24 * time.Hour
 	defaultShare  = 10.0
+	defaultPerDay = 3
 )
 
 func or(d fleet.Duration, otherwise time.Duration) time.Duration {
@@ -198,6 +199,8 @@ type Store interface {
 	ForgetOwner(ctx context.Context, ownerID string) error
 
 	GivenSince(ctx context.Context, ownerID, tip string, since time.Time) (int, error) // not held; owner or tip may be empty
+	// GivenBetween calls fn for all but one tip that owners were given, not held.
+	GivenBetween(ctx context.Context, from, to time.Time, but string, fn func(ownerID string, at time.Time)) error
 	TurnDue(ctx context.Context, now time.Time, limit int) ([]Given, error)
 	ChangedSince(ctx context.Context, real time.Time, limit int) (unitIDs []string, newest time.Time, err error)
 	Measure(ctx context.Context, tip string, version int, before time.Time) (shown, held Count, err error) // given before

@@ -1,8 +1,10 @@
 package tip
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"sort"
 	"time"
 
@@ -10,20 +12,23 @@ import (
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/telemetry"
+	"fettle.dev/fettle/internal/tip/limit"
 )
 
 // Trial says who would have got a tip. No figure is of 1 to 9 units: it is
 // then 0 with Few.
 type Trial struct {
-	From     time.Time  `json:"from"`
-	To       time.Time  `json:"to"`
-	Units    int        `json:"units" doc:"Active units of the product whose owners permit the tip's purpose."`
-	Would    int        `json:"would" doc:"Of these, those that would have got it at least once; 0 with few."`
-	Few      bool       `json:"few,omitempty" doc:"Somebody, but fewer than 10 units."`
-	Given    int        `json:"given" doc:"How often in all, with the tip's own limits; 0 with few."`
-	Days     []TrialDay `json:"days" doc:"By day (UTC)."`
-	Unknown  []string   `json:"unknown,omitempty" doc:"Feeds that said nothing in that time: a condition that needs them never held."`
-	Approach string     `json:"approach" doc:"What the figures leave out."`
+	From     time.Time        `json:"from"`
+	To       time.Time        `json:"to"`
+	Units    int              `json:"units" doc:"Active units of the product whose owners permit the tip's purpose."`
+	Would    int              `json:"would" doc:"Of these, those that would have got it at least once; 0 with few."`
+	Few      bool             `json:"few,omitempty" doc:"Somebody, but fewer than 10 units."`
+	Given    int              `json:"given" doc:"How often in all, with the tip's own limits and those of owners; 0 with few."`
+	Not      []limit.TrialNot `json:"not" doc:"Units for which the rule held and which would not have got it then, by what stood against it; one may have got it later."`
+	Days     []TrialDay       `json:"days" doc:"By day (UTC)."`
+	Unknown  []string         `json:"unknown,omitempty" doc:"Feeds that said nothing in that time: a condition that needs them never held."`
+	K        int              `json:"k" doc:"No figure rests on fewer units."`
+	Approach string           `json:"approach" doc:"What the figures leave out."`
 }
 
 // TrialDay is one day of a trial.
@@ -39,7 +44,7 @@ const (
 	maxTrialEvents = 2_000_000
 )
 
-const approach = "History as it is held, the owners' choices, zones and regions as they are now. Left out: quiet hours, switches, the owner's most in a day, perHour, units held back by lot; unit.condition is as it is now."
+const approach = "History as it is held; the owners' choices, switches, quiet hours, zones and regions, and unit.condition, as they are now. An owner's most in a day counts this tip and the others that were given then. Left out: what owners have set for messages by push."
 
 // Try says who would have got a tip from one time to another. It runs the
 // evaluator that runs live, on history.
@@ -55,7 +60,7 @@ func (s *Service) Try(ctx context.Context, t Tip, from, to time.Time) (Trial, er
 		return Trial{}, fault.Fields("trial", []fault.Field{{Path: "from", Expected: "a time before to, by at most 31 days", Got: from.Format(time.RFC3339)}})
 	}
 	t.Paused = false
-	out := Trial{From: from.UTC(), To: to.UTC(), Days: []TrialDay{}, Approach: approach}
+	out := Trial{From: from.UTC(), To: to.UTC(), Days: []TrialDay{}, K: Least, Approach: approach}
 	people, keys, err := s.permitting(ctx, &p, &t)
 	if err != nil {
 		return Trial{}, err
@@ -74,10 +79,15 @@ func (s *Service) Try(ctx context.Context, t Tip, from, to time.Time) (Trial, er
 		return Trial{}, err
 	}
 	e.Seeded(p.Name)
-	units, days, err := s.replay(ctx, e, &p, keys, from, to)
+	l, err := s.limits(ctx, &t, people, from, to)
 	if err != nil {
 		return Trial{}, err
 	}
+	units, days, err := s.replay(ctx, e, l, &p, keys, from, to)
+	if err != nil {
+		return Trial{}, err
+	}
+	out.Not = l.Counted(Least)
 	for _, n := range units {
 		out.Given += n
 	}
@@ -146,9 +156,9 @@ func (s *Service) permitting(ctx context.Context, p *fleet.Product, t *Tip) (map
 	}
 }
 
-// replay runs the evaluator on history and grants every wish; it counts by
-// unit, and by day the units.
-func (s *Service) replay(ctx context.Context, e *Evaluator, p *fleet.Product, keys []int64, from, to time.Time) (map[int64]int, map[string]map[int64]bool, error) {
+// replay runs the evaluator on history and grants every wish that nothing stands
+// against; it counts by unit, and by day the units.
+func (s *Service) replay(ctx context.Context, e *Evaluator, l *limit.Limits, p *fleet.Product, keys []int64, from, to time.Time) (map[int64]int, map[string]map[int64]bool, error) {
 	var events []telemetry.StoredEvent
 	err := s.c.History.FeatureEvents(ctx, p.Name, from, 0, func(v *telemetry.StoredEvent) error {
 		if v.Event.Event >= to.UnixMilli() {
@@ -165,7 +175,7 @@ func (s *Service) replay(ctx context.Context, e *Evaluator, p *fleet.Product, ke
 	}
 	sort.SliceStable(events, func(i, j int) bool { return events[i].Seq < events[j].Seq })
 	units, days := map[int64]int{}, map[string]map[int64]bool{}
-	granted := func() {
+	granted := func() error {
 		for _, w := range e.asked {
 			if w.kind != give {
 				continue
@@ -174,7 +184,21 @@ func (s *Service) replay(ctx context.Context, e *Evaluator, p *fleet.Product, ke
 				e.refused(w, from.UnixMilli())
 				continue
 			}
-			e.given(w, false)
+			until, err := l.Against(ctx, w.unit.key, w.unit.OwnerID, moment(w.at))
+			if err != nil {
+				return err
+			}
+			if until != 0 {
+				e.refused(w, until)
+				continue
+			}
+			held := Held(w.rule.Tip, w.unit.key)
+			e.given(w, held)
+			if held {
+				l.Note(limit.ByLot, w.unit.key)
+				continue
+			}
+			l.Gave(w.unit.OwnerID, moment(w.at))
 			units[w.unit.key]++
 			day := moment(w.at).Format(time.DateOnly)
 			if days[day] == nil {
@@ -183,6 +207,7 @@ func (s *Service) replay(ctx context.Context, e *Evaluator, p *fleet.Product, ke
 			days[day][w.unit.key] = true
 		}
 		e.asked = e.asked[:0]
+		return nil
 	}
 	product := e.products[p.Name]
 	signals := make([]string, 0, len(product.slots))
@@ -214,7 +239,9 @@ func (s *Service) replay(ctx context.Context, e *Evaluator, p *fleet.Product, ke
 		case mark.Kind == telemetry.MarkContext || mark.Kind == telemetry.MarkTick || mark.Kind == telemetry.MarkVersion:
 			err = e.Mark(ctx, 0, &mark.Mark) // choices are as they are now
 		}
-		granted()
+		if err == nil {
+			err = granted()
+		}
 		return err
 	})
 	if err != nil {
@@ -224,7 +251,34 @@ func (s *Service) replay(ctx context.Context, e *Evaluator, p *fleet.Product, ke
 		if err := e.Event(ctx, 0, p.Name, &events[i].Event); err != nil {
 			return nil, nil, err
 		}
-		granted()
+		if err := granted(); err != nil {
+			return nil, nil, err
+		}
 	}
 	return units, days, nil
+}
+
+// limits are those of the owners of some units, as they are now.
+func (s *Service) limits(ctx context.Context, t *Tip, people map[int64]Facts, from, to time.Time) (*limit.Limits, error) {
+	l, owners, quiet := limit.New(cmp.Or(s.c.PerDay, defaultPerDay), t.PerHour), map[string]fleet.Owner{}, s.c.Quiet
+	if quiet == nil {
+		quiet = atNight
+	}
+	l.Quiet = func(ctx context.Context, owner string, now time.Time) (time.Time, error) {
+		return quiet(ctx, owners[owner], now)
+	}
+	for _, f := range people {
+		if l.Zones[f.OwnerID] != nil {
+			continue
+		}
+		off, err := s.c.Store.Switches(ctx, f.OwnerID)
+		if err != nil {
+			return nil, err
+		}
+		l.Zones[f.OwnerID], l.Off[f.OwnerID] = f.Zone, slices.Contains(off, "") || slices.Contains(off, t.Name)
+		if owners[f.OwnerID], err = s.c.Fleet.Owner(ctx, f.OwnerID); err != nil {
+			return nil, err
+		}
+	}
+	return l, s.c.Store.GivenBetween(ctx, from.Add(-24*time.Hour), to, t.Name, l.Had)
 }

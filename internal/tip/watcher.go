@@ -18,6 +18,7 @@ import (
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/telemetry"
+	"fettle.dev/fettle/internal/tip/limit"
 )
 
 // WatcherConfig is what a Watcher is made of.
@@ -57,7 +58,7 @@ type Watcher struct {
 
 // NewWatcher makes a Watcher.
 func NewWatcher(c WatcherConfig) *Watcher {
-	c.PerDay = cmp.Or(c.PerDay, 3)
+	c.PerDay = cmp.Or(c.PerDay, defaultPerDay)
 	c.Prompt = cmp.Or(c.Prompt, 200*time.Millisecond)
 	c.Idle = cmp.Or(c.Idle, 10*time.Second)
 	if c.Log == nil {
@@ -147,6 +148,13 @@ func (w *Watcher) watch(ctx context.Context) error {
 		keeping <- err
 	}()
 	err := w.c.Stream.Consume(ctx, r.seq, 256, r.feed)
+	if gap, ok := errors.AsType[*telemetry.GapError](err); ok { // a tip about what is long past is worth nothing
+		w.c.Log.Warn("tips go on without entries that the stream no longer holds", "first", gap.Position+1, "last", gap.First-1)
+		r.mu.Lock()
+		r.seq = gap.First - 1
+		r.mu.Unlock()
+		err = w.c.Stream.Consume(ctx, r.seq, 256, r.feed)
+	}
 	cancel(err)
 	if kept := <-keeping; kept != nil {
 		return kept
@@ -548,12 +556,11 @@ func (r *watching) against(ctx context.Context, w *Wish) (until int64, err error
 	} else if quiet.After(now) {
 		return quiet.UnixMilli(), nil
 	}
-	local := now.In(o.Location())
-	midnight := time.Date(local.Year(), local.Month(), local.Day(), 0, 0, 0, 0, local.Location())
-	if n, err := r.c.Store.GivenSince(ctx, o.ID, "", midnight); err != nil {
+	today := limit.Midnight(now, o.Location())
+	if n, err := r.c.Store.GivenSince(ctx, o.ID, "", today); err != nil {
 		return 0, err
 	} else if n >= r.c.PerDay {
-		return midnight.AddDate(0, 0, 1).UnixMilli(), nil
+		return today.AddDate(0, 0, 1).UnixMilli(), nil
 	}
 	if w.rule.PerHour > 0 {
 		n, err := r.c.Store.GivenSince(ctx, "", w.rule.Name, now.Add(-time.Hour))

@@ -10,10 +10,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path"
-	"strings"
 
 	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/update/spec"
 )
 
 // PutArtifact takes the bytes of an image and keeps them under their hash. The
@@ -69,8 +68,8 @@ func (s *Service) PutArtifact(ctx context.Context, r io.Reader, filename string)
 }
 
 func validFilename(name string) error {
-	if name == "" || len(name) > 200 || path.Base(name) != name || strings.ContainsAny(name, "\\\x00\r\n\"%?#") || strings.HasPrefix(name, ".") {
-		return fault.Fields("artifact", []fault.Field{{Path: "filename", Expected: "a plain file name of at most 200 characters, ending in .swu for SWUpdate", Got: name}})
+	if !spec.ValidFilename(name) {
+		return fault.Fields("artifact", []fault.Field{{Path: "filename", Expected: spec.Filename, Got: name}})
 	}
 	return nil
 }

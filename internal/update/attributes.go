@@ -65,6 +65,16 @@ func (s *Service) SetAttributes(ctx context.Context, unitID string, mode Attribu
 	return nil
 }
 
+// Forget drops what the client of a unit that is deleted said of itself: who
+// has its id next is asked anew. Call it in the transaction that deletes.
+func (s *Service) Forget(ctx context.Context, unitID string) error {
+	if err := s.store.DropAttributes(ctx, unitID); err != nil {
+		return fmt.Errorf("attributes of %s: %w", unitID, err)
+	}
+	s.idle.undescribe(unitID)
+	return nil
+}
+
 // Attributes are what a unit's client said of itself.
 func (s *Service) Attributes(ctx context.Context, unitID string) (map[string]string, error) {
 	return s.store.Attributes(ctx, unitID)

@@ -19,21 +19,28 @@ import (
 
 // Complete gives a release that says no counter the one it has in the records,
 // else one above the highest of the releases of the product that install on
-// one of its components.
+// one of its components; and names to images that it gives none, those in the
+// records, else those of the last upload.
 func (s *Service) Complete(ctx context.Context, r *Release) error {
-	if r.Counter != 0 {
-		return nil
-	}
 	old, err := s.store.Release(ctx, r.Name)
-	if err == nil {
+	known := err == nil
+	if !known && fault.KindOf(err) != fault.NotFound {
+		return fmt.Errorf("complete release %s: %w", r.Name, err)
+	}
+	last := func(sum string) (string, error) {
+		a, err := s.store.Artifact(ctx, sum)
+		return a.Filename, err
+	}
+	if err := spec.Names(r, &old, last); err != nil {
+		return fmt.Errorf("names of release %s: %w", r.Name, err)
+	}
+	if r.Counter == 0 && known {
 		r.Counter = old.Counter // 0 for one from before there were counters
-		return nil
+	} else if r.Counter == 0 {
+		r.Counter, err = s.next(ctx, r)
+		return err
 	}
-	if fault.KindOf(err) != fault.NotFound {
-		return fmt.Errorf("counter of release %s: %w", r.Name, err)
-	}
-	r.Counter, err = s.next(ctx, r)
-	return err
+	return nil
 }
 
 // next is one above the highest counter of the releases that install on one of

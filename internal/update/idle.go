@@ -19,7 +19,7 @@ type idle struct {
 
 	mu        sync.RWMutex
 	known     map[unitName]rest   // units that have or had an assignment; only grows
-	described map[uint64]struct{} // units whose client has described itself, by half of their name: one of 2^64 taken for another is not asked once more; only grows
+	described map[uint64]struct{} // units whose client has described itself, by half of their name: one of 2^64 taken for another is not asked once more
 }
 
 type unitName [2]uint64
@@ -58,6 +58,14 @@ func (i *idle) describe(unitID string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.described[n[0]] = struct{}{}
+}
+
+// undescribe has a unit's client asked to describe itself once more.
+func (i *idle) undescribe(unitID string) {
+	n := i.name(unitID)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	delete(i.described, n[0])
 }
 
 func (i *idle) knows(unitID string) bool {

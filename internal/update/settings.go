@@ -4,30 +4,17 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
+	"fettle.dev/fettle/internal/update/spec"
 )
 
 // maxSettingsList bounds a page.
 const maxSettingsList = 1000
 
 // Setting is the value that a unit is told to have of a parameter or feature.
-type Setting struct {
-	UnitID     string    `json:"unitId"`
-	Component  string    `json:"-"` // "parameter:" or "feature:" and its name
-	Value      string    `json:"-"` // JSON
-	Before     string    `json:"-"` // JSON that the unit was told before this release; "": nothing
-	Release    string    `json:"release"`
-	Assignment int64     `json:"assignment"`
-	At         time.Time `json:"at"`
-	Reported   string    `json:"-"` // JSON; "": never
-	ReportedAt time.Time `json:"reportedAt,omitzero"`
-}
-
-// Drifted reports whether the unit says that it has another value than it was told.
-func (s *Setting) Drifted() bool { return s.Reported != "" && s.Reported != s.Value }
+type Setting = spec.Setting
 
 // SettingStore keeps what units are told to be set to. What they report stands
 // with their versions.
@@ -95,31 +82,65 @@ func (s *Service) take(ctx context.Context, a *Assignment) error {
 	})
 }
 
-// RefuseSettings takes a unit's refusal of settings, by component, with its
-// reasons: the change that it was told has failed, and it is told what it was
-// before. A refusal of what no change under way asks for changes nothing.
-func (s *Service) RefuseSettings(ctx context.Context, unitID string, why map[string]string) error {
+// SettingAnswer is a unit's word on a setting that it was told and has not taken.
+type SettingAnswer struct {
+	Refused  bool   // else it waits
+	Why      string // in the unit's words
+	Revision int64  // of what it was told, the assignment; 0: the last
+}
+
+// AnswerSettings takes a unit's word on settings, by component, that it was
+// told and has not taken. The change that holds one it refuses has failed, and
+// it is told what it was before; what it waits for is noted. A word on what no
+// change under way asks for changes nothing.
+func (s *Service) AnswerSettings(ctx context.Context, unitID string, answers map[string]SettingAnswer) error {
 	if s.settings == nil || !s.idle.knows(unitID) {
 		return nil
 	}
 	list, err := s.settings.Settings(ctx, unitID)
 	if err != nil {
-		return fmt.Errorf("refused settings of %s: %w", unitID, err)
+		return fmt.Errorf("unit %s on its settings: %w", unitID, err)
 	}
-	reasons := map[int64][]string{}
+	said := map[int64]*Feedback{}
 	for _, x := range list {
-		if words, ok := why[x.Component]; ok {
-			_, name, _ := strings.Cut(x.Component, ":")
-			reasons[x.Assignment] = append(reasons[x.Assignment], name+": "+words)
+		a, ok := answers[x.Component]
+		if !ok || a.Revision != 0 && a.Revision != x.Assignment {
+			continue
+		}
+		f := said[x.Assignment]
+		if f == nil {
+			f = &Feedback{State: Running}
+			said[x.Assignment] = f
+		}
+		_, name, _ := strings.Cut(x.Component, ":")
+		switch words := name + ": " + a.Why; {
+		case a.Refused && f.State != Failed:
+			f.State, f.Details = Failed, []string{words}
+		case a.Refused:
+			f.Details = append(f.Details, words)
+		case f.State != Failed:
+			f.Details = append(f.Details, "waiting: "+words)
 		}
 	}
-	for id, details := range reasons {
-		_, err := s.Feedback(ctx, unitID, id, Feedback{State: Failed, Details: details})
-		if err != nil && fault.KindOf(err) != fault.Conflict { // ended already
+	for id, f := range said {
+		_, err := s.Feedback(ctx, unitID, id, *f)
+		if k := fault.KindOf(err); err != nil && k != fault.Conflict && k != fault.NotFound { // ended already
 			return err
 		}
 	}
 	return nil
+}
+
+// Answers takes units' words on settings, as AnswerSettings does, in a process
+// that has no Service: what they end stands in the records, where the process
+// that has one finds it. Of cfg it needs Store, Ledger, Settings, Fleet, Tx,
+// Clock and Wake.
+func Answers(cfg Config) func(ctx context.Context, unitID string, answers map[string]SettingAnswer) error {
+	s := &Service{store: cfg.Store, fleet: cfg.Fleet, tx: cfg.Tx, clock: cfg.Clock, log: cfg.Log, idle: newIdle(), ledger: cfg.Ledger, settings: cfg.Settings, wake: cfg.Wake}
+	return func(ctx context.Context, unitID string, answers map[string]SettingAnswer) error {
+		s.idle.add(unitID)
+		return s.AnswerSettings(ctx, unitID, answers)
+	}
 }
 
 // UnitSettings are what a unit was told, with what it reports.

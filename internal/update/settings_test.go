@@ -10,6 +10,8 @@ import (
 	"fettle.dev/fettle/internal/campaign/campaigntest"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/sqldb"
+	"fettle.dev/fettle/internal/sqldb/release"
+	"fettle.dev/fettle/internal/sqldb/setting"
 	"fettle.dev/fettle/internal/sqldb/sqldbtest"
 	"fettle.dev/fettle/internal/update"
 )
@@ -127,13 +129,22 @@ func TestSettingsThatAreRefusedOrCanceledAreTakenBack(t *testing.T) {
 
 		id := offer("ten", 10)
 		require.Equal(t, "10", told(t, w, unit)["parameter:max_current"])
-		require.NoError(t, w.Updates.RefuseSettings(ctx, unit, map[string]string{"parameter:max_current": "not while charging"}))
+		say := func(unit string, a update.SettingAnswer) error {
+			return w.Updates.AnswerSettings(ctx, unit, map[string]update.SettingAnswer{"parameter:max_current": a})
+		}
+		require.NoError(t, say(unit, update.SettingAnswer{Why: "the car is charging", Revision: id}))
+		require.NoError(t, say(unit, update.SettingAnswer{Refused: true, Why: "of an older one", Revision: id - 1}))
 		a, err := w.Updates.Assignment(ctx, id)
+		require.NoError(t, err)
+		require.Equal(t, update.Running, a.State, "it goes on")
+		require.Equal(t, []string{"waiting: max_current: the car is charging"}, a.Details)
+		require.NoError(t, say(unit, update.SettingAnswer{Refused: true, Why: "not while charging"}))
+		a, err = w.Updates.Assignment(ctx, id)
 		require.NoError(t, err)
 		require.Equal(t, update.Failed, a.State)
 		require.Contains(t, a.Details, "max_current: not while charging")
 		require.Equal(t, sixteen, told(t, w, unit), "as it was told before")
-		require.NoError(t, w.Updates.RefuseSettings(ctx, unit, map[string]string{"parameter:max_current": "no"}), "of what has ended")
+		require.NoError(t, say(unit, update.SettingAnswer{Refused: true, Why: "no"}), "of what has ended")
 
 		id = offer("twelve", 12)
 		require.Equal(t, "12", told(t, w, unit)["parameter:max_current"])
@@ -141,7 +152,25 @@ func TestSettingsThatAreRefusedOrCanceledAreTakenBack(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, update.Canceled, a.State, "there is nothing to agree to")
 		require.Equal(t, sixteen, told(t, w, unit))
-		require.NoError(t, w.Updates.RefuseSettings(ctx, "nobody", map[string]string{"parameter:max_current": "no"}))
+		require.NoError(t, say("nobody", update.SettingAnswer{Refused: true, Why: "no"}))
+
+		// A process of role ingest hears the refusal: it stands in the records all the same.
+		id = offer("eleven", 11)
+		require.Equal(t, "11", told(t, w, unit)["parameter:max_current"])
+		var woken []string
+		elsewhere := update.Answers(update.Config{
+			Store: db.Update(), Ledger: release.New(db), Settings: setting.New(db), Fleet: db.Fleet(), Tx: db, Clock: w.Clock,
+			Wake: func(unit string) { woken = append(woken, unit) },
+		})
+		require.NoError(t, elsewhere(ctx, unit, map[string]update.SettingAnswer{"parameter:max_current": {Why: "the car is charging"}}))
+		require.NoError(t, elsewhere(ctx, unit, map[string]update.SettingAnswer{"parameter:max_current": {Refused: true, Why: "too little"}}))
+		require.NoError(t, elsewhere(ctx, "nobody", map[string]update.SettingAnswer{"parameter:max_current": {Refused: true, Why: "x"}}))
+		a, err = w.Updates.Assignment(ctx, id)
+		require.NoError(t, err)
+		require.Equal(t, update.Failed, a.State)
+		require.Equal(t, []string{"waiting: max_current: the car is charging", "max_current: too little"}, a.Details)
+		require.Equal(t, sixteen, told(t, w, unit), "as it was told before")
+		require.Contains(t, woken, unit, "and hears so where it is connected")
 
 		w.Clock.Advance(time.Hour)
 		a, err = w.Updates.Assign(ctx, unit, "ten", "later")

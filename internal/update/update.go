@@ -5,6 +5,7 @@
 package update
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"time"
@@ -16,8 +17,16 @@ type Artifact struct {
 	SHA1     string    `json:"sha1"`
 	MD5      string    `json:"md5"`
 	Size     int64     `json:"size"`
-	Filename string    `json:"filename"`
+	Filename string    `json:"filename"`        // of the last upload; a release says its own
+	First    string    `json:"first,omitempty"` // of the first, where another followed
 	At       time.Time `json:"at"`
+}
+
+// Named is the artifact under the name that a release gives it. One that gives
+// none was declared before releases did: it keeps the name from then.
+func (a Artifact) Named(name string) Artifact {
+	a.Filename = cmp.Or(name, a.First, a.Filename)
+	return a
 }
 
 // AssignmentState is where one unit's update stands, as its client says.
@@ -147,6 +156,7 @@ type Store interface {
 
 	// Attributes are what a unit's update client says of itself.
 	PutAttributes(ctx context.Context, unitID string, a map[string]string) error
+	DropAttributes(ctx context.Context, unitID string) error                  // none is no error
 	Attributes(ctx context.Context, unitID string) (map[string]string, error) // empty if it never said
 	AttributesKnown(ctx context.Context, fn func(unitID string)) error        // units that have said
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/update/spec"
 )
 
 // withdrawChunk is how many assignments are ended in one transaction.
@@ -117,11 +118,11 @@ func (s *Service) Holders(ctx context.Context, name, after string, limit int) ([
 }
 
 // Revert makes the release that brings units back from a release that went
-// wrong: the content of an older one, good, issued again as name (default: the
-// good one's name and "-again-" and the counter) under a counter above all. It
-// may be installed over the bad release's versions, and is kept but offered to
-// nobody: that takes a campaign. Notes are for owners (default: that it goes
-// back, since the newer version has a fault).
+// wrong: content of older ones, or of good, issued again as name (default: the
+// old one's name and "-again-" and the counter) under a counter above all, as
+// spec.Back says. It may be installed over the bad release's versions, and is
+// kept but offered to nobody: that takes a campaign. Notes are for owners
+// (default: that it goes back, since the newer version has a fault).
 func (s *Service) Revert(ctx context.Context, bad, good, name, why string, notes map[string]string) (Release, error) {
 	var out Release
 	err := s.tx.InTx(ctx, func(ctx context.Context) error {
@@ -129,36 +130,54 @@ func (s *Service) Revert(ctx context.Context, bad, good, name, why string, notes
 		if err != nil {
 			return err
 		}
-		to, err := s.older(ctx, &from, good)
+		if good != "" {
+			if err := s.goodFor(ctx, good, &from); err != nil {
+				return err
+			}
+		}
+		all, err := s.store.Releases(ctx, from.Product)
 		if err != nil {
 			return err
 		}
-		out = to
-		out.Name, out.Withdrawn = name, nil
-		if out.Counter, err = s.next(ctx, &to); err != nil {
+		product, err := s.fleet.Product(ctx, from.Product)
+		if err != nil {
 			return err
 		}
+		var of []Release
+		if out, of, err = spec.Back(&from, all, &product, good); err != nil {
+			return err
+		}
+		if out.Counter, err = s.next(ctx, &from); err != nil {
+			return err
+		}
+		base, words, old := "before-"+from.Name, "the product's defaults", "what was before it"
+		if len(of) == 1 {
+			base, words, old = of[0].Name, fmt.Sprintf("release %s (counter %d)", of[0].Name, of[0].Counter), "version "+of[0].Version
+		} else if len(of) > 1 {
+			var each []string
+			for _, r := range of {
+				each = append(each, fmt.Sprintf("%s (counter %d)", r.Name, r.Counter))
+			}
+			words = "releases " + strings.Join(each, ", ")
+		}
+		out.Name, out.Withdrawn, out.Kind = name, nil, from.Kind
+		if len(of) != 1 {
+			out.Version = clip(base)
+		}
 		if name == "" {
-			out.Name = fmt.Sprintf("%s-again-%d", to.Name, out.Counter)
+			out.Name = fmt.Sprintf("%s-again-%d", base, out.Counter)
 		}
-		out.From = nil
-		if len(out.Parts) == 0 {
-			out.From = versionsOf(&from, out.ComponentName())
-		}
-		out.Parts = slices.Clone(out.Parts)
-		for i := range out.Parts {
-			out.Parts[i].From = nil
-		}
-		out.Kind = from.Kind
-		out.Notes = map[string]string{
-			"en": fmt.Sprintf("Goes back to version %s, because version %s has a fault.", to.Version, from.Version),
-			"de": fmt.Sprintf("Kehrt zu Version %s zurück, weil Version %s einen Fehler hat.", to.Version, from.Version),
+		out.Notes = map[string]string{"en": fmt.Sprintf("Goes back to %s, because version %s has a fault.", old, from.Version)}
+		if len(of) == 1 {
+			out.Notes["de"] = fmt.Sprintf("Kehrt zu Version %s zurück, weil Version %s einen Fehler hat.", of[0].Version, from.Version)
 		}
 		if len(notes) > 0 {
 			out.Notes = notes
 		}
-		out.EngineerNotes = strings.TrimSpace(fmt.Sprintf("The content of release %s (counter %d) again, to bring units back from release %s (counter %d). %s\n\n%s",
-			to.Name, to.Counter, from.Name, from.Counter, why, to.EngineerNotes))
+		out.EngineerNotes = strings.TrimSpace(fmt.Sprintf("The content of %s again, to bring units back from release %s (counter %d). %s", words, from.Name, from.Counter, why))
+		if len(of) == 1 {
+			out.EngineerNotes = strings.TrimSpace(out.EngineerNotes + "\n\n" + of[0].EngineerNotes)
+		}
 		if _, err := s.store.Release(ctx, out.Name); fault.KindOf(err) != fault.NotFound {
 			if err == nil {
 				err = fault.New(fault.Conflict, "there is a release %s already: give another name", out.Name)
@@ -173,47 +192,18 @@ func (s *Service) Revert(ctx context.Context, bad, good, name, why string, notes
 	return out, nil
 }
 
-// versionsOf are the versions that a release installs on a component.
-func versionsOf(r *Release, component string) []string {
-	for _, p := range r.Images() {
-		if p.Component == component {
-			return []string{p.Version}
-		}
+// goodFor refuses to go back from a release to one that cannot be gone back to.
+func (s *Service) goodFor(ctx context.Context, good string, bad *Release) error {
+	r, err := s.store.Release(ctx, good)
+	switch {
+	case err != nil:
+		return err
+	case r.Product != bad.Product || slices.ContainsFunc(bad.Images(), func(p ReleasePart) bool { return r.Installs()[p.Component] == "" }):
+		return fault.New(fault.Conflict, "release %s is for other components (%s) than release %s (%s)", r.Name, r.Family(), bad.Name, bad.Family())
+	case r.InstalledOn(bad.Installs()):
+		return fault.New(fault.Conflict, "release %s has the versions of release %s: there is nothing to go back to", r.Name, bad.Name)
+	case r.Withdrawn != nil:
+		return fault.New(fault.Conflict, "release %s was withdrawn itself: %s", r.Name, r.Withdrawn.Why)
 	}
 	return nil
-}
-
-// older finds the release to go back to: good, or the newest one with a lower
-// counter for the same components that was not withdrawn.
-func (s *Service) older(ctx context.Context, bad *Release, good string) (Release, error) {
-	if good != "" {
-		r, err := s.store.Release(ctx, good)
-		switch {
-		case err != nil:
-			return r, err
-		case r.Product != bad.Product || r.Family() != bad.Family():
-			return r, fault.New(fault.Conflict, "release %s is for other components (%s) than release %s (%s)", r.Name, r.Family(), bad.Name, bad.Family())
-		case r.InstalledOn(bad.Installs()):
-			return r, fault.New(fault.Conflict, "release %s has the versions of release %s: there is nothing to go back to", r.Name, bad.Name)
-		case r.Withdrawn != nil:
-			return r, fault.New(fault.Conflict, "release %s was withdrawn itself: %s", r.Name, r.Withdrawn.Why)
-		}
-		return r, nil
-	}
-	all, err := s.store.Releases(ctx, bad.Product)
-	if err != nil {
-		return Release{}, err
-	}
-	best := -1
-	for i := range all {
-		r := &all[i]
-		if r.Name != bad.Name && r.Counter < bad.Counter && r.Withdrawn == nil && r.Family() == bad.Family() && !r.InstalledOn(bad.Installs()) &&
-			(best < 0 || r.Counter > all[best].Counter) {
-			best = i
-		}
-	}
-	if best < 0 {
-		return Release{}, fault.New(fault.NotFound, "there is no older release for the components of release %s: declare one, or name another", bad.Name)
-	}
-	return all[best], nil
 }

@@ -182,10 +182,13 @@ func (s *Service) images(ctx context.Context, r *Release) ([]Image, error) {
 		if err != nil {
 			return nil, err
 		}
-		out[i] = Image{ReleasePart: p, Artifact: a}
-		for _, f := range p.Files {
+		out[i] = Image{ReleasePart: p, Artifact: a.Named(p.Filename)}
+		for j, f := range p.Files {
 			if a, err = s.store.Artifact(ctx, spec.Sum(f)); err != nil {
 				return nil, err
+			}
+			if j < len(p.Filenames) {
+				a = a.Named(p.Filenames[j])
 			}
 			out[i].More = append(out[i].More, a)
 		}

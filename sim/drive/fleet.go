@@ -60,11 +60,11 @@ type Fleet struct {
 	stopped  atomic.Bool // nothing more is measured
 	stopping atomic.Bool // nothing more is begun
 
-	connected, losses, refusals, waits   atomic.Int64
-	ackedMessages, ackedSamples, notices atomic.Int64
-	polled, installs, verified           atomic.Int64
-	mails, secondNotices, choices        atomic.Int64
-	worst                                atomic.Int64 // lag, ns simulated
+	connected, losses, refusals, waits         atomic.Int64
+	ackedMessages, ackedSamples, notices, tips atomic.Int64
+	polled, installs, verified                 atomic.Int64
+	mails, secondNotices, choices              atomic.Int64
+	worst                                      atomic.Int64 // lag, ns simulated
 
 	noteMu sync.Mutex
 	notes  map[string]int // errors lived with, by text
@@ -76,6 +76,7 @@ type Stats struct {
 	Polls, Mails, Choices, Losses, Waits   int64
 	Verified                               int64 // installations whose metadata and bytes the unit verified by unitkit
 	SecondNotices                          int64
+	Tips                                   int64         // that came to units' displays
 	Lag, WorstLag                          time.Duration // simulated: how late the newest events were, and ever were when asked
 }
 
@@ -216,7 +217,7 @@ func (f *Fleet) Stats() Stats {
 	s := Stats{
 		Connected: f.connected.Load(), Messages: f.ackedMessages.Load(), Samples: f.ackedSamples.Load(),
 		Installs: f.installs.Load(), Polls: f.polled.Load(), Mails: f.mails.Load(), Choices: f.choices.Load(),
-		Losses: f.losses.Load(), Waits: f.waits.Load(), SecondNotices: f.secondNotices.Load(),
+		Losses: f.losses.Load(), Waits: f.waits.Load(), SecondNotices: f.secondNotices.Load(), Tips: f.tips.Load(),
 		Verified: f.verified.Load(),
 	}
 	for _, q := range f.queues {

@@ -19,6 +19,7 @@ const (
 	topicAttributes = "fettle/v1/attributes"
 	topicDesired    = "fettle/v1/desired"
 	topicNotice     = "fettle/v1/notice"
+	topicTips       = "fettle/v1/tips"
 
 	window     = 16 // messages in flight a connection
 	mostQueued = 64 // messages waiting a unit, before it waits with measuring
@@ -227,6 +228,15 @@ func (l *link) Message(topic string, payload []byte) {
 			u.fleet.notices.Add(1)
 			u.poll()
 		}
+	case topicTips: // for the display; an empty list clears it
+		var in struct {
+			Tips []struct {
+				ID string `json:"id"`
+			} `json:"tips"`
+		}
+		if json.Unmarshal(payload, &in) == nil && len(in.Tips) > 0 {
+			u.fleet.tips.Add(int64(len(in.Tips)))
+		}
 	}
 }
 
@@ -280,7 +290,7 @@ func (u *unit) dial(ctx context.Context) (*link, error) {
 	close(ready)
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	if err := conn.Subscribe(ctx, topicDesired, topicNotice); err != nil {
+	if err := conn.Subscribe(ctx, topicDesired, topicNotice, topicTips); err != nil {
 		conn.Drop()
 		return nil, err
 	}

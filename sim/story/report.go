@@ -382,6 +382,9 @@ func (r *run) conclude(rep *Report) {
 	if rep.SelfVerified > 0 {
 		t.say("%d updates were verified by their units themselves, against what two holders of offline keys have signed.", rep.SelfVerified)
 	}
+	if tips := r.fleet.Stats().Tips; tips > 0 {
+		t.say("%d tips came to chargers' displays: when it is cold, let charging end shortly before you leave.", tips)
+	}
 	t.say("From onset to finding %s, from finding to verified %s (medians).", day(rep.OnsetToFindingP50), day(rep.FindingToVerifiedP50))
 	t.say("Does it work? %s.", rep.Effect.Why)
 	t.say("%d samples acknowledged = %d stored + %d not consented + %d undeclared + %d duplicate + %d invalid.",

@@ -34,7 +34,7 @@ func TestDeclaredFilesAreDocuments(t *testing.T) {
 		}
 	}
 	require.Equal(t, map[string]string{
-		product: "Product", detector: "Detector", "charger-silent": "Detector", "charger-2.0.0": "Release", campaign: "Campaign",
+		product: "Product", detector: "Detector", "charger-silent": "Detector", "charger-2.0.0": "Release", campaign: "Campaign", "cold-outside": "Tip",
 	}, kinds)
 }
 

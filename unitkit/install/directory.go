@@ -63,7 +63,7 @@ func (p *Directory) Prepare(_ context.Context, t Task) (string, error) {
 		}
 		note = noted + " " + to
 	}
-	if err := mkdirAll(p.FS, p.versions(), 0o755); err != nil {
+	if err := MkdirAll(p.FS, p.versions(), 0o755); err != nil {
 		return "", err
 	}
 	to := filepath.Join(filepath.Dir(p.Path), p.target(t))

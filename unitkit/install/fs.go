@@ -161,8 +161,8 @@ func removeAll(f FS, name string) error {
 	return remove(f, name)
 }
 
-// mkdirAll makes a directory and those above it, each on the disk.
-func mkdirAll(f FS, name string, perm fs.FileMode) error {
+// MkdirAll makes a directory and those above it, each on the disk.
+func MkdirAll(f FS, name string, perm fs.FileMode) error {
 	info, err := f.Lstat(name)
 	switch {
 	case err == nil && (info.IsDir() || info.Mode()&fs.ModeSymlink != 0):
@@ -174,7 +174,7 @@ func mkdirAll(f FS, name string, perm fs.FileMode) error {
 	}
 	above := filepath.Dir(name)
 	if above != name {
-		if err := mkdirAll(f, above, perm); err != nil {
+		if err := MkdirAll(f, above, perm); err != nil {
 			return err
 		}
 	}

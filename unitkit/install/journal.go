@@ -117,9 +117,18 @@ const (
 // cut's work; the file is kept as journal.bad.
 var ErrJournal = errors.New("the journal is damaged")
 
-// encode writes a journal and, on a line of its own, its hash.
-func encode(j *Journal) ([]byte, error) {
-	body, err := json.Marshal(j)
+// WriteSealed replaces a small file by v as JSON and, on a line of its own, the
+// hash of that: at once or not at all.
+func WriteSealed(f FS, name string, v any) error {
+	raw, err := seal(v)
+	if err != nil {
+		return err
+	}
+	return replaceFile(f, name, 0o600, bytes.NewReader(raw))
+}
+
+func seal(v any) ([]byte, error) {
+	body, err := json.Marshal(v)
 	if err != nil {
 		return nil, err
 	}
@@ -127,15 +136,39 @@ func encode(j *Journal) ([]byte, error) {
 	return fmt.Appendf(nil, "%s\n%x\n", body, sum), nil
 }
 
-func decode(raw []byte) (*Journal, error) {
+// ReadSealed reads what WriteSealed wrote. A file that is not there is
+// fs.ErrNotExist, one that is not what was written ErrJournal.
+func ReadSealed(f FS, name string, v any) error {
+	r, err := f.Open(name)
+	if err != nil {
+		return err
+	}
+	raw, err := io.ReadAll(io.LimitReader(r, maxJournal+1))
+	if err := errors.Join(err, r.Close()); err != nil {
+		return err
+	}
+	if len(raw) > maxJournal {
+		return fmt.Errorf("%w: more than %d bytes", ErrJournal, maxJournal)
+	}
+	return unseal(raw, v)
+}
+
+func unseal(raw []byte, v any) error {
 	body, rest, _ := bytes.Cut(raw, []byte("\n"))
 	sum := sha256.Sum256(body)
 	if hex.EncodeToString(sum[:])+"\n" != string(rest) {
-		return nil, fmt.Errorf("%w: its hash is another", ErrJournal)
+		return fmt.Errorf("%w: its hash is another", ErrJournal)
 	}
+	if err := json.Unmarshal(body, v); err != nil {
+		return fmt.Errorf("%w: %w", ErrJournal, err)
+	}
+	return nil
+}
+
+func decode(raw []byte) (*Journal, error) {
 	var j Journal
-	if err := json.Unmarshal(body, &j); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrJournal, err)
+	if err := unseal(raw, &j); err != nil {
+		return nil, err
 	}
 	return &j, j.valid()
 }
@@ -157,29 +190,19 @@ func (j *Journal) valid() error {
 
 // load reads the journal; without one the unit is idle.
 func load(f FS, dir string) (*Journal, error) {
-	r, err := f.Open(filepath.Join(dir, journalName))
+	var j Journal
+	err := ReadSealed(f, filepath.Join(dir, journalName), &j)
 	if missing(err) {
 		return &Journal{State: Idle}, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	raw, err := io.ReadAll(io.LimitReader(r, maxJournal+1))
-	if err := errors.Join(err, r.Close()); err != nil {
-		return nil, err
-	}
-	if len(raw) > maxJournal {
-		return nil, fmt.Errorf("%w: more than %d bytes", ErrJournal, maxJournal)
-	}
-	return decode(raw)
+	return &j, j.valid()
 }
 
 func save(f FS, dir string, j *Journal) error {
-	raw, err := encode(j)
-	if err != nil {
-		return err
-	}
-	return replaceFile(f, filepath.Join(dir, journalName), 0o600, bytes.NewReader(raw))
+	return WriteSealed(f, filepath.Join(dir, journalName), j)
 }
 
 // clone gives a copy of which everything that changes is its own.

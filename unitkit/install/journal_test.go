@@ -15,7 +15,7 @@ func TestTheJournalKeepsAllOrNothing(t *testing.T) {
 		State: Waiting, Update: &unitkit.Update{Action: 7, Targets: []unitkit.Target{{Component: "a", SHA256: "x"}}}, Tasks: []Step{{Done: true}},
 		Got: map[string]int64{"x": 3}, Counters: map[string]uint64{"a": 1 << 60}, Choice: &Choice{Choice: NotNow},
 	}
-	raw, err := encode(j)
+	raw, err := seal(j)
 	require.NoError(t, err)
 	back, err := decode(raw)
 	require.NoError(t, err)
@@ -38,7 +38,7 @@ func TestTheJournalKeepsAllOrNothing(t *testing.T) {
 
 func FuzzJournal(f *testing.F) {
 	for _, j := range []*Journal{{State: Idle}, {State: Checking, Update: &unitkit.Update{Targets: make([]unitkit.Target, 1)}, Tasks: make([]Step, 1)}} {
-		raw, err := encode(j)
+		raw, err := seal(j)
 		require.NoError(f, err)
 		f.Add(raw)
 	}

@@ -157,7 +157,7 @@ func Open(cfg Config) (*Updater, error) {
 		cfg.Checkpoint = 4 << 20
 	}
 	u := &Updater{cfg: cfg, log: cfg.Log}
-	if err := mkdirAll(cfg.FS, u.downloads(), 0o700); err != nil {
+	if err := MkdirAll(cfg.FS, u.downloads(), 0o700); err != nil {
 		return nil, fmt.Errorf("make %s: %w", u.downloads(), err)
 	}
 	j, err := load(cfg.FS, cfg.Dir)

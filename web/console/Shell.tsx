@@ -1,43 +1,88 @@
 import { AppShell, Burger, Button, Group, SegmentedControl, Text, useMantineColorScheme } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
-import { Link, Outlet, useNavigate, useRouterState } from "@tanstack/react-router";
+import { Link, type LinkProps, Outlet, useNavigate, useRouterState } from "@tanstack/react-router";
 import { useEffect } from "react";
-import { useSession, useSignOut } from "./api/session";
+import { type Permission, useSession, useSignOut } from "./api/session";
 import { useClock, type Zone } from "./clock";
 import { Health } from "./parts/Health";
-import { Loading, Trouble } from "./parts/States";
+import { Loading, Trouble, useSight } from "./parts/States";
 
-const sections = [
-  [
-    { to: "/", label: "Overview" },
-    { to: "/units", label: "Units" },
-    { to: "/findings", label: "Findings" },
-    { to: "/risk", label: "Risk" },
-    { to: "/parts", label: "Part life" },
-    { to: "/cohorts", label: "Cohorts" },
-    { to: "/campaigns", label: "Campaigns" },
-    { to: "/releases", label: "Releases" },
-    { to: "/approvals", label: "Approvals" },
-  ],
-  [
-    { to: "/products", label: "Products" },
-    { to: "/detectors", label: "Detectors" },
-    { to: "/tips", label: "Tips" },
-    { to: "/claims", label: "Claims" },
-    { to: "/notifications", label: "Notifications" },
-    { to: "/delivery", label: "Delivery" },
-    { to: "/templates", label: "Templates" },
-    { to: "/ladders", label: "Ladders" },
-    { to: "/letters", label: "Letters" },
-    { to: "/calls", label: "Calls" },
-    { to: "/requests", label: "Requests" },
-    { to: "/audit", label: "Audit trail" },
-    { to: "/keys", label: "Keys" },
-    { to: "/people", label: "People" },
-    { to: "/tokens", label: "API tokens" },
-    { to: "/account", label: "My account" },
-  ],
-] as const;
+type Section = {
+  to: LinkProps["to"] & string;
+  label: string;
+  /** One of these is enough; none: whoever may look. */
+  needs?: Permission[];
+  /** Who sees some products, or some regions, alone may not open it. */
+  whole?: "products" | "regions";
+};
+
+// As internal/api/testdata/matrix.txt has it.
+const groups: { title: string; links: Section[] }[] = [
+  {
+    title: "Fleet",
+    links: [
+      { to: "/", label: "Overview" },
+      { to: "/units", label: "Units" },
+      { to: "/findings", label: "Findings" },
+      { to: "/risk", label: "Risk" },
+      { to: "/parts", label: "Part life", whole: "regions" },
+    ],
+  },
+  {
+    title: "Remedies",
+    links: [
+      { to: "/cohorts", label: "Cohorts", whole: "regions" },
+      { to: "/campaigns", label: "Campaigns" },
+      { to: "/releases", label: "Releases" },
+      { to: "/approvals", label: "Approvals", whole: "regions" },
+    ],
+  },
+  {
+    title: "Owners",
+    links: [
+      { to: "/tips", label: "Tips" },
+      { to: "/delivery", label: "Delivery", needs: ["personal"], whole: "products" },
+      { to: "/templates", label: "Templates", whole: "regions" },
+      { to: "/ladders", label: "Ladders" },
+      { to: "/letters", label: "Letters", needs: ["contact"], whole: "products" },
+      { to: "/calls", label: "Calls", needs: ["contact"], whole: "products" },
+    ],
+  },
+  {
+    title: "Privacy",
+    links: [
+      { to: "/notices", label: "Notices" },
+      { to: "/consent", label: "Consent" },
+      { to: "/requests", label: "Requests", needs: ["privacy"], whole: "products" },
+      { to: "/audit", label: "Audit trail", needs: ["privacy"], whole: "products" },
+    ],
+  },
+  {
+    title: "Set-up",
+    links: [
+      { to: "/products", label: "Products" },
+      { to: "/detectors", label: "Detectors" },
+      { to: "/notifications", label: "Notifications", needs: ["administer"], whole: "products" },
+      { to: "/claims", label: "Claims", whole: "regions" },
+      { to: "/keys", label: "Keys", whole: "products" },
+      { to: "/people", label: "People", needs: ["administer"] },
+      { to: "/tokens", label: "API tokens" },
+      { to: "/account", label: "My account" },
+    ],
+  },
+];
+
+/** The sections that an operator may open. */
+function useSections() {
+  const { permissions = [], products = [], regions = [] } = useSession().data ?? {};
+  const open = (s: Section) =>
+    (!s.needs || s.needs.some((p) => permissions.includes(p))) &&
+    (!s.whole || regions.length === 0) &&
+    (s.whole !== "products" || products.length === 0);
+  return groups
+    .map(({ title, links }) => ({ title, links: links.filter(open) }))
+    .filter(({ links }) => links.length > 0);
+}
 
 export function Shell() {
   const [open, { toggle, close }] = useDisclosure();
@@ -45,6 +90,8 @@ export function Shell() {
   const signOut = useSignOut();
   const navigate = useNavigate();
   const leave = () => signOut.mutate(undefined, { onSuccess: () => navigate({ to: "/sign-in" }) });
+  const mine = useSections();
+  const sight = useSight();
   const path = useRouterState({ select: (s) => s.location.pathname });
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: a new page closes the menu
@@ -92,8 +139,11 @@ export function Shell() {
         </Group>
       </AppShell.Header>
       <AppShell.Navbar className="nav" aria-label="Console">
-        {sections.map((links) => (
-          <ul key={links[0].to}>
+        {mine.map(({ title, links }) => (
+          <ul key={title} aria-label={title}>
+            <li className="group-title" aria-hidden="true">
+              {title}
+            </li>
             {links.map((l) => (
               <li key={l.to}>
                 <Link to={l.to} activeOptions={{ exact: l.to === "/", includeSearch: false }}>
@@ -103,6 +153,7 @@ export function Shell() {
             ))}
           </ul>
         ))}
+        {sight && <p className="sight">You see {sight}.</p>}
         <Button variant="subtle" hiddenFrom="sm" onClick={leave}>
           Sign out
         </Button>

@@ -41,6 +41,9 @@ const shell = createRoute({
   notFoundComponent: Missing,
 });
 
+/** An address of no page: the menu stays. */
+const missing = createRoute({ getParentRoute: () => shell, path: "$", component: Missing });
+
 const overview = createRoute({
   getParentRoute: () => shell,
   path: "/",
@@ -261,8 +264,42 @@ const audit = createRoute({
 const requests = createRoute({
   getParentRoute: () => shell,
   path: "requests",
-  validateSearch: strings("tab", "kind"),
+  validateSearch: strings("tab", "kind", "person"),
   component: lazyRouteComponent(() => import("./pages/RequestsPage"), "RequestsPage"),
+});
+
+const datasheet = createRoute({
+  getParentRoute: () => shell,
+  path: "products/$name/datasheet",
+  validateSearch: strings("lang"),
+  component: lazyRouteComponent(() => import("./pages/DatasheetPage"), "DatasheetPage"),
+});
+
+const notices = createRoute({
+  getParentRoute: () => shell,
+  path: "notices",
+  validateSearch: strings("product"),
+  component: lazyRouteComponent(() => import("./pages/NoticesPage"), "NoticesPage"),
+});
+
+const notice = createRoute({
+  getParentRoute: () => shell,
+  path: "notices/$product/versions/$version",
+  validateSearch: strings("lang"),
+  component: lazyRouteComponent(() => import("./pages/NoticePage"), "NoticePage"),
+});
+
+const publish = createRoute({
+  getParentRoute: () => shell,
+  path: "notices/$product/publish",
+  component: lazyRouteComponent(() => import("./pages/PublishPage"), "PublishPage"),
+});
+
+const consent = createRoute({
+  getParentRoute: () => shell,
+  path: "consent",
+  validateSearch: strings("product", "unit"),
+  component: lazyRouteComponent(() => import("./pages/ConsentPage"), "ConsentPage"),
 });
 
 const account = createRoute({
@@ -312,6 +349,11 @@ export const router = createRouter({
       backtest,
       products,
       product,
+      datasheet,
+      notices,
+      notice,
+      publish,
+      consent,
       claims,
       tokens,
       notifications,
@@ -325,6 +367,7 @@ export const router = createRouter({
       calls,
       audit,
       requests,
+      missing,
     ]),
   ]),
   basepath: "/console",

@@ -5,6 +5,7 @@ import { type At, go, Link, type Page, usePage } from "./address";
 import { type Me, useLeaving, useMe } from "./api";
 import type { Area } from "./areas";
 import { useAreas, useLanguage } from "./language";
+import { renewPush } from "./pushed";
 import { type OpenPageProps, type PageName, type PageProps, type Route, routes } from "./routes";
 import { Shell } from "./Shell";
 import { Caught, Heading, Loading, Trouble } from "./states";
@@ -47,6 +48,12 @@ function SignedIn({ at }: { at: At }) {
   useEffect(() => {
     if (isSignedOut(me.error)) go({ name: "sign-in" }, true);
   }, [me.error]);
+
+  // Messages to this browser are those of whoever is signed in now.
+  const who = me.data?.email;
+  useEffect(() => {
+    if (who) renewPush().catch(() => {});
+  }, [who]);
 
   // What the server says in words is said again in the new language.
   const queries = useQueryClient();

@@ -19,6 +19,22 @@ export function Choices({ update, me }: { update: OwnersUpdate; me: Me }) {
   const choose = useChoose(update.id);
   const reason = useReason(choose.error);
   const [asking, setAsking] = useState<Asking>(null);
+  // Who works by keyboard is never left on a button that is gone: a question leads back to what opened
+  // it, an answer to what it led to, a refusal to what was pressed.
+  const left = useRef<Asking>(null);
+  const pressed = useRef<Element>(null);
+  const opener = (of: Asking) => (b: HTMLButtonElement | null) => {
+    if (!b || left.current !== of) return;
+    left.current = null;
+    b.focus();
+  };
+  const back = () => {
+    left.current = asking;
+    setAsking(null);
+  };
+  useEffect(() => {
+    if (choose.isError && pressed.current instanceof HTMLElement) pressed.current.focus();
+  }, [choose.isError]);
   const decided = update.state !== "offered";
   // Where it has begun, the unit can wait before its next step, and go on.
   const begun = update.state === "installing";
@@ -26,7 +42,16 @@ export function Choices({ update, me }: { update: OwnersUpdate; me: Me }) {
     t(begun && c === "now" ? "choice.goOn" : begun && c === "not now" ? "choice.hold" : labels[c]);
 
   function answer(choice: Choice, at?: string) {
-    choose.mutate({ choice, at }, { onSuccess: () => setAsking(null) });
+    pressed.current = document.activeElement;
+    choose.mutate(
+      { choice, at },
+      {
+        onSuccess: () => {
+          setAsking(null);
+          document.getElementById(`state-${update.id}`)?.focus();
+        },
+      },
+    );
   }
 
   return (
@@ -39,21 +64,10 @@ export function Choices({ update, me }: { update: OwnersUpdate; me: Me }) {
         </p>
       )}
       {asking === "time" && (
-        <SetTime
-          update={update}
-          me={me}
-          busy={choose.isPending}
-          set={(at) => answer("at", at)}
-          back={() => setAsking(null)}
-        />
+        <SetTime update={update} me={me} busy={choose.isPending} set={(at) => answer("at", at)} back={back} />
       )}
       {asking === "decline" && (
-        <ConfirmDecline
-          update={update}
-          busy={choose.isPending}
-          decline={() => answer("decline")}
-          back={() => setAsking(null)}
-        />
+        <ConfirmDecline update={update} busy={choose.isPending} decline={() => answer("decline")} back={back} />
       )}
       {asking === null && (
         <>
@@ -63,6 +77,7 @@ export function Choices({ update, me }: { update: OwnersUpdate; me: Me }) {
               .map((c) => (
                 <button
                   key={c}
+                  ref={c === "at" ? opener("time") : undefined}
                   type="button"
                   className={c === "now" && !decided ? "main" : "quiet"}
                   disabled={choose.isPending}
@@ -73,7 +88,7 @@ export function Choices({ update, me }: { update: OwnersUpdate; me: Me }) {
               ))}
           </div>
           {update.choices.includes("decline") && (
-            <button type="button" className="plain" onClick={() => setAsking("decline")}>
+            <button type="button" className="plain" ref={opener("decline")} onClick={() => setAsking("decline")}>
               {t("choice.decline")}
             </button>
           )}

@@ -3,11 +3,12 @@ import type { Me } from "./api";
 import { type Key, useLanguage } from "./language";
 import type { PageName } from "./routes";
 
-type Entry = { name: PageName; label: Key; icon: string; of: "unit" | "owner"; also?: PageName[] };
+type Entry = { name: PageName; label: Key; icon: string; of: "unit" | "owner"; also?: PageName[]; owners?: true };
 
 /**
  * The navigation: what belongs to the unit looked at, then what belongs to the
- * owner. `also` are pages that stand below an entry. On a phone the first four
+ * owner. `also` are pages that stand below an entry; `owners` are those that a
+ * driver has no part in. On a phone the first four
  * and "more" stand at the foot, where a thumb reaches them.
  */
 export const entries: Entry[] = [
@@ -23,7 +24,14 @@ export const entries: Entry[] = [
     of: "unit",
     icon: "M3.5 10a6.5 6.5 0 1 0 2-4.7L3.5 7M3.5 3.5V7H7M10 6.5V10l2.5 1.8",
   },
-  { name: "data", label: "nav.data", of: "unit", icon: "M4 16V9M8 16V5M12 16v-5M16 16V7", also: ["looks"] },
+  {
+    name: "data",
+    label: "nav.data",
+    of: "unit",
+    icon: "M4 16V9M8 16V5M12 16v-5M16 16V7",
+    also: ["looks"],
+    owners: true,
+  },
   {
     name: "notices",
     label: "nav.notices",
@@ -67,8 +75,9 @@ export function unitInView(at: At, me: Me): string {
 /** Where the entries lead, without those of a unit where none is looked at. */
 export function useEntries(at: At, me: Me): { entry: Entry; to: Page; current: boolean }[] {
   const unit = unitInView(at, me);
+  const drives = me.units.find((u) => u.id === unit)?.role === "driver";
   return entries
-    .filter((e) => e.of === "owner" || unit)
+    .filter((e) => (e.of === "owner" || unit) && !(e.owners && drives))
     .map((entry) => ({
       entry,
       to: entry.of === "unit" ? { name: entry.name, id: unit } : { name: entry.name },

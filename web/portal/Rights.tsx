@@ -134,7 +134,7 @@ function Erase() {
           <input type="email" required autoComplete="email" value={email} onChange={(e) => setEmail(e.target.value)} />
         </label>
         {erase.error && <Trouble error={erase.error} />}
-        <button type="submit" className="main" disabled={erase.isPending || erase.isSuccess}>
+        <button type="submit" className="main danger" disabled={erase.isPending || erase.isSuccess}>
           {t("rights.erase.button")}
         </button>
       </form>

@@ -26,7 +26,8 @@ export function Shell({ at, me, children }: { at: At; me?: Me; children: ReactNo
       </header>
       <div className={me ? "frame" : "frame alone"}>
         {me && <Nav at={at} me={me} />}
-        <main id="content" tabIndex={-1}>
+        {/* Another one once it is known who looks: the navigation that comes with it moves nothing. */}
+        <main key={me ? "in" : "out"} id="content" tabIndex={-1}>
           <Bars />
           {children}
         </main>

@@ -32,7 +32,7 @@ export function UpdateCard({ update, me }: { update: OwnersUpdate; me: Me }) {
       <p className="kind">{t(`update.kind.${update.kind}`)}</p>
       <h2 id={heading}>{update.title}</h2>
 
-      <div className="state" role="status">
+      <div className="state" role="status" id={`state-${update.id}`} tabIndex={-1}>
         <h3>{words.title}</h3>
         <p>{words.text}</p>
         {update.waiting && ahead.has(update.state) ? (
@@ -113,7 +113,7 @@ function Failed({ update, zone }: { update: OwnersUpdate; zone: string }) {
   if (!f) return null;
   const words = { n: f.attempt, version: f.version ?? "", time: f.nextAt ? formatTime(f.nextAt, locale, zone) : "" };
   return (
-    <ul className="failed">
+    <ul className="account">
       <li>{t(f.known && f.version ? "failure.runs" : "failure.unknown", words)}</li>
       {f.attempt > 1 && <li>{t("failure.attempt", words)}</li>}
       <li>{t(f.next !== "again" ? "failure.looked" : f.nextAt ? "failure.againAt" : "failure.again", words)}</li>

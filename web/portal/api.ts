@@ -2,7 +2,7 @@ import { type QueryClient, useInfiniteQuery, useMutation, useQuery, useQueryClie
 import { useEffect } from "react";
 import { ask, client, tell, type Wire } from "../client/client";
 import { go } from "./address";
-import { leavePush } from "./push";
+import { leavePush } from "./pushed";
 
 export type Me = Wire["Me"];
 export type Condition = Wire["Condition"];
@@ -29,8 +29,13 @@ const lively = new Set<OwnersUpdate["state"]>(["accepted", "retrying", "installi
 const soon = 2_000;
 const seldom = 30_000;
 
+const me = { queryKey: ["me"], queryFn: () => ask(client.GET("/owner/v1/me")) };
+
+/** Asks who is here before there is anything to draw. */
+export const meetMe = (queries: QueryClient) => queries.prefetchQuery(me);
+
 export function useMe() {
-  return useQuery({ queryKey: ["me"], queryFn: () => ask(client.GET("/owner/v1/me")), refetchInterval: seldom });
+  return useQuery({ ...me, refetchInterval: seldom });
 }
 
 export function useUnit(id: string) {

@@ -1,5 +1,16 @@
 export type Words = Record<string, string | number>;
 
+const rules = new Map<string, Intl.PluralRules>();
+
+function pluralOf(locale: string, n: number): Intl.LDMLPluralRule {
+  let rule = rules.get(locale);
+  if (!rule) {
+    rule = new Intl.PluralRules(locale);
+    rules.set(locale, rule);
+  }
+  return rule.select(n);
+}
+
 /**
  * Fills {name} with words, and {n, plural, one: …; other: …} with the form that
  * the language's own rule asks for (CLDR, by Intl.PluralRules); # is the number.
@@ -9,7 +20,7 @@ export function fill(text: string, locale: string, words: Words = {}): string {
     .replace(/\{(\w+), plural, ([^}]*)\}/g, (_, name, all) => {
       const n = Number(words[name]);
       const forms = formsOf(all);
-      const form = forms[new Intl.PluralRules(locale).select(n)] ?? forms.other ?? "";
+      const form = forms[pluralOf(locale, n)] ?? forms.other ?? "";
       return form.replace("#", n.toLocaleString(locale));
     })
     .replace(/\{(\w+)\}/g, (whole, name) => {

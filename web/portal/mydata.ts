@@ -51,6 +51,14 @@ export const useShares = () =>
     queryKey: ["shares"],
     queryFn: async () => (await ask(client.GET("/owner/v1/shares"))).items,
   });
+/** What was fetched by a share, the newest first; asked for when it is looked at. */
+export const useShareUses = (id: string, enabled: boolean) =>
+  useQuery({
+    queryKey: ["share uses", id],
+    queryFn: async () => (await ask(client.GET("/owner/v1/shares/{id}/uses", unit(id)))).items,
+    enabled,
+    refetchInterval: 30_000,
+  });
 export const share = (id: string) => (body: Wire["ShareSpec"]) =>
   ask(client.POST("/owner/v1/units/{id}/shares", { ...unit(id), body }));
 export const endShare = (id: string) => tell(client.DELETE("/owner/v1/shares/{id}", unit(id)));

@@ -1,4 +1,4 @@
-import { Component, type ReactNode, useEffect, useRef } from "react";
+import { Component, type ReactNode, useEffect, useRef, useState } from "react";
 import { Problem, Unreachable } from "../client/problem";
 import { arrival } from "./address";
 import { useLanguage } from "./language";
@@ -26,6 +26,18 @@ export function Heading({ children }: { children: ReactNode }) {
       {children}
     </h1>
   );
+}
+
+/**
+ * Whether all that a page shows has been answered once, well or not: what came
+ * later would push away what is being read. It stays so, for a query that
+ * failed is pending again whenever it is asked anew.
+ */
+export function useWhole(...asked: { isPending: boolean }[]): boolean {
+  const [whole, setWhole] = useState(false);
+  const now = whole || !asked.some((q) => q.isPending);
+  if (now && !whole) setWhole(true);
+  return now;
 }
 
 /** What went wrong, in the server's words where it has some, and what to do. */

@@ -78,7 +78,8 @@ async function shell(e: FetchEvent): Promise<Response> {
   return Promise.race([fresh, late]).catch(() => kept);
 }
 
-type Pushed = { title?: string; body?: string; link?: string; id?: string; language?: string; urgent?: boolean };
+/** What the service sends (internal/send/push): tag is what it is about, a later message of it replaces it. */
+type Pushed = { id?: string; kind?: string; title?: string; body?: string; link?: string; lang?: string; tag?: string };
 
 worker.addEventListener("push", (e) => {
   let said: Pushed = {};
@@ -90,13 +91,13 @@ worker.addEventListener("push", (e) => {
   e.waitUntil(
     worker.registration.showNotification(said.title ?? "Fettle", {
       body: said.body,
-      lang: said.language,
+      lang: said.lang,
       dir: "auto",
       // One message shown twice, as after it was sent again, is one notification.
-      tag: said.id,
+      tag: said.tag || said.id,
       icon: "/my/icons/icon-192.png",
       badge: "/my/icons/icon-192.png",
-      requireInteraction: said.urgent === true,
+      requireInteraction: said.kind === "safety",
       data: said.link,
     }),
   );
@@ -111,7 +112,7 @@ worker.addEventListener("notificationclick", (e) => {
     (async () => {
       for (const client of await worker.clients.matchAll({ type: "window" })) {
         if (new URL(client.url).pathname.startsWith(page)) {
-          await client.focus();
+          await client.focus().catch(() => {});
           await client.navigate(to).catch(() => {});
           return;
         }

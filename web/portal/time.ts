@@ -1,6 +1,19 @@
+// Making a formatter costs a hundred times what using it does.
+const made = new Map<string, Intl.DateTimeFormat>();
+
+function formatter(locale: string, how: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
+  const key = locale + JSON.stringify(how);
+  let format = made.get(key);
+  if (!format) {
+    format = new Intl.DateTimeFormat(locale, how);
+    made.set(key, format);
+  }
+  return format;
+}
+
 /** Times are shown in the owner's zone, and always say which one that is. */
 export function formatTime(at: string | Date, locale: string, zone: string): string {
-  return new Intl.DateTimeFormat(locale, {
+  return formatter(locale, {
     weekday: "short",
     day: "numeric",
     month: "short",
@@ -13,7 +26,7 @@ export function formatTime(at: string | Date, locale: string, zone: string): str
 }
 
 export function formatDay(at: string | Date, locale: string, zone: string): string {
-  return new Intl.DateTimeFormat(locale, {
+  return formatter(locale, {
     weekday: "long",
     day: "numeric",
     month: "long",
@@ -23,7 +36,7 @@ export function formatDay(at: string | Date, locale: string, zone: string): stri
 }
 
 function parts(at: Date, zone: string): Record<string, string> {
-  const format = new Intl.DateTimeFormat("en-CA", {
+  const format = formatter("en-CA", {
     year: "numeric",
     month: "2-digit",
     day: "2-digit",
@@ -58,7 +71,7 @@ export function instantOf(local: string, zone: string): Date {
 /** Zones the browser does not know are shown as UTC. */
 export function knownZone(zone: string | undefined): string {
   try {
-    return new Intl.DateTimeFormat("en", { timeZone: zone || "UTC" }).resolvedOptions().timeZone;
+    return formatter("en", { timeZone: zone || "UTC" }).resolvedOptions().timeZone;
   } catch {
     return "UTC";
   }

@@ -7,6 +7,15 @@ export function useTimes() {
     at ? new Date(at).toLocaleString(locale, how) : "";
   return {
     day: (at?: string) => write(at, { dateStyle: "long" }),
-    time: (at?: string) => write(at, { dateStyle: "medium", timeStyle: "short" }),
+    /** The zone is said with it: open pages know no owner, and take the browser's. */
+    time: (at?: string) =>
+      write(at, {
+        day: "numeric",
+        month: "short",
+        year: "numeric",
+        hour: "numeric",
+        minute: "2-digit",
+        timeZoneName: "short",
+      }),
   };
 }

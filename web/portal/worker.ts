@@ -22,12 +22,19 @@ function offer(worker: ServiceWorker): void {
   for (const tell of told) tell();
 }
 
+function keepLoaded(by: ServiceWorkerRegistration): void {
+  by.active?.postMessage({
+    keep: performance.getEntriesByType("resource").map((r) => new URL(r.name).pathname),
+  });
+}
+
 export async function register(): Promise<void> {
   if (!("serviceWorker" in navigator)) return;
   const known = navigator.serviceWorker.controller;
   const registration = await navigator.serviceWorker.register("/my/sw.js", { scope: "/my/" });
   navigator.serviceWorker.addEventListener("controllerchange", () => {
     if (known) location.reload();
+    else keepLoaded(registration); // what came while nobody was in charge yet
   });
   if (registration.waiting && known) offer(registration.waiting);
   registration.addEventListener("updatefound", () => {
@@ -38,10 +45,7 @@ export async function register(): Promise<void> {
   });
   // An app that stays open for weeks asks now and then.
   setInterval(() => registration.update().catch(() => {}), 6 * 3600_000);
-  const ready = await navigator.serviceWorker.ready;
-  ready.active?.postMessage({
-    keep: performance.getEntriesByType("resource").map((r) => new URL(r.name).pathname),
-  });
+  keepLoaded(await navigator.serviceWorker.ready);
   // The typefaces come from the second visit on, from then on from here.
   if (known) await import("./fonts.css");
 }

@@ -23,12 +23,17 @@ function filesOf(keys) {
     seen.add(key);
     const chunk = manifest[key];
     if (!chunk) throw new Error(`the build has no ${key}`);
-    for (const f of [chunk.file, ...(chunk.css ?? []), ...(chunk.assets ?? [])]) files.add(f);
+    const css = key === entry ? [] : (chunk.css ?? []);
+    for (const f of [chunk.file, ...css, ...(chunk.assets ?? [])]) files.add(f);
     for (const k of chunk.imports ?? []) take(k);
   }
   for (const k of keys) take(k);
   return files;
 }
+
+// Its own style is written into the page, and counted there.
+const styled = /<style>/.test(readFileSync(join(dist, "index.html"), "utf8"));
+if (!styled) throw new Error("the first page waits for its style");
 
 const bytes = (file) => gzipSync(readFileSync(join(dist, file)), { level: 9 }).length;
 const kilo = (n) => `${(n / 1024).toFixed(1).padStart(7)} KB`;

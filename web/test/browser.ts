@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import { expect } from "vitest";
 
 const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
@@ -22,6 +23,8 @@ export function launch(): Promise<Browser> {
 /** A page whose errors are collected: a test ends by expecting none. */
 export async function open(browser: Browser, options: Parameters<Browser["newContext"]>[0] = {}) {
   const context: BrowserContext = await browser.newContext({ reducedMotion: "reduce", ...options });
+  // The machine may do much else.
+  context.setDefaultTimeout(90_000);
   const page: Page = await context.newPage();
   const errors: string[] = [];
   page.on("pageerror", (e) => errors.push(e.message));
@@ -40,8 +43,8 @@ type Violation = { id: string; help: string; nodes: { target: string[]; failureS
 export async function axe(page: Page): Promise<string[]> {
   if (!(await page.evaluate('"axe" in window'))) await page.evaluate(axeSource);
   const violations = await page.evaluate(async () => {
-    const { axe } = window as unknown as { axe: { run: () => Promise<{ violations: unknown[] }> } };
-    return (await axe.run()).violations;
+    const { axe } = window as unknown as { axe: { run: (o: object) => Promise<{ violations: unknown[] }> } };
+    return (await axe.run({ resultTypes: ["violations"], preload: false })).violations;
   });
   return (violations as Violation[]).flatMap((v) =>
     v.nodes.map(
@@ -49,6 +52,19 @@ export async function axe(page: Page): Promise<string[]> {
         `${v.id} (${v.help}) at ${n.target.join(" ")}: ${n.failureSummary.split("\n").slice(1).join(" ").slice(0, 200)}`,
     ),
   );
+}
+
+/** Waits until the portal's worker is there and has kept what the page loaded. */
+export async function kept(page: Page): Promise<void> {
+  // Not page.waitForFunction: it takes the promise of an answer for a yes.
+  const missing = () =>
+    page.evaluate(async () => {
+      if (!(await navigator.serviceWorker.ready).active) return ["the worker"];
+      const loaded = performance.getEntriesByType("resource").filter((r) => r.name.includes("/my/assets/"));
+      const held = await Promise.all(loaded.map((r) => caches.match(r.name)));
+      return loaded.length > 3 ? loaded.flatMap((r, i) => (held[i] ? [] : [r.name])) : ["what it loads"];
+    });
+  await expect.poll(missing).toEqual([]);
 }
 
 /** By how many pixels the page is wider than its window. */

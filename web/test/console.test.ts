@@ -1,27 +1,10 @@
-import type { Browser } from "playwright-core";
-import { afterAll, beforeAll, test } from "vitest";
-import { launch, open } from "./browser";
-import * as f from "./fixtures/fleet";
-import { type Mock, startMock } from "./server";
+import { visitors } from "./lanes";
 
 // What an operator does in the console.
 
-let browser: Browser;
-beforeAll(async () => {
-  browser = await launch();
-});
-afterAll(() => browser.close());
+const test = visitors({ width: 1440, height: 900 });
 
-async function visit(path: string, prepare: (m: Mock) => void = () => {}) {
-  const mock = await startMock();
-  prepare(mock);
-  const opened = await open(browser, { viewport: { width: 1440, height: 900 } });
-  await opened.page.clock.setFixedTime(f.now);
-  await opened.page.goto(mock.url + path);
-  return { mock, ...opened };
-}
-
-test.concurrent("who is signed out is led to the door; a link needs a click", async ({ expect }) => {
+test.concurrent("who is signed out is led to the door; a link needs a click", async ({ expect, visit }) => {
   const { mock, page } = await visit("/console/units", (m) => (m.operator.signedIn = false));
   await page.getByLabel("E-mail address").waitFor();
   await page.goto(`${mock.url}/console/sign-in#once`);
@@ -34,7 +17,7 @@ test.concurrent("who is signed out is led to the door; a link needs a click", as
   expect(mock.operator.signedIn).toBe(false);
 });
 
-test.concurrent("filters and sorting stand in the address, and are read from it", async ({ expect }) => {
+test.concurrent("filters and sorting stand in the address, and are read from it", async ({ expect, visit }) => {
   const { page } = await visit("/console/units?condition=failed");
   await page.getByText("40 units").waitFor();
   expect(await page.locator("tbody .mark.normal").count()).toBe(0);
@@ -45,10 +28,9 @@ test.concurrent("filters and sorting stand in the address, and are read from it"
   await expect.poll(() => page.locator("th[aria-sort=descending]").textContent()).toContain("Unit");
   await page.getByLabel("Batch").fill("2013-33");
   await expect.poll(() => page.url()).toContain("batch=2013-33");
-  await page.goBack();
 });
 
-test.concurrent("a long list draws only what is seen, and all of it can be reached", async ({ expect }) => {
+test.concurrent("a long list draws only what is seen, and all of it can be reached", async ({ expect, visit }) => {
   const { page } = await visit("/console/units");
   await page.getByText("WC-000001").waitFor();
   expect(await page.locator("tbody tr").count()).toBeLessThan(80);
@@ -57,7 +39,7 @@ test.concurrent("a long list draws only what is seen, and all of it can be reach
   expect(await page.locator("tbody tr").count()).toBeLessThan(80);
 });
 
-test.concurrent("dragging over one chart zooms all, and the address keeps it", async ({ expect }) => {
+test.concurrent("dragging over one chart zooms all, and the address keeps it", async ({ expect, visit }) => {
   const { page, errors } = await visit("/console/units/WC-000010");
   await page.locator(".uplot").nth(2).waitFor();
   await page.getByText("the owner permits none of the purposes").waitFor();
@@ -84,7 +66,7 @@ test.concurrent("dragging over one chart zooms all, and the address keeps it", a
   expect(errors).toEqual([]);
 });
 
-test.concurrent("a unit's events stand below its charts, on their time axis", async ({ expect }) => {
+test.concurrent("a unit's events stand below its charts, on their time axis", async ({ expect, visit }) => {
   const { page, errors } = await visit("/console/units/WC-000010");
   const list = page.getByRole("table", { name: "Events in this range, newest first" });
   await list.getByText("no carrier").waitFor();
@@ -97,7 +79,7 @@ test.concurrent("a unit's events stand below its charts, on their time axis", as
   expect(errors).toEqual([]);
 });
 
-test.concurrent("what the service itself lacks is told on every page", async ({ expect }) => {
+test.concurrent("what the service itself lacks is told on every page", async ({ expect, visit }) => {
   const { page } = await visit("/console/units", (m) => {
     m.short = {
       ready: false,
@@ -111,14 +93,14 @@ test.concurrent("what the service itself lacks is told on every page", async ({ 
   expect(await page.getByText("cannot use its records").count()).toBe(0);
 });
 
-test.concurrent("times are switched between UTC and local", async ({ expect }) => {
+test.concurrent("times are switched between UTC and local", async ({ expect, visit }) => {
   const { page } = await visit("/console/");
   await page.getByText("2014-05-20 09:30 UTC").waitFor();
   await page.getByText("Local", { exact: true }).click();
   await expect.poll(() => page.locator(".tally time").textContent()).toMatch(/^2014-05-\d\d \d\d:\d\d \S+/);
 });
 
-test.concurrent("a finding is acknowledged, commented, shelved and assessed", async ({ expect }) => {
+test.concurrent("a finding is acknowledged, commented, shelved and assessed", async ({ expect, visit }) => {
   const { mock, page } = await visit("/console/findings/F-WC-000010");
   await page.getByRole("button", { name: "Acknowledge" }).click();
   await page.getByLabel("Add a comment").fill("Seen at the plug too.");
@@ -136,7 +118,10 @@ test.concurrent("a finding is acknowledged, commented, shelved and assessed", as
     ]);
 });
 
-test.concurrent("who else: the finding's suggestion is frozen as a cohort of three lists", async ({ expect }) => {
+test.concurrent("who else: the finding's suggestion is frozen as a cohort of three lists", async ({
+  expect,
+  visit,
+}) => {
   const { mock, page } = await visit("/console/findings/F-WC-000010");
   await page.getByRole("link", { name: "Who else?" }).click();
   await expect.poll(() => page.getByRole("textbox", { name: /^Name/ }).inputValue()).toBe("hot-adapters");
@@ -158,7 +143,7 @@ test.concurrent("who else: the finding's suggestion is frozen as a cohort of thr
   await page.getByText("32 members").waitFor();
 });
 
-test.concurrent("a campaign is looked at live, and paused with a reason", async ({ expect }) => {
+test.concurrent("a campaign is looked at live, and paused with a reason", async ({ expect, visit }) => {
   const { mock, page } = await visit("/console/campaigns/adapter-overheat");
   for (const told of ["gate passed", "missing: a share of 90 % verified", "69.0 percentage points", "36.0 to 78.0"])
     await page.getByText(told).first().waitFor();
@@ -173,7 +158,7 @@ test.concurrent("a campaign is looked at live, and paused with a reason", async 
   await page.getByText("the same detector, quiet over the required exposure").waitFor();
 });
 
-test.concurrent("a refusal in a dialog stays there, in the server's words", async () => {
+test.concurrent("a refusal in a dialog stays there, in the server's words", async ({ visit }) => {
   const { page } = await visit("/console/campaigns/adapter-overheat-us", (m) =>
     m.failing.set("/v1/campaigns/adapter-overheat-us/start", 409),
   );
@@ -186,7 +171,7 @@ test.concurrent("a refusal in a dialog stays there, in the server's words", asyn
   await page.waitForFunction(() => document.activeElement?.textContent === "Start");
 });
 
-test.concurrent("a claim is approved only after its fingerprint is shown", async ({ expect }) => {
+test.concurrent("a claim is approved only after its fingerprint is shown", async ({ expect, visit }) => {
   const { mock, page } = await visit("/console/claims");
   await page.getByRole("button", { name: "Approve" }).click();
   await page.getByRole("dialog").getByText("SHA256:9f2c41d07be85a33").waitFor();
@@ -197,6 +182,7 @@ test.concurrent("a claim is approved only after its fingerprint is shown", async
 
 test.concurrent("the threshold is moved by slider, number, chart and table, and the alarms move", async ({
   expect,
+  visit,
 }) => {
   const { mock, page, errors } = await visit("/console/detectors/plug-overheat/backtest");
   await page.locator(".uplot").nth(2).waitFor();
@@ -242,7 +228,7 @@ test.concurrent("the threshold is moved by slider, number, chart and table, and 
   expect(errors).toEqual([]);
 });
 
-test.concurrent("a backtest is begun, looked at and cancelled", async ({ expect }) => {
+test.concurrent("a backtest is begun, looked at and cancelled", async ({ expect, visit }) => {
   const { mock, page, errors } = await visit("/console/detectors/plug-overheat");
   await page.getByText("from 1m to 10m").waitFor();
   await page.getByRole("link", { name: "Backtest" }).click();
@@ -259,7 +245,7 @@ test.concurrent("a backtest is begun, looked at and cancelled", async ({ expect 
   expect(errors).toEqual([]);
 });
 
-test.concurrent("what failed on a unit is recorded, by keyboard", async ({ expect }) => {
+test.concurrent("what failed on a unit is recorded, by keyboard", async ({ expect, visit }) => {
   const { mock, page } = await visit("/console/units/WC-000010");
   await page.getByText("bearing ran dry").waitFor();
   await page.getByRole("button", { name: "Record" }).focus();
@@ -288,7 +274,7 @@ test.concurrent("what failed on a unit is recorded, by keyboard", async ({ expec
   });
 });
 
-test.concurrent("units by risk: filters stand in the address, a unit is one click away", async ({ expect }) => {
+test.concurrent("units by risk: filters stand in the address, a unit is one click away", async ({ expect, visit }) => {
   const { page } = await visit("/console/risk?state=heading");
   await page.getByText("WC-000001").waitFor();
   await page.getByText("7 units").waitFor();
@@ -301,13 +287,13 @@ test.concurrent("units by risk: filters stand in the address, a unit is one clic
   await page.getByRole("heading", { name: "WC-000061" }).waitFor();
 });
 
-test.concurrent("what holds units leads to those units", async ({ expect }) => {
+test.concurrent("what holds units leads to those units", async ({ expect, visit }) => {
   const { page } = await visit("/console/campaigns/adapter-overheat");
   await page.getByRole("button", { name: "a precondition does not hold now" }).click();
   await expect.poll(() => new URL(page.url()).searchParams.get("code")).toBe("precondition");
 });
 
-test.concurrent("a campaign that the evidence paused says by what", async ({ expect }) => {
+test.concurrent("a campaign that the evidence paused says by what", async ({ expect, visit }) => {
   const { page, errors } = await visit("/console/campaigns/adapter-overheat-eu");
   await page.getByText("in fewer than 1 of 160 campaigns: stopped").first().waitFor();
   await page.getByRole("img", { name: "3 units failed of 14 begun; the campaign pauses at 2 of 2" }).waitFor();
@@ -316,7 +302,7 @@ test.concurrent("a campaign that the evidence paused says by what", async ({ exp
   expect(errors).toEqual([]);
 });
 
-test.concurrent("a release is withdrawn with a reason, and what that stopped is told", async ({ expect }) => {
+test.concurrent("a release is withdrawn with a reason, and what that stopped is told", async ({ expect, visit }) => {
   const { mock, page } = await visit("/console/releases/charger-2.0.0");
   await page.getByText("41 min: nine of ten of 212 installations").waitFor();
   await page.getByRole("button", { name: "Withdraw" }).click();
@@ -329,7 +315,7 @@ test.concurrent("a release is withdrawn with a reason, and what that stopped is 
   ]);
 });
 
-test.concurrent("the way back names the campaign that waits to be started", async () => {
+test.concurrent("the way back names the campaign that waits to be started", async ({ visit }) => {
   const { page } = await visit("/console/releases/charger-2.0.0");
   await page.getByRole("button", { name: "Make the way back" }).click();
   const dialog = page.getByRole("dialog");
@@ -338,7 +324,7 @@ test.concurrent("the way back names the campaign that waits to be started", asyn
   await page.getByRole("link", { name: "back-charger-1.4.2-back" }).waitFor();
 });
 
-test.concurrent("an image is uploaded in pieces, and goes on after a broken connection", async ({ expect }) => {
+test.concurrent("an image is uploaded in pieces, and goes on after a broken connection", async ({ expect, visit }) => {
   const { mock, page } = await visit("/console/releases", (m) => (m.cut = 1));
   await page.getByRole("button", { name: "Upload an image" }).waitFor();
   await page.getByLabel("Image to upload").setInputFiles({
@@ -351,7 +337,7 @@ test.concurrent("an image is uploaded in pieces, and goes on after a broken conn
   expect(mock.uploaded).toEqual({ bytes: (8 << 20) + 5000, filename: "größe.swu" });
 });
 
-test.concurrent("a unit's register shows the newest entry first, with what changed", async ({ expect }) => {
+test.concurrent("a unit's register shows the newest entry first, with what changed", async ({ expect, visit }) => {
   const { page } = await visit("/console/units/WC-000010");
   const register = page.getByRole("region", { name: "Register of versions" });
   await register.getByText("no space left on the device").waitFor();

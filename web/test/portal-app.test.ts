@@ -1,9 +1,9 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Browser, CDPSession, Page } from "playwright-core";
+import type { Browser, CDPSession } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { languages } from "../portal/tongues";
-import { launch, open } from "./browser";
+import { kept, launch, open } from "./browser";
 import { type Mock, startMock } from "./server";
 
 // The portal as an app: installed, offline, left by one person and opened by the
@@ -21,17 +21,6 @@ async function visit(path = "/my/", prepare: (m: Mock) => void = () => {}) {
   const opened = await open(browser, { viewport: { width: 320, height: 640 } });
   await opened.page.goto(mock.url + path);
   return { mock, ...opened };
-}
-
-/** Waits until the worker is there and has kept what the page loaded. */
-async function kept(page: Page): Promise<void> {
-  await page.waitForFunction(async () => {
-    const registration = await navigator.serviceWorker.ready;
-    if (!registration.active) return false;
-    const loaded = performance.getEntriesByType("resource").filter((r) => r.name.includes("/my/assets/"));
-    const held = await Promise.all(loaded.map((r) => caches.match(r.name)));
-    return loaded.length > 3 && held.every(Boolean);
-  });
 }
 
 test("Chromium finds nothing that keeps it off the home screen", async () => {
@@ -66,11 +55,13 @@ test("without a connection the app opens, says so, and shows nothing of a person
   const { page, context, mock } = await visit("/my/units/WC-000010");
   await page.getByText("When shall it run?").waitFor();
   await kept(page);
+  mock.down = true;
   await context.setOffline(true);
   await page.getByText("You are offline").first().waitFor();
   await page.reload();
   await page.getByText("You are offline").first().waitFor();
   expect(await page.getByText("SN-2013-10063").count()).toBe(0);
+  mock.down = false;
   await context.setOffline(false);
   await page.reload();
   await page.getByText("When shall it run?").waitFor();

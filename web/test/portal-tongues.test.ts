@@ -1,5 +1,5 @@
 import { mkdirSync } from "node:fs";
-import type { Browser } from "playwright-core";
+import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { languages } from "../portal/tongues";
 import { axe, launch, open, overflow } from "./browser";
@@ -34,6 +34,14 @@ beforeAll(async () => {
 });
 afterAll(() => browser.close());
 
+/** Goes to a page as the browser's back and forward do, without loading it all anew. */
+const walk = (page: Page, path: string) =>
+  page.evaluate((to) => {
+    document.querySelector("h1")?.setAttribute("data-left", "");
+    history.pushState(null, "", to);
+    dispatchEvent(new PopStateEvent("popstate"));
+  }, path);
+
 // Right to left is told to the page as a language written so would be.
 test.concurrent.each([...languages, "rtl"])("%s", async (name) => {
   const [code, dir] = name === "rtl" ? ["en", "rtl"] : [name, "ltr"];
@@ -42,16 +50,17 @@ test.concurrent.each([...languages, "rtl"])("%s", async (name) => {
   try {
     await page.clock.setFixedTime(f.now);
     await page.addInitScript((l) => localStorage.setItem("fettle.language", l), code);
+    await page.goto(mock.url + pages[0]);
     for (const [i, path] of pages.entries()) {
       await page.emulateMedia({ colorScheme: i % 2 ? "dark" : "light" });
-      await page.goto(mock.url + path);
-      await page.getByRole("heading", { level: 1 }).waitFor();
+      if (i > 0) await walk(page, path);
+      await page.locator("h1:not([data-left])").waitFor();
       await page.waitForFunction(() => !document.querySelector(".loading"));
-      expect(await page.evaluate(() => [document.documentElement.lang, document.documentElement.dir])).toEqual([
-        code,
-        "ltr",
-      ]);
-      if (dir === "rtl") await page.evaluate(() => document.documentElement.setAttribute("dir", "rtl"));
+      expect(await page.evaluate(() => document.documentElement.lang)).toBe(code);
+      if (i === 0) {
+        expect(await page.evaluate(() => document.documentElement.dir)).toBe("ltr");
+        await page.evaluate((d) => document.documentElement.setAttribute("dir", d), dir);
+      }
       const where = `${name} ${path}`;
       if (shots) await page.screenshot({ path: `${shots}/${where.replaceAll(/\W+/g, "-")}.png`, fullPage: true });
       expect(await overflow(page), `${where}: wider than the window`).toBe(0);

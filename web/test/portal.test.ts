@@ -1,33 +1,16 @@
-import type { Browser } from "playwright-core";
-import { afterAll, beforeAll, test } from "vitest";
 import type { Wire } from "../client/client";
-import { launch, open } from "./browser";
 import * as f from "./fixtures/fleet";
 import { offered } from "./fixtures/owner";
-import { type Mock, startMock } from "./server";
+import { visitors } from "./lanes";
 
-// What an owner does in the portal, by mouse, keyboard and in German.
+// What an owner does in the portal, by mouse, keyboard and in German, in states
+// that are hard to come by on a real server; journeys.test.ts has that.
 
-let browser: Browser;
-beforeAll(async () => {
-  browser = await launch();
-});
-afterAll(() => browser.close());
-
-type Options = Parameters<typeof open>[1];
-
-async function visit(path: string, prepare: (m: Mock) => void = () => {}, options: Options = {}) {
-  const mock = await startMock();
-  prepare(mock);
-  const opened = await open(browser, { viewport: { width: 390, height: 844 }, ...options });
-  await opened.page.clock.setFixedTime(f.now);
-  await opened.page.goto(mock.url + path);
-  return { mock, ...opened };
-}
+const test = visitors({ width: 390, height: 844 });
 
 const charger = "/my/units/WC-000010";
 
-test.concurrent("a link signs in only when its button is pressed", async ({ expect }) => {
+test.concurrent("a link signs in only when its button is pressed", async ({ expect, visit }) => {
   const { mock, page } = await visit("/my/sign-in#once", (m) => (m.owner.signedIn = false));
   await page.getByRole("button", { name: "Sign in" }).waitFor();
   expect(mock.owner.signedIn).toBe(false);
@@ -37,7 +20,7 @@ test.concurrent("a link signs in only when its button is pressed", async ({ expe
   expect(page.url()).not.toContain("once");
 });
 
-test.concurrent("a used link says so and offers a new one", async () => {
+test.concurrent("a used link says so and offers a new one", async ({ visit }) => {
   const { page } = await visit("/my/sign-in#twice", (m) => m.failing.set("/owner/v1/sign-in", 401));
   await page.getByRole("button", { name: "Sign in" }).click();
   await page.getByText("has been used or is too old").waitFor();
@@ -47,7 +30,7 @@ test.concurrent("a used link says so and offers a new one", async () => {
   await page.getByText("If we know ola@example.org").waitFor();
 });
 
-test.concurrent("who is signed out is led to the door, and can leave by it", async ({ expect }) => {
+test.concurrent("who is signed out is led to the door, and can leave by it", async ({ expect, visit }) => {
   const out = await visit("/my/", (m) => (m.owner.signedIn = false));
   await out.page.getByLabel("E-mail address").waitFor();
   const { page } = await visit("/my/account");
@@ -56,40 +39,7 @@ test.concurrent("who is signed out is led to the door, and can leave by it", asy
   expect(page.url()).toContain("/my/sign-in");
 });
 
-test.concurrent("consent is withdrawn and given by the same switch, with a receipt", async ({ expect }) => {
-  const { mock, page } = await visit(`${charger}/data`);
-  const care = page.getByRole("switch", { name: "Looking after your charger" });
-  expect(await care.getAttribute("aria-checked")).toBe("true");
-  await care.click();
-  await page.getByText("Receipt number R-2014-000731").waitFor();
-  expect(mock.owner.given.care).toBe(false);
-  await page.waitForFunction(() => document.querySelector('[role="switch"]')?.getAttribute("aria-checked") === "false");
-  await care.focus();
-  await page.keyboard.press("Space");
-  await expect.poll(() => mock.owner.given.care).toBe(true);
-  // What is necessary has a reason and no switch.
-  expect(await page.getByRole("switch").count()).toBe(2);
-  await page.getByText("It cannot be switched off because").waitFor();
-});
-
-test.concurrent("an update is started now", async ({ expect }) => {
-  const { mock, page } = await visit(charger);
-  for (const told of [
-    "46 MB",
-    "about 45 minutes",
-    "Yours is one of them",
-    "lowers the current",
-    "does not charge",
-    "never starts by itself",
-  ])
-    await page.getByText(told).first().waitFor();
-  await page.getByText("Friday, May 30, 2014").waitFor();
-  await page.getByRole("button", { name: "Start now" }).click();
-  await page.getByText("About to start").waitFor();
-  expect(mock.owner.choices).toEqual([{ choice: "now" }]);
-});
-
-test.concurrent("a time is set in the owner's zone, and changed until it has begun", async ({ expect }) => {
+test.concurrent("a time is set in the owner's zone, and changed until it has begun", async ({ expect, visit }) => {
   const { mock, page } = await visit(charger);
   await page.getByRole("button", { name: "Set a time" }).click();
   const input = page.getByLabel("Day and time (Europe/Oslo)");
@@ -109,7 +59,7 @@ test.concurrent("a time is set in the owner's zone, and changed until it has beg
   await page.getByText("Postponed").waitFor();
 });
 
-test.concurrent("declining is asked once more, and only offered where it may be", async ({ expect }) => {
+test.concurrent("declining is asked once more, and only offered where it may be", async ({ expect, visit }) => {
   const { mock, page } = await visit(charger);
   await page.getByRole("button", { name: "I don’t want this update" }).click();
   await page.getByText("The safety problem described above will remain").waitFor();
@@ -123,13 +73,13 @@ test.concurrent("declining is asked once more, and only offered where it may be"
   expect(await bound.page.getByRole("button", { name: "Tonight" }).count()).toBe(0);
 });
 
-test.concurrent("a refused choice says why", async () => {
+test.concurrent("a refused choice says why", async ({ visit }) => {
   const { page } = await visit(charger, (m) => m.failing.set("/owner/v1/updates/t-9", 409));
   await page.getByRole("button", { name: "Tonight" }).click();
   await page.getByRole("alert").getByText("the mock was told to refuse this").waitFor();
 });
 
-test.concurrent("the owner's language is spoken, unless another is chosen", async ({ expect }) => {
+test.concurrent("the owner's language is spoken, unless another is chosen", async ({ expect, visit }) => {
   const { page, errors } = await visit(charger, undefined, { locale: "de-DE" });
   // The owner's own language goes before the browser's; a choice before both.
   await page.getByText("When shall it run?").waitFor();
@@ -143,7 +93,7 @@ test.concurrent("the owner's language is spoken, unless another is chosen", asyn
   expect(errors).toEqual([]);
 });
 
-test.concurrent("everything is reached by keyboard, beginning with a way past the head", async ({ expect }) => {
+test.concurrent("everything is reached by keyboard, beginning with a way past the head", async ({ expect, visit }) => {
   const { page } = await visit(charger);
   await page.getByRole("button", { name: "Start now" }).waitFor();
   const reached: string[] = [];
@@ -156,8 +106,8 @@ test.concurrent("everything is reached by keyboard, beginning with a way past th
     expect(reached).toContain(name);
 });
 
-test.concurrent("the appearance is chosen and kept", async ({ expect }) => {
-  const { page } = await visit(charger, undefined, { colorScheme: "light" });
+test.concurrent("the appearance is chosen and kept", async ({ expect, visit }) => {
+  const { page } = await visit(charger);
   const ground = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
   await page.getByText("Condition").first().waitFor();
   await expect.poll(ground).toBe("rgb(246, 243, 236)");
@@ -194,7 +144,9 @@ const waiting: [NonNullable<Wire["MyUpdate"]["waiting"]>, string][] = [
   [{ code: "another day, another reason", why: "the tide is low" }, "the tide is low"],
 ];
 
-test.concurrent.each(waiting)("what it waits for is said with what was measured: %#", async (wait, words) => {
+test.concurrent.for(waiting)("what it waits for is said with what was measured: %#", async ([wait, words], {
+  visit,
+}) => {
   const { page, errors } = await visit(charger, (m) => {
     m.owner.updates = [{ ...offered, state: "accepted", waiting: wait }];
   });
@@ -203,7 +155,7 @@ test.concurrent.each(waiting)("what it waits for is said with what was measured:
   if (errors.length > 0) throw new Error(errors.join("; "));
 });
 
-test.concurrent("quiet hours, hours and the opt-out of security updates are kept", async ({ expect }) => {
+test.concurrent("quiet hours, hours and the opt-out of security updates are kept", async ({ expect, visit }) => {
   const { mock, page } = await visit("/my/settings", (m) => {
     m.owner.preferences = { quiet: [{ days: ["sat"], from: "22:00", to: "09:00" }] };
   });
@@ -228,7 +180,7 @@ test.concurrent("quiet hours, hours and the opt-out of security updates are kept
   await expect.poll(() => mock.owner.preferences.manual).toBe(true);
 });
 
-test.concurrent("what has begun can be held where the product can wait, and goes on", async ({ expect }) => {
+test.concurrent("what has begun can be held where the product can wait, and goes on", async ({ expect, visit }) => {
   const { mock, page } = await visit(charger, (m) => {
     m.owner.updates = [{ ...offered, state: "installing", choices: ["not now"], progress: { done: 40, of: 100 } }];
   });

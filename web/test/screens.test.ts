@@ -1,11 +1,13 @@
-import { mkdirSync } from "node:fs";
-import type { Browser, Page } from "playwright-core";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { mkdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Page } from "playwright-core";
+import { describe } from "vitest";
 import type { Wire } from "../client/client";
-import { axe, launch, open, overflow } from "./browser";
+import { axe, overflow } from "./browser";
 import * as f from "./fixtures/fleet";
 import { offered } from "./fixtures/owner";
-import { type Mock, startMock } from "./server";
+import { visitors } from "./lanes";
+import type { Mock } from "./server";
 
 // Every screen in light and dark, at a desk and on a phone: no error in the
 // console, nothing wider than the window, nothing that axe-core objects to.
@@ -15,10 +17,10 @@ const shots = process.env.SHOTS;
 if (shots) mkdirSync(shots, { recursive: true });
 
 const desk = { name: "desk", width: 1440, height: 900 };
-const phone = { name: "phone", width: 390, height: 844 };
-/** The least width: all of the portal, and the console's pages that are used standing up. */
-const narrow = { name: "phone", width: 320, height: 700 };
-const standing = /^(templates?|ladders|letters|calls|tips|delivery|addresses|webhooks|gateways|message)(-empty)?$/;
+/** The least width. */
+const phone = { name: "phone", width: 320, height: 700 };
+
+const test = visitors(desk);
 
 type Screen = {
   name: string;
@@ -443,6 +445,72 @@ const console_: Screen[] = [
     wait: "text=Try again",
     prepare: (m) => m.failing.set("/v1/privacy/requests", 503),
   },
+  { name: "requests-people", path: "/console/requests?tab=people", wait: "text=Nobody is looked at" },
+  { name: "person-found", path: "/console/requests?tab=people&person=ola@example.org", wait: "text=Ola Nordmann" },
+  {
+    name: "person-unknown",
+    path: "/console/requests?tab=people&person=nobody@example.org",
+    wait: "text=Finding nobody@example.org failed",
+  },
+  {
+    name: "erase-asked",
+    path: "/console/requests?tab=people&person=ola@example.org",
+    wait: "text=Ola Nordmann",
+    act: async (p) => {
+      await p.getByRole("button", { name: "Erase everything" }).click();
+      await p.getByLabel(/type their address/).fill("ola@example");
+    },
+  },
+  {
+    name: "erase-begun",
+    path: "/console/requests?tab=people&person=ola@example.org",
+    wait: "text=Ola Nordmann",
+    act: async (p) => {
+      await p.getByRole("button", { name: "Erase everything" }).click();
+      await p.getByLabel(/type their address/).fill("ola@example.org");
+      await p.getByRole("button", { name: "Erase for good" }).click();
+      await p.getByText("4 of 11").waitFor();
+    },
+  },
+  { name: "notices", path: "/console/notices", wait: "text=read now" },
+  { name: "notices-empty", path: "/console/notices", wait: "text=No product yet", prepare: (m) => (m.empty = true) },
+  {
+    name: "notices-trouble",
+    path: "/console/notices",
+    wait: "text=Loading notices failed",
+    prepare: (m) => m.failing.set("/v1/products/wall-charger/notices", 503),
+  },
+  { name: "notice", path: "/console/notices/wall-charger/versions/2014-05?lang=de", wait: "text=Was Ihr Ladegerät" },
+  {
+    name: "notice-missing",
+    path: "/console/notices/wall-charger/versions/never",
+    wait: "text=Loading notice never failed",
+  },
+  {
+    name: "notice-publish",
+    path: "/console/notices/wall-charger/publish",
+    wait: "text=Try and publish",
+    act: async (p) => {
+      await p.getByLabel("Looking after your charger").last().check();
+      await p.getByRole("button", { name: "Try it" }).click();
+      await p.getByText("At least 265 units agreed").waitFor();
+    },
+  },
+  { name: "consent", path: "/console/consent?unit=WC-000010", wait: "text=Download the receipts" },
+  { name: "consent-empty", path: "/console/consent?unit=WC-000006", wait: "text=Nothing was ever chosen" },
+  {
+    name: "consent-trouble",
+    path: "/console/consent?unit=WC-000010",
+    wait: "text=Loading the rates failed",
+    prepare: (m) => m.failing.set("/v1/products/wall-charger/consents", 503),
+  },
+  { name: "datasheet", path: "/console/products/wall-charger/datasheet?lang=de", wait: "text=How owners use" },
+  {
+    name: "datasheet-trouble",
+    path: "/console/products/wall-charger/datasheet",
+    wait: "text=Loading the data sheet failed",
+    prepare: (m) => m.failing.set("/v1/products/wall-charger/datasheet", 503),
+  },
   { name: "erasures", path: "/console/requests?tab=erasures", wait: "text=4 of 11" },
   {
     name: "erasure-receipt",
@@ -451,6 +519,25 @@ const console_: Screen[] = [
     act: async (p) => {
       await p.getByRole("button", { name: "Receipt er-1" }).click();
       await p.getByText("What is kept without the person").waitFor();
+    },
+  },
+  {
+    name: "bounded",
+    path: "/console/units/WC-000010",
+    wait: ".uplot",
+    prepare: (m) => {
+      m.bounded = { role: "viewer", scope: "read", permissions: ["look"], regions: ["NO", "DE"] };
+      m.failing.set("/v1/register", 403);
+    },
+    act: (p) => p.getByText("Your role is viewer. You see units in regions NO, DE.").waitFor(),
+  },
+  {
+    name: "refused",
+    path: "/console/parts?product=wall-charger",
+    wait: "text=Not for you to see",
+    prepare: (m) => {
+      m.bounded = { role: "engineer", permissions: ["look", "declare"], products: ["wall-charger"], regions: ["NO"] };
+      m.failing.set("/v1/products/wall-charger/parts", 403);
     },
   },
   { name: "tokens", path: "/console/tokens", wait: "text=deployment pipeline" },
@@ -464,49 +551,45 @@ const console_: Screen[] = [
   { name: "missing", path: "/console/nothing", wait: "text=no such page" },
 ];
 
-let browser: Browser;
-beforeAll(async () => {
-  browser = await launch();
+test("every page of the console has a screen here", ({ expect }) => {
+  const router = readFileSync(join(import.meta.dirname, "../console/router.tsx"), "utf8");
+  const routes = [...router.matchAll(/\bpath: "([^"]+)"/g)].map((m) => m[1]?.replace(/^\/$/, "") ?? "");
+  const unseen = routes.filter((r) => {
+    const address = new RegExp(`^/console/${r.replace(/\$\w+/g, "[^/?#]+")}([?#].*)?$`);
+    return !console_.some((s) => address.test(s.path));
+  });
+  expect(routes.length).toBeGreaterThan(40);
+  expect(unseen).toEqual([]);
 });
-afterAll(() => browser.close());
 
 describe.each([
   ["portal", portal],
   ["console", console_],
 ] as const)("%s", (entry, screens) => {
-  test.concurrent.each([...screens])("$name", async (screen) => {
-    const mock = await startMock();
-    screen.prepare?.(mock);
-    const { context, page, errors } = await open(browser, { viewport: desk, colorScheme: "light" });
-    try {
-      await page.clock.setFixedTime(f.now);
-      await page.goto(mock.url + screen.path);
-      await page.locator(screen.wait).first().waitFor();
-      await screen.act?.(page);
-      await page.waitForFunction(() => !document.querySelector(".mantine-Skeleton-root, .loading"));
-      for (const size of [desk, entry === "portal" || standing.test(screen.name) ? narrow : phone]) {
-        await page.setViewportSize(size);
-        for (const scheme of ["light", "dark"] as const) {
-          await page.emulateMedia({ colorScheme: scheme });
-          // The console's own attribute follows the device a moment later.
-          await page.waitForFunction(
-            (wanted) => (document.documentElement.dataset.mantineColorScheme ?? wanted) === wanted,
-            scheme,
-          );
-          await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
-          const where = `${entry}-${screen.name}-${size.name}-${scheme}`;
-          // A long list is drawn as it is scrolled to: only its beginning makes a picture.
-          const whole = await page.evaluate(() => document.documentElement.scrollHeight < 4000);
-          if (shots) await page.screenshot({ path: `${shots}/${where}.png`, fullPage: whole });
-          expect(await overflow(page), `${where}: wider than the window`).toBe(0);
-          // Each is drawn four times; the rules are run on the two that differ most, on all where pictures are kept.
-          if (shots || (size.name === "desk") === (scheme === "light")) expect(await axe(page), where).toEqual([]);
-        }
+  test.concurrent.for([...screens])("$name", async (screen, { expect, visit }) => {
+    const { page, errors } = await visit(screen.path, screen.prepare);
+    await page.locator(screen.wait).first().waitFor();
+    await screen.act?.(page);
+    await page.waitForFunction(() => !document.querySelector(".mantine-Skeleton-root, .loading"));
+    for (const size of [desk, phone]) {
+      await page.setViewportSize(size);
+      for (const scheme of ["light", "dark"] as const) {
+        await page.emulateMedia({ colorScheme: scheme });
+        // The console's own attribute follows the device a moment later.
+        await page.waitForFunction(
+          (wanted) => (document.documentElement.dataset.mantineColorScheme ?? wanted) === wanted,
+          scheme,
+        );
+        await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+        const where = `${entry}-${screen.name}-${size.name}-${scheme}`;
+        // A long list is drawn as it is scrolled to: only its beginning makes a picture.
+        const whole = await page.evaluate(() => document.documentElement.scrollHeight < 4000);
+        if (shots) await page.screenshot({ path: `${shots}/${where}.png`, fullPage: whole });
+        expect(await overflow(page), `${where}: wider than the window`).toBe(0);
+        // Each is drawn four times; the rules are run on the two that differ most, on all where pictures are kept.
+        if (shots || (size.name === "desk") === (scheme === "light")) expect(await axe(page), where).toEqual([]);
       }
-      expect(errors).toEqual([]);
-    } finally {
-      await context.close();
-      await mock.close();
     }
+    expect(errors).toEqual([]);
   });
 });

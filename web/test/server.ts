@@ -12,6 +12,7 @@ import * as o from "./fixtures/owner";
 import * as people from "./fixtures/people";
 import * as rights from "./fixtures/privacy";
 import * as r from "./fixtures/releases";
+import * as chosen from "./fixtures/rights";
 import * as sent from "./fixtures/sent";
 import { feeds, tip, tips } from "./fixtures/tips";
 import * as w from "./fixtures/wear";
@@ -60,6 +61,8 @@ export type Mock = {
   running: boolean;
   /** Lists that are empty. */
   empty: boolean;
+  /** Whoever is signed in sees less than everything. */
+  bounded?: Partial<Wire["Session"]>;
   /** Too little has failed for a prognosis. */
   waiting?: boolean;
   /** How many pieces of an upload break off. */
@@ -68,33 +71,51 @@ export type Mock = {
   appToken?: string;
   /** Another build of the portal has replaced this one. */
   newer?: boolean;
+  /** Nobody reaches it: every connection breaks. */
+  down?: boolean;
   /** What has been uploaded. */
   uploaded: { bytes: number; filename: string };
   /** What the owner shares with third parties. */
   shares: Wire["Share"][];
+  /** Forgets all that it was told, at the same address. */
+  renew: () => void;
   close: () => Promise<void>;
 };
+
+/** How a mock stands before a test has told it anything. */
+const begun = () => ({
+  owner: {
+    signedIn: true,
+    updates: [o.offered],
+    findings: [o.finding],
+    given: { care: true, improvement: false },
+    choices: [],
+    preferences: {},
+  },
+  operator: { signedIn: true, posts: [] },
+  failing: new Map(),
+  short: undefined,
+  running: false,
+  empty: false,
+  bounded: undefined,
+  waiting: undefined,
+  cut: undefined,
+  appToken: undefined,
+  newer: undefined,
+  down: undefined,
+  uploaded: { bytes: 0, filename: "" },
+  shares: rightsData.shares,
+});
 
 export async function startMock(): Promise<Mock> {
   const mock: Mock = {
     url: "",
-    owner: {
-      signedIn: true,
-      updates: [o.offered],
-      findings: [o.finding],
-      given: { care: true, improvement: false },
-      choices: [],
-      preferences: {},
-    },
-    operator: { signedIn: true, posts: [] },
-    failing: new Map(),
-    running: false,
-    empty: false,
-    uploaded: { bytes: 0, filename: "" },
-    shares: rightsData.shares,
+    ...begun(),
+    renew: () => void Object.assign(mock, begun()),
     close: () => new Promise((done) => server.close(() => done())),
   };
   const server = createServer((req, res) => {
+    if (mock.down) return void req.socket.destroy();
     answer(mock, req, res).catch((e) => send(res, 500, { title: "mock failed", detail: String(e) }));
   });
   await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
@@ -179,7 +200,12 @@ function page(path: string, res: ServerResponse, mock: Mock): void {
     rest[0] === "icons" ||
     /^(sw\.js|widget\.js|manifest\.\w+\.webmanifest)$/.test(rest.join("/"));
   const name = isFile ? rest.join("/") : "index.html";
-  res.writeHead(200, { "content-type": types[extname(name)] ?? "", "content-security-policy": policy });
+  res.writeHead(200, {
+    "content-type": types[extname(name)] ?? "",
+    "content-security-policy": policy,
+    // As pages.go has it: what has a hash in its name is kept.
+    "cache-control": rest[0] === "assets" ? "public, max-age=31536000, immutable" : "no-cache",
+  });
   const file = readFileSync(join(root, "dist", dir, name));
   res.end(mock.newer && name === "sw.js" ? file.toString().replace(/shell-\w+/, "shell-newer") : file);
 }
@@ -242,6 +268,11 @@ function ownerAnswer(mock: Mock, method: string, url: URL, body: Record<string, 
   if (path === "erasure") return { receipt: rights.erasing, secret: "0f1e2d3c" };
   if (path.startsWith("erasures/")) return path.endsWith(rights.erased.id) ? rights.erased : rights.erasing;
   if (path === "shares") return { items: mock.empty ? [] : mock.shares };
+  if (/^shares\/[^/]+\/uses$/.test(path)) return { items: mock.empty ? [] : rightsData.uses };
+  if (path === "push")
+    return method === "POST"
+      ? rightsData.browsers[0]
+      : { key: rightsData.pushKey, browsers: mock.empty ? [] : rightsData.browsers };
   const ended = /^shares\/([^/]+)$/.exec(path);
   if (ended && method === "DELETE") {
     mock.shares = mock.shares.map((x) => (x.id === ended[1] ? { ...x, endedAt: f.now } : x));
@@ -323,6 +354,7 @@ function operatorAnswer(mock: Mock, method: string, url: URL, body: Record<strin
     via: "session",
     now: f.now,
     speed: 1,
+    ...mock.bounded,
   };
   const told = wordsAnswer(path, method, list);
   if (told !== undefined) return told;
@@ -421,7 +453,10 @@ function operatorAnswer(mock: Mock, method: string, url: URL, body: Record<strin
       return list(matching(rights.trail, url, "kind", "operation"));
     case "privacy":
       if (method === "POST") return rights.requests[0];
+      if (id === "person") return url.searchParams.get("email") === chosen.person.email ? chosen.person : undefined;
       return list(id === "erasures" ? rights.erasures : matching(rights.requests, url, "state", "kind"));
+    case "owners":
+      return part === "erase" ? { receipt: rights.erasing, secret: "0f1e2d3c4b5a69788796a5b4c3d2e1f0" } : undefined;
     case "apply":
       return { changes: [] };
     case "declared":
@@ -437,6 +472,16 @@ function operatorAnswer(mock: Mock, method: string, url: URL, body: Record<strin
       if (method === "POST") return { added: 1, known: 0 };
       return method === "DELETE" ? null : list(url.searchParams.get("unit") === "WC-000010" ? w.records : []);
     case "products":
+      if (part === "notices") {
+        if (method === "POST") return chosen.published(body as Wire["NoticeDraft"]);
+        const version = path.split("/")[3];
+        return version ? chosen.notice(decodeURIComponent(version)) : { items: mock.empty ? [] : chosen.notices };
+      }
+      if (part === "consents")
+        return {
+          items: mock.empty ? chosen.rates.map(({ units: _, given: __, share: ___, ...r }) => r) : chosen.rates,
+        };
+      if (part === "datasheet") return chosen.datasheet(url.searchParams.get("lang") ?? "en");
       if (part === "parts") return { items: mock.empty ? [] : w.parts };
       if (part === "part-life") return w.life;
       return { id: "ct-1", product: id, token: "claim_7f3e2a", maxUses: 1000, expiresAt: f.ahead(7) };
@@ -519,6 +564,10 @@ function unitAnswer(id: string, part: string | undefined, url: URL): unknown {
         })),
       };
     }
+    case "consents":
+      return id === "WC-000010"
+        ? chosen.consents
+        : { ...chosen.consents, unitId: id, owned: false, choices: [], withdrawals: [] };
     case "settings":
       return { items: id === "WC-000010" ? r.settings : [] };
     case "prognosis":
@@ -599,7 +648,7 @@ function findingAnswer(
 function declaredAnswer(kind: string | undefined, name: string | undefined, list: (rows: Rows) => unknown): unknown {
   const document = (n: string, spec: unknown) => ({ apiVersion: "fettle.dev/v1", kind, metadata: { name: n }, spec });
   if (kind === "release") return document(name ?? "", { ...r.spec, ...r.releases.find((x) => x.name === name) });
-  if (kind === "product") return name ? document(name, f.product) : list([document("wall-charger", f.product)]);
+  if (kind === "product") return name ? document(name, chosen.told) : list([document("wall-charger", f.product)]);
   if (kind === "tip") return list([document("sun-now", {})]);
   return list(f.detectors.map((d) => document(d.name, d.spec)));
 }

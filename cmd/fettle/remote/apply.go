@@ -19,8 +19,8 @@ func newApplyCmd(c *cli) *cobra.Command {
 		Use:   "apply -f FILE|DIR|-",
 		Short: "Make the service as the files say",
 		Long: `Make the service as declared files say: kinds Product, Unit, Detector, Release,
-Campaign, Template and Ladder, in YAML or JSON, several documents in a file where --- parts them.
-A directory is read with all below it.
+Campaign, Template, Ladder and Tip, in YAML or JSON, several documents in a file
+where --- parts them. A directory is read with all below it.
 
 All or nothing: one mistake, told as file:line:column: field, and nothing has
 changed. A Release's image, a path beside its file, is uploaded first unless the

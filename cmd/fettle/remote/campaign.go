@@ -1,7 +1,6 @@
 package remote
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,8 +10,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fettle.dev/fettle/cmd/fettle/remote/rollout"
 	"fettle.dev/fettle/internal/api/client"
 	"fettle.dev/fettle/internal/api/wire"
+	"fettle.dev/fettle/internal/clock/window"
 	"fettle.dev/fettle/internal/outcome"
 )
 
@@ -24,12 +25,18 @@ Campaign; these commands run them.`,
 	}
 	names := c.completeNames("campaign")
 	var limit int
+	var each, done rollout.Units
 	dry := &cobra.Command{
-		Use: "dry-run CAMPAIGN", Short: "Say who will be offered the remedy, who not, and why", Example: "  fettle campaign dry-run adapter-overheat",
+		Use: "dry-run CAMPAIGN", Short: "Say who will be offered the remedy, who not, and why", Example: "  fettle campaign dry-run adapter-overheat\n  fettle campaign dry-run adapter-overheat --units who.csv",
 		Args: cobra.ExactArgs(1), ValidArgsFunction: names,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			d, err := c.dryRun(cmd.Context(), args[0], limit)
-			if err != nil {
+			if asked, err := each.Asked(); err != nil {
+				return err
+			} else if asked {
+				return each.Write(cmd, &c.Client, "/v1/campaigns"+segment(args[0])+"/dry-run/units")
+			}
+			var d wire.DryRun
+			if err := c.Call(cmd.Context(), http.MethodPost, fmt.Sprintf("/v1/campaigns%s/dry-run?limit=%d", segment(args[0]), limit), struct{}{}, &d); err != nil {
 				return err
 			}
 			return c.print(cmd, d, func(w io.Writer) {
@@ -47,10 +54,15 @@ Campaign; these commands run them.`,
 				for _, n := range d.Not {
 					row(w, n.UnitID, "not", n.Why)
 				}
+				if len(d.Offered) < d.OfferedCount || len(d.Not) < d.NotCount {
+					fmt.Fprintf(w, "Listed are the first %d of each kind; --units FILE writes all.\n", limit)
+				}
 			})
 		},
 	}
-	dry.Flags().IntVar(&limit, "limit", 0, "most units listed of each kind (default: all)")
+	dry.Flags().IntVar(&limit, "limit", 1000, "most units listed of each kind, up to 10000")
+	each.Flags(dry)
+	dry.MarkFlagsMutuallyExclusive("limit", "units")
 	cmd.AddCommand(dry)
 	for _, v := range []struct {
 		verb, done, short string
@@ -125,15 +137,25 @@ Campaign; these commands run them.`,
 	tasks.Flags().StringVar(&code, "code", "", "only those that wait, or are blocked, for a reason, by its code, as \"outside hours\" (status counts them)")
 	tasks.Flags().StringVar(&unit, "unit", "", "only a unit's")
 	tasks.Flags().IntVar(&wave, "wave", -1, "only a wave's, by its index")
-	cmd.AddCommand(tasks, &cobra.Command{
+	report := &cobra.Command{
+		Use: "report CAMPAIGN", Short: "Print the report", Example: "  fettle campaign report adapter-overheat -o json\n  fettle campaign report adapter-overheat --units outcome.csv",
+		Args: cobra.ExactArgs(1), ValidArgsFunction: names,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if asked, err := done.Asked(); err != nil {
+				return err
+			} else if asked {
+				return done.Write(cmd, &c.Client, "/v1/campaigns"+segment(args[0])+"/report/units")
+			}
+			return c.campaignReport(cmd, args[0])
+		},
+	}
+	done.Flags(report)
+	cmd.AddCommand(tasks, report, &cobra.Command{
 		Use: "status CAMPAIGN", Short: "Show waves, gates and effect", Args: cobra.ExactArgs(1), ValidArgsFunction: names,
 		RunE: func(cmd *cobra.Command, args []string) error { return c.campaignStatus(cmd, args[0]) },
 	}, &cobra.Command{
 		Use: "list", Short: "List campaigns", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.listCampaigns(cmd, nil) },
-	}, &cobra.Command{
-		Use: "report CAMPAIGN", Short: "Print the report", Example: "  fettle campaign report adapter-overheat -o json", Args: cobra.ExactArgs(1), ValidArgsFunction: names,
-		RunE: func(cmd *cobra.Command, args []string) error { return c.campaignReport(cmd, args[0]) },
 	})
 	return cmd
 }
@@ -165,6 +187,9 @@ func (c *cli) campaignStatus(cmd *cobra.Command, name string) error {
 		if v.SnapshotID != "" {
 			row(w, "Frozen:", fmt.Sprintf("cohort %s, detector %s@%d", v.SnapshotID, v.Detector.Name, v.Detector.Version))
 		}
+		if h := v.Spec.Hours; len(h) > 0 {
+			row(w, "Working hours:", window.Words(h)+", "+hoursOf(v.Spec.Zone))
+		}
 		row(w, "Started, ended:", when(v.StartedAt)+", "+when(v.EndedAt))
 		for _, wv := range v.Waves {
 			row(w, fmt.Sprintf("Wave %s:", wv.Name), fmt.Sprintf("%d units: %s", wv.Units, counts(wv.Counts)))
@@ -180,6 +205,18 @@ func (c *cli) campaignStatus(cmd *cobra.Command, name string) error {
 			row(w, "Effect:", effectWords(v.Effect))
 		}
 	})
+}
+
+// hoursOf says whose time zone working hours are in.
+func hoursOf(zone string) string {
+	switch zone {
+	case "", "owner":
+		return "where the owner lives"
+	case "unit":
+		return "where the unit stands"
+	default:
+		return "by the clock of " + zone
+	}
 }
 
 func effectWords(e *outcome.Effect) string {
@@ -216,6 +253,9 @@ func (c *cli) campaignReport(cmd *cobra.Command, name string) error {
 		} {
 			row(w, v.label+":", v.n)
 		}
+		for _, v := range r.Reach.Words() {
+			row(w, v.Label+":", v.N)
+		}
 		row(w, "Effect:", effectWords(&r.Effect))
 		row(w, "Onset to finding, median:", hours(r.OnsetToFindingP50))
 		row(w, "Finding to verified, median:", hours(r.FindingToVerifiedP50))
@@ -223,28 +263,6 @@ func (c *cli) campaignReport(cmd *cobra.Command, name string) error {
 			row(w, "Wave "+v.Name+":", fmt.Sprintf("%d units, %d installed, %d verified, %d relapsed, %d failed; gate %s", v.Units, v.Installed, v.Verified, v.Relapsed, v.Failed, v.Gate))
 		}
 	})
-}
-
-// dryRun asks what a start would do, page by page; limit 0: all.
-func (c *cli) dryRun(ctx context.Context, campaign string, limit int) (wire.DryRun, error) {
-	const page = 10_000
-	var all wire.DryRun
-	for skip := 0; ; skip += page {
-		n := page
-		if limit > 0 {
-			n = min(page, limit-skip)
-		}
-		var d wire.DryRun
-		path := fmt.Sprintf("/v1/campaigns%s/dry-run?limit=%d&skip=%d", segment(campaign), n, skip)
-		if err := c.Call(ctx, http.MethodPost, path, struct{}{}, &d); err != nil {
-			return d, err
-		}
-		d.Offered, d.Not = append(all.Offered, d.Offered...), append(all.Not, d.Not...)
-		all = d
-		if skip+n >= max(d.OfferedCount, d.NotCount) || skip+n == limit {
-			return all, nil
-		}
-	}
 }
 
 // hours writes seconds; a median of nothing is 0.

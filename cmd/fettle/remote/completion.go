@@ -50,16 +50,19 @@ func completeDeclared(_ *cobra.Command, args []string, _ string) ([]string, cobr
 	return out, cobra.ShellCompDirectiveNoFileComp
 }
 
-// completeKinds completes a kind, then names of it from the service.
-func (c *cli) completeKinds(cmd *cobra.Command, args []string, start string) ([]string, cobra.ShellCompDirective) {
-	switch len(args) {
-	case 0:
-		kinds, _ := completeDeclared(cmd, args, start)
-		return append(kinds, "finding", "cohort", "claim", "event"), cobra.ShellCompDirectiveNoFileComp
-	case 1:
-		return c.completeNames(args[0])(cmd, nil, start)
-	default:
-		return nil, cobra.ShellCompDirectiveNoFileComp
+// completeKinds completes a declared kind or one of others, then names of it
+// from the service.
+func (c *cli) completeKinds(others ...string) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, start string) ([]string, cobra.ShellCompDirective) {
+		switch len(args) {
+		case 0:
+			kinds, _ := completeDeclared(cmd, args, start)
+			return append(kinds, others...), cobra.ShellCompDirectiveNoFileComp
+		case 1:
+			return c.completeNames(args[0])(cmd, nil, start)
+		default:
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
 	}
 }
 

@@ -37,6 +37,7 @@ func (f *filters) flags(cmd *cobra.Command) {
 	} {
 		cmd.Flags().StringVar(v.p, v.name, "", v.help)
 	}
+	_ = cmd.RegisterFlagCompletionFunc("condition", cobra.FixedCompletions([]string{"normal", "degraded", "failed", "silent", "unknown"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
 func (f *filters) query() url.Values {
@@ -59,14 +60,15 @@ func newGetCmd(c *cli) *cobra.Command {
 		Use:   "get KIND [NAME]",
 		Short: "List things, or print one as it is declared",
 		Long: `List things of a kind, or print one. Kinds: product, unit, detector, release,
-campaign, template, ladder (also plural, or p, u, d, r, c, tpl, lad), finding, cohort, claim, event. With -o yaml,
-what was declared is printed as a file that "fettle apply" takes.`,
+campaign, template, ladder, tip (also plural, or p, u, d, r, c, tpl, lad),
+finding, cohort, claim, event. With -o yaml, what was declared is printed as a
+file that "fettle apply" takes.`,
 		Example: `  fettle get products
   fettle get units --product wall-charger --condition degraded
   fettle get detector plug-overheat -o yaml > plug-overheat.yaml
   fettle get events --unit WC-000123 --kind fault`,
 		Args:              cobra.RangeArgs(1, 2),
-		ValidArgsFunction: c.completeKinds,
+		ValidArgsFunction: c.completeKinds("finding", "cohort", "claim", "event"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch strip(args[0]) {
 			case "finding":
@@ -194,7 +196,7 @@ A unit is disconnected, and its history is erased.`,
 		Example: `  fettle delete detector plug-overheat
   fettle delete unit WC-000123 --yes`,
 		Args:              cobra.ExactArgs(2),
-		ValidArgsFunction: c.completeKinds,
+		ValidArgsFunction: c.completeKinds("cohort"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			word, path := strip(args[0]), ""
 			switch word {
@@ -237,7 +239,7 @@ func newDescribeCmd(c *cli) *cobra.Command {
 		Example: `  fettle describe unit WC-000123
   fettle describe campaign adapter-overheat`,
 		Args:              cobra.ExactArgs(2),
-		ValidArgsFunction: c.completeKinds,
+		ValidArgsFunction: c.completeKinds("finding", "cohort"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch strip(args[0]) {
 			case "finding":

@@ -194,7 +194,9 @@ func (a *applying) decode(docs []wire.Document) {
 		a.changes[i] = wire.Change{Kind: doc.Kind, Name: doc.Metadata.Name}
 		spec, fields := d.Check()
 		if j, twice := first[d.String()]; twice {
-			fields = append(fields, fault.Field{Path: "metadata.name", Expected: fmt.Sprintf("each %s once (it stands in documents %d and %d)", strings.ToLower(string(d.Kind)), j, i), Got: d.Metadata.Name})
+			again := fault.Field{Path: "metadata.name", Expected: "each " + strings.ToLower(string(d.Kind)) + " once: it stands here and elsewhere", Got: d.Metadata.Name}
+			a.noteAt(fmt.Sprintf("body.documents[%d].metadata.name", j), again)
+			fields = append(fields, again)
 		}
 		first[d.String()] = i
 		d.spec, d.broken = spec, len(fields) > 0

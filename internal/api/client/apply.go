@@ -117,6 +117,9 @@ func (c *Client) uploadImage(ctx context.Context, doc *declare.Located, of map[s
 		return false, fmt.Errorf("%s: upload %s: %w", doc.File, path, err)
 	}
 	of["artifact"] = "sha256:" + sum
+	if name, _ := of["filename"].(string); name == "" {
+		of["filename"] = filepath.Base(path)
+	}
 	return true, nil
 }
 

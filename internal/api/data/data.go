@@ -37,8 +37,10 @@ type Deps struct {
 	Exports     *takeout.Manager
 	History     telemetry.History // guarded
 	Live        *live.Hub
-	// Rates counts the active units of a product by purpose and choice.
+	// Rates counts the active units of a product in sight by purpose and choice.
 	Rates func(ctx context.Context, product string) (map[string]Rate, error)
+	// Apply makes the records as declared documents say, whoever asks.
+	Apply func(ctx context.Context, in wire.Apply) (wire.Applied, error)
 }
 
 // Rate is how owners chose about a purpose.
@@ -58,6 +60,8 @@ func Register(f *frame.Server, d Deps) {
 	s.shares()
 	s.thirdParties()
 	s.operators()
+	s.notices()
+	s.units()
 }
 
 // Choose keeps an owner's choice as they read the notice; the answer is the
@@ -287,14 +291,19 @@ func (s *server) myData(ctx context.Context, in *choiceIn) (wire.MyData, error) 
 			if w.At.Before(u.Since) {
 				continue
 			}
-			q, _ := p.Purpose(w.Purpose)
-			out.Withdrawals = append(out.Withdrawals, wire.MyWithdrawal{
-				Purpose: w.Purpose, Title: q.Words(lang).Title, At: w.At, Erased: itemTitles(&p, lang, w.Erase), Kept: itemTitles(&p, lang, w.Kept),
-				Reason: w.Reason, Done: w.Step, Total: w.Steps, EndedAt: w.EndedAt,
-			})
+			out.Withdrawals = append(out.Withdrawals, withdrawn(&p, lang, &w))
 		}
 	}
 	return out, nil
+}
+
+// withdrawn is a withdrawal as people read it.
+func withdrawn(p *fleet.Product, lang string, w *withdrawal.Withdrawal) wire.MyWithdrawal {
+	q, _ := p.Purpose(w.Purpose)
+	return wire.MyWithdrawal{
+		Purpose: w.Purpose, Title: q.Words(lang).Title, At: w.At, Erased: itemTitles(p, lang, w.Erase), Kept: itemTitles(p, lang, w.Kept),
+		Reason: w.Reason, Done: w.Step, Total: w.Steps, EndedAt: w.EndedAt,
+	}
 }
 
 // item is one kind of data that a product may collect.

@@ -49,31 +49,7 @@ func (s *server) operators() {
 		Doc: "Figures of groups of at least 10 units whose owners permit the purpose; k, and what was left out, stand in the answer.", Tag: "products", Access: access.Analyse, Sight: frame.ByProduct,
 	}, s.aggregate)
 	frame.Add(s.Server, frame.Route{
-		Method: http.MethodGet, Path: "/v1/products/{name}/notices", ID: "listNoticeVersions", Summary: "The versions of a product's notice, the newest first", Tag: "products", Access: access.Look, Sight: frame.ByProduct,
-	}, func(ctx context.Context, in *frame.NameParam) (wire.List[wire.PublishedNotice], error) {
-		out := wire.List[wire.PublishedNotice]{Items: []wire.PublishedNotice{}}
-		p, err := s.Fleet.Product(ctx, in.Name)
-		if err != nil {
-			return out, err
-		}
-		if _, err := s.d.Notices.Current(ctx, &p); err != nil {
-			return out, err
-		}
-		all, err := s.d.Notices.All(ctx, p.Name)
-		if err != nil {
-			return out, err
-		}
-		saw, err := s.d.Notices.Saw(ctx, p.Name)
-		if err != nil {
-			return out, err
-		}
-		for _, n := range slices.Backward(all) {
-			out.Items = append(out.Items, wire.PublishedNotice{Version: n.Version, PublishedAt: n.PublishedAt, ShownAt: n.ShownAt, Languages: n.Words.Languages(), Saw: told(saw[n.Version])})
-		}
-		return out, nil
-	})
-	frame.Add(s.Server, frame.Route{
-		Method: http.MethodGet, Path: "/v1/products/{name}/consents", ID: "consentRates", Summary: "How owners chose, by purpose", Doc: "Counts below 10 are not told; others are rounded down to 5.", Tag: "products", Access: access.Look, Sight: frame.ByProduct,
+		Method: http.MethodGet, Path: "/v1/products/{name}/consents", ID: "consentRates", Summary: "How owners chose, by purpose", Doc: "Of the units that you see. Counts below 10 are not told; others are rounded down to 5.", Tag: "products", Access: access.Look, Sight: frame.ByUnit,
 	}, func(ctx context.Context, in *frame.NameParam) (wire.List[wire.ConsentRate], error) {
 		out := wire.List[wire.ConsentRate]{Items: []wire.ConsentRate{}}
 		p, err := s.Fleet.Product(ctx, in.Name)
@@ -86,7 +62,7 @@ func (s *server) operators() {
 		}
 		n := rates[""].Given
 		for _, q := range p.Purposes {
-			v := wire.ConsentRate{Purpose: q.Name, Title: q.Title, Basis: string(q.Basis), Units: told(n)}
+			v := wire.ConsentRate{Purpose: q.Name, Title: q.Title, Basis: string(q.Basis), K: aggregate.K, Units: told(n)}
 			if q.Basis == fleet.BasisConsent {
 				given := rates[q.Name].Given
 				v.Given = told(given)
@@ -106,7 +82,7 @@ func (s *server) operators() {
 		Language string `query:"lang" maxLength:"35"`
 	}
 	frame.Add(s.Server, frame.Route{
-		Method: http.MethodGet, Path: "/v1/products/{name}/datasheet", ID: "getDatasheet", Summary: "The data sheet of a product (Data Act, article 3)", Doc: "As buyers read it at /datasheets/{name}, without signing in.", Tag: "products", Access: access.Look, Sight: frame.ByProduct,
+		Method: http.MethodGet, Path: "/v1/products/{name}/datasheet", ID: "getDatasheet", Summary: "The data sheet of a product (Data Act, article 3)", Doc: "As buyers read it at /datasheets/{name}, without signing in.", Tag: "products", Access: access.Look, Sight: frame.ByUnit,
 	}, func(ctx context.Context, in *sheetIn) (datasheet.Sheet, error) {
 		p, err := s.Fleet.Product(ctx, in.Name)
 		if err != nil {

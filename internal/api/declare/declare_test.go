@@ -61,6 +61,19 @@ func TestDocumentsDecode(t *testing.T) {
 	require.Equal(t, []int{24 + 3 + 17, 13}, []int{line, column})
 }
 
+func TestWhatLacksIsNamed(t *testing.T) {
+	t.Parallel()
+	d := Document{APIVersion: "fettle.dev/v1", Kind: Campaign, Metadata: Metadata{Name: "fix"}, Spec: []byte(`{"kind": "service", "waves": ["first"]}`)}
+	_, fields := d.Check()
+	said := map[string]string{}
+	for _, f := range fields {
+		said[f.Path] = f.Expected
+	}
+	require.Equal(t, "a text for each key, as {en: …}", said["spec.title"])
+	require.Contains(t, said["spec.waves[0]"], "fields, of name, ")
+	require.Contains(t, said["spec.gate"], "fields, of ")
+}
+
 func TestEveryMistakeIsPlaced(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ from, to, want string }{

@@ -169,7 +169,7 @@ func (d *decoder) mapping(path string, in any, out reflect.Value) {
 func (d *decoder) object(path string, in any, out reflect.Value) {
 	m, ok := in.(map[string]any)
 	if !ok {
-		d.bad(path, "an object", show(in))
+		d.bad(path, kindWords(out.Type()), show(in))
 		return
 	}
 	if out.Type() == timeType {
@@ -254,6 +254,14 @@ func kindWords(t reflect.Type) string {
 		return "a whole number"
 	case reflect.Slice:
 		return "a list"
+	case reflect.Map:
+		if t.Elem().Kind() == reflect.String {
+			return "a text for each key, as {en: …}"
+		}
+		return "keys with values"
+	case reflect.Struct:
+		_, names := structFields(t)
+		return "fields, of " + strings.Join(names, ", ")
 	default:
 		return "an object"
 	}

@@ -15,6 +15,7 @@ import (
 
 	"fettle.dev/fettle/internal/audit"
 	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/fleet/access"
 )
 
 // actor is how the audit trail names who asks.
@@ -25,8 +26,12 @@ func (p *Principal) actor() audit.Actor {
 	return audit.Actor{Party: string(p.Party), ID: p.ID, Role: string(p.Role), Via: p.Via, Of: p.SessionID}
 }
 
-// changes reports whether an operation changes something by its method.
+// changes reports whether an operation changes something by its method, or is
+// a try to sign in.
 func changes(op *huma.Operation) bool {
+	if tries, _ := op.Metadata["signIn"].(bool); tries {
+		return true
+	}
 	switch op.Method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions:
 		return false
@@ -170,3 +175,15 @@ func fields(in any) []string {
 // SignedIn tells the trail who has just proved themselves, in an operation that
 // anyone may call.
 func SignedIn(ctx context.Context, p *Principal) { audit.As(ctx, p.actor()) }
+
+// Tried tells the trail whose account somebody tries to sign in to who has not
+// proved anything yet: an owner sees it among what was done with their data.
+func Tried(ctx context.Context, party access.Party, personID string) {
+	switch {
+	case personID == "":
+	case party == access.PartyOwner:
+		audit.About(ctx, personID)
+	default:
+		audit.Object(ctx, "operators/"+personID)
+	}
+}

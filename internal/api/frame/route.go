@@ -39,6 +39,9 @@ type Route struct {
 	Personal string
 	// Asks: it changes nothing, although its method is not GET.
 	Asks bool
+	// SignIn: somebody proves who they are. The trail has each such try, whatever
+	// the method, and how it ended.
+	SignIn bool
 }
 
 // Access says who may call an operation: a permission of operators, or one of
@@ -75,13 +78,20 @@ func security(a Access) []map[string][]string {
 	}
 }
 
+// PersonalData is where the description says what of people's data an
+// operation shows: whoever calls it stands in the audit trail.
+const PersonalData = "x-personal-data"
+
 // Operation is r as huma takes it, for handlers that Add and Do do not fit.
 func (r Route) Operation() huma.Operation {
 	op := huma.Operation{
 		Method: r.Method, Path: r.Path, OperationID: r.ID, Summary: r.Summary, Description: r.Doc,
 		Tags: []string{r.Tag}, Security: security(r.Access), DefaultStatus: r.Status,
-		Metadata: map[string]any{"access": r.Access, "or": r.Or, "sight": r.Sight, "personal": r.Personal, "asks": r.Asks, "session": r.Session, "eachUnit": r.EachUnit}, MaxBodyBytes: r.MaxBody, SkipValidateBody: r.Raw,
+		Metadata: map[string]any{"access": r.Access, "or": r.Or, "sight": r.Sight, "personal": r.Personal, "asks": r.Asks, "signIn": r.SignIn, "session": r.Session, "eachUnit": r.EachUnit}, MaxBodyBytes: r.MaxBody, SkipValidateBody: r.Raw,
 		Errors: []int{http.StatusUnprocessableEntity, http.StatusInternalServerError},
+	}
+	if r.Personal != "" {
+		op.Extensions = map[string]any{PersonalData: r.Personal}
 	}
 	if r.Slow {
 		op.BodyReadTimeout = 5 * time.Minute

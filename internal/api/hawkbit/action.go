@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"fettle.dev/fettle/internal/audit"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/update"
 	"fettle.dev/fettle/internal/update/bench"
@@ -176,6 +177,7 @@ func (h *Handler) assign(w http.ResponseWriter, r *http.Request, who caller) err
 			return err
 		}
 		r.SetPathValue("target", in[i].ID)
+		audit.Changed(r.Context(), "targets/"+in[i].ID)
 		u, err := h.unit(r, who)
 		if err != nil {
 			return err

@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 
+	"fettle.dev/fettle/internal/audit"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet/access"
 	"fettle.dev/fettle/internal/update"
@@ -42,6 +43,7 @@ type Config struct {
 	Log     *slog.Logger
 	Base    func(r *http.Request) string // scheme and host of links
 	Refused func()                       // counts wrong credentials; may be nil
+	Trail   *audit.Trail                 // of changes and looks; nil: none
 
 	// FourEyes says for which products a second person approves updates, which
 	// these tools cannot ask for; nil: none.
@@ -66,6 +68,7 @@ func (h *Handler) Routes() []string { return h.routes }
 type caller struct {
 	name      string // for the record
 	benchOnly bool
+	actor     audit.Actor // as the audit trail names it
 }
 
 type handler func(w http.ResponseWriter, r *http.Request, who caller) error
@@ -76,41 +79,41 @@ func New(cfg Config) *Handler {
 		cfg.Refused = func() {}
 	}
 	h := &Handler{cfg: cfg, mux: http.NewServeMux()}
-	route := func(pattern string, fn handler) {
+	route := func(pattern, operation, shows string, fn handler) {
 		method, path, _ := strings.Cut(pattern, " ")
-		h.mux.HandleFunc(method+" "+Prefix+path, h.known(fn))
+		h.mux.HandleFunc(method+" "+Prefix+path, h.known(recorded{"hawkbit" + operation, shows}, fn))
 		h.routes = append(h.routes, method+" "+Prefix+path)
 	}
-	route("GET system/configs", h.settings)
-	route("GET system/configs/{key}", h.setting)
-	route("PUT system/configs/{key}", h.set)
+	route("GET system/configs", "ListSettings", "", h.settings)
+	route("GET system/configs/{key}", "GetSetting", "", h.setting)
+	route("PUT system/configs/{key}", "PutSetting", "", h.set)
 
-	route("POST targets", h.addTargets)
-	route("GET targets", h.targets)
-	route("GET targets/{target}", h.target)
-	route("PUT targets/{target}", h.changeTarget)
-	route("DELETE targets/{target}", h.dropTarget)
-	route("GET targets/{target}/attributes", h.attributes)
-	route("GET targets/{target}/actions", h.actions)
-	route("GET targets/{target}/actions/{action}", h.action)
-	route("DELETE targets/{target}/actions/{action}", h.cancel)
-	route("GET targets/{target}/actions/{action}/status", h.status)
+	route("POST targets", "CreateTargets", "", h.addTargets)
+	route("GET targets", "ListTargets", audit.DataContact, h.targets)
+	route("GET targets/{target}", "GetTarget", audit.DataContact, h.target)
+	route("PUT targets/{target}", "PutTarget", "", h.changeTarget)
+	route("DELETE targets/{target}", "DeleteTarget", "", h.dropTarget)
+	route("GET targets/{target}/attributes", "GetAttributes", audit.DataCondition, h.attributes)
+	route("GET targets/{target}/actions", "ListActions", audit.DataUpdates, h.actions)
+	route("GET targets/{target}/actions/{action}", "GetAction", audit.DataUpdates, h.action)
+	route("DELETE targets/{target}/actions/{action}", "CancelAction", "", h.cancel)
+	route("GET targets/{target}/actions/{action}/status", "ListActionStatus", audit.DataUpdates, h.status)
 
-	route("POST softwaremodules", h.addModules)
-	route("GET softwaremodules", h.modules)
-	route("GET softwaremodules/{module}", h.module)
-	route("DELETE softwaremodules/{module}", h.dropModule)
-	route("POST softwaremodules/{module}/artifacts", h.addFile)
-	route("GET softwaremodules/{module}/artifacts", h.files)
-	route("GET softwaremodules/{module}/artifacts/{file}", h.file)
-	route("DELETE softwaremodules/{module}/artifacts/{file}", h.dropFile)
+	route("POST softwaremodules", "CreateModules", "", h.addModules)
+	route("GET softwaremodules", "ListModules", "", h.modules)
+	route("GET softwaremodules/{module}", "GetModule", "", h.module)
+	route("DELETE softwaremodules/{module}", "DeleteModule", "", h.dropModule)
+	route("POST softwaremodules/{module}/artifacts", "UploadArtifact", "", h.addFile)
+	route("GET softwaremodules/{module}/artifacts", "ListArtifacts", "", h.files)
+	route("GET softwaremodules/{module}/artifacts/{file}", "GetArtifact", "", h.file)
+	route("DELETE softwaremodules/{module}/artifacts/{file}", "DeleteArtifact", "", h.dropFile)
 
-	route("POST distributionsets", h.addSets)
-	route("GET distributionsets", h.sets)
-	route("GET distributionsets/{set}", h.distribution)
-	route("DELETE distributionsets/{set}", h.dropSet)
-	route("POST distributionsets/{set}/assignedTargets", h.assign)
-	h.mux.HandleFunc(Prefix, h.known(func(_ http.ResponseWriter, r *http.Request, _ caller) error {
+	route("POST distributionsets", "CreateSets", "", h.addSets)
+	route("GET distributionsets", "ListSets", "", h.sets)
+	route("GET distributionsets/{set}", "GetSet", "", h.distribution)
+	route("DELETE distributionsets/{set}", "DeleteSet", "", h.dropSet)
+	route("POST distributionsets/{set}/assignedTargets", "AssignTargets", "", h.assign)
+	h.mux.HandleFunc(Prefix, h.known(recorded{"hawkbitUnknown", ""}, func(_ http.ResponseWriter, r *http.Request, _ caller) error {
 		return fault.New(fault.NotFound, "%s %s is not among the calls of hawkBit's Management API that are here: see docs/updates.md#hawkbit-management-api", r.Method, r.URL.Path)
 	}))
 	return h
@@ -120,13 +123,14 @@ func New(cfg Config) *Handler {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.ServeHTTP(w, r) }
 
 // known lets in who shows the right credential.
-func (h *Handler) known(fn handler) http.HandlerFunc {
+func (h *Handler) known(route recorded, fn handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		who, err := h.who(r)
 		if err == nil {
-			err = fn(w, r, who)
+			err = h.record(w, r, route, who, fn)
 		} else {
 			h.cfg.Refused()
+			h.denied(r, route)
 			w.Header().Set("WWW-Authenticate", `Basic realm="fettle hawkbit", charset="UTF-8"`)
 		}
 		if err != nil {
@@ -134,6 +138,10 @@ func (h *Handler) known(fn handler) http.HandlerFunc {
 		}
 	}
 }
+
+// benchLogin is how the audit trail names who has the login that the
+// configuration allows for benches: whoever it is, it is no operator.
+const benchLogin = "hawkbit-bench-login"
 
 var errUnknown = fault.New(fault.Denied, "user or password is wrong: the password is an API token of scope hawkbit (fettle token create --scope hawkbit)")
 
@@ -143,7 +151,7 @@ func (h *Handler) who(r *http.Request) (caller, error) {
 		return caller{}, errUnknown
 	}
 	if h.cfg.Login != "" && same(user+":"+password, h.cfg.Login) {
-		return caller{"a tool with the bench login, " + user, true}, nil
+		return caller{"a tool with the bench login, " + user, true, audit.Actor{Party: audit.Server, ID: benchLogin}}, nil
 	}
 	t, err := h.cfg.Tokens.APIToken(r.Context(), password)
 	switch {
@@ -152,7 +160,7 @@ func (h *Handler) who(r *http.Request) (caller, error) {
 	case err != nil:
 		return caller{}, err
 	}
-	return caller{"API token " + t.Name, false}, nil
+	return caller{"API token " + t.Name, false, audit.Actor{Party: audit.Operator, ID: t.OperatorID, Via: "token", Of: t.ID}}, nil
 }
 
 func same(a, b string) bool {
@@ -162,23 +170,14 @@ func same(a, b string) bool {
 
 // refuse maps an error to hawkBit's status and shape.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	status, code := http.StatusInternalServerError, "hawkbit.server.error.unexpected"
-	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
-	switch kind := fault.KindOf(err); {
-	case tooLarge:
+	status, code := statusOf(err)
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		status, code = http.StatusRequestEntityTooLarge, "hawkbit.server.error.fileSizeExceeded"
-	case errors.Is(err, errUnknown):
-		status, code = http.StatusUnauthorized, "hawkbit.server.error.insufficientpermission"
-	case kind == fault.Denied:
-		status, code = http.StatusForbidden, "hawkbit.server.error.insufficientpermission"
-	case kind == fault.NotFound:
-		status, code = http.StatusNotFound, "hawkbit.server.error.repo.entitiyNotFound" // spelled as hawkBit does
-	case kind == fault.Conflict:
-		status, code = http.StatusConflict, "hawkbit.server.error.repo.entitiyAlreayExists" // the like
-	case kind == fault.Invalid:
-		status, code = http.StatusBadRequest, "hawkbit.server.error.rest.body.notReadable"
-	case kind == fault.Unavailable:
-		status = http.StatusServiceUnavailable
+	}
+	if errors.Is(err, errUnknown) {
+		status = http.StatusUnauthorized
+	}
+	if status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "10")
 	}
 	message := "see the server's log"

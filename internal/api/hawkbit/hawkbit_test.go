@@ -44,7 +44,7 @@ type world struct {
 func (w *world) APIToken(_ context.Context, secret string) (access.APIToken, error) {
 	for _, s := range []access.Scope{access.ScopeHawkbit, access.ScopeRead, access.ScopeAdmin} {
 		if secret == "fet_"+string(s) {
-			return access.APIToken{Name: "ci", Scope: s}, nil
+			return access.APIToken{ID: "token-1", OperatorID: "operator-1", Name: "ci", Scope: s}, nil
 		}
 	}
 	return access.APIToken{}, fault.New(fault.Denied, "not known")
@@ -256,9 +256,23 @@ func TestTargets(t *testing.T) {
 		require.NoError(t, db.Fleet().PutUnits(ctx, []fleet.Unit{u}))
 		_, raw := w.do(tool, "GET", "targets/b", "")
 		require.NotContains(t, raw, "securityToken")
+		asked := func() bool {
+			t.Helper()
+			work, err := w.Updates.Work(ctx, "test-1.5")
+			require.NoError(t, err)
+			return work.Attributes
+		}
+		require.True(t, asked())
+		require.NoError(t, w.Updates.SetAttributes(ctx, "test-1.5", update.AttributesMerge, map[string]string{"model": "T-1000"}))
+		require.False(t, asked())
 		w.ok("DELETE", "targets/test-1.5", "", nil)
 		status, _ := w.do(tool, "GET", "targets/test-1.5", "")
 		require.Equal(t, 404, status)
+		// Who has its id next is another unit.
+		w.ok("POST", "targets", `[{"controllerId":"test-1.5","name":"test-1.5"}]`, nil)
+		require.True(t, asked(), "it is asked to describe itself anew")
+		_, raw = w.do(tool, "GET", "targets/test-1.5/attributes", "")
+		require.JSONEq(t, `{}`, raw)
 	})
 }
 
@@ -309,6 +323,8 @@ func TestAssignments(t *testing.T) {
 		_, err = w.Updates.Feedback(ctx, "b", two, update.Feedback{State: update.Failed, Details: []string{"cannot handle multiple chunks"}})
 		require.NoError(t, err)
 		require.Equal(t, "error", history(two)[0].Type)
+		require.Equal(t, "cannot handle multiple chunks", history(two)[0].Messages[0], "the client's own words come first")
+		require.Contains(t, history(two)[0].Messages[1], "no part of it is installed")
 
 		three := w.give(w.set("1.2", 1, 1), "b", `,"type":"downloadonly"`)
 		_, err = w.Updates.Downloaded(ctx, "b", three, update.Feedback{State: update.Running, Details: []string{"File checksum OK."}})

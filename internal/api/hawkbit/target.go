@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"fettle.dev/fettle/internal/audit"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/update/bench"
@@ -57,11 +58,20 @@ func (h *Handler) set(w http.ResponseWriter, r *http.Request, _ caller) error {
 	default:
 		return fault.Fields("setting", []fault.Field{{Path: "value", Expected: "a string, true or false"}})
 	}
+	audit.Changed(r.Context(), changed(r.PathValue("key"), v))
 	if err := h.cfg.Bench.SetSetting(r.Context(), r.PathValue("key"), v); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+// changed says which setting was set, and to what where that can be no secret.
+func changed(key, value string) string {
+	if key == bench.GatewayKey || key == bench.HeaderIssuer || len(value) > len("00:00:00") {
+		return key
+	}
+	return key + "=" + value
 }
 
 type newTarget struct {
@@ -101,6 +111,7 @@ func (h *Handler) addTargets(w http.ResponseWriter, r *http.Request, _ caller) e
 	}
 	out := make([]target, 0, len(in))
 	for _, t := range in {
+		audit.Changed(r.Context(), "targets/"+t.ControllerID)
 		u, err := h.cfg.Bench.AddTarget(r.Context(), t.ControllerID, t.Name, t.Token)
 		if err != nil {
 			return err
@@ -115,13 +126,20 @@ func (h *Handler) addTargets(w http.ResponseWriter, r *http.Request, _ caller) e
 	return nil
 }
 
-// unit is the one that the path names. Who has the bench login alone sees no other.
+// unit is the one that the path names. Who has the bench login alone sees no
+// other than bench units. The trail hears whose it is.
 func (h *Handler) unit(r *http.Request, who caller) (fleet.Unit, error) {
 	u, err := h.cfg.Bench.Target(r.Context(), r.PathValue("target"))
-	if err == nil && who.benchOnly && !u.OnBench() {
-		err = fault.New(fault.NotFound, "no unit %q", u.ID)
+	switch {
+	case err != nil:
+		return u, err
+	case who.benchOnly && !u.OnBench():
+		return u, fault.New(fault.NotFound, "no unit %q", u.ID)
+	case r.Method == http.MethodGet || r.Method == http.MethodHead:
+		return u, audit.Looked(r.Context(), u.OwnerID)
 	}
-	return u, err
+	audit.About(r.Context(), u.OwnerID)
+	return u, nil
 }
 
 func (h *Handler) targets(w http.ResponseWriter, r *http.Request, who caller) error {
@@ -144,6 +162,13 @@ func (h *Handler) targets(w http.ResponseWriter, r *http.Request, who caller) er
 		return err
 	}
 	out := page[target]{Content: []target{}, Total: part.Total, Size: part.Size}
+	owners := make([]string, len(part.Content))
+	for i := range part.Content {
+		owners[i] = part.Content[i].OwnerID
+	}
+	if err := audit.Looked(r.Context(), owners...); err != nil {
+		return err
+	}
 	for i := range part.Content {
 		v, err := h.show(r, &part.Content[i])
 		if err != nil {
@@ -179,6 +204,7 @@ func (h *Handler) changeTarget(w http.ResponseWriter, r *http.Request, who calle
 		return err
 	}
 	if in.Token != "" {
+		audit.Changed(r.Context(), "securityToken")
 		if err := h.cfg.Bench.SetToken(r.Context(), u.ID, in.Token); err != nil {
 			return err
 		}

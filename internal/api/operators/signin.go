@@ -104,12 +104,14 @@ func enrolment(e access.Enrolment, err error) (Enrolment, error) {
 
 func (s *server) signIn() {
 	route := func(path, id, summary, doc string) frame.Route {
-		return frame.Route{Method: http.MethodPost, Path: "/v1/sign-in/" + path, ID: id, Summary: summary, Doc: doc, Tag: "session", Access: frame.Anyone}
+		return frame.Route{Method: http.MethodPost, Path: "/v1/sign-in/" + path, ID: id, Summary: summary, Doc: doc, Tag: "session", Access: frame.Anyone, SignIn: true}
 	}
 	password := route("password", "checkPassword", "Begin to sign in by password",
 		"It opens nothing by itself: a second factor does. 403 in the same words and about the same time whether the account or the password is wrong; 429 when somebody guesses.")
-	password.Asks = true
 	frame.Add(s.Server, password, func(ctx context.Context, in *struct{ Body PasswordSignIn }) (Owed, error) {
+		if o, err := s.Access.OperatorByEmail(ctx, in.Body.Email); err == nil {
+			frame.Tried(ctx, access.PartyOperator, o.ID)
+		}
 		ticket, next, err := s.Access.Password(ctx, in.Body.Email, in.Body.Password, frame.CallerOf(ctx).Caller())
 		return Owed{ticket, next}, told(err)
 	})
@@ -126,7 +128,7 @@ func (s *server) signIn() {
 		return &withCookie[wire.Session]{cookie, s.d.Describe(&p)}, nil
 	})
 	begin := route("enrol", "beginFirstAuthenticator", "Set up an authenticator at the first sign-in", "After the password, where no second factor is set up.")
-	begin.Asks = true
+	begin.Asks, begin.SignIn = true, false
 	frame.Add(s.Server, begin, func(ctx context.Context, in *struct {
 		Body struct {
 			Ticket string `json:"ticket" minLength:"1" maxLength:"200"`

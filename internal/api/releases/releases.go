@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"fettle.dev/fettle/internal/fleet/access"
@@ -204,7 +205,7 @@ func (s *server) view(ctx context.Context, r *update.Release) (Release, error) {
 		if err != nil && fault.KindOf(err) != fault.NotFound {
 			return out, err
 		}
-		out.Images = append(out.Images, Image{Component: p.Component, Version: p.Version, SHA256: p.SHA256(), Filename: a.Filename, Size: a.Size})
+		out.Images = append(out.Images, Image{Component: p.Component, Version: p.Version, SHA256: p.SHA256(), Filename: a.Named(p.Filename).Filename, Size: a.Size})
 		out.Size += a.Size
 	}
 	out.Supported = r.Supported(s.d.Updates.Now())
@@ -285,9 +286,6 @@ func (s *server) revert(ctx context.Context, in *revertIn) (Reverted, error) {
 // draft makes a campaign for a release that goes back, in the shape of the
 // newest one that brought out the bad one.
 func (s *server) draft(ctx context.Context, bad, good *update.Release) (name, of string, err error) {
-	if len(bad.Parts) > 0 || bad.ComponentName() != fleet.MainComponent {
-		return "", "", fault.New(fault.Conflict, "cohorts know the versions of the component %s alone", fleet.MainComponent)
-	}
 	runs, err := s.d.Runs.Campaigns(ctx, bad.Product)
 	if err != nil {
 		return "", "", err
@@ -302,9 +300,17 @@ func (s *server) draft(ctx context.Context, bad, good *update.Release) (name, of
 		return "", "", fault.New(fault.NotFound, "no campaign brought out release %s, so that there is none to make it like", bad.Name)
 	}
 	of = clipName("on-" + bad.Name)
+	who, words := cohort.Attributes{Versions: map[string][]string{}}, []string{}
+	for _, p := range bad.Images() {
+		who.Versions[p.Component] = []string{p.Version}
+		words = append(words, p.Component+" "+p.Version)
+	}
+	if v, main := who.Versions[fleet.MainComponent]; main && len(words) == 1 {
+		who = cohort.Attributes{Version: v}
+	}
 	if _, err := s.d.Cohorts.Create(ctx, cohort.Definition{
-		Name: of, Product: bad.Product, Description: "Units that report version " + bad.Version,
-		Attributes: &cohort.Attributes{Version: []string{bad.Version}},
+		Name: of, Product: bad.Product, Description: "Units that report " + strings.Join(words, ", "),
+		Attributes: &who,
 	}, frame.Who(ctx).Email); err != nil {
 		return "", "", err
 	}

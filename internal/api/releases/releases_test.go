@@ -5,12 +5,15 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"fettle.dev/fettle/internal/api/apitest"
 	"fettle.dev/fettle/internal/api/releases"
 	"fettle.dev/fettle/internal/api/wire"
+	"fettle.dev/fettle/internal/campaign"
+	"fettle.dev/fettle/internal/cohort"
 	"fettle.dev/fettle/internal/fleet/access"
 	"fettle.dev/fettle/internal/update"
 	"fettle.dev/fettle/internal/update/register"
@@ -29,6 +32,51 @@ spec:
   engineerNotes: change 4711
   artifact: sha256:%s
 %s`, name, version, sum, more)
+}
+
+// Releases of several components and of settings have a way back that is
+// drafted as for those of one image: for the units that report all of it.
+func TestTheWayBackIsDraftedForPartsAndSettings(t *testing.T) {
+	t.Parallel()
+	apitest.Each(t, func(t *testing.T, e *apitest.Env) {
+		t.Helper()
+		ctx := t.Context()
+		e.Apply(strings.Replace(apitest.Product, "spec:\n", "spec:\n  parameters: [{name: limit, type: number, unit: A, min: 6, max: 32, default: 32, description: Most current}]\n", 1))
+		for i := range 3 {
+			e.Apply(apitest.UnitFile(fmt.Sprintf("WC-%d", i), "b", "ada@example.org", "care"))
+		}
+		e.Apply(apitest.Detector)
+		a, err := e.Deps.Updates.PutArtifact(ctx, strings.NewReader("image"), "image.swu")
+		require.NoError(t, err)
+		parts := func(name, version string) string {
+			return fmt.Sprintf("apiVersion: fettle.dev/v1\nkind: Release\nmetadata: {name: %s}\nspec:\n  product: wall-charger\n  version: %q\n  kind: fix\n  minutes: 5\n  notes: {en: Better.}\n"+
+				"  parts: [{component: meter, version: m%[2]s, artifact: sha256:%[3]s}, {component: software, version: s%[2]s, artifact: sha256:%[3]s, after: [meter]}]\n", name, version, a.SHA256)
+		}
+		settings := "apiVersion: fettle.dev/v1\nkind: Release\nmetadata: {name: gentle}\nspec:\n  product: wall-charger\n  version: gentle\n  kind: fix\n  minutes: 1\n  notes: {en: Gentler.}\n  settings: {parameters: {limit: 16}}\n"
+		e.Apply(parts("two-1", "1"), parts("two-2", "2"), settings)
+		all := map[string]string{"meter": "m2", "software": "s2", "parameter:limit": "16"}
+		require.NoError(t, e.DB.Fleet().SetVersions(ctx, "WC-0", all, e.Clock.Now()))
+		require.NoError(t, e.DB.Fleet().SetVersions(ctx, "WC-1", map[string]string{"meter": "m2", "software": "s1", "parameter:limit": "32"}, e.Clock.Now()))
+		_, err = e.Deps.Cohorts.Create(ctx, cohort.Definition{Name: "hot-adapters", Product: "wall-charger", Attributes: &cohort.Attributes{Batch: []string{"b"}}}, "test")
+		require.NoError(t, err)
+		for _, bad := range []string{"two-2", "gentle"} {
+			e.Apply(strings.NewReplacer("charger-2.0.0", bad, "name: adapter-overheat", "name: of-"+bad).Replace(apitest.CampaignFile))
+			back := apitest.Call[releases.Reverted](e, 200, "POST", "/v1/releases/"+bad+"/revert", map[string]any{"why": "it burns", "name": bad + "-back"})
+			require.Empty(t, back.Missing)
+			require.Equal(t, releases.Reverted{Release: bad + "-back", Counter: back.Counter, Campaign: "back-" + bad + "-back", Cohort: "on-" + bad}, back)
+			require.Greater(t, back.Counter, apitest.Call[releases.Release](e, 200, "GET", "/v1/releases/"+bad, nil).Counter)
+			draft := apitest.Call[wire.CampaignDetail](e, 200, "GET", "/v1/campaigns/"+back.Campaign, nil)
+			require.Equal(t, campaign.Draft, draft.State)
+			require.Equal(t, []string{back.Release, back.Cohort}, []string{draft.Spec.Release, draft.Spec.Cohort})
+			require.Eventually(t, func() bool {
+				snap, err := e.Deps.Cohorts.SnapshotByName(ctx, back.Cohort)
+				return err == nil && snap.State == cohort.Ready
+			}, time.Minute, 10*time.Millisecond)
+			plan := apitest.Call[wire.DryRun](e, 200, "POST", "/v1/campaigns/"+back.Campaign+"/dry-run", nil)
+			require.Equal(t, 1, plan.OfferedCount, "WC-0 alone has all of it: %v", plan.Not)
+			require.Equal(t, "WC-0", plan.Offered[0].UnitID)
+		}
+	})
 }
 
 func TestReleases(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 
 	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
+	"fettle.dev/fettle/internal/audit"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet/access"
 	"fettle.dev/fettle/internal/fleet/identity"
@@ -124,11 +125,12 @@ func (s *server) passkeys() {
 	})
 	signIn := frame.Route{
 		Method: http.MethodPost, Path: s.base + "/sign-in/passkey", ID: "signInByPasskey" + s.suffix, Summary: "Sign in by passkey",
-		Doc: "Sets the session cookie.", Tag: s.tag, Access: frame.Anyone,
+		Doc: "Sets the session cookie.", Tag: s.tag, Access: frame.Anyone, SignIn: true,
 	}
 	huma.Register(s.API, signIn.Operation(), func(ctx context.Context, in *answerIn) (*signedIn, error) {
 		k, err := s.d.Passkeys.SignedIn(ctx, s.party, in.Body.ID, in.Body.Credential)
 		if err != nil {
+			frame.Tried(ctx, s.party, k.PersonID)
 			return nil, s.Problem(ctx, err)
 		}
 		cookie, p, err := s.open(ctx, k.PersonID, access.ByPasskey)
@@ -288,7 +290,7 @@ func (s *server) accounts() {
 	})
 	back := frame.Route{
 		Method: http.MethodGet, Path: s.base + "/sign-in/oidc/{provider}/callback", ID: "comeBackFromProvider" + s.suffix, Summary: "Where a provider sends people back to",
-		Doc: "Sets the session cookie.", Tag: s.tag, Access: frame.Anyone, Status: http.StatusFound,
+		Doc: "Sets the session cookie.", Tag: s.tag, Access: frame.Anyone, Status: http.StatusFound, SignIn: true,
 	}
 	huma.Register(s.API, back.Operation(), s.back)
 
@@ -357,6 +359,9 @@ func (s *server) sorry(ctx context.Context, err error, page string) *redirect {
 		s.Log.ErrorContext(ctx, "sign in at a provider", "error", err)
 	}
 	s.Log.InfoContext(ctx, "a sign-in at a provider was refused", "why", words, "party", string(s.party))
+	if failed := audit.End(context.WithoutCancel(ctx), http.StatusForbidden); failed != nil { // the answer itself is a redirect
+		s.Log.ErrorContext(ctx, "a sign-in is not in the audit trail", "error", failed)
+	}
 	return &redirect{http.StatusFound, page + "#problem=" + url.QueryEscape(words), []http.Cookie{s.state("")}}
 }
 
@@ -369,8 +374,10 @@ func (s *server) back(ctx context.Context, in *callbackIn) (*redirect, error) {
 	if err != nil {
 		return s.sorry(ctx, err, page), nil
 	}
-	if f.LinkTo != "" {
+	if f.LinkTo != "" { // by who began it in this browser, signed in
 		page = s.page + "account"
+		frame.SignedIn(ctx, &frame.Principal{Party: s.party, ID: f.LinkTo, Via: "session"})
+		audit.Changed(ctx, "linked an account at "+in.Provider)
 	}
 	claims, err := s.d.Providers.Finish(ctx, s.party, s.callback(in.Provider), f, in.query)
 	if err != nil {
@@ -388,6 +395,7 @@ func (s *server) back(ctx context.Context, in *callbackIn) (*redirect, error) {
 	}
 	cookie, _, err := s.open(ctx, person, access.ByOIDC)
 	if err != nil {
+		frame.Tried(ctx, s.party, person)
 		return s.sorry(ctx, err, page), nil
 	}
 	return &redirect{http.StatusFound, f.To, []http.Cookie{s.state(""), cookie}}, nil

@@ -159,6 +159,7 @@ type ConsentRate struct {
 	Purpose string   `json:"purpose"`
 	Title   string   `json:"title"`
 	Basis   string   `json:"basis"`
+	K       int      `json:"k" doc:"No figure rests on fewer units."`
 	Units   *int     `json:"units,omitempty" doc:"Active units, rounded down to 5; absent: fewer than 10."`
 	Given   *int     `json:"given,omitempty" doc:"Rounded down to 5; absent: fewer than 10."`
 	Share   *float64 `json:"share,omitempty" doc:"Given of all units, to the percent; absent where either part is fewer than 10 units."`

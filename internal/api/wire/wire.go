@@ -12,6 +12,7 @@ import (
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/fleet/access"
 	"fettle.dev/fettle/internal/fleet/people"
+	"fettle.dev/fettle/internal/notify/ladder"
 	"fettle.dev/fettle/internal/outcome"
 	"fettle.dev/fettle/internal/update"
 )
@@ -266,7 +267,7 @@ type DryRun struct {
 	OfferedCount int             `json:"offeredCount"`
 	NotCount     int             `json:"notCount"`
 	NotByCode    map[string]int  `json:"notByCode"`
-	Offered      []DryRunOffer   `json:"offered" doc:"At most limit units, after those that were skipped."`
+	Offered      []DryRunOffer   `json:"offered" doc:"At most limit units, by unit, after those that were skipped."`
 	Not          []DryRunRefusal `json:"not" doc:"At most limit units, after those that were skipped."`
 }
 
@@ -311,7 +312,8 @@ type Report struct {
 	NotExposed           int            `json:"notYetExposed"`
 	Declined             int            `json:"declined"`
 	Failed               int            `json:"failed"`
-	Unreachable          int            `json:"unreachable"`
+	Unreachable          int            `json:"unreachable" doc:"TTLUNREACH of the quarterly file (49 CFR 573.7): units whose owners no step of the ladder reached; reach says how far it came."`
+	Reach                ladder.Reach   `json:"reach" doc:"How far the owners could be reached: as of now, also once the campaign has ended."`
 	Effect               outcome.Effect `json:"effect"`
 	ByWave               []ReportWave   `json:"byWave"`
 	OnsetToFindingP50    float64        `json:"onsetToFindingP50" doc:"Seconds."`

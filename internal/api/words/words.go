@@ -67,6 +67,8 @@ func Register(f *frame.Server, d Deps) {
 	s.templates()
 	s.told()
 	s.ladders()
+	s.quarterly()
+	s.reachFile()
 	s.letters()
 	s.calls()
 	s.mine()

@@ -18,12 +18,12 @@ import (
 	"fettle.dev/fettle/internal/notify/hear"
 	"fettle.dev/fettle/internal/notify/push"
 	"fettle.dev/fettle/internal/notify/ticket"
+	"fettle.dev/fettle/internal/reach"
 	"fettle.dev/fettle/internal/send"
 	"fettle.dev/fettle/internal/send/gateway"
 	"fettle.dev/fettle/internal/send/journal"
 	"fettle.dev/fettle/internal/send/mail"
 	sendpush "fettle.dev/fettle/internal/send/push"
-	"fettle.dev/fettle/internal/send/reach"
 	"fettle.dev/fettle/internal/sqldb"
 	"fettle.dev/fettle/internal/sqldb/message"
 )

@@ -72,12 +72,34 @@ type watched struct {
 	failures int
 }
 
-// Send sends, and remembers how it went. What is wrong with one message says
-// nothing of the channel.
+// Send sends, and remembers how it went.
 func (w *watched) Send(ctx context.Context, m notify.Message) (string, error) {
 	id, err := w.Sender.Send(ctx, m)
+	w.note(ctx, err)
+	return id, err
+}
+
+// Pipe sends one after another.
+func (w *watched) Pipe(ctx context.Context, next func() (notify.Message, bool), sent func(notify.Message, string, error)) {
+	note := func(m notify.Message, id string, err error) {
+		w.note(ctx, err)
+		sent(m, id, err)
+	}
+	if p, ok := w.Sender.(notify.Pipeliner); ok {
+		p.Pipe(ctx, next, note)
+		return
+	}
+	if m, ok := next(); ok {
+		id, err := w.Sender.Send(ctx, m)
+		note(m, id, err)
+	}
+}
+
+// note remembers how an attempt went. What is wrong with one message says
+// nothing of the channel.
+func (w *watched) note(ctx context.Context, err error) {
 	if ctx.Err() != nil {
-		return id, err
+		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -87,7 +109,6 @@ func (w *watched) Send(ctx context.Context, m notify.Message) (string, error) {
 	case kind != fault.Invalid && kind != fault.NotFound:
 		w.failed, w.failures, w.last = w.clock.Now(), w.failures+1, err.Error()
 	}
-	return id, err
 }
 
 func (w *watched) health(ch notify.Channel) messages.GatewayHealth {

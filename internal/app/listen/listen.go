@@ -38,7 +38,7 @@ type Certificates struct {
 func NewCertificates(certFile, keyFile string, log *slog.Logger) (*Certificates, error) {
 	c := &Certificates{certFile: certFile, keyFile: keyFile, now: clock.Real{}.Now, log: log}
 	if _, err := c.get(nil); err != nil {
-		return nil, fmt.Errorf("read certificate: %w", err)
+		return nil, fmt.Errorf("read certificate (tls-cert, tls-key): %w", err)
 	}
 	return c, nil
 }

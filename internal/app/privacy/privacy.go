@@ -12,7 +12,7 @@ import (
 
 	"fettle.dev/fettle/internal/bus"
 	"fettle.dev/fettle/internal/campaign"
-	"fettle.dev/fettle/internal/condition"
+	"fettle.dev/fettle/internal/condition/watch"
 	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/device"
 	"fettle.dev/fettle/internal/fault"
@@ -32,9 +32,10 @@ type Deps struct {
 	Gateway   *device.Gateway
 	Stream    *bus.Bus
 	Writer    interface{ Applied() uint64 }
-	Watcher   *condition.Watcher
+	Watcher   *watch.Watcher
 	History   interface {
 		EraseUnits(ctx context.Context, units []int64, signals []string) error
+		EraseSpan(ctx context.Context, unit int64, from, to time.Time) error
 		Scrub(ctx context.Context) error
 	}
 	Data string // data directory
@@ -87,7 +88,7 @@ func Stores(d Deps) privacy.Stores {
 		Settled: func(ctx context.Context, position uint64) error {
 			ctx, cancel := context.WithTimeout(ctx, time.Minute)
 			defer cancel()
-			for d.Writer.Applied() < position || d.Watcher.Position() < position {
+			for d.Writer.Applied() < position || d.Watcher.Awaited() < position {
 				select {
 				case <-ctx.Done():
 					return fault.New(fault.Unavailable, "history and detectors have not read the stream up to entry %d yet", position)
@@ -98,19 +99,23 @@ func Stores(d Deps) privacy.Stores {
 		},
 		Detectors: func(ctx context.Context, s *privacy.Subject) error {
 			return d.Watcher.Forget(ctx, func(ctx context.Context) error {
-				return d.Records.InTx(ctx, func(ctx context.Context) error {
-					for i, id := range s.Units {
-						if err := store.New(d.Records).EraseUnit(ctx, id, s.Keys[i]); err != nil {
-							return err
-						}
-					}
-					return nil
-				})
+				return store.New(d.Records).EraseFound(ctx, *s)
 			})
 		},
 		History: func(ctx context.Context, s *privacy.Subject) error {
-			if err := d.History.EraseUnits(ctx, s.Keys, nil); err != nil {
+			var whole []int64
+			for i, id := range s.Units {
+				if s.Whole(id) {
+					whole = append(whole, s.Keys[i])
+				}
+			}
+			if err := d.History.EraseUnits(ctx, whole, nil); err != nil {
 				return err
+			}
+			for _, v := range s.Spans {
+				if err := d.History.EraseSpan(ctx, v.UnitKey, v.From, v.To); err != nil {
+					return err
+				}
 			}
 			return d.History.Scrub(ctx)
 		},

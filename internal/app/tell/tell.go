@@ -24,6 +24,7 @@ import (
 	"fettle.dev/fettle/internal/notify/template"
 	"fettle.dev/fettle/internal/sqldb"
 	"fettle.dev/fettle/internal/sqldb/message"
+	"fettle.dev/fettle/internal/sqldb/person"
 	"fettle.dev/fettle/internal/sqldb/words"
 	"fettle.dev/fettle/internal/update"
 )
@@ -64,8 +65,8 @@ func New(c Config) *Rooms {
 	r.Ladder = ladder.NewManager(ladder.Config{
 		Store: r.Store, Notices: r.Store, Door: r.People, Remedies: standings{c.Records.Campaign()}, Tx: c.Records, Clock: c.Clock, IDs: c.IDs, Log: c.Log,
 	})
-	r.Letters = letter.NewService(letter.Config{Store: r.Store, Messages: messages, People: r.People, Fleet: units, Tx: c.Records, Clock: c.Clock, IDs: c.IDs})
-	r.Calls = calls.NewService(calls.Config{Store: r.Store, Messages: messages, People: r.People, Fleet: units, Tx: c.Records, Clock: c.Clock, Sealer: sealer{c.Trail}})
+	r.Letters = letter.NewService(letter.Config{Store: r.Store, Messages: messages, People: r.People, Fleet: units, Tx: c.Records, Clock: c.Clock, IDs: c.IDs, Needed: r.Ladder.Needed})
+	r.Calls = calls.NewService(calls.Config{Store: r.Store, Messages: messages, People: r.People, Fleet: units, Tx: c.Records, Clock: c.Clock, Sealer: sealer{c.Trail}, Needed: r.Ladder.Needed})
 	return r
 }
 
@@ -125,7 +126,7 @@ var kinds = map[campaign.Kind]notify.Kind{
 
 // Tell tells an owner what a campaign has to say, once for its key, and puts
 // them on the ladder with the offer; it takes part in the caller's transaction.
-// It is campaign.Notices.
+// Whoever else uses the unit is told what concerns safety. It is campaign.Notices.
 func (r *Rooms) Tell(ctx context.Context, c campaign.Notice) error {
 	text, ok := texts[c.Kind]
 	if !ok {
@@ -135,16 +136,7 @@ func (r *Rooms) Tell(ctx context.Context, c campaign.Notice) error {
 	if err != nil {
 		return fmt.Errorf("tell owner: %w", err)
 	}
-	locale := c.Owner.Locale
-	if reader, err := r.People.Reader(ctx, c.Owner); err == nil {
-		locale = reader.Locale
-	}
-	values := template.Values{
-		"Title": fleet.InLanguage(c.Campaign.Title, locale), "Reason": fleet.InLanguage(c.Campaign.Reason, locale),
-		"WhatChanges": fleet.InLanguage(c.Release.Notes, locale), "Unavailable": fleet.InLanguage(c.Release.Unavailable, locale),
-		"Minutes": minutes.Minutes, "Size": template.Bytes(c.Size), "Deadline": c.Task.Deadline, "StartsAt": c.Task.At, "Why": c.Task.Why,
-		"Link": r.c.URL + "/my/",
-	}
+	values := r.values(ctx, &c, c.Owner, minutes.Minutes)
 	t := notify.Telling{
 		Key: "task:" + c.Key, OwnerID: c.Owner.ID, Kind: kinds[c.Campaign.Kind], Template: text, Values: values,
 		Product: c.Campaign.Product, Campaign: c.Campaign.Name, UnitID: c.Task.UnitID, About: "campaign/" + c.Campaign.Name,
@@ -159,6 +151,11 @@ func (r *Rooms) Tell(ctx context.Context, c campaign.Notice) error {
 		}
 	}
 	t.Acknowledge = offers && t.Kind == notify.Safety
+	if t.Acknowledge {
+		if err := r.drivers(ctx, &c, t, minutes.Minutes); err != nil {
+			return err
+		}
+	}
 	d, err := r.People.ToOwner(ctx, t)
 	if err != nil || c.Kind != campaign.NoticeOffer {
 		return err
@@ -174,6 +171,49 @@ func (r *Rooms) Tell(ctx context.Context, c campaign.Notice) error {
 		Key: "climb:" + c.Key, Campaign: c.Campaign.Name, TaskID: c.Task.ID, UnitID: c.Task.UnitID, OwnerID: c.Owner.ID,
 		Kind: string(c.Campaign.Kind), Product: c.Campaign.Product, Template: later, Values: values,
 	}, d, t.Key)
+}
+
+// values are what a campaign's notice says, in the language of whoever gets it.
+func (r *Rooms) values(ctx context.Context, c *campaign.Notice, to fleet.Owner, minutes any) template.Values {
+	locale := to.Locale
+	if reader, err := r.People.Reader(ctx, to); err == nil {
+		locale = reader.Locale
+	}
+	return template.Values{
+		"Title": fleet.InLanguage(c.Campaign.Title, locale), "Reason": fleet.InLanguage(c.Campaign.Reason, locale),
+		"WhatChanges": fleet.InLanguage(c.Release.Notes, locale), "Unavailable": fleet.InLanguage(c.Release.Unavailable, locale),
+		"Minutes": minutes, "Size": template.Bytes(c.Size), "Deadline": c.Task.Deadline, "StartsAt": c.Task.At, "Why": c.Task.Why,
+		"Link": r.c.URL + "/my/",
+	}
+}
+
+// drivers tells those who use a unit that another owns what concerns their
+// safety, each in their language and by their channels. What their owner is
+// asked to decide is not asked of them, and their acknowledgement is not the
+// owner's: the ladder goes on.
+func (r *Rooms) drivers(ctx context.Context, c *campaign.Notice, t notify.Telling, minutes any) error {
+	all, err := person.New(r.c.Records).Drivers(ctx, c.Task.UnitID)
+	if err != nil {
+		return fmt.Errorf("tell drivers: %w", err)
+	}
+	key := t.Key
+	for _, d := range all {
+		who, err := r.c.Records.Fleet().Owner(ctx, d.PersonID)
+		if err != nil {
+			return fmt.Errorf("tell drivers: %w", err)
+		}
+		t.Key, t.OwnerID, t.Values = key+":driver:"+d.PersonID, d.PersonID, r.values(ctx, c, who, minutes)
+		if t.Template != template.RecallNotice { // which tells everybody what to do
+			t.Template = template.DriverNotice
+		}
+		if d.MayUpdate {
+			t.Values["MayUpdate"] = "yes"
+		}
+		if _, err := r.People.ToOwner(ctx, t); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // recall is the text of a recall's notices: the one that was declared with what

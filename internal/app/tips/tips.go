@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
-	"net/netip"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -21,6 +20,7 @@ import (
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/notify"
 	"fettle.dev/fettle/internal/notify/template"
+	"fettle.dev/fettle/internal/reach"
 	"fettle.dev/fettle/internal/sqldb"
 	store "fettle.dev/fettle/internal/sqldb/tips"
 	"fettle.dev/fettle/internal/telemetry"
@@ -50,7 +50,7 @@ type Config struct {
 	Log        *slog.Logger
 
 	Secrets string         // directory of feeds' secrets
-	Private []netip.Prefix // networks that feeds may be in
+	Private reach.Networks // networks that feeds may be in
 	PerDay  int            // most tips that an owner is given in a day
 }
 
@@ -83,7 +83,7 @@ func New(c Config) *Rooms {
 	past := history{c.Used, c.Read}
 	r.Service = tip.NewService(tip.Config{
 		Store: kept, Fleet: c.Fleet, Consents: c.Records.Consent(), History: past, Tx: c.Records, Clock: c.Clock, Wall: clock.Real{}, Log: c.Log,
-		Condition: r.condition, Push: r.push, Told: r.told, Changed: func() { r.Watcher.Reload() },
+		Condition: r.condition, Quiet: r.quiet, PerDay: c.PerDay, Push: r.push, Told: r.told, Changed: func() { r.Watcher.Reload() },
 	})
 	r.Hub = tips.NewHub(&display{r.Service, kept, clock.Real{}}, c.Log)
 	r.Watcher = tip.NewWatcher(tip.WatcherConfig{

@@ -62,7 +62,7 @@ func gaps(t *testing.T, s Server) {
 	err = b.Consume(t.Context(), 9, 10, never)
 	require.ErrorIs(t, err, bus.ErrGap)
 	require.ErrorContains(t, err, "position is 9")
-	require.ErrorContains(t, err, "held is 11")
+	require.ErrorContains(t, err, "begins with entry 11")
 	require.EqualValues(t, 11, collect(t, b, 10, 10)[0].Seq)
 }
 

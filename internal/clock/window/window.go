@@ -44,16 +44,25 @@ func Validate(hours []Hours, path string, add func(path, expected string, got an
 	}
 }
 
-// at is a time of day on a date. A time that clocks skip is the first moment
-// after it.
+// at is a time of day on a date. A time that clocks skip, an hour in spring or
+// a whole day where the date line was moved, is the first moment after it.
 func at(y int, mo time.Month, d, minute int, loc *time.Location) time.Time {
-	return time.Date(y, mo, d, minute/60, minute%60, 0, 0, loc)
+	t := time.Date(y, mo, d, minute/60, minute%60, 0, 0, loc)
+	_, offset := t.Zone()
+	late := t.Unix() + int64(offset) - time.Date(y, mo, d, minute/60, minute%60, 0, 0, time.UTC).Unix()
+	switch start, end := t.ZoneBounds(); { // time.Date does not say on which side of what is skipped it goes
+	case late < 0:
+		return end
+	case late > 0:
+		return start
+	}
+	return t
 }
 
 // span is when hours that begin on a date begin and end; ok tells whether they
 // do begin on it.
 func (h *Hours) span(y int, mo time.Month, d int, loc *time.Location) (from, to time.Time, ok bool) {
-	day := time.Date(y, mo, d, 12, 0, 0, 0, loc).Weekday()
+	day := time.Date(y, mo, d, 12, 0, 0, 0, time.UTC).Weekday()
 	if len(h.Days) > 0 && !slices.Contains(h.Days, days[day]) {
 		return from, to, false
 	}
@@ -88,7 +97,7 @@ func within(hours []Hours, t time.Time, loc *time.Location) (end time.Time, in b
 }
 
 // Next is the first moment from t on that lies in the hours; t itself if it
-// does. Without any such moment within ten days it is zero.
+// does. Without any such moment within two weeks it is zero.
 func Next(hours []Hours, t time.Time, loc *time.Location) time.Time {
 	if Open(hours, t, loc) {
 		return t
@@ -96,7 +105,7 @@ func Next(hours []Hours, t time.Time, loc *time.Location) time.Time {
 	y, mo, d := t.In(loc).Date()
 	var next time.Time
 	for i := range hours {
-		for ahead := range 10 {
+		for ahead := range 16 { // a week, and one of which the day was skipped
 			from, to, ok := hours[i].span(y, mo, d+ahead, loc)
 			if ok && from.Before(to) && from.After(t) && (next.IsZero() || from.Before(next)) {
 				next = from.UTC()
@@ -107,7 +116,7 @@ func Next(hours []Hours, t time.Time, loc *time.Location) time.Time {
 }
 
 // After is the first moment from t on that lies in none of the hours, as the
-// end of a night's rest; hours without an end within ten days give t.
+// end of a night's rest; hours without an end give t.
 func After(hours []Hours, t time.Time, loc *time.Location) time.Time {
 	out := t
 	for range 20 {

@@ -19,6 +19,8 @@ func zone(t require.TestingT, name string) *time.Location {
 func TestHours(t *testing.T) {
 	t.Parallel()
 	office := []window.Hours{{Days: []string{"mon", "tue", "wed", "thu", "fri"}, From: "08:00", To: "17:00"}}
+	weekdays := office[0].Days
+	shifts := []window.Hours{{Days: weekdays, From: "08:00", To: "12:00"}, {Days: weekdays, From: "13:00", To: "17:00"}}
 	night := []window.Hours{{From: "22:00", To: "06:00"}}
 	for _, c := range []struct {
 		name, zone string
@@ -35,11 +37,18 @@ func TestHours(t *testing.T) {
 		{"another zone", "America/Los_Angeles", office, "2026-06-01T06:00:00Z", false, "2026-06-01T15:00:00Z"},
 		{"past midnight", "UTC", night, "2026-06-01T03:00:00Z", true, "2026-06-01T03:00:00Z"},
 		{"between nights", "UTC", night, "2026-06-01T12:00:00Z", false, "2026-06-01T22:00:00Z"},
-		// 02:30 does not exist in Oslo on 2026-03-29: clocks go from 02:00 to 03:00.
-		{"a skipped hour", "Europe/Oslo", []window.Hours{{From: "02:30", To: "04:00"}}, "2026-03-29T00:00:00Z", false, "2026-03-29T01:30:00Z"},
+		// 02:30 does not exist in Oslo on 2026-03-29: clocks go from 02:00 to 03:00, which is later.
+		{"a skipped hour", "Europe/Oslo", []window.Hours{{From: "02:30", To: "04:00"}}, "2026-03-29T00:00:00Z", false, "2026-03-29T01:00:00Z"},
 		{"a night that belongs to Friday", "UTC", []window.Hours{{Days: []string{"fri"}, From: "22:00", To: "06:00"}}, "2026-06-06T05:00:00Z", true, "2026-06-06T05:00:00Z"},
 		{"and not to Saturday", "UTC", []window.Hours{{Days: []string{"fri"}, From: "22:00", To: "06:00"}}, "2026-06-07T05:00:00Z", false, "2026-06-12T22:00:00Z"},
 		{"the whole day", "UTC", []window.Hours{{Days: []string{"sun"}, From: "00:00", To: "00:00"}}, "2026-06-07T23:59:59Z", true, "2026-06-07T23:59:59Z"},
+		// Two shifts a day: the pause between them is out, on the days clocks change, too (forward on 2026-03-29, back on 2026-10-25).
+		{"the first shift", "Europe/Oslo", shifts, "2026-03-27T08:59:59Z", true, "2026-03-27T08:59:59Z"},
+		{"the pause", "Europe/Oslo", shifts, "2026-03-27T11:00:00Z", false, "2026-03-27T12:00:00Z"},
+		{"the second shift", "Europe/Oslo", shifts, "2026-03-27T15:59:59Z", true, "2026-03-27T15:59:59Z"},
+		{"after the change, an hour earlier in UTC", "Europe/Oslo", shifts, "2026-03-27T16:00:00Z", false, "2026-03-30T06:00:00Z"},
+		{"the pause in summer", "Europe/Oslo", shifts, "2026-03-30T10:30:00Z", false, "2026-03-30T11:00:00Z"},
+		{"back in winter", "Europe/Oslo", shifts, "2026-10-23T15:00:00Z", false, "2026-10-26T07:00:00Z"},
 		{"no such day", "UTC", []window.Hours{{Days: []string{"xyz"}, From: "08:00", To: "09:00"}}, "2026-06-07T23:59:59Z", false, "0001-01-01T00:00:00Z"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -86,7 +95,7 @@ func TestNextIsTheFirst(t *testing.T) {
 		at := time.Unix(rapid.Int64Range(1_750_000_000, 1_790_000_000).Draw(t, "at"), 0).UTC()
 		next := window.Next(hours, at, loc)
 		if next.IsZero() {
-			t.Fatal("some hour comes within ten days")
+			t.Fatal("some hour comes within two weeks")
 		}
 		if next.Before(at) || !window.Open(hours, next, loc) {
 			t.Fatalf("%s after %s is not open", next, at)

@@ -23,6 +23,9 @@ const (
 	Done      State = "done"
 	Failed    State = "failed"
 	Cancelled State = "cancelled"
+	// Stopping is a running one whose result may not be kept: somebody withdrew
+	// what it was run for. It is shown as running until it has noticed.
+	Stopping State = "stopping"
 )
 
 // Ended reports whether a state is a last one.
@@ -66,8 +69,10 @@ type Job struct {
 
 // Store keeps jobs and their results.
 type Store interface {
+	// PutJob adds a job that waits, and changes one that has not ended.
 	PutJob(ctx context.Context, j Job) error
-	// Finish keeps a job's last state, with its result; nil: it has none.
+	// Finish keeps a job's last state, with its result; nil: it has none. A result
+	// of a job that is Stopping, or is gone, is fault.Conflict.
 	Finish(ctx context.Context, j Job, result []byte) error
 	Job(ctx context.Context, id string) (Job, error)
 	// Jobs are the newest, first, of a detector's name ("": all).

@@ -198,6 +198,9 @@ func (m *Manager) Jobs(ctx context.Context, detector string, limit int) ([]Job, 
 }
 
 func (m *Manager) fill(j *Job) {
+	if j.State == Stopping {
+		j.State = Running
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if j.ID == m.running && j.State == Running {
@@ -289,7 +292,10 @@ func (m *Manager) one(ctx context.Context, j Job) error {
 	}
 	j.State, j.BegunAt = Running, m.c.Clock.Now()
 	j.Begun++
-	if err := m.c.Store.PutJob(ctx, j); err != nil {
+	switch err := m.c.Store.PutJob(ctx, j); {
+	case fault.KindOf(err) == fault.Conflict:
+		return nil // it was deleted a moment ago
+	case err != nil:
 		return err
 	}
 	began := m.c.Wall.Now()
@@ -303,6 +309,7 @@ func (m *Manager) one(ctx context.Context, j Job) error {
 		m.running, m.cancel = "", nil
 		m.mu.Unlock()
 	}()
+	go m.heed(run, j.ID, cancel)
 	result, err := m.work(run, &j, func(done float64, rows int) {
 		m.mu.Lock()
 		m.done, m.rows = done, rows
@@ -318,6 +325,8 @@ func (m *Manager) one(ctx context.Context, j Job) error {
 	cause := context.Cause(run)
 	var by cancelledError
 	switch {
+	case errors.Is(cause, errWithdrawn):
+		j.State, j.Why = Cancelled, errWithdrawn.Error()
 	case err == nil:
 		j.State, j.Done = Done, 1
 	case errors.As(cause, &by):
@@ -332,7 +341,41 @@ func (m *Manager) one(ctx context.Context, j Job) error {
 	default:
 		j.State, j.Why = Failed, err.Error()
 	}
-	return m.c.Store.Finish(ctx, j, result)
+	err = m.c.Store.Finish(ctx, j, result)
+	if fault.KindOf(err) == fault.Conflict { // between the last look and now
+		j.State, j.Why = Cancelled, errWithdrawn.Error()
+		err = m.c.Store.Finish(ctx, j, nil)
+	}
+	if fault.KindOf(err) == fault.Conflict {
+		return nil // it is gone
+	}
+	return err
+}
+
+// errWithdrawn is why a job ends whose figures would rest on units that must
+// not be judged any more.
+var errWithdrawn = errors.New("stopped: while it ran, an owner withdrew what it was run for, or was erased; run it again and it leaves their units out")
+
+// heedEvery is how often a running job looks whether its result may still be
+// kept; whatever process it runs in, the records say so.
+const heedEvery = 500 * time.Millisecond
+
+// heed ends a run whose result may not be kept.
+func (m *Manager) heed(run context.Context, id string, cancel context.CancelCauseFunc) {
+	tick := time.NewTicker(heedEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-run.Done():
+			return
+		case <-tick.C:
+		}
+		j, err := m.c.Store.Job(run, id)
+		if fault.KindOf(err) == fault.NotFound || err == nil && j.State == Stopping {
+			cancel(errWithdrawn)
+			return
+		}
+	}
 }
 
 // work makes the plan as things stand now and runs it.

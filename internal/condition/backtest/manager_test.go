@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/fleet/maintenance"
 	"fettle.dev/fettle/internal/sqldb"
+	"fettle.dev/fettle/internal/sqldb/rights"
 	"fettle.dev/fettle/internal/sqldb/sqldbtest"
 	"fettle.dev/fettle/internal/sqldb/trial"
 	"fettle.dev/fettle/internal/sqldb/wear"
@@ -254,6 +256,67 @@ func TestJobIsCancelledAndBounded(t *testing.T) {
 	j, err = m.Create(ctx, ask(), "ada")
 	require.NoError(t, err)
 	require.Equal(t, "something went wrong on our side; the log says what", ended(t, m, j.ID).Why)
+}
+
+// A withdrawal stops a running job, wherever it runs: no result is kept of
+// units that may not be judged any more. Neither is one of a job that was
+// deleted with a person.
+func TestJobIsStoppedByAWithdrawal(t *testing.T) {
+	t.Parallel()
+	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		t.Helper()
+		b := newBench(t, db)
+		ctx := t.Context()
+		begun, withdrawn := make(chan struct{}, 9), make(chan struct{}, 9)
+		var pause atomic.Bool
+		pause.Store(true)
+		b.src.after = func(n int) error {
+			if n == 100 && pause.Load() {
+				begun <- struct{}{}
+				<-withdrawn
+			}
+			return nil
+		}
+		m, stop := b.run(t)
+		t.Cleanup(func() { close(withdrawn); stop() })
+		seen, err := m.Create(ctx, ask(), "ada")
+		require.NoError(t, err)
+		<-begun
+		require.NoError(t, rights.EraseConclusions(ctx, db, "pump", "care", []string{"P-1"}, []int64{1}))
+		j, err := m.Job(ctx, seen.ID)
+		require.NoError(t, err)
+		require.Equal(t, backtest.Stopping, must(b.config.Store.Job(ctx, seen.ID)).State)
+		require.Equal(t, backtest.Running, j.State, "as people are shown it")
+		withdrawn <- struct{}{}
+		j = ended(t, m, seen.ID)
+		require.Equal(t, backtest.Cancelled, j.State)
+		require.Contains(t, j.Why, "an owner withdrew")
+		_, _, err = m.Result(ctx, seen.ID)
+		require.Equal(t, fault.Conflict, fault.KindOf(err))
+
+		// One that is run again leaves the unit out.
+		gone, err := m.Create(ctx, ask(), "ada")
+		require.NoError(t, err)
+		<-begun
+		require.NoError(t, b.config.Store.DeleteJob(ctx, gone.ID)) // as an erasure does
+		require.NoError(t, db.Consent().AddChoices(ctx, []consent.Choice{{ID: "3", UnitID: "P-1", Purpose: "care", At: start, By: "owner:o"}}))
+		pause.Store(false)
+		withdrawn <- struct{}{}
+		again, err := m.Create(ctx, ask(), "ada")
+		require.NoError(t, err)
+		j = ended(t, m, again.ID)
+		require.Equal(t, backtest.Done, j.State, j.Why)
+		require.Equal(t, 2, j.Withheld)
+		_, err = m.Job(ctx, gone.ID)
+		require.Equal(t, fault.NotFound, fault.KindOf(err), "it does not come back")
+	})
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }
 
 func TestRequestsAreChecked(t *testing.T) {

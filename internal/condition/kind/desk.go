@@ -23,6 +23,8 @@ type Desk struct {
 	Dirty          []*Unit
 	Gathered       bool // something of a Gatherer
 
+	Shared any // what a kind's rules leave for one another within a turn; of one kind, which overwrites any other's
+
 	timers timers
 }
 

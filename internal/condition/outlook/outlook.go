@@ -113,7 +113,7 @@ func (s *Service) foresee(ctx context.Context, u *fleet.Unit, p *fleet.Product, 
 	if !at.IsZero() {
 		q.To = at.Add(time.Millisecond)
 	}
-	lag, known := int64(0), false
+	lag, known, looks := int64(0), false, false
 	err = s.History.Replay(consent.For(ctx, d.Purpose), q, func(row *telemetry.Stored, mark *telemetry.StoredMark) error {
 		if mark != nil {
 			if mark.Unit != u.Key || known && !at.IsZero() && mark.At > at.UnixMilli()+lag {
@@ -124,7 +124,12 @@ func (s *Service) foresee(ctx context.Context, u *fleet.Unit, p *fleet.Product, 
 		if d := row.Received - row.Event; !known || d < lag {
 			lag, known = d, true
 		}
-		return e.Row(ctx, &row.Row)
+		err := e.Row(ctx, &row.Row)
+		if w := e.Watch(u.Key, d.Ref()); w != nil && !looks {
+			w.Bound.Rule.(*trend.Rule).LookOnly()
+			looks = true
+		}
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("replay unit %s for detector %s: %w", u.ID, d.Name, err)

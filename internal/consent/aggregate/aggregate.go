@@ -8,7 +8,9 @@
 // are rounded down to Step; means and quantiles are of units' own means, and
 // least and greatest, which are one unit's, are never told. Times are cut to
 // whole days in UTC, and a unit counts when it reported on at least one of them.
-// Whoever asks twice gets the same answer: nothing random is added that could be
+// Figures are told no finer than one unit could move them: of two questions
+// whose groups differ by one unit (by hardware, then by batch; a day more) the
+// difference tells less of that unit than the span of all. Whoever asks twice gets the same answer: nothing random is added that could be
 // averaged away.
 package aggregate
 
@@ -37,7 +39,7 @@ type Rules struct {
 }
 
 const statement = "Figures over at least 10 units whose owners permit the purpose. Smaller groups are left out, and with them as many of the next smallest as it takes " +
-	"that nothing follows from what is shown. Numbers of units are rounded down to 5; times are whole days; no unit's own least or greatest value is told."
+	"that nothing follows from what is shown. Numbers of units are rounded down to 5; times are whole days; no unit's own least or greatest value is told, and no figure finer than one unit could move it."
 
 // Value is one unit's figure, in a group.
 type Value struct {
@@ -144,11 +146,29 @@ func cell(name string, numbers []float64, digits int) Cell {
 		sum += n
 	}
 	units, _ := Units(len(numbers))
-	c := Cell{Group: name, Units: units, Mean: round(sum/float64(len(numbers)), digits)}
+	tell := func(v float64) float64 {
+		return round(coarse(v, (numbers[len(numbers)-1]-numbers[0])/float64(len(numbers))), digits)
+	}
+	c := Cell{Group: name, Units: units, Mean: tell(sum / float64(len(numbers)))}
 	// The 10th of few is nearly the least: what is told lies between at least
 	// two units' values.
-	c.P10, c.P50, c.P90 = round(quantile(numbers, 0.1), digits), round(quantile(numbers, 0.5), digits), round(quantile(numbers, 0.9), digits)
+	c.P10, c.P50, c.P90 = tell(quantile(numbers, 0.1)), tell(quantile(numbers, 0.5)), tell(quantile(numbers, 0.9))
 	return c
+}
+
+// coarse rounds to a multiple of the next 1, 2 or 5 times a power of ten that
+// is not below least: the multiples say no more of the span than its size.
+func coarse(v, least float64) float64 {
+	if least <= 0 || math.IsInf(least, 0) {
+		return v
+	}
+	power := math.Pow(10, math.Floor(math.Log10(least)))
+	for _, m := range []float64{1, 2, 5, 10} {
+		if step := m * power; step >= least && step > 0 {
+			return math.Round(v/step) * step
+		}
+	}
+	return v
 }
 
 // quantile of sorted numbers is the mean of three neighbours, so that it is no

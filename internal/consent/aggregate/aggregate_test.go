@@ -2,6 +2,7 @@ package aggregate_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -78,6 +79,33 @@ func TestNothingSmallFollows(t *testing.T) {
 			t.Fatal(shown, withheld, groups)
 		}
 	})
+}
+
+// Nine units are nobody, ten are told of; and of two questions whose groups
+// differ by one unit the difference does not tell that unit's figure: whatever
+// it is, within the span of the others, the answers fit many another.
+func TestNineTenAndTheDifferenceOfTwoQuestions(t *testing.T) {
+	t.Parallel()
+	require.Empty(t, aggregate.Of(of(map[string]int{"a": 9})).Groups)
+	require.Len(t, aggregate.Of(of(map[string]int{"a": 10})).Groups, 1)
+	for _, n := range []int{10, 30, 57} {
+		var others []aggregate.Value
+		for i := range n {
+			others = append(others, aggregate.Value{Group: "a", Number: 100 * float64(i) / float64(n-1)})
+		}
+		mean := func(also float64) float64 {
+			return aggregate.Of(append(slices.Clone(others), aggregate.Value{Group: "a", Number: also})).Groups[0].Mean
+		}
+		for _, unit := range []float64{0, 37, 50, 90, 100} {
+			fits := 0
+			for guess := 0.0; guess <= 100; guess++ {
+				if mean(guess) == mean(unit) {
+					fits++
+				}
+			}
+			require.GreaterOrEqual(t, fits, 40, "of 101 guesses what the unit %v added to %d has", unit, n)
+		}
+	}
 }
 
 func TestDays(t *testing.T) {

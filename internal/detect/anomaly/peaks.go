@@ -21,7 +21,7 @@ const (
 	peakRows   = 12  // a day's rows at least: a day is longer where rows are few
 	peakMemory = 60  // days
 	peakPrior  = 15  // days that the expectation before is worth: that of
-	peakApart  = 140 // independent rows a day, or of all where they are fewer
+	peakApart  = 120 // independent rows a day, or of all where they are fewer
 	peakMost   = 1.7 // usual peaks that one day counts for at most
 )
 

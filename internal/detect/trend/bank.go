@@ -5,9 +5,9 @@ import (
 	"slices"
 )
 
-// series is the past as the bank reads it: times in finest buckets, the newest at 0.
+// series is the past as the bank reads it: times in units, the newest at 0.
 type series struct {
-	unit      float64 // ms of a finest bucket
+	unit      float64 // in ms; the same for all, so that the same buckets give the same forecast to the last bit
 	at        int64   // Unix ms of time 0
 	grain     float64
 	low, high float64 // of the cycle around the level
@@ -39,8 +39,8 @@ const (
 // filter is one model's posterior: level and slope with their covariance in
 // units of the noise's variance, which is known by s on n degrees of freedom.
 type filter struct {
-	growth        float64 // of the slope, a finest bucket
-	level, slope  float64 // variances gained a finest bucket
+	growth        float64 // of the slope, a unit of time
+	level, slope  float64 // variances gained a unit of time
 	m1, m2        float64
 	c11, c12, c22 float64
 	n, s          float64
@@ -55,10 +55,10 @@ type filter struct {
 type model struct {
 	series
 	base, width float64
-	span        float64 // finest buckets seen
+	span        float64 // units of time seen
 	filters     []filter
 	level       float64 // in widths
-	slope       float64 // in widths a finest bucket
+	slope       float64 // in widths a unit of time
 	noise       float64 // in widths
 }
 
@@ -95,15 +95,28 @@ func (s *series) run() (*model, Support) {
 			})
 		}
 	}
+	grown := make([]change, n+1) // of the slope, from point to point, and to now
 	for i := range m.filters {
 		f := &m.filters[i]
-		before := first.t
+		if i%len(wanders) == 0 { // as for all of this growth
+			before := first.t
+			for j := range n {
+				grown[j] = f.over(m.points[j].t - before)
+				before = m.points[j].t
+			}
+			grown[n] = f.over(-before)
+		}
+		likely := 1.0 // a product for each logarithm
 		for j := range n {
 			p := &m.points[j]
-			f.step(p.t-before, p.y, 1/p.k+floor)
-			before = p.t
+			f.move(&grown[j])
+			if likely *= f.see(p.y, 1/p.k+floor); likely < 1e-200 || likely > 1e200 {
+				f.log += math.Log(likely)
+				likely = 1
+			}
 		}
-		f.move(-before)
+		f.log += math.Log(likely)
+		f.move(&grown[n])
 	}
 	top := math.Inf(-1)
 	for i := range m.filters {
@@ -148,15 +161,24 @@ func (s *series) off(grain float64) float64 {
 	return math.Max(v, math.Max(1e-6, grain*grain/12))
 }
 
-// move lets time pass, in finest buckets.
-func (f *filter) move(dt float64) {
+// change is what a time does to a slope: it becomes a
+// times as steep, and the level gains b times the slope.
+type change struct{ dt, a, b float64 }
+
+// over is the change over a time.
+func (f *filter) over(dt float64) change {
+	if f.growth == 0 {
+		return change{dt, 1, dt}
+	}
+	x := f.growth * dt
+	return change{dt, math.Exp(x), math.Expm1(x) / f.growth}
+}
+
+// move lets time pass.
+func (f *filter) move(c *change) {
+	dt, a, b := c.dt, c.a, c.b
 	if dt <= 0 {
 		return
-	}
-	a, b := 1.0, dt
-	if f.growth != 0 {
-		x := f.growth * dt
-		a, b = math.Exp(x), math.Expm1(x)/f.growth
 	}
 	f.m1, f.m2 = f.m1+b*f.m2, a*f.m2
 	c11 := f.c11 + 2*b*f.c12 + b*b*f.c22
@@ -166,11 +188,11 @@ func (f *filter) move(dt float64) {
 	f.c22 = a*a*f.c22 + f.slope*dt
 }
 
-// step takes a mean that is known to v variances of the noise. One that the
-// model all but rules out counts as an outlier; a second one on the same side
-// as a step of the level, which leaves the slope as it was.
-func (f *filter) step(dt, y, v float64) {
-	f.move(dt)
+// see takes a mean that is known to v variances of the noise, and gives its
+// likelihood. One that the model all but rules out counts as an outlier; a
+// second one on the same side as a step of the level, which leaves the slope as
+// it was.
+func (f *filter) see(y, v float64) float64 {
 	e := y - f.m1
 	q := f.c11 + v
 	scale := math.Sqrt(f.s * q)
@@ -178,7 +200,6 @@ func (f *filter) step(dt, y, v float64) {
 	density := studentT(u, f.n) / scale
 	in := (1 - outlier) * density
 	out := outlier / 2 // anywhere within the width, on either side
-	f.log += math.Log(in + out)
 	w := in / (in + out)
 	if w < 0.5 {
 		if side := math.Copysign(1, e); f.astray > 0 && f.side == side {
@@ -186,7 +207,7 @@ func (f *filter) step(dt, y, v float64) {
 			q = f.c11 + v
 			f.astray = 0
 			f.update(e, q, 1, false)
-			return
+			return in + out
 		}
 		f.astray++
 		f.side = math.Copysign(1, e)
@@ -194,6 +215,7 @@ func (f *filter) step(dt, y, v float64) {
 		f.astray = 0
 	}
 	f.update(e, q, w, true)
+	return in + out
 }
 
 // update takes the part w of an error e whose variance, in the noise's, is q.

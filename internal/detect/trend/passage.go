@@ -35,7 +35,7 @@ func (m *model) passage(l Limit) Forecast {
 		return out
 	}
 	far := reach * m.span
-	growth := math.Pow(finest, 1.0/(steps-1)) // steps are longer the later they come
+	futures := make([]*future, len(m.filters))
 	times := make([]float64, 0, paths)
 	towards, within := 0, 0
 	d := newDice()
@@ -44,7 +44,11 @@ func (m *model) passage(l Limit) Forecast {
 	// the rest is not drawn.
 	for i := range paths {
 		at := (float64(i*stride%paths) + 0.5) / paths
-		t, up := m.pick(at).path(d, sign, limit, far, growth, i%2 == 1)
+		k := m.pick(at)
+		if futures[k] == nil {
+			futures[k] = m.filters[k].future(far)
+		}
+		t, up := m.filters[k].path(d, futures[k], sign, limit, i%2 == 1)
 		times = append(times, t)
 		if up {
 			towards++
@@ -84,21 +88,49 @@ func (m *model) passage(l Limit) Forecast {
 	return out
 }
 
-// pick is the model at a share of all models' weight.
-func (m *model) pick(share float64) *filter {
+// pick is the place of the model at a share of all models' weight.
+func (m *model) pick(share float64) int {
 	for i := range m.filters {
 		if share -= m.filters[i].weight; share < 0 {
-			return &m.filters[i]
+			return i
 		}
 	}
-	return &m.filters[len(m.filters)-1]
+	return len(m.filters) - 1
+}
+
+// future is a model's steps ahead, which are longer the later they come: each
+// with its end, and what it does to slope and level.
+type future struct {
+	steps [steps + 1]leap
+	n     int
+}
+
+type leap struct{ to, h, a, b, level, slope, both float64 }
+
+// future cuts the time as far as is looked into steps.
+func (f *filter) future(far float64) *future {
+	growth := math.Pow(finest, 1.0/(steps-1))
+	out := new(future)
+	for t, dt := 0.0, far/finest; t < far && out.n <= steps; dt *= growth {
+		next := math.Min(dt, far)
+		h := next - t
+		s := leap{to: next, h: h, a: 1, b: h, level: math.Sqrt(f.level * h), slope: math.Sqrt(f.slope * h), both: math.Sqrt(f.slope * h / 12)}
+		if f.growth != 0 {
+			g := math.Min(f.growth*h, 50)
+			s.a, s.b = math.Exp(g), math.Expm1(g)/f.growth
+		}
+		out.steps[out.n] = s
+		out.n++
+		t = next
+	}
+	return out
 }
 
 // path draws one future and gives the time at which it reaches the limit,
 // infinity if it does not in time, and whether it sets out towards it. What
 // accelerates goes on doing so at its rate, or steadily at its present
 // acceleration: the past of an exponential and of a power is much the same.
-func (f *filter) path(d dice, sign, limit, far, growth float64, steady bool) (float64, bool) {
+func (f *filter) path(d dice, ahead *future, sign, limit float64, steady bool) (float64, bool) {
 	// The noise's variance is inverse gamma: by Wilson and Hilferty's
 	// approximation of chi-squared (PNAS 17, 1931).
 	c := 2 / (9 * f.n)
@@ -117,45 +149,38 @@ func (f *filter) path(d dice, sign, limit, far, growth float64, steady bool) (fl
 	if x >= limit {
 		return 0, up
 	}
-	t, dt := 0.0, far/finest
-	for t < far {
-		next := math.Min(dt, far)
-		h := next - t
-		a, b := 1.0, h
-		if f.growth != 0 {
-			g := math.Min(f.growth*h, 50)
-			a, b = math.Exp(g), math.Expm1(g)/f.growth
-		}
-		y := x + b*v
+	for i := range ahead.n {
+		s := &ahead.steps[i]
+		h := s.h
+		y := x + s.b*v
 		if steady && f.growth > 0 {
 			gain := f.growth * v0 * h
 			y = x + h*(v+gain/2)
 			v += gain
 		} else {
-			v *= a
+			v *= s.a
 		}
-		var q float64
-		if f.level > 0 {
-			q = f.level * h
-			y += sd * math.Sqrt(q) * d.NormFloat64()
+		q := s.level * s.level
+		if q > 0 {
+			y += sd * s.level * d.NormFloat64()
 		}
-		if f.slope > 0 {
-			e := sd * math.Sqrt(f.slope*h) * d.NormFloat64()
+		if s.slope > 0 {
+			e := sd * s.slope * d.NormFloat64()
 			v += e
-			y += h * (e/2 + sd*math.Sqrt(f.slope*h/12)*d.NormFloat64())
+			y += h * (e/2 + sd*s.both*d.NormFloat64())
 		}
 		if y >= limit {
-			return t + h*(limit-x)/(y-x), up
+			return s.to - h + h*(limit-x)/(y-x), up
 		}
 		if q > 0 {
 			// Between two ends below the limit a random walk may have touched it
 			// (the Brownian bridge's maximum).
 			touch := math.Exp(-2 * (limit - x) * (limit - y) / (sd * sd * q))
 			if d.Float64() < touch {
-				return t + h/2, up
+				return s.to - h/2, up
 			}
 		}
-		x, t, dt = y, next, dt*growth
+		x = y
 	}
 	return math.Inf(1), up
 }

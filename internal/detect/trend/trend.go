@@ -27,6 +27,7 @@ package trend
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -170,6 +171,14 @@ func (t *Tracker) Forecasts(limits ...Limit) []Forecast {
 	return out
 }
 
+// Same says that two trackers forecast the same: they have seen the same, in
+// the same buckets, as those do whose buckets are shorter than the time between
+// two samples.
+func (t *Tracker) Same(as *Tracker) bool {
+	return t.c.Season == as.c.Season && t.grain == as.grain && slices.Equal(t.past.closed, as.past.closed) &&
+		(t.c.Season < Daily || t.day == as.day) && (t.c.Season < Weekly || t.week == as.week)
+}
+
 // Forecast gives the time to one limit.
 func (t *Tracker) Forecast(l Limit) Forecast { return t.Forecasts(l)[0] }
 
@@ -182,7 +191,7 @@ func (t *Tracker) fit() (*model, Support) {
 	if t.c.Season >= Daily && t.day.whole < leastCycles {
 		return nil, Learning
 	}
-	s := series{unit: float64(t.c.Bucket), at: b[len(b)-1].to, grain: t.grain}
+	s := series{unit: hour, at: b[len(b)-1].to, grain: t.grain}
 	daily, weekly := t.day.shrunk(), t.week.shrunk()
 	s.points = make([]point, len(b))
 	for i := range b {

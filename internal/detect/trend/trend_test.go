@@ -228,3 +228,27 @@ func BenchmarkForecast(b *testing.B) {
 		})
 	}
 }
+
+// What tells two trackers alike is whether they saw the same buckets, however
+// short these are: their forecasts are the same to the last bit.
+func TestSame(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(4, 4))
+	const hour = 3_600_000
+	short, shorter, long := trend.New(trend.Config{Bucket: hour / 3}), trend.New(trend.Config{Bucket: hour / 7}), trend.New(trend.Config{Bucket: 5 * hour})
+	daily := trend.New(trend.Config{Bucket: hour / 3, Season: trend.Daily})
+	for i := range int64(300) {
+		v := 20 + 0.1*float64(i) + rng.NormFloat64()
+		for _, tr := range []*trend.Tracker{short, shorter, long, daily} {
+			tr.Add(i*hour, v)
+		}
+	}
+	limit := trend.Limit{Value: 60, Upper: true}
+	require.True(t, short.Same(shorter))
+	require.Equal(t, trend.Supported, short.Forecast(limit).Support)
+	require.Equal(t, short.Forecast(limit), shorter.Forecast(limit))
+	require.False(t, short.Same(long))
+	require.False(t, short.Same(daily))
+	shorter.Add(301*hour, 51)
+	require.False(t, short.Same(shorter))
+}

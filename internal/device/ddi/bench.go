@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,8 +25,20 @@ type Bench interface {
 	On(ctx context.Context, unitID string) bool
 }
 
-// issuerHeader is where hawkBit's proxies say who issued a client's certificate.
-const issuerHeader = "X-Ssl-Issuer-Hash-1"
+// Headers by which hawkBit's proxies say whose client certificate they have
+// seen and who issued it. hawkBit renamed them: proxies of older set-ups send
+// the first, those of newer ones controllerHeader and the second. A number
+// tells the authorities of a certificate's chain apart.
+const commonNameHeader = "X-Ssl-Client-Cn"
+
+var issuerHeaders = []string{"X-Ssl-Issuer-Hash-1", "X-Ssl-Issuer-Hash-2", "X-Authority", "X-Authority-1", "X-Authority-2"}
+
+// benchProxy reports whether a proxy on this machine, which tools have let in,
+// has seen the unit's own client certificate.
+func (h *Handler) benchProxy(r *http.Request, unit string, said []string) bool {
+	return h.cfg.Bench != nil && len(said) == 1 && said[0] == unit && peer(r).IsLoopback() &&
+		slices.ContainsFunc(issuerHeaders, func(name string) bool { return h.cfg.Bench.Issuer(r.Header.Get(name)) })
+}
 
 // hawkBitPath is the address of a file as hawkBit has it, for a bench: tools and
 // the proxies of their tests look for it there. What is signed is the same.

@@ -24,6 +24,7 @@ import (
 
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/device"
+	"fettle.dev/fettle/internal/device/door"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/update"
 	"fettle.dev/fettle/internal/update/link"
@@ -55,6 +56,8 @@ type Units interface {
 	Poll(ctx context.Context, unitID, token string, from netip.Addr) (device.Identity, error)
 	// Vouched is a unit that somebody else has proved to be itself: a gateway, or a proxy before us.
 	Vouched(ctx context.Context, unitID string) (device.Identity, error)
+	// Desired is what a unit is to do: what its owner permits it to send, and how it is set.
+	Desired(ctx context.Context, id device.Identity) (device.Desired, error)
 	// Listening reports whether a unit hears at once when an update waits for it.
 	Listening(unitID string) bool
 	// Told notes after how long a unit was told to poll again, where that is not as usual.
@@ -120,6 +123,7 @@ func New(cfg Config) *Handler {
 		h.mux.HandleFunc("GET "+Prefix+"{unit}/softwaremodules/{sum}/artifacts/{filename}", h.fetch)
 	}
 	route("PUT /configData", h.configData)
+	route("GET /desired", h.desired)
 	route("GET /deploymentBase/{id}", h.deploymentBase)
 	route("POST /deploymentBase/{id}/feedback", h.feedback)
 	route("GET /installedBase/{id}", h.installedBase)
@@ -278,6 +282,18 @@ func (h *Handler) configData(w http.ResponseWriter, r *http.Request, id device.I
 		return err
 	}
 	done(w)
+	return nil
+}
+
+// desired is no part of hawkBit's API: it tells a unit that is known at this
+// door alone, by a gateway's token or by a proxy, what its owner permits it to
+// send. Update clients do not ask for it; what stands beside them on the unit does.
+func (h *Handler) desired(w http.ResponseWriter, r *http.Request, id device.Identity) error {
+	d, err := h.cfg.Units.Desired(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	door.Desired(w, r, &d)
 	return nil
 }
 

@@ -78,6 +78,11 @@ func (*auth) Token(_ context.Context, unitID, token string) (device.Identity, er
 	return device.Identity{UnitID: unitID, Product: campaigntest.Product}, nil
 }
 
+// Desired is what one signal's owner permits.
+func (*auth) Desired(_ context.Context, id device.Identity) (device.Desired, error) {
+	return device.Desired{Collect: []string{"current of " + id.UnitID}}, nil
+}
+
 // TokenAlone knows none: update clients name their unit.
 func (*auth) TokenAlone(context.Context, string) (device.Identity, error) {
 	return device.Identity{}, fault.New(fault.Denied, "no token says whose it is here")

@@ -142,6 +142,8 @@ func (h *Handler) identify(r *http.Request, unit string, token func(ctx context.
 			h.cfg.Units.Contact(id)
 		}
 		return id, err
+	case scheme == "" && h.benchProxy(r, unit, r.Header[commonNameHeader]):
+		return h.onBench(r, unit, whyHeaderProduct)
 	}
 	return device.Identity{}, deny(whyCredential, "", "a target token or a client certificate is wanted")
 }
@@ -177,7 +179,7 @@ func (h *Handler) byGateway(r *http.Request, unit, token string) (device.Identit
 func (h *Handler) byHeader(r *http.Request, unit string, said []string) (device.Identity, error) {
 	at := peer(r)
 	i := slices.IndexFunc(h.trust.Proxies, func(p Proxy) bool { return inside(p.Networks, at) })
-	if i < 0 && h.cfg.Bench != nil && at.IsLoopback() && len(said) == 1 && said[0] == unit && h.cfg.Bench.Issuer(r.Header.Get(issuerHeader)) {
+	if i < 0 && h.benchProxy(r, unit, said) {
 		return h.onBench(r, unit, whyHeaderProduct)
 	}
 	if i < 0 {

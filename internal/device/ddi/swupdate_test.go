@@ -2,6 +2,7 @@ package ddi_test
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -234,6 +235,72 @@ func TestARealSWUpdateSaysWhyItRefuses(t *testing.T) {
 				return // it sends some of its words or none, and that it is unsigned is no error but a trace
 			}
 			u.eventually("it says why: "+c.why, func() bool { return strings.Contains(update.Reason(u.state(u.a.ID).Details), c.why) })
+		})
+	}
+}
+
+// A release of two components is two chunks, which SWUpdate takes one after the
+// other, in the order of installation whatever the order of declaration. It is
+// reported all or nothing: one success after the last, one failure where either
+// fails, and installed is it when the unit reports both versions. What SWUpdate
+// cannot do is take back the first when the second fails: docs/updates.md says so.
+func TestARealSWUpdateTakesTwoComponentsInOrder(t *testing.T) {
+	t.Parallel()
+	for _, good := range []bool{true, false} {
+		t.Run(fmt.Sprintf("second good: %v", good), func(t *testing.T) {
+			t.Parallel()
+			u := newUnit(t, func(u *unit) []byte { return swupdate.Build(t, u.key, "0", u.installed, []byte("not asked for")) })
+			ctx := t.Context()
+			_, err := u.Updates.Cancel(ctx, u.a.ID)
+			require.NoError(t, err)
+			if a := u.state(u.a.ID); a.State == update.Canceling {
+				_, err = u.Updates.CancelFeedback(ctx, u.id, a.ID, update.Feedback{State: update.Canceled})
+				require.NoError(t, err)
+			}
+			meter, software := filepath.Join(u.dest, "meter.bin"), filepath.Join(u.dest, "software.bin")
+			put := func(name string, key swupdate.Key, path string) string {
+				a, err := u.Updates.PutArtifact(ctx, bytes.NewReader(swupdate.Build(t, key, "2.0.0", path, []byte(name))), name+".swu")
+				require.NoError(t, err)
+				return "sha256:" + a.SHA256
+			}
+			key := u.key
+			if !good {
+				key = swupdate.NewKey(t) // nobody's whom the unit knows
+			}
+			require.NoError(t, u.Updates.Put(ctx, update.Release{
+				Name: "both", Product: campaigntest.Product, Version: "both", Kind: update.Fix, Minutes: 5, Notes: map[string]string{"en": "Better."},
+				Parts: []update.ReleasePart{
+					{Component: "software", Version: "2.0.0", Artifact: put("software", key, software), After: []string{"meter"}},
+					{Component: "meter", Version: "3.2", Artifact: put("meter", u.key, meter)},
+				},
+			}))
+			u.a, err = u.Updates.Assign(ctx, u.id, "both", "task both")
+			require.NoError(t, err)
+			u.offer(u.a, u.Clock.Now())
+			u.start()
+			if !good {
+				u.eventually("it fails", func() bool { return u.state(u.a.ID).State == update.Failed })
+				require.NoFileExists(t, software)
+				require.FileExists(t, meter, "SWUpdate does not take back what it has put in place")
+				return
+			}
+			u.eventually("it says so, once, after the last", func() bool { return strings.Contains(u.words(), "All Chunks Installed") })
+			require.Regexp(t, `(?s)GET /artifacts/\S+meter\.swu.*GET /artifacts/\S+software\.swu`, u.line.said(), "in order")
+			for path, want := range map[string]string{meter: "meter", software: "software"} {
+				got, err := os.ReadFile(path)
+				require.NoError(t, err)
+				require.Equal(t, want, string(got))
+			}
+			u.client.Confirm(t, u.a.ID)
+			u.eventually("it claims success", func() bool { return u.state(u.a.ID).State == update.Claimed })
+			says := func(versions map[string]string) {
+				require.NoError(t, u.DB.Fleet().SetVersions(ctx, u.id, versions, u.Clock.Now()))
+				require.NoError(t, u.Updates.Reported(ctx, u.id, versions, u.Clock.Now()))
+			}
+			says(map[string]string{"software": "1.0.0", "meter": "3.2"})
+			require.Equal(t, update.Claimed, u.state(u.a.ID).State, "the half is not installed")
+			says(map[string]string{"software": "2.0.0", "meter": "3.2"})
+			require.Equal(t, update.Installed, u.state(u.a.ID).State)
 		})
 	}
 }

@@ -40,6 +40,7 @@ func routes(unit string, action int64) [][3]string {
 		{"GET", unit, ""},
 		{"HEAD", unit, ""},
 		{"PUT", unit + "/configData", `{"data":{"a":"b"}}`},
+		{"GET", unit + "/desired", ""},
 		{"GET", unit + "/deploymentBase/" + n, ""},
 		{"POST", unit + "/deploymentBase/" + n + "/feedback", said(action, "closed", "success")},
 		{"GET", unit + "/installedBase/" + n, ""},
@@ -148,6 +149,13 @@ func TestATrustedGatewayAndProxySpeakForTheirUnits(t *testing.T) {
 		require.Equal(t, 200, got.status, got.body)
 		require.Contains(t, got.body, "deploymentBase")
 		require.Greater(t, w.units.n.Load(), before, "it is contact with the unit")
+		// A unit that is known here alone is told here what its owner permits it to send.
+		got = w.do(http.MethodGet, one+"/desired", "", "", header...)
+		require.Equal(t, 200, got.status, got.body)
+		require.JSONEq(t, `{"collect":["current of `+one+`"]}`, got.body)
+		got = w.do(http.MethodGet, one+"/desired", "", "", append([]string{"If-None-Match", `"other", ` + got.header.Get("ETag")}, header...)...)
+		require.Equal(t, 304, got.status)
+		require.Empty(t, got.body)
 	}
 	require.Equal(t, 200, w.do(http.MethodPost, fmt.Sprintf("%s/deploymentBase/%d/feedback", one, a.ID), "", said(a.ID, "proceeding", "none"), "Authorization", "GatewayToken second").status)
 	require.Equal(t, update.Running, w.state(a.ID).State)

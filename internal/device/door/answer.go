@@ -139,5 +139,8 @@ func Results(h http.Header, outcomes []device.Outcome) {
 		sum.Undeclared += o.Undeclared
 		sum.Invalid += o.Invalid
 	}
+	if sum.NotConsented > 0 { // what may be sent stands there: it has changed since the unit read it
+		h.Set("Link", `<`+DesiredPath+`>; rel="describedby"`)
+	}
 	h.Set("Fettle-Results", fmt.Sprintf("kept=%d, notConsented=%d, undeclared=%d, invalid=%d", sum.Kept, sum.NotConsented, sum.Undeclared, sum.Invalid))
 }

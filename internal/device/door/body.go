@@ -81,6 +81,7 @@ func (d *Door) Body(w http.ResponseWriter, r *http.Request) (*Body, error) {
 // BodyOf is Body with a lower limit.
 func (d *Door) BodyOf(w http.ResponseWriter, r *http.Request, limit int64) (*Body, error) {
 	if r.ContentLength > limit {
+		d.drain(w, r, limit)
 		return nil, tooLarge(limit)
 	}
 	encoding := strings.ToLower(strings.TrimSpace(strings.Join(r.Header.Values("Content-Encoding"), ",")))
@@ -107,6 +108,17 @@ func (d *Door) BodyOf(w http.ResponseWriter, r *http.Request, limit int64) (*Bod
 		return nil, err
 	}
 	return b, nil
+}
+
+// drain reads a body that is somewhat too large and keeps nothing of it: many
+// clients read no answer before all is sent, and would see no more than a
+// connection that was reset. One that is far too large is not worth it.
+func (d *Door) drain(w http.ResponseWriter, r *http.Request, limit int64) {
+	if r.ContentLength > 4*limit || r.Header.Get("Expect") != "" { // or it waits for the answer, as it should
+		return
+	}
+	_ = http.NewResponseController(w).SetReadDeadline(clock.Real{}.Now().Add(d.cfg.ReadBody))
+	_, _ = io.Copy(io.Discard, r.Body)
 }
 
 func tooLarge(limit int64) error {

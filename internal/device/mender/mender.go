@@ -56,6 +56,8 @@ type Gateway interface {
 	// Fingerprint gives the active unit that a public key is bound to.
 	Fingerprint(ctx context.Context, fingerprint string) (device.Identity, error)
 	ReportVersions(ctx context.Context, id device.Identity, versions map[string]string) error
+	// Desired is what a unit is to do: what its owner permits it to send, and how it is set.
+	Desired(ctx context.Context, id device.Identity) (device.Desired, error)
 }
 
 // Enroller files claims; *fleet.Provisioning is one.
@@ -115,10 +117,22 @@ func New(cfg Config) *Handler {
 	route("PUT v1/"+deployments+"{id}/log", h.log)
 	route("PUT v1/inventory/device/attributes", h.inventory(update.AttributesReplace))
 	route("PATCH v1/inventory/device/attributes", h.inventory(update.AttributesMerge))
+	route("GET v1/fettle/desired", h.desired) // no part of Mender's API: its client has no other token
 	h.mux.HandleFunc(Prefix, func(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, r, fault.New(fault.NotFound, "no such call of Mender's device API here"))
 	})
 	return h
+}
+
+// desired tells a unit whose only token is its Mender client's what its owner
+// permits it to send.
+func (h *Handler) desired(w http.ResponseWriter, r *http.Request, id device.Identity) error {
+	d, err := h.cfg.Gateway.Desired(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	door.Desired(w, r, &d)
+	return nil
 }
 
 // ServeHTTP serves a client.

@@ -182,6 +182,24 @@ func TestAuthentication(t *testing.T) {
 	require.Len(t, w.refused, 19, "each is counted")
 }
 
+// A unit whose only token is its Mender client's is told with it what its owner
+// permits it to send, and hears of a change at its next asking.
+func TestWhatItsOwnerPermitsIsTold(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	unit, token, _, _ := w.unit("1", key)
+	status, _ := w.do(http.MethodGet, "v1/fettle/desired", "", "")
+	require.Equal(t, 401, status)
+	for _, permits := range []bool{true, false} {
+		w.Consent(unit, permits)
+		status, told := w.do(http.MethodGet, "v1/fettle/desired", token, "")
+		require.Equal(t, 200, status, told)
+		require.Equal(t, permits, strings.Contains(told, `"current"`), told)
+	}
+}
+
 func TestRejectedClaim(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -90,6 +90,7 @@ func TestAsyncAPI(t *testing.T) {
 					Collect:    []string{"current", "plug_temperature", "charging"},
 					Events:     &device.DesiredEvents{Features: []string{"solar_charging"}, Faults: []string{"E01", "F*"}, Log: "warn"},
 					Parameters: map[string]json.RawMessage{"max_current": json.RawMessage("16")}, Features: map[string]json.RawMessage{"solar_charging": json.RawMessage("true")},
+					Revisions: map[string]int64{"parameter:max_current": 42, "feature:solar_charging": 42},
 				}
 				require.JSONEq(t, string(d.JSON()), string(e.Payload))
 			}

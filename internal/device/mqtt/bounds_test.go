@@ -21,8 +21,12 @@ func heap() int64 {
 // it, that never read what they asked for, and one that announces 256 MB: what
 // they hold is what they have sent, and a little.
 func TestSlowClientsHoldLittle(t *testing.T) { //nolint:paralleltest // it looks at the memory of the process
-	r := newRig(t, Config{}, nil)
-	const clients = 1000
+	t.Run("plain", func(t *testing.T) { slowClients(t, newRig(t, Config{}, nil), 1000, 3) }) //nolint:paralleltest // as above
+	t.Run("TLS", func(t *testing.T) { slowClients(t, newRigTLS(t, Config{}), 300, 1) })      //nolint:paralleltest // as above
+}
+
+func slowClients(t *testing.T, r *rig, clients, seconds int) {
+	t.Helper()
 	ids := r.Units(clients / 4)
 	before := heap()
 	all := make([]*client, clients)
@@ -30,7 +34,7 @@ func TestSlowClientsHoldLittle(t *testing.T) { //nolint:paralleltest // it looks
 		all[i] = r.connect(t, i%2 == 0, ids[i/4], string(rune('a'+i%4)))
 	}
 	connected := heap()
-	t.Logf("%d bytes a connection, with its client", (connected-before)/clients)
+	t.Logf("%d bytes a connection, with its client", (connected-before)/int64(clients))
 	for i, c := range all {
 		whole := publishBytes(i%2 == 0, 1, 1, TopicTelemetry, string(make([]byte, 250<<10)))
 		switch i % 3 {
@@ -42,7 +46,7 @@ func TestSlowClientsHoldLittle(t *testing.T) { //nolint:paralleltest // it looks
 			}
 		}
 	}
-	for second := range 3 { // a byte a second
+	for second := range seconds { // a byte a second
 		time.Sleep(time.Second)
 		for i, c := range all {
 			if i%3 == 0 {
@@ -51,8 +55,8 @@ func TestSlowClientsHoldLittle(t *testing.T) { //nolint:paralleltest // it looks
 		}
 	}
 	stuck := heap()
-	t.Logf("%d bytes more each while stuck", (stuck-connected)/clients)
-	require.Less(t, (stuck-connected)/clients, int64(48<<10))
+	t.Logf("%d bytes more each while stuck", (stuck-connected)/int64(clients))
+	require.Less(t, (stuck-connected)/int64(clients), int64(48<<10))
 
 	// 256 MB are refused before a byte of them is read.
 	big := r.connect(t, true, ids[0], "big")

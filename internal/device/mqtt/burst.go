@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"io"
 	"sync"
 
 	"fettle.dev/fettle/internal/device"
@@ -19,10 +20,41 @@ const maxBurst = 64
 
 var bursts = sync.Pool{New: func() any { return new(burst) }}
 
+// hands is how many connections at a time have messages parsed that are not yet
+// submitted. When the store is slower than the fleet all others wait with what
+// they have read, a small part of it.
+const hands = 256
+
+// hold takes one of the hands, or waits for it. Whoever has one waits for
+// nothing but what all wait for, room in the gateway: else it yields.
+func (c *conn) hold() error {
+	if c.holds {
+		return nil
+	}
+	select {
+	case c.srv.hands <- struct{}{}:
+		c.holds = true
+		return nil
+	case <-c.ctx.Done():
+		return io.EOF
+	}
+}
+
+// Yield gives the hand back, if the connection has one.
+func (c *conn) Yield() {
+	if c.holds {
+		c.holds = false
+		<-c.srv.hands
+	}
+}
+
 // gather adds a message to the burst; it reports false for one that is not of
 // the common form, or that must not wait.
 func (c *conn) gather(body []byte, s slot) (bool, error) {
 	if c.burst == nil {
+		if err := c.hold(); err != nil {
+			return true, err
+		}
 		c.burst = bursts.Get().(*burst)
 	}
 	b := c.burst
@@ -47,6 +79,7 @@ func (c *conn) flushBurst() error {
 		b.payload.Reset()
 		b.slots = b.slots[:0]
 		bursts.Put(b)
+		c.Yield()
 	}()
 	if len(b.slots) == 0 {
 		return nil

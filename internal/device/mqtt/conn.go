@@ -35,6 +35,7 @@ type conn struct {
 	nc     net.Conn // socket, or TLS over it
 	in     input
 	burst  *burst // the reader's
+	holds  bool   // one of the server's hands; the reader's
 
 	tryWrite func(fd uintptr) bool
 	ctx      context.Context //nolint:containedctx // ends with the connection, which is what Submit must wait no longer than
@@ -88,6 +89,7 @@ func newConn(ctx context.Context, srv *Server, socket, nc net.Conn) *conn {
 // serve runs a connection to its end.
 func (c *conn) serve() {
 	defer c.cancel()
+	defer c.Yield()
 	defer func() {
 		if p := recover(); p != nil {
 			c.srv.log.Error("a connection was ended by a panic", "unit", c.id.UnitID, "panic", p, "stack", string(debug.Stack()))
@@ -101,6 +103,7 @@ func (c *conn) serve() {
 		gauge.Inc()
 		defer gauge.Dec()
 		err = c.read()
+		c.Yield()
 		if c.srv.cfg.Tips != nil {
 			c.srv.cfg.Tips.Leave(c.id.UnitID, c)
 		}
@@ -253,9 +256,13 @@ func (c *conn) send(add func([]byte) []byte) {
 func (c *conn) reserve(s ...slot) (uint64, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.await(func() bool {
+	fits := func() bool {
 		return len(c.slots) == 0 || len(c.slots)+len(s) <= c.srv.cfg.Window || c.ended.Load()
-	})
+	}
+	if !fits() {
+		c.Yield() // a client that reads no answers holds up itself alone
+		c.await(fits)
+	}
 	if c.ended.Load() {
 		return 0, io.EOF
 	}

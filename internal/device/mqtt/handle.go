@@ -112,6 +112,10 @@ func (c *conn) telemetry(body []byte, s slot) error {
 	if err := c.flushBurst(); err != nil {
 		return err
 	}
+	if err := c.hold(); err != nil {
+		return err
+	}
+	defer c.Yield()
 	payload := device.NewPayload()
 	defer payload.Free()
 	if err := payload.Parse(body); err != nil {

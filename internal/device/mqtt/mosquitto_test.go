@@ -274,10 +274,10 @@ func TestMosquittoOverTLS(t *testing.T) {
 
 // makeCertificate writes a self-signed certificate that is valid for a year
 // on the machine's clock and on the house's.
-func makeCertificate(t *testing.T, dir, name string, from time.Time) string {
-	t.Helper()
+func makeCertificate(tb testing.TB, dir, name string, from time.Time) string {
+	tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: from.AddDate(-1, 0, 0), NotAfter: from.AddDate(1, 0, 0),
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
@@ -286,11 +286,11 @@ func makeCertificate(t *testing.T, dir, name string, from time.Time) string {
 		template.NotAfter = time.Now().AddDate(1, 0, 0)
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	raw, err := x509.MarshalECPrivateKey(key)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	path := filepath.Join(dir, name)
-	require.NoError(t, os.WriteFile(path+".crt", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
-	require.NoError(t, os.WriteFile(path+".key", pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: raw}), 0o600))
+	require.NoError(tb, os.WriteFile(path+".crt", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
+	require.NoError(tb, os.WriteFile(path+".key", pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: raw}), 0o600))
 	return path
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"io"
 	"net"
@@ -22,7 +23,8 @@ type rig struct {
 	*devicetest.House
 	srv  *Server
 	addr string
-	stop func() // drains; may be called early
+	tls  *tls.Config // of clients; nil: plain
+	stop func()      // drains; may be called early
 }
 
 func newRig(tb testing.TB, cfg Config, change func(*device.Config)) *rig {
@@ -31,6 +33,19 @@ func newRig(tb testing.TB, cfg Config, change func(*device.Config)) *rig {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(tb, err)
 	return newRigOn(tb, h, cfg, ln)
+}
+
+// newRigTLS is one whose door is TLS.
+func newRigTLS(tb testing.TB, cfg Config) *rig {
+	tb.Helper()
+	path := makeCertificate(tb, tb.TempDir(), "server", devicetest.Start)
+	pair, err := tls.LoadX509KeyPair(path+".crt", path+".key")
+	require.NoError(tb, err)
+	ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS12})
+	require.NoError(tb, err)
+	r := newRigOn(tb, devicetest.New(tb, nil), cfg, ln)
+	r.tls = &tls.Config{InsecureSkipVerify: true}
+	return r
 }
 
 func newRigOn(tb testing.TB, h *devicetest.House, cfg Config, ln net.Listener) *rig {
@@ -68,6 +83,9 @@ func (r *rig) dial(tb testing.TB, v5 bool) *client {
 	nc, err := net.Dial("tcp", r.addr)
 	require.NoError(tb, err)
 	tb.Cleanup(func() { _ = nc.Close() })
+	if r.tls != nil {
+		nc = tls.Client(nc, r.tls)
+	}
 	return &client{tb, nc, bufio.NewReader(nc), v5}
 }
 
@@ -467,7 +485,19 @@ func TestKeepAlive(t *testing.T) {
 // A client that sends and never reads is disconnected, and the others go on.
 func TestSlowReader(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, Config{WriteTimeout: 300 * time.Millisecond}, nil)
+	cfg := Config{WriteTimeout: 300 * time.Millisecond}
+	t.Run("plain", func(t *testing.T) {
+		t.Parallel()
+		slowReader(t, newRig(t, cfg, nil))
+	})
+	t.Run("TLS", func(t *testing.T) {
+		t.Parallel()
+		slowReader(t, newRigTLS(t, cfg))
+	})
+}
+
+func slowReader(t *testing.T, r *rig) {
+	t.Helper()
 	ids := r.Units(2)
 	slow := r.connect(t, false, ids[0], "slow")
 	gone := make(chan error, 1)

@@ -18,6 +18,10 @@ func (c *conn) routed(p *publish, s slot) error {
 		c.srv.gateway.Unrouted("mqtt", "ignored")
 		return c.reply(s, reasonNoSubscribers, "")
 	}
+	if err := c.hold(); err != nil {
+		return err
+	}
+	defer c.Yield()
 	payload := device.NewPayload()
 	defer payload.Free()
 	versions, err := route.Read(payload, p.payload)
@@ -25,6 +29,7 @@ func (c *conn) routed(p *publish, s slot) error {
 		return c.unreadable(s, err)
 	}
 	if versions != nil { // durable when it returns, and before the samples: they are of this version
+		c.Yield()
 		if err := c.srv.gateway.ReportVersions(c.ctx, route.Identity, versions); err != nil {
 			return c.foreign(&route, err, s)
 		}

@@ -38,6 +38,8 @@ type Server struct {
 	cfg     Config
 	log     *slog.Logger
 
+	hands chan struct{} // see hold
+
 	draining atomic.Bool
 	mu       sync.Mutex
 	conns    map[*conn]struct{}
@@ -71,7 +73,7 @@ func New(gateway *device.Gateway, auth device.Authenticator, cfg Config, log *sl
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Server{gateway: gateway, auth: auth, cfg: cfg, log: log, conns: map[*conn]struct{}{}}
+	return &Server{gateway: gateway, auth: auth, cfg: cfg, log: log, hands: make(chan struct{}, hands), conns: map[*conn]struct{}{}}
 }
 
 // Serve accepts connections until ctx ends. Then it reads no more, answers

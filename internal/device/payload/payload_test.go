@@ -116,9 +116,10 @@ func FuzzReport(f *testing.F) {
 	f.Add([]byte(`{"versions":{"software":"2.0.0"}}`))
 	f.Add([]byte(`{"versions":{"software":1}}`))
 	f.Add([]byte(`{"parameters":{"height":120.0,"mode":"eco"},"features":{"eco":true},"refused":{"height":"not while driving"}}`))
+	f.Add([]byte(`{"waiting":{"height":"the car is driven"},"revisions":{"parameter:height":42}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		r, err := payload.ParseReport(body)
-		if err == nil && len(r.Versions)+len(r.Refused) == 0 {
+		if err == nil && len(r.Versions)+len(r.Refused)+len(r.Waiting) == 0 {
 			t.Fatal("an empty report was taken")
 		}
 		if err != nil && fault.KindOf(err) != fault.Invalid {

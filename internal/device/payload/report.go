@@ -17,21 +17,26 @@ type Report struct {
 	// as fleet.ParameterComponent says.
 	Versions map[string]string
 	Refused  map[string]string // why it did not take a parameter or feature, by name
+	Waiting  map[string]string // what it waits for before it takes one, by name
+	// Revisions of what is refused or waits, by component: of the values that
+	// the unit was told.
+	Revisions map[string]int64
 }
 
 // maxRefused bounds the words of a refusal, in bytes.
 const maxRefused = 500
 
 // ParseReport reads {"versions":{"software":"2.0.0"},"parameters":{"height":120},
-// "features":{"eco":true},"refused":{"height":"not while driving"}}, of which
-// at least one must be there.
+// "features":{"eco":true},"refused":{"height":"out of reach"},"waiting":{"height":
+// "the car is driven"},"revisions":{"parameter:height":42}}, of which one but the
+// last must be there.
 func ParseReport(body []byte) (Report, error) {
 	var parser fastjson.Parser
 	v, err := parser.ParseBytes(body)
 	if err != nil {
 		return Report{}, fault.Fields("attributes", []fault.Field{{Expected: "JSON", Got: Shorten(err.Error())}})
 	}
-	r := Report{Versions: map[string]string{}, Refused: map[string]string{}}
+	r := Report{Versions: map[string]string{}, Refused: map[string]string{}, Waiting: map[string]string{}, Revisions: map[string]int64{}}
 	var fields []fault.Field
 	wrong := func(path string, key []byte, expected string, v *fastjson.Value) {
 		fields = append(fields, fault.Field{Path: path + "." + Shorten(string(key)), Expected: expected, Got: Shorten(v.String())})
@@ -47,7 +52,7 @@ func ParseReport(body []byte) (Report, error) {
 			return
 		}
 		o.Visit(func(key []byte, v *fastjson.Value) {
-			if len(fields) == 0 && len(r.Versions)+len(r.Refused) <= maxComponents {
+			if len(fields) == 0 && max(len(r.Versions)+len(r.Refused)+len(r.Waiting), len(r.Revisions)) <= maxComponents {
 				fn(key, v)
 			}
 		})
@@ -74,16 +79,26 @@ func ParseReport(body []byte) (Report, error) {
 		}
 		r.Versions[fleet.FeatureComponent+string(key)] = v.String()
 	})
-	each("refused", func(key []byte, v *fastjson.Value) {
-		words := string(v.GetStringBytes())
-		if v.Type() != fastjson.TypeString || words == "" || len(words) > maxRefused {
-			wrong("refused", key, fmt.Sprintf("why, in 1 to %d bytes", maxRefused), v)
+	for path, into := range map[string]map[string]string{"refused": r.Refused, "waiting": r.Waiting} {
+		each(path, func(key []byte, v *fastjson.Value) {
+			words := string(v.GetStringBytes())
+			if v.Type() != fastjson.TypeString || words == "" || len(words) > maxRefused {
+				wrong(path, key, fmt.Sprintf("why, in 1 to %d bytes", maxRefused), v)
+				return
+			}
+			into[string(key)] = words
+		})
+	}
+	each("revisions", func(key []byte, v *fastjson.Value) {
+		n, err := v.Int64()
+		if err != nil || n < 0 {
+			wrong("revisions", key, "the number that came with the value", v)
 			return
 		}
-		r.Refused[string(key)] = words
+		r.Revisions[string(key)] = n
 	})
-	if len(fields) == 0 && len(r.Versions)+len(r.Refused) == 0 {
-		fields = append(fields, fault.Field{Path: "versions", Expected: "an object of versions by component, or parameters, features or refused", Got: "nothing"})
+	if len(fields) == 0 && len(r.Versions)+len(r.Refused)+len(r.Waiting) == 0 {
+		fields = append(fields, fault.Field{Path: "versions", Expected: "an object of versions by component, or parameters, features, refused or waiting", Got: "nothing"})
 	}
 	if err := fault.Fields("attributes", fields); err != nil {
 		return Report{}, err
@@ -127,4 +142,25 @@ func scalar(v *fastjson.Value) (string, bool) {
 	default:
 		return "", false
 	}
+}
+
+// Answer is a unit's word on a value that it was told and has not taken.
+type Answer struct {
+	Refused  bool   // else it waits
+	Why      string // in the unit's words
+	Revision int64  // of the value; 0: the one that it was told last
+}
+
+// Answers are a unit's, by component: a name is that of a parameter or a feature.
+func (r *Report) Answers() map[string]Answer {
+	out := map[string]Answer{}
+	for _, prefix := range []string{fleet.ParameterComponent, fleet.FeatureComponent} {
+		for name, words := range r.Waiting {
+			out[prefix+name] = Answer{Why: words, Revision: r.Revisions[prefix+name]}
+		}
+		for name, words := range r.Refused {
+			out[prefix+name] = Answer{Refused: true, Why: words, Revision: r.Revisions[prefix+name]}
+		}
+	}
+	return out
 }

@@ -127,7 +127,7 @@ func (h *Handler) desired(w http.ResponseWriter, r *http.Request, id device.Iden
 		return
 	}
 	h.gateway.Contact(id) //nolint:contextcheck // Contact is not the caller's request: it may outlive it
-	door.Write(w, http.StatusOK, "application/json", d)
+	door.Desired(w, r, &d)
 }
 
 // body reads a request's body up to the limit.

@@ -38,12 +38,15 @@ func newRigBehind(tb testing.TB, shared door.Config, cfg Config, change func(*de
 	return &rig{h, srv.URL}
 }
 
-func (r *rig) do(tb testing.TB, method, path, unit, token, body string) (*http.Response, string) {
+func (r *rig) do(tb testing.TB, method, path, unit, token, body string, header ...string) (*http.Response, string) {
 	tb.Helper()
 	req, err := http.NewRequestWithContext(tb.Context(), method, r.url+path, strings.NewReader(body))
 	require.NoError(tb, err)
 	if unit != "" {
 		req.SetBasicAuth(unit, token)
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
 	}
 	return devicetest.Answer(tb, req)
 }
@@ -138,6 +141,14 @@ func TestAttributesAndDesired(t *testing.T) {
 	resp, body = r.do(t, "GET", "/fettle/v1/desired", unit, r.Token(unit), "")
 	require.Equal(t, 200, resp.StatusCode)
 	require.JSONEq(t, `{"collect":["current","plug_temperature","charging","label","error"]}`, body)
+	tag := resp.Header.Get("ETag")
+	resp, body = r.do(t, "GET", "/fettle/v1/desired", unit, r.Token(unit), "", "If-None-Match", tag)
+	require.Equal(t, 304, resp.StatusCode, "nothing has changed")
+	require.Empty(t, body)
+	r.Consent(unit, false)
+	resp, _ = r.do(t, "GET", "/fettle/v1/desired", unit, r.Token(unit), "", "If-None-Match", tag)
+	require.Equal(t, 200, resp.StatusCode)
+	r.Consent(unit, true)
 	require.NoError(t, r.Gateway.Mark(t.Context(), telemetry.Mark{Kind: telemetry.MarkTick, Text: "1"}))
 	require.Len(t, r.Stream.Marks(telemetry.MarkContact), 1, "asking is contact")
 	resp, _ = r.do(t, "GET", "/fettle/v1/telemetry", unit, r.Token(unit), "")
@@ -175,6 +186,20 @@ func TestComeAgain(t *testing.T) {
 		seen[<-codes]++
 	}
 	require.Equal(t, map[int]int{503: 2, 429: 2}, seen, "no 200 before it is durable")
+}
+
+// What was taken a moment before the stream was full is told to come again as
+// what came a moment later is, and stored once.
+func TestComeAgainWhereTheStreamFillsUp(t *testing.T) {
+	t.Parallel()
+	r := newRigBehind(t, door.Config{Wait: 150 * time.Millisecond}, Config{}, nil)
+	unit := r.Units(1)[0]
+	r.Stream.Fail(telemetry.ErrFull)
+	resp, body := r.do(t, "POST", "/fettle/v1/telemetry", unit, r.Token(unit), `{"values":{"error":1}}`)
+	require.Equal(t, 429, resp.StatusCode, body)
+	require.NotEmpty(t, resp.Header.Get("Retry-After"))
+	r.Stream.Fail(nil)
+	require.Eventually(t, func() bool { return len(r.Stream.Rows()) == 1 }, 10*time.Second, time.Millisecond)
 }
 
 func TestEnroll(t *testing.T) {

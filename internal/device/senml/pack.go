@@ -74,6 +74,35 @@ type record struct {
 	boolean                                                 *bool
 	data                                                    []byte
 	fields, bases                                           int
+	wrong                                                   *wrong // the first of its own fields that cannot be read
+}
+
+// wrong is what makes a record unreadable. It concerns that record alone: what
+// holds for those after it stands in base fields.
+type wrong struct{ field, expected, got string }
+
+func (w *wrong) err(record int) error { return mistake(record, w.field, w.expected, w.got) }
+
+// String says it where the record is named beside.
+func (w *wrong) String() string {
+	text := "expected " + w.expected + ", got " + w.got
+	if w.field != "" {
+		text = w.field + ": " + text
+	}
+	return text
+}
+
+// put sets a field; shown is how it stands there. The error is of a base field.
+func (r *record) put(i int, l label, key string, got any, shown string) error {
+	expected := r.set(l, got)
+	switch {
+	case expected == "":
+	case l < 0:
+		return mistake(i, key, expected, shorten(shown))
+	case r.wrong == nil:
+		r.wrong = &wrong{key, expected, shorten(shown)}
+	}
+	return nil
 }
 
 // set puts a field in. Got is a string, float64, bool or []byte.
@@ -196,7 +225,8 @@ func parseJSON(body []byte, stream bool) ([]record, error) {
 	for i, item := range items {
 		o := item.GetObject()
 		if o == nil {
-			return nil, mistake(i, "", "a SenML record", item.Type().String())
+			out[i] = record{fields: 1, wrong: &wrong{"", "a SenML record", item.Type().String()}}
+			continue
 		}
 		var failed error
 		o.Visit(func(key []byte, v *fastjson.Value) {
@@ -220,9 +250,7 @@ func parseJSON(body []byte, stream bool) ([]record, error) {
 				got = v.Type() == fastjson.TypeTrue
 			default:
 			}
-			if expected := out[i].set(l, got); expected != "" {
-				failed = mistake(i, string(key), expected, shorten(v.String()))
-			}
+			failed = out[i].put(i, l, string(key), got, v.String())
 		})
 		if failed != nil {
 			return nil, failed
@@ -257,7 +285,8 @@ func parseCBOR(body []byte, stream bool) ([]record, error) {
 	out := make([]record, len(items))
 	for i, item := range items {
 		if item == nil {
-			return nil, mistake(i, "", "a SenML record", "null")
+			out[i] = record{fields: 1, wrong: &wrong{"", "a SenML record", "null"}}
+			continue
 		}
 		for key, v := range item {
 			var l label
@@ -277,8 +306,8 @@ func parseCBOR(body []byte, stream bool) ([]record, error) {
 			if !known {
 				continue
 			}
-			if expected := out[i].set(l, plain(v)); expected != "" {
-				return nil, mistake(i, names[l], expected, shorten(fmt.Sprint(v)))
+			if err := out[i].put(i, l, names[l], plain(v), fmt.Sprint(v)); err != nil {
+				return nil, err
 			}
 		}
 	}
@@ -324,6 +353,7 @@ type resolved struct {
 	at         gather.Time
 	value      device.Value // Kind 0: it has a sum alone
 	sum        number
+	wrong      *wrong // it has neither, for this reason
 }
 
 // version is the newest SenML that is understood.
@@ -332,11 +362,13 @@ const version = 10
 // relative is below what a time is one relative to now (section 4.5.3).
 const relative = 1 << 28
 
-// resolve applies base fields to the records after them.
+// resolve applies base fields to the records after them. A pack of which no
+// record can be read is refused.
 func resolve(pack []record, now time.Time) ([]resolved, error) {
 	var base record
 	var prefix, baseUnit string
 	out := make([]resolved, 0, len(pack))
+	readable := false
 	for i := range pack {
 		r := &pack[i]
 		switch {
@@ -374,20 +406,25 @@ func resolve(pack []record, now time.Time) ([]resolved, error) {
 		if r.unit != nil {
 			one.unit = *r.unit
 		}
-		if one.full == "" {
-			return nil, mistake(i, "n", "a name, with bn not empty", "nothing")
-		}
-		if err := one.take(r, base.value); err != nil {
-			return nil, err
+		switch one.wrong = r.wrong; {
+		case one.wrong != nil:
+		case one.full == "":
+			one.wrong = &wrong{"n", "a name, with bn not empty", "nothing"}
+		default:
+			one.wrong = one.take(r, base.value)
 		}
 		one.at = moment(base.time.value+r.time.value, now)
+		readable = readable || one.wrong == nil
 		out = append(out, one)
+	}
+	if len(out) > 0 && !readable {
+		return nil, out[0].wrong.err(out[0].index)
 	}
 	return out, nil
 }
 
 // take sets the value. Exactly one is there, unless there is a sum.
-func (o *resolved) take(r *record, base number) error {
+func (o *resolved) take(r *record, base number) *wrong {
 	n := 0
 	if r.value.is {
 		n++
@@ -412,9 +449,9 @@ func (o *resolved) take(r *record, base number) error {
 	}
 	switch {
 	case n > 1:
-		return mistake(o.index, "", "one of v, vs, vb and vd", strconv.Itoa(n)+" of them")
+		return &wrong{"", "one of v, vs, vb and vd", strconv.Itoa(n) + " of them"}
 	case o.value.Kind == 0 && !o.sum.is:
-		return mistake(o.index, "", "one of v, vs, vb, vd and s", "none")
+		return &wrong{"", "one of v, vs, vb, vd and s", "none"}
 	}
 	return nil
 }

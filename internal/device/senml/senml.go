@@ -7,6 +7,7 @@ import (
 	"hash/maphash"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 
 	"fettle.dev/fettle/internal/device"
@@ -86,7 +87,14 @@ func post(d *door.Door, w http.ResponseWriter, r *http.Request, id device.Identi
 	}
 	samples := gather.New(declared)
 	defer samples.Free()
+	var a answer
 	for i := range records {
+		if r := &records[i]; r.wrong != nil {
+			d.Gateway().Malformed("senml")
+			a.Invalid++
+			a.Refused = append(a.Refused, refused{r.index, r.full, r.wrong.String()})
+			continue
+		}
 		add(samples, declared, &records[i])
 	}
 	outcomes := samples.Outcomes()
@@ -94,7 +102,6 @@ func post(d *door.Door, w http.ResponseWriter, r *http.Request, id device.Identi
 		d.Fail(w, r, err)
 		return
 	}
-	var a answer
 	for i := range outcomes {
 		o := &outcomes[i]
 		a.Kept += o.Kept
@@ -103,7 +110,7 @@ func post(d *door.Door, w http.ResponseWriter, r *http.Request, id device.Identi
 		a.Invalid += o.Invalid
 	}
 	for _, l := range samples.Losses() {
-		if l.Fate == device.NotConsented || len(a.Refused) == maxTold {
+		if l.Fate == device.NotConsented {
 			continue
 		}
 		if l.Fate == device.Undeclared {
@@ -111,6 +118,8 @@ func post(d *door.Door, w http.ResponseWriter, r *http.Request, id device.Identi
 		}
 		a.Refused = append(a.Refused, refused{l.Row, l.Name, l.Why})
 	}
+	slices.SortStableFunc(a.Refused, func(x, y refused) int { return x.Record - y.Record })
+	a.Refused = a.Refused[:min(len(a.Refused), maxTold)]
 	door.Write(w, http.StatusOK, "application/json", a)
 }
 

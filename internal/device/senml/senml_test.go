@@ -149,7 +149,9 @@ func TestPacksRefused(t *testing.T) {
 		`[{"n":"a","v":1,"vs":"x"}]`:                          "[0]: expected one of v, vs, vb and vd, got 2 of them",
 		`[{"v":1}]`:                                           "[0].n: expected a name",
 		`[{"n":"a","v":"1"}]`:                                 `[0].v: expected a number, got "1"`,
-		`[{"n":"a","v":1},{"n":1,"v":1}]`:                     "[1].n: expected a string",
+		`[{"n":true,"v":1},{"n":1,"v":1}]`:                    "[0].n: expected a string",
+		`[{"n":"a","v":1},{"bn":1,"v":1}]`:                    "[1].bn: expected a string",
+		`[{"n":"a","v":1},{"n":"b","bt":"x"}]`:                "[1].bt: expected a number",
 		`[{"n":"a","vb":1}]`:                                  "[0].vb: expected true or false",
 		`[{"n":"a","vd":"a b"}]`:                              "[0].vd: expected base64url",
 		`[{"n":"a","v":1,"t":"x"}]`:                           "[0].t: expected a number",
@@ -180,6 +182,9 @@ func FuzzPack(f *testing.F) {
 				continue
 			}
 			for _, r := range got {
+				if r.wrong != nil {
+					continue
+				}
 				require.NotEmpty(t, r.full)
 				require.True(t, r.value.Kind != 0 || r.sum.is)
 			}
@@ -257,9 +262,9 @@ func TestPost(t *testing.T) {
 	r.Consent(r.unit, true)
 	_, got = r.post(t, "application/senml+json", `[{"n":"current","u":"V","v":1}]`)
 	require.Contains(t, got, "its unit V is not A, as declared, nor one of the same kind")
-	resp, got = r.post(t, "application/senml+json", `[{"n":"current","v":1},{"n":"x","t":[],"v":1}]`)
+	resp, got = r.post(t, "application/senml+json", `[{"n":"x","t":[],"v":1}]`)
 	require.Equal(t, 400, resp.StatusCode)
-	require.Contains(t, got, "body[1].t")
+	require.Contains(t, got, "body[0].t")
 	resp, _ = r.post(t, "application/json", `[]`)
 	require.Equal(t, 415, resp.StatusCode)
 	require.Equal(t, accepted, resp.Header.Get("Accept-Post"))
@@ -271,4 +276,37 @@ func TestPost(t *testing.T) {
 	last := rows[len(rows)-1]
 	require.EqualValues(t, 1401623991250, last.Event)
 	require.Len(t, last.Values, 2)
+}
+
+// A record that cannot be read takes nothing with it but itself.
+func TestRecordsRefused(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	const want = `{"kept":2,"notConsented":0,"undeclared":1,"invalid":5,"refused":[
+		{"record":1,"name":"current","why":"v: expected a number, got %s"},
+		{"record":2,"name":"current","why":"expected one of v, vs, vb, vd and s, got none"},
+		{"record":3,"name":"","why":"n: expected a name, with bn not empty, got nothing"},
+		{"record":4,"name":"","why":"expected a SenML record, got null"},
+		{"record":5,"name":"error","why":"expected one of v, vs, vb and vd, got 2 of them"},
+		{"record":6,"name":"nothing","why":"not declared: give product wall-charger a signal of this name, or one with this source"}]}`
+	pack := `[{"n":"current","v":1},{"n":"current","v":"x"},{"n":"current"},{"v":1},null,{"n":"error","v":1,"vb":true},{"n":"nothing","v":1},{"n":"error","v":2}]`
+	resp, got := r.post(t, "application/senml+json", pack)
+	require.Equal(t, 200, resp.StatusCode, got)
+	require.JSONEq(t, fmt.Sprintf(want, `\"x\"`), got)
+	require.Len(t, r.Stream.Rows(), 1)
+	require.Len(t, r.Stream.Rows()[0].Values, 2)
+
+	var records []map[string]any
+	require.NoError(t, json.Unmarshal([]byte(pack), &records))
+	items := make([]any, len(records))
+	for i, m := range labelled(records) {
+		if items[i] = m; records[i] == nil {
+			items[i] = nil
+		}
+	}
+	body, err := cbor.Marshal(items)
+	require.NoError(t, err)
+	resp, got = r.post(t, "application/senml+cbor", string(body))
+	require.Equal(t, 200, resp.StatusCode, got)
+	require.JSONEq(t, fmt.Sprintf(want, "x"), got)
 }

@@ -10,6 +10,11 @@ import (
 // two of these.
 const windowLength = time.Hour
 
+// mostAhead is how far a clock may be ahead. An event time beyond it is a unit
+// of time that was mistaken, as nanoseconds for seconds, and no clock's: one
+// such message would hide the true figure for hours.
+const mostAhead = 10 * 365 * 24 * time.Hour
+
 // Estimate tells how far a unit's clock is off. A message is received at or
 // after the moment it tells of, so the least of received - event over a while
 // is the unit's clock error and the fastest way a message took: what was
@@ -25,6 +30,9 @@ type Estimate struct {
 // Note takes a message's event time and receive time, Unix ms.
 func (s *Estimate) Note(event, received int64) {
 	lag := received - event
+	if lag < -mostAhead.Milliseconds() {
+		return
+	}
 	w := received / windowLength.Milliseconds()
 	if at := s.window.Load(); w != at {
 		if w > at {

@@ -57,8 +57,14 @@ func (units) Certificate(context.Context, *x509.Certificate) (device.Identity, e
 func (u units) Poll(ctx context.Context, unitID, token string, _ netip.Addr) (device.Identity, error) {
 	return u.Token(ctx, unitID, token)
 }
-func (units) Contact(device.Identity)    {}
-func (units) Listening(string) bool      { return true }
+func (units) Contact(device.Identity) {}
+func (units) Listening(string) bool   { return true }
+
+// Desired is nothing: what owners permit is not tried here.
+func (units) Desired(context.Context, device.Identity) (device.Desired, error) {
+	return device.Desired{}, nil
+}
+
 func (units) Told(string, time.Duration) {}
 
 func (units) Vouched(context.Context, string) (device.Identity, error) {

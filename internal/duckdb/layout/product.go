@@ -52,6 +52,33 @@ func (p *Product) Find(signal string, isText bool) (int, bool) {
 	return i, ok
 }
 
+// Finder finds the columns of values of one row after the other: most rows have
+// the signals of the row before, at the same places.
+type Finder struct{ places []place }
+
+type place struct {
+	Column
+	number int
+}
+
+// Find is Product.Find for the value at a place in its row. The product must be
+// the same each time.
+func (f *Finder) Find(p *Product, at int, v *telemetry.Value) (int, bool) {
+	if at < len(f.places) {
+		if known := &f.places[at]; known.Signal == v.Signal && known.IsText == v.IsText {
+			return known.number, true
+		}
+	}
+	n, ok := p.Find(v.Signal, v.IsText)
+	if ok {
+		for len(f.places) <= at {
+			f.places = append(f.places, place{})
+		}
+		f.places[at] = place{Column{v.Signal, v.IsText}, n}
+	}
+	return n, ok
+}
+
 // ColumnName is the name of a column in the tables of rows.
 func ColumnName(i int) string { return fmt.Sprintf("v%d", i) }
 
@@ -80,11 +107,12 @@ func (p *Product) Clone() *Product {
 // Missing finds signals of a batch that have no column yet.
 func (p *Product) Missing(b *telemetry.Batch) []Column {
 	var columns []Column
+	var finder Finder
 	for i := range b.Rows {
 		for j := range b.Rows[i].Values {
 			v := &b.Rows[i].Values[j]
 			if p != nil {
-				if _, ok := p.Find(v.Signal, v.IsText); ok {
+				if _, ok := finder.Find(p, j, v); ok {
 					continue
 				}
 			}

@@ -2,6 +2,7 @@ package layout
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -25,6 +26,39 @@ func (s *Segment) Erase(p *Product, where string, signals []string) []string {
 		}
 	}
 	return s.blank(p, columns, where, func(int) string { return where })
+}
+
+// EraseSpan is the statements that take rows of a unit with event times in
+// [first, last) out of the segment, where picks them; what its rollups say of
+// the spans that are left in part is measured anew.
+func (s *Segment) EraseSpan(p *Product, unit, first, last int64, where string) []string {
+	statements := []string{"DELETE FROM " + s.Table + where}
+	numbers := s.numbers(p)
+	for l, has := range s.Levels {
+		if !has {
+			continue
+		}
+		width := LevelWidth[l]
+		terms := []string{"unit = " + Bigint(unit)}
+		var edges []string
+		if first != math.MinInt64 {
+			at := FloorDiv(first, width)
+			terms, edges = append(terms, "bucket >= "+Bigint(at)), append(edges, Bigint(at))
+		}
+		if last != math.MaxInt64 {
+			at := FloorDiv(last-1, width)
+			terms, edges = append(terms, "bucket <= "+Bigint(at)), append(edges, Bigint(at))
+		}
+		statements = append(statements, "DELETE FROM "+s.Rollup(l)+Where(terms))
+		if len(edges) == 0 {
+			continue
+		}
+		slices.Sort(edges)
+		statements = append(statements, fmt.Sprintf("INSERT INTO %s SELECT unit, %s AS bucket%s FROM %s WHERE unit = %s AND %s IN (%s) GROUP BY ALL",
+			s.Rollup(l), FloorOf("event", width), prefixed(s.aggregates(p, numbers, telemetry.MeasureAll)), s.Table,
+			Bigint(unit), FloorOf("event", width), strings.Join(slices.Compact(edges), ", ")))
+	}
+	return statements
 }
 
 // Rewrite is the statement that writes a table anew: DuckDB keeps deleted rows

@@ -133,7 +133,7 @@ func rowCursors(conn Queryer, p *layout.Product, q telemetry.Query, units map[in
 	span.Bound(q.From, q.To)
 	var list []*cursor
 	for _, seg := range p.Segments {
-		if !seg.Overlaps(span.First, span.Last) || q.UpTo > 0 && seg.Sorted && seg.FirstSeq > q.UpTo {
+		if !seg.Overlaps(span.First, span.Last) || seg.Sorted && (q.UpTo > 0 && seg.FirstSeq > q.UpTo || seg.LastSeq <= q.After) {
 			continue
 		}
 		c := &cursor{conn: conn, table: seg.Table, take: takeRow, columns: []string{layout.FixedNames}, where: span.Where(seg)}
@@ -163,8 +163,11 @@ func markCursor(conn Queryer, q telemetry.Query, units map[int64]struct{}) *curs
 }
 
 // bound limits the cursor to q's units (those named in also included) and to
-// the position q goes up to.
+// the positions between which q asks.
 func (c *cursor) bound(q telemetry.Query, units map[int64]struct{}, also string) {
+	if q.After > 0 {
+		c.where = append(c.where, "seq > "+strconv.FormatUint(q.After, 10))
+	}
 	if q.UpTo > 0 {
 		c.where = append(c.where, "seq <= "+strconv.FormatUint(q.UpTo, 10))
 	}

@@ -356,13 +356,21 @@ func (s *Service) answered(ctx context.Context, kind string, party access.Party,
 		return s.c.Store.SetPasskey(ctx, k)
 	})
 	if err != nil {
-		return Passkey{}, err
+		return whose(k, party), err
 	}
 	if cloned {
 		s.c.Log.WarnContext(ctx, "a passkey may have been copied; it is locked", "party", string(party), "person", k.PersonID, "passkey", k.ID)
-		return Passkey{}, locked()
+		return whose(k, party), locked()
 	}
 	return k, nil
+}
+
+// whose is who a passkey is of that did not open anything.
+func whose(k Passkey, party access.Party) Passkey {
+	if k.Party != party {
+		return Passkey{}
+	}
+	return Passkey{Party: k.Party, PersonID: k.PersonID}
 }
 
 func locked() error {

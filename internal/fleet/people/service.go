@@ -43,6 +43,9 @@ const (
 	MailEmailGone  Words = "email-gone"  // your address was changed; this is the old one
 	MailPasskey    Words = "passkey"     // a passkey opens your account now
 	MailLinked     Words = "linked"      // an account at a provider opens yours now
+	MailAsked      Words = "asked"       // what you asked for about your data was received; By is the kind
+	MailExtended   Words = "extended"    // and takes longer
+	MailAnswered   Words = "answered"    // and is answered
 )
 
 // Mail is something to be told by mail, also to somebody without an account.

@@ -45,6 +45,7 @@ var _ people.Mailer = (*Writer)(nil)
 var all = []people.Words{
 	people.MailClaim, people.MailRequest, people.MailDrive, people.MailOwn, people.MailAccepted, people.MailHandedOver, people.MailRemoved,
 	people.MailDeclined, people.MailEmail, people.MailEmailGone, people.MailLinked, people.MailPasskey,
+	people.MailAsked, people.MailExtended, people.MailAnswered,
 }
 
 // NewWriter reads the words that the program carries. url is where people reach us.

@@ -113,6 +113,9 @@ type Config struct {
 	Tx       fleet.Transactor
 	Clock    clock.Clock
 	Sealer   Sealer
+	// Needed reports whether a call's message is still to be told; nil: until it
+	// is acknowledged.
+	Needed func(ctx context.Context, m *notify.Message) (bool, error)
 }
 
 // Service hands out calls and takes their outcomes.
@@ -259,6 +262,11 @@ func (s *Service) asleep(ctx context.Context, c *Call, now time.Time) (awake tim
 	if !m.AckedAt.IsZero() {
 		return now, false, nil
 	}
+	if s.c.Needed != nil {
+		if needed, err := s.c.Needed(ctx, &m); err != nil || !needed {
+			return now, false, err
+		}
+	}
 	o, err := s.c.Fleet.Owner(ctx, c.OwnerID)
 	if fault.KindOf(err) == fault.NotFound {
 		return now, false, nil
@@ -276,16 +284,25 @@ func (s *Service) asleep(ctx context.Context, c *Call, now time.Time) (awake tim
 	return p.Awake(now, o.Location()), true, nil
 }
 
-// Take locks a call of an agent's choice. fault.Conflict: somebody has it.
+// Take locks a call of an agent's choice. fault.Conflict: somebody has it, or
+// it is not needed any more.
 func (s *Service) Take(ctx context.Context, id, agent string) (Call, error) {
 	now := s.c.Clock.Now()
-	_, err := s.c.Store.UpdateCall(ctx, id, func(c *Call) error {
+	taken, err := s.c.Store.UpdateCall(ctx, id, func(c *Call) error {
 		if err := c.mine(agent, now); err != nil {
 			return err
 		}
+		_, needed, err := s.asleep(ctx, c, now)
+		if err == nil && !needed {
+			c.State = Stopped
+			return nil
+		}
 		c.LockedBy, c.LockedUntil = agent, now.Add(hold)
-		return nil
+		return err
 	})
+	if err == nil && taken.State == Stopped {
+		err = fault.New(fault.Conflict, "this call is stopped: the unit is remedied, or its owner has acknowledged")
+	}
 	if err != nil {
 		return Call{}, err
 	}

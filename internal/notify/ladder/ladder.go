@@ -188,6 +188,10 @@ type Store interface {
 	DueClimbs(ctx context.Context, now time.Time, limit int) ([]string, error)
 	UpdateClimb(ctx context.Context, id string, change func(*Climb) error) (Climb, error)
 	CountClimbs(ctx context.Context, campaign string) ([]Count, error)
+	// StopWaiting ends what still waits of some notices' messages: texts that
+	// were not sent, calls that nobody has made or has at hand now, letters that
+	// are in no batch.
+	StopWaiting(ctx context.Context, notices []string, why string, now time.Time) error
 }
 
 // Put keeps a ladder, unless it has mistakes.

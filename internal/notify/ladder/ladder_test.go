@@ -272,6 +272,78 @@ func TestBouncesAndStepsThatAreAlwaysTaken(t *testing.T) {
 	})
 }
 
+// An acknowledgement of an earlier message ends the climb at once: nobody is
+// called, and no letter is posted, who has said that they know; nor where the
+// unit is remedied meanwhile. What people have not worked off is not given up.
+func TestAcknowledgedAnywhere(t *testing.T) {
+	t.Parallel()
+	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		w := newWorld(t, db)
+		ctx := t.Context()
+		w.Calls = calls.NewService(calls.Config{Store: w.Words, Messages: w.Messages, People: w.People, Fleet: db.Fleet(), Tx: db, Clock: w.Clock, Needed: w.m.Needed})
+		w.Letters = letter.NewService(letter.Config{Store: w.Words, Messages: w.Messages, People: w.People, Fleet: db.Fleet(), Tx: db, Clock: w.Clock, IDs: w.IDs, Needed: w.m.Needed})
+		order := letter.Order{Format: letter.DIN, Sender: []string{"Nordlys AS", "Gate 1"}}
+		up := func(o fleet.Owner) { // to the letter, with the call still on the list
+			w.begin(o, "recall")
+			for _, ch := range []notify.Channel{notify.Mail, notify.SMS} {
+				w.Send(ch, notify.Sent)
+				w.Clock.Advance(7 * day)
+				w.pass(1)
+			}
+			w.Clock.Advance(7 * day)
+			w.pass(1)
+			require.Equal(t, []notify.Channel{notify.Mail, notify.SMS, notify.Call, notify.Letter}, channelsOf(w.Of(o)))
+		}
+		o := w.Owner("acks@example.org")
+		up(o)
+		w.Clock.Advance(60 * day)
+		w.pass(1)
+		require.Equal(t, ladder.Climbing, w.climb(o).State, "nobody has posted the letter")
+		_, err := w.Messages.Heard(ctx, notify.Delivery{MessageID: w.Of(o)[0].ID, At: w.Clock.Now(), Result: notify.Acknowledged}, func(m *notify.Message) error {
+			m.AckedAt, m.AckedVia = w.Clock.Now(), notify.ViaLink
+			return nil
+		})
+		require.NoError(t, err)
+		_, err = w.Calls.Take(ctx, w.Of(o)[2].ID, "ann")
+		require.Equal(t, fault.Conflict, fault.KindOf(err), "before the ladder has looked")
+		w.pass(1)
+		require.Equal(t, ladder.Acknowledged, w.climb(o).State)
+		list, err := w.Words.Calls(ctx, calls.Filter{State: calls.Open})
+		require.NoError(t, err)
+		require.Empty(t, list)
+		_, err = w.Letters.Make(ctx, order)
+		require.Equal(t, fault.NotFound, fault.KindOf(err))
+
+		o = w.Owner("remedied@example.org")
+		up(o)
+		w.remedies["task-"+o.ID] = ladder.Standing{OwnerID: o.ID, Remedied: true}
+		_, err = w.Calls.Next(ctx, "ann")
+		require.Equal(t, fault.NotFound, fault.KindOf(err))
+		_, err = w.Letters.Make(ctx, order)
+		require.Equal(t, fault.NotFound, fault.KindOf(err))
+		l, err := w.Words.Letter(ctx, w.Of(o)[3].ID)
+		require.NoError(t, err)
+		require.Equal(t, letter.Stopped, l.State)
+		w.Clock.Advance(14 * day)
+		w.pass(1)
+		require.Equal(t, ladder.Remedied, w.climb(o).State)
+
+		// From the day it is posted, not from the day it was asked for.
+		o = w.Owner("late@example.org")
+		up(o)
+		w.Clock.Advance(20 * day)
+		b, err := w.Letters.Make(ctx, order)
+		require.NoError(t, err)
+		_, err = w.Letters.MarkSent(ctx, b.ID, w.Clock.Now())
+		require.NoError(t, err)
+		w.pass(1)
+		require.Equal(t, ladder.Climbing, w.climb(o).State)
+		w.Clock.Advance(14 * day)
+		w.pass(1)
+		require.Equal(t, ladder.Unreachable, w.climb(o).State)
+	})
+}
+
 func TestWhichLadder(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, sqldbtest.SQLite(t))

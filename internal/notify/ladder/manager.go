@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -139,22 +140,26 @@ func (m *Manager) step(ctx context.Context, c *Climb, now time.Time) error {
 	case err != nil:
 		return err
 	}
-	end := func(state State, why string) {
+	end := func(state State, why string) error {
 		c.State, c.Why, c.EndedAt, c.NextAt, c.Message = state, why, now, time.Time{}, ""
+		if state == Unreachable {
+			return nil // what waits may still reach them
+		}
+		keys := make([]string, len(c.Taken))
+		for i, t := range c.Taken {
+			keys[i] = t.Key
+		}
+		return m.c.Store.StopWaiting(ctx, keys, why, now)
 	}
 	switch {
 	case s.Remedied:
-		end(Remedied, "the unit is remedied")
-		return nil
+		return end(Remedied, "the unit is remedied")
 	case s.Over:
-		end(Ended, "the campaign is over")
-		return nil
+		return end(Ended, "the campaign is over")
 	case s.OwnerID != c.OwnerID:
-		end(Ended, "the unit has another owner, who is told anew")
-		return nil
+		return end(Ended, "the unit has another owner, who is told anew")
 	case s.Declined && c.optional():
-		end(OptedOut, "the owner declined")
-		return nil
+		return end(OptedOut, "the owner declined")
 	case s.Paused:
 		c.NextAt = now.Add(time.Hour) // looked at again: nothing is told while the campaign is paused
 		return nil
@@ -162,32 +167,30 @@ func (m *Manager) step(ctx context.Context, c *Climb, now time.Time) error {
 		c.NextAt, c.Why = s.Until, "the owner said not now, and is left alone until then" // the step is not burnt
 		return nil
 	}
-	if acked, at, err := m.acked(ctx, c); err != nil {
-		return err
-	} else if acked || s.Chosen || s.Declined {
-		if at.IsZero() {
-			at = now
+	if c.AckedAt.IsZero() {
+		if c.AckedAt, err = m.c.Notices.Acked(ctx, c.OwnerID, c.UnitID, "campaign/"+c.Campaign, c.StartedAt); err != nil {
+			return err
 		}
-		if c.AckedAt.IsZero() {
-			c.AckedAt = at
+		if c.AckedAt.IsZero() && (s.Chosen || s.Declined) {
+			c.AckedAt = now
 		}
 	}
-	why, waits, err := m.heard(ctx, c)
+	last, err := m.heard(ctx, c)
 	if err != nil {
 		return err
 	}
-	if waits && c.AckedAt.IsZero() {
+	if last.unsent && c.AckedAt.IsZero() {
 		c.NextAt = now.Add(time.Hour) // the message still waits to be sent: what nobody could see is not counted
 		return nil
 	}
-	if why != "" && len(c.Taken) > 0 {
-		c.Taken[len(c.Taken)-1].Why = why
+	if last.why != "" && len(c.Taken) > 0 {
+		c.Taken[len(c.Taken)-1].Why = last.why
 	}
-	return m.next(ctx, c, now, end)
+	return m.next(ctx, c, now, last, end)
 }
 
 // next takes the next step that is to be taken.
-func (m *Manager) next(ctx context.Context, c *Climb, now time.Time, end func(State, string)) error {
+func (m *Manager) next(ctx context.Context, c *Climb, now time.Time, last heard, end func(State, string) error) error {
 	for ; c.Step < len(c.Ladder.Steps); c.Step++ {
 		if c.AckedAt.IsZero() || c.Ladder.Steps[c.Step].Always {
 			break
@@ -195,10 +198,19 @@ func (m *Manager) next(ctx context.Context, c *Climb, now time.Time, end func(St
 	}
 	if c.Step >= len(c.Ladder.Steps) {
 		if !c.AckedAt.IsZero() {
-			end(Acknowledged, "the owner has seen it")
+			return end(Acknowledged, "the owner has seen it")
+		}
+		if last.unworked {
+			c.NextAt = now.Add(time.Hour) // a letter that nobody has posted, a call that nobody has made
 			return nil
 		}
-		end(Unreachable, "nothing reached the owner: "+c.story())
+		if until := last.sentAt.Add(c.Ladder.Patience()); last.why == "" && until.After(now) {
+			c.NextAt = until // people took their time to post it
+			return nil
+		}
+		if err := end(Unreachable, "nothing reached the owner: "+c.Story()); err != nil {
+			return err
+		}
 		if m.c.OnUnreachable != nil {
 			return m.c.OnUnreachable(ctx, c)
 		}
@@ -218,8 +230,7 @@ func (m *Manager) next(ctx context.Context, c *Climb, now time.Time, end func(St
 		return err
 	}
 	if d.Verdict == notify.Withheld && d.Reason == notify.SwitchedOff && c.optional() {
-		end(OptedOut, "the owner has switched messages of this kind off")
-		return nil
+		return end(OptedOut, "the owner has switched messages of this kind off")
 	}
 	c.Why = ""
 	m.took(c, Taken{Channel: step.Channel, At: now, Key: key, Verdict: d.Verdict, Why: string(d.Reason)}, d, now)
@@ -233,7 +244,8 @@ func (c *Climb) last() time.Time {
 	return c.StartedAt
 }
 
-func (c *Climb) story() string {
+// Story is the steps that were taken, and what came of each.
+func (c *Climb) Story() string {
 	parts := make([]string, len(c.Taken))
 	for i, t := range c.Taken {
 		why := t.Why
@@ -255,61 +267,77 @@ func (c *Climb) notifyKind() notify.Kind {
 	return notify.Kind(c.Kind)
 }
 
-// acked reports whether the owner has acknowledged one of the climb's notices.
-func (m *Manager) acked(ctx context.Context, c *Climb) (bool, time.Time, error) {
-	if !c.AckedAt.IsZero() {
-		return true, c.AckedAt, nil
-	}
-	for _, t := range c.Taken {
-		n, err := m.c.Notices.NoticeByKey(ctx, t.Key)
-		if fault.KindOf(err) == fault.NotFound {
-			continue
-		}
-		if err != nil {
-			return false, time.Time{}, err
-		}
-		if !n.AckedAt.IsZero() {
-			return true, n.AckedAt, nil
-		}
-		messages, err := m.c.Notices.Messages(ctx, t.Key)
-		if err != nil {
-			return false, time.Time{}, err
-		}
-		for _, x := range messages {
-			if !x.AckedAt.IsZero() {
-				return true, x.AckedAt, nil
-			}
-		}
-	}
-	return false, time.Time{}, nil
+// heard is what became of the last step's messages.
+type heard struct {
+	why      string    // they reached nobody ("": one of them may have)
+	unsent   bool      // one still waits to be sent
+	unworked bool      // one waits for people, who post letters and call
+	sentAt   time.Time // of the first that may have reached somebody; zero: none, or unknown
 }
 
-// heard says why the last step's message reached nobody ("": it may have), and
-// whether it still waits to be sent.
-func (m *Manager) heard(ctx context.Context, c *Climb) (why string, waits bool, err error) {
+func (m *Manager) heard(ctx context.Context, c *Climb) (out heard, err error) {
 	if len(c.Taken) == 0 || c.Message == "" {
-		return "", false, nil
+		return out, nil
 	}
-	last := c.Taken[len(c.Taken)-1]
-	messages, err := m.c.Notices.Messages(ctx, last.Key)
-	if err != nil || len(messages) == 0 {
-		return "", false, err
+	messages, err := m.c.Notices.Messages(ctx, c.Taken[len(c.Taken)-1].Key)
+	if err != nil {
+		return out, err
 	}
 	for _, x := range messages {
 		switch x.State {
 		case notify.Bounced, notify.Failed, notify.Suppressed, notify.Expired, notify.Complained:
-			why = string(x.State)
+			out.why = string(x.State)
 			if x.LastError != "" {
-				why += ": " + x.LastError
+				out.why += ": " + x.LastError
 			}
 		case notify.Queued:
-			// Letters and calls are worked off by people, at their own pace.
-			waits = waits || x.Channel != notify.Letter && x.Channel != notify.Call
+			// Letters and calls are worked off by people, at their own pace: the next
+			// step does not wait for them.
+			byPeople := x.Channel == notify.Letter || x.Channel == notify.Call
+			out.unsent, out.unworked = out.unsent || !byPeople, out.unworked || byPeople
 		default:
-			return "", false, nil
+			return heard{sentAt: x.SentAt}, nil
 		}
 	}
-	return why, waits && why == "", nil
+	out.unsent, out.unworked = out.unsent && out.why == "", out.unworked && out.why == ""
+	return out, nil
+}
+
+// Needed reports whether what a notice's message asks of people, a call or a
+// letter, is still to be done: the unit is not remedied, and the owner has not
+// acknowledged, or the step is taken always.
+func (m *Manager) Needed(ctx context.Context, x *notify.Message) (bool, error) {
+	campaign, ok := strings.CutPrefix(x.About, "campaign/")
+	if !ok || x.OwnerID == "" {
+		return true, nil
+	}
+	climbs, err := m.c.Store.Climbs(ctx, Filter{Campaign: campaign, UnitID: x.UnitID, OwnerID: x.OwnerID})
+	if err != nil {
+		return false, err
+	}
+	for i := range climbs {
+		c := &climbs[i]
+		step := slices.IndexFunc(c.Taken, func(t Taken) bool { return preference.MessageKey(t.Key, x.Channel) == x.Key })
+		if step < 0 {
+			continue
+		}
+		s, err := m.c.Remedies.Standing(ctx, c.TaskID)
+		switch {
+		case fault.KindOf(err) == fault.NotFound:
+			return false, nil
+		case err != nil:
+			return false, err
+		case s.Remedied || s.Over || s.OwnerID != c.OwnerID || s.Declined && c.optional():
+			return false, nil
+		case step < len(c.Ladder.Steps) && c.Ladder.Steps[step].Always:
+			return true, nil
+		case s.Chosen || s.Declined || !c.AckedAt.IsZero():
+			return false, nil
+		}
+		at, err := m.c.Notices.Acked(ctx, c.OwnerID, c.UnitID, x.About, c.StartedAt)
+		return at.IsZero(), err
+	}
+	return true, nil
 }
 
 // Reach is how far owners of a campaign could be reached (NHTSA's TTLUNREACH is
@@ -359,4 +387,33 @@ func (m *Manager) Reach(ctx context.Context, campaign string) (Reach, error) {
 		}
 	}
 	return r, nil
+}
+
+// Line is a line of a report.
+type Line struct {
+	Label string
+	N     int
+}
+
+// Words is a reach line by line: who was told, what came of it, and of those who
+// could not be reached how far the ladder came.
+func (r *Reach) Words() []Line {
+	out := []Line{
+		{"Owners told", r.Told},
+		{"Still on the ladder", r.Climbing},
+		{"Owners who acknowledged", r.Acknowledged},
+		{"Remedied while being told", r.Remedied},
+		{"Opted out", r.OptedOut},
+		{"Owners unreachable", r.Unreachable},
+		{"Ended otherwise", r.Ended},
+	}
+	for i, n := range r.Steps {
+		out = append(out, Line{fmt.Sprintf("Took step %d", i+1), n})
+	}
+	for _, c := range r.Counts {
+		if c.State == Unreachable {
+			out = append(out, Line{fmt.Sprintf("Unreachable after step %d", c.Step), c.N})
+		}
+	}
+	return out
 }

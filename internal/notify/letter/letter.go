@@ -100,6 +100,9 @@ type Config struct {
 	Tx       fleet.Transactor
 	Clock    clock.Clock
 	IDs      clock.IDs
+	// Needed reports whether a letter's message is still to be told; nil: until
+	// it is acknowledged.
+	Needed func(ctx context.Context, m *notify.Message) (bool, error)
 }
 
 // Service makes batches of letters.
@@ -195,6 +198,12 @@ func (s *Service) address(ctx context.Context, l *Letter, b *Batch) error {
 	if !m.AckedAt.IsZero() && m.State == notify.Queued {
 		l.State, l.Why = Stopped, "the owner has acknowledged it meanwhile"
 		return nil
+	}
+	if s.Needed != nil {
+		if needed, err := s.Needed(ctx, &m); err != nil || !needed {
+			l.State, l.Why = Stopped, "the unit is remedied, or its owner has acknowledged"
+			return err
+		}
 	}
 	owner, err := s.Fleet.Owner(ctx, l.OwnerID)
 	if err != nil && fault.KindOf(err) != fault.NotFound {

@@ -40,31 +40,31 @@ type words struct {
 var frames = map[string]words{
 	"en": {
 		Open: "Open", SignIn: "Sign in", Ack: "Please tell us that you have read this message.", Read: "I have read it",
-		Why:    "You get this message from %s because you own a product that we look after.",
+		Why:    "You get this message from %s because you own or use a product that we look after.",
 		Fewer:  "No more messages like this one",
 		Safety: "This is a safety notice. You get it whatever other messages you have switched off.",
 	},
 	"de": {
 		Open: "Öffnen", SignIn: "Anmelden", Ack: "Bitte bestätigen Sie, dass Sie diese Nachricht gelesen haben.", Read: "Ich habe sie gelesen",
-		Why:    "Sie erhalten diese Nachricht von %s, weil Sie ein Produkt besitzen, um das wir uns kümmern.",
+		Why:    "Sie erhalten diese Nachricht von %s, weil Sie ein Produkt besitzen oder benutzen, um das wir uns kümmern.",
 		Fewer:  "Keine solchen Nachrichten mehr",
 		Safety: "Dies ist ein Sicherheitshinweis. Sie erhalten ihn unabhängig davon, welche anderen Nachrichten Sie abgestellt haben.",
 	},
 	"fr": {
 		Open: "Ouvrir", SignIn: "Se connecter", Ack: "Merci de nous confirmer que vous avez lu ce message.", Read: "Je l’ai lu",
-		Why:    "Vous recevez ce message de %s parce que vous possédez un produit que nous suivons.",
+		Why:    "Vous recevez ce message de %s parce que vous possédez ou utilisez un produit que nous suivons.",
 		Fewer:  "Ne plus recevoir ce type de message",
 		Safety: "Ceci est un avis de sécurité. Vous le recevez quels que soient les messages que vous avez désactivés.",
 	},
 	"es": {
 		Open: "Abrir", SignIn: "Iniciar sesión", Ack: "Confírmenos, por favor, que ha leído este mensaje.", Read: "Lo he leído",
-		Why:    "Recibe este mensaje de %s porque tiene un producto del que nos ocupamos.",
+		Why:    "Recibe este mensaje de %s porque tiene o usa un producto del que nos ocupamos.",
 		Fewer:  "No recibir más mensajes como este",
 		Safety: "Este es un aviso de seguridad. Lo recibe aunque haya desactivado otros mensajes.",
 	},
 	"sv": {
 		Open: "Öppna", SignIn: "Logga in", Ack: "Bekräfta att du har läst det här meddelandet.", Read: "Jag har läst det",
-		Why:    "Du får det här meddelandet från %s eftersom du äger en produkt som vi tar hand om.",
+		Why:    "Du får det här meddelandet från %s eftersom du äger eller använder en produkt som vi tar hand om.",
 		Fewer:  "Inga fler sådana meddelanden",
 		Safety: "Det här är ett säkerhetsmeddelande. Du får det oavsett vilka andra meddelanden du har stängt av.",
 	},
@@ -150,6 +150,7 @@ func (l Letterhead) Write(m notify.Message) (text, html string, err error) {
 		d.Link = ""
 	}
 	var b bytes.Buffer
+	b.Grow(len(source) + len(d.Body) + len(m.Subject) + 2048)
 	if err := page.Execute(&b, d); err != nil {
 		return "", "", fmt.Errorf("write mail: %w", err)
 	}

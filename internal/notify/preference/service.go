@@ -76,6 +76,9 @@ type Store interface {
 	CountTold(ctx context.Context, ownerID string, since time.Time) (map[notify.Kind]int, error)
 	// Messages are those that carry a notice.
 	Messages(ctx context.Context, key string) ([]notify.Message, error)
+	// Acked is when an owner first acknowledged, from a time on, anything that
+	// they were told about something of a unit; zero: never.
+	Acked(ctx context.Context, ownerID, unitID, about string, since time.Time) (time.Time, error)
 
 	Contact(ctx context.Context, ownerID string) (Contact, error) // empty if never given
 	PutContact(ctx context.Context, ownerID string, c Contact) error

@@ -28,6 +28,7 @@ const (
 	UpdateCountdown  = "updateCountdown"
 	UpdateDone       = "updateDone"
 	UpdateFailed     = "updateFailed"
+	DriverNotice     = "driverNotice"
 	RecallNotice     = "recallNotice"
 	TipText          = "tip"
 	Several          = "several"
@@ -76,7 +77,11 @@ var texts = map[string]Known{
 	UpdateCountdown:  {UpdateCountdown, "A security update starts by itself", Security, aboutUpdate},
 	UpdateDone:       {UpdateDone, "An update worked", Service, aboutUpdate},
 	UpdateFailed:     {UpdateFailed, "An update failed", Service, aboutUpdate},
-	RecallNotice:     {RecallNotice, "A product safety recall", Recall, slices.Concat(aboutUpdate, aboutFacts)},
+	DriverNotice: {
+		DriverNotice, "A safety notice to whoever uses a unit that another owns", Safety,
+		append(slices.Clone(aboutUpdate), Value{"MayUpdate", Text, "", "yes"}), // set where the driver may start updates
+	},
+	RecallNotice: {RecallNotice, "A product safety recall", Recall, slices.Concat(aboutUpdate, aboutFacts)},
 	TipText: {TipText, "A tip at the right moment", Tip, []Value{
 		{"Title", Text, "", "Humid today"}, {"Text", Text, "", "Use the stronger programme."}, {"Why", Text, "", "The air holds 84 % humidity."},
 	}},

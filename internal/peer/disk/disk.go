@@ -31,7 +31,7 @@ var Damages = map[string]func(data []byte, at int) []byte{
 	"garbled": func(data []byte, at int) []byte {
 		random := rand.New(rand.NewPCG(uint64(at), 1))
 		for i := at; i < len(data); i++ {
-			data[i] = byte(random.Uint32())
+			data[i] ^= byte(1 + random.IntN(255)) // none stays what it was
 		}
 		return data
 	},

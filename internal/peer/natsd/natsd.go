@@ -4,19 +4,19 @@ package natsd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"fettle.dev/fettle/internal/peer/tree"
 )
 
 // Server is a nats-server process.
@@ -102,25 +102,19 @@ func freePort() (int, error) {
 	return l.Addr().(*net.TCPAddr).Port, l.Close()
 }
 
-// build compiles the server of the version in go.mod. Go's build cache makes
-// the second time cheap.
+// build compiles the server of the version in go.mod; go leaves it alone where
+// it is that already.
 var build = sync.OnceValues(func() (string, error) {
-	_, file, _, ok := runtime.Caller(0)
-	if !ok {
-		return "", errors.New("where the source is, is not known")
-	}
-	root := filepath.Join(filepath.Dir(file), "..", "..", "..")
-	dir := filepath.Join(root, ".tools")
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // programs that everybody may run
+	dir, release, err := tree.Tools("nats-server")
+	if err != nil {
 		return "", err
 	}
-	// Several test processes may build at once: each its own file, renamed.
-	temporary := filepath.Join(dir, fmt.Sprintf("nats-server.%d", os.Getpid()))
-	cmd := exec.Command("go", "build", "-o", temporary, "github.com/nats-io/nats-server/v2") //nolint:gosec // fixed arguments
-	cmd.Dir = root
+	defer release()
+	program := filepath.Join(dir, "nats-server")
+	cmd := exec.Command("go", "build", "-o", program, "github.com/nats-io/nats-server/v2") //nolint:gosec // fixed arguments
+	cmd.Dir = tree.Root()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build nats-server: %w\n%s", err, out)
 	}
-	program := filepath.Join(dir, "nats-server")
-	return program, os.Rename(temporary, program)
+	return program, nil
 })

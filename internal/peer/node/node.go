@@ -7,9 +7,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
+
+	"fettle.dev/fettle/internal/peer/tree"
 )
 
 // Run gives what a script (CommonJS) prints, given input as its standard input.
@@ -17,8 +18,7 @@ import (
 // is set.
 func Run(tb testing.TB, pkg, script, input string) string {
 	tb.Helper()
-	_, here, _, _ := runtime.Caller(0)
-	modules := filepath.Join(filepath.Dir(here), "..", "..", "..", "web", "node_modules")
+	modules := filepath.Join(tree.Root(), "web", "node_modules")
 	missing := tb.Skipf
 	if os.Getenv("CI") != "" {
 		missing = tb.Fatalf

@@ -5,8 +5,9 @@ package recording
 import (
 	"os"
 	"path/filepath"
-	"runtime"
 	"testing"
+
+	"fettle.dev/fettle/internal/peer/tree"
 )
 
 // Dir is FETTLE_DATA, or ../shared/data beside the repository's root.
@@ -14,8 +15,7 @@ func Dir() string {
 	if d := os.Getenv("FETTLE_DATA"); d != "" {
 		return d
 	}
-	_, here, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(here), "..", "..", "..", "..", "shared", "data")
+	return filepath.Join(tree.Root(), "..", "shared", "data")
 }
 
 // Path gives a recording's file. Where there are no recordings the test is

@@ -8,13 +8,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"fettle.dev/fettle/internal/peer/tree"
 )
 
 const version = "v1.8.0"
@@ -82,27 +83,12 @@ func (s *Server) Bucket(t *testing.T, name string) string {
 // build installs the server of one version, with its own dependencies, beside
 // our module.
 var build = sync.OnceValues(func() (string, error) {
-	_, file, _, _ := runtime.Caller(0)
-	dir, err := filepath.Abs(filepath.Join(filepath.Dir(file), "..", "..", "..", ".tools", "versitygw-"+version))
+	dir, release, err := tree.Tools("versitygw-" + version)
 	if err != nil {
 		return "", err
 	}
+	defer release()
 	program := filepath.Join(dir, "versitygw")
-	if _, err := os.Stat(program); err == nil {
-		return program, nil
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // programs that everybody may run
-		return "", err
-	}
-	// Of several test processes one builds, the others wait.
-	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = lock.Close() }()
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
-		return "", err
-	}
 	if _, err := os.Stat(program); err == nil {
 		return program, nil
 	}

@@ -25,7 +25,7 @@ import (
 	"fettle.dev/fettle/internal/notify/hear"
 	"fettle.dev/fettle/internal/notify/letterhead"
 	"fettle.dev/fettle/internal/notify/ticket"
-	"fettle.dev/fettle/internal/send/reach"
+	"fettle.dev/fettle/internal/reach"
 )
 
 // Path is where providers report delivery: Path + the gateway's name + / + the

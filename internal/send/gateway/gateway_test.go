@@ -19,8 +19,8 @@ import (
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/notify"
 	"fettle.dev/fettle/internal/notify/ticket"
+	"fettle.dev/fettle/internal/reach"
 	"fettle.dev/fettle/internal/send/gateway"
-	"fettle.dev/fettle/internal/send/reach"
 )
 
 var (

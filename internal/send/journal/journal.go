@@ -10,7 +10,9 @@ package journal
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"strings"
@@ -22,10 +24,16 @@ import (
 // Journal is a file of what was sent.
 type Journal struct {
 	mu   sync.Mutex
+	path string
 	file *os.File
-	open map[string]struct{} // in the file, not known to the records
+	size int64             // bytes written
+	open map[string]string // in the file, not known to the records: ids with what the next hop calls them
 	left map[string]string
 }
+
+// longest is how long the file may become before what is known is left out of
+// it, bytes: while messages are sent without a pause some are always open.
+const longest = 1 << 20
 
 var _ notify.Journal = (*Journal)(nil)
 
@@ -36,23 +44,27 @@ func Open(path string) (*Journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("journal of sent messages: %w", err)
 	}
-	j := &Journal{file: f, open: map[string]struct{}{}, left: map[string]string{}}
+	j := &Journal{path: path, file: f, open: map[string]string{}, left: map[string]string{}}
 	end := int64(0)
 	for r := bufio.NewReader(f); ; {
 		line, err := r.ReadBytes('\n')
-		if err != nil {
+		if errors.Is(err, io.EOF) {
 			break
+		}
+		if err != nil { // not cut off: what cannot be read was sent
+			return nil, fmt.Errorf("journal of sent messages: %w", errors.Join(err, f.Close()))
 		}
 		end += int64(len(line))
 		id, remote, _ := bytes.Cut(bytes.TrimSuffix(line, []byte("\n")), []byte("\t"))
 		if len(id) > 0 {
 			j.left[string(id)] = string(remote)
-			j.open[string(id)] = struct{}{}
+			j.open[string(id)] = string(remote)
 		}
 	}
 	if err := f.Truncate(end); err != nil {
-		return nil, fmt.Errorf("journal of sent messages: %w", err)
+		return nil, fmt.Errorf("journal of sent messages: %w", errors.Join(err, f.Close()))
 	}
+	j.size = end
 	return j, nil
 }
 
@@ -60,12 +72,17 @@ func Open(path string) (*Journal, error) {
 func (j *Journal) Sent(id, remoteID string) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if _, err := j.file.WriteString(id + "\t" + strings.Map(oneLine, remoteID) + "\n"); err != nil {
-		return fmt.Errorf("journal of sent messages: %w", err)
+	remoteID = strings.Map(oneLine, remoteID)
+	n, err := j.file.WriteString(entry(id, remoteID))
+	if err != nil { // half a line would swallow the next one
+		return fmt.Errorf("journal of sent messages: %w", errors.Join(err, j.file.Truncate(j.size)))
 	}
-	j.open[id] = struct{}{}
+	j.size += int64(n)
+	j.open[id] = remoteID
 	return nil
 }
+
+func entry(id, remoteID string) string { return id + "\t" + remoteID + "\n" }
 
 func oneLine(r rune) rune {
 	if r < ' ' {
@@ -81,13 +98,41 @@ func (j *Journal) Known(ids []string) error {
 	for _, id := range ids {
 		delete(j.open, id)
 	}
-	if len(j.open) > 0 {
-		return nil
+	var err error
+	switch {
+	case len(j.open) == 0:
+		if err = j.file.Truncate(0); err == nil {
+			j.size = 0
+		}
+	case j.size > longest:
+		err = j.shorten()
 	}
-	if err := j.file.Truncate(0); err != nil {
+	if err != nil {
 		return fmt.Errorf("journal of sent messages: %w", err)
 	}
 	return nil
+}
+
+// shorten puts a file of what is open in the place of the one that has grown.
+func (j *Journal) shorten() error {
+	var b strings.Builder
+	for id, remote := range j.open {
+		b.WriteString(entry(id, remote))
+	}
+	next := j.path + ".next"
+	if err := os.WriteFile(next, []byte(b.String()), 0o600); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(next, os.O_RDWR|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(next, j.path); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	old := j.file
+	j.file, j.size = f, int64(b.Len())
+	return old.Close()
 }
 
 // Left is what the last process left.

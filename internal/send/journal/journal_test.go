@@ -44,3 +44,13 @@ func TestJournal(t *testing.T) {
 	require.Zero(t, info.Size())
 	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
 }
+
+// A journal that cannot be read is no journal that was cut off: to take it for
+// one would send again what was sent.
+func TestUnreadable(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "sent"), 0o700))
+	_, err := journal.Open(filepath.Join(dir, "sent"))
+	require.ErrorContains(t, err, "journal of sent messages")
+}

@@ -3,12 +3,18 @@ package mail
 import (
 	"bytes"
 	"fmt"
+	"io"
+	"mime"
+	"mime/multipart"
+	"mime/quotedprintable"
 	"net/mail"
+	"net/textproto"
 	"strings"
+	"time"
 
-	gomail "github.com/wneessen/go-mail"
 	"golang.org/x/net/idna"
 
+	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/notify"
 	"fettle.dev/fettle/internal/notify/letterhead"
@@ -98,38 +104,81 @@ func ascii(s string) bool {
 // alternatives, quoted-printable, so that no line is too long and no server
 // has to take 8 bits.
 func (c *composer) compose(m notify.Message, to string) ([]byte, error) {
-	msg := gomail.NewMsg(gomail.WithCharset(gomail.CharsetUTF8), gomail.WithNoDefaultUserAgent())
-	msg.FromMailAddress(c.from)
-	if err := msg.To(to); err != nil {
-		return nil, fault.Wrap(fault.Invalid, "recipient", err)
-	}
-	if c.replyTo != nil {
-		msg.ReplyToMailAddress(c.replyTo)
-	}
-	msg.Subject(m.Subject)
-	msg.SetMessageIDWithValue(c.MessageID(m.ID))
-	msg.SetDate()
-	msg.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834: no out-of-office answers
-	if m.Language != "" {
-		msg.SetGenHeader("Content-Language", m.Language)
-	}
-	if m.Kind.Optional() && m.OwnerID != "" {
-		// RFC 2369 and RFC 8058: a mail program shows a button of its own.
-		msg.SetGenHeader("List-Unsubscribe", "<"+c.links.Unsubscribe(m.ID)+">")
-		msg.SetGenHeader("List-Unsubscribe-Post", "List-Unsubscribe=One-Click")
-	}
 	text, html, err := c.letterhead.Write(m)
 	if err != nil {
 		return nil, err
 	}
-	msg.SetBodyString(gomail.TypeTextPlain, text)
-	msg.AddAlternativeString(gomail.TypeTextHTML, html)
 	var b bytes.Buffer
-	if _, err := msg.WriteTo(&b); err != nil {
+	b.Grow(2*len(text) + len(html) + len(html)/4 + 2048)
+	body := multipart.NewWriter(&b)
+	field(&b, "Date", clock.Real{}.Now().Format(time.RFC1123Z))
+	field(&b, "From", c.from.String())
+	field(&b, "To", (&mail.Address{Address: to}).String())
+	if c.replyTo != nil {
+		field(&b, "Reply-To", c.replyTo.String())
+	}
+	field(&b, "Subject", mime.QEncoding.Encode("UTF-8", oneLine(m.Subject)))
+	field(&b, "Message-ID", "<"+c.MessageID(m.ID)+">")
+	field(&b, "Auto-Submitted", "auto-generated") // RFC 3834: no out-of-office answers
+	if m.Language != "" {
+		field(&b, "Content-Language", mime.QEncoding.Encode("UTF-8", oneLine(m.Language)))
+	}
+	if m.Kind.Optional() && m.OwnerID != "" {
+		// RFC 2369 and RFC 8058: a mail program shows a button of its own.
+		field(&b, "List-Unsubscribe", "<"+c.links.Unsubscribe(m.ID)+">")
+		field(&b, "List-Unsubscribe-Post", "List-Unsubscribe=One-Click")
+	}
+	field(&b, "MIME-Version", "1.0")
+	field(&b, "Content-Type", "multipart/alternative; boundary="+body.Boundary())
+	b.WriteString("\r\n")
+	for _, p := range [...]struct{ kind, text string }{{"text/plain", text}, {"text/html", html}} {
+		if err := part(body, p.kind, p.text); err != nil {
+			return nil, fmt.Errorf("compose mail: %w", err)
+		}
+	}
+	if err := body.Close(); err != nil {
 		return nil, fmt.Errorf("compose mail: %w", err)
 	}
 	if c.signature == nil {
 		return b.Bytes(), nil
 	}
 	return c.signature.sign(b.Bytes())
+}
+
+func part(body *multipart.Writer, kind, text string) error {
+	w, err := body.CreatePart(textproto.MIMEHeader{"Content-Type": {kind + "; charset=UTF-8"}, "Content-Transfer-Encoding": {"quoted-printable"}})
+	if err != nil {
+		return err
+	}
+	q := quotedprintable.NewWriter(w)
+	if _, err := io.WriteString(q, text); err != nil {
+		return err
+	}
+	return q.Close()
+}
+
+// field writes a field of the header, its lines ended at blanks before they
+// exceed 76 characters (RFC 5322 2.1.1, RFC 2047 2) where there are any.
+func field(b *bytes.Buffer, name, value string) {
+	b.WriteString(name + ":")
+	used := len(name) + 1
+	for word := range strings.FieldsSeq(value) {
+		if used+1+len(word) > 76 && (used > len(name)+1 || strings.HasPrefix(word, "=?")) {
+			b.WriteString("\r\n")
+			used = 0
+		}
+		b.WriteString(" " + word)
+		used += 1 + len(word)
+	}
+	b.WriteString("\r\n")
+}
+
+// oneLine keeps what a line of a header cannot hold out of it.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, s)
 }

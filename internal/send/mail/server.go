@@ -8,7 +8,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net/mail"
 	"net/textproto"
 	"net/url"
@@ -110,59 +109,28 @@ func New(c Config) (*Sender, error) {
 // server refuses for good is fault.Invalid, an address that it says does not
 // exist fault.NotFound.
 func (s *Sender) Send(ctx context.Context, m notify.Message) (remoteID string, err error) {
-	to, err := recipient(m.To)
-	if err != nil {
-		return "", err
-	}
-	content, err := s.compose(m, to)
-	if err != nil {
-		return "", fmt.Errorf("send mail: %w", err)
-	}
-	var c *conn
-	select {
-	case c = <-s.conns:
-	case <-ctx.Done():
-		return "", fmt.Errorf("send mail: %w", ctx.Err())
-	}
-	c, err = s.deliver(ctx, c, s.envelopeFrom(m.ID), to, content)
-	s.conns <- c
-	if err != nil {
-		return "", fmt.Errorf("send mail: %w", err)
-	}
-	return s.MessageID(m.ID), nil
-}
-
-// deliver sends over c, or a new connection; it gives the connection to keep.
-func (s *Sender) deliver(ctx context.Context, c *conn, from, to string, content []byte) (*conn, error) {
-	for reused := c != nil; ; reused = false {
-		if c == nil {
-			var err error
-			if c, err = s.dial(ctx); err != nil {
-				return nil, err
-			}
+	given := false
+	err = ctx.Err()
+	s.Pipe(ctx, func() (notify.Message, bool) {
+		if given {
+			return notify.Message{}, false
 		}
-		begun, err := c.transact(from, to, content)
-		if err == nil {
-			return c, nil
-		}
-		var reply *textproto.Error
-		if errors.As(err, &reply) && reply.Code != 421 {
-			return c, err // the server said no to this mail; the connection is fine
-		}
-		_ = c.Text.Close() // broken anyhow
-		c = nil
-		// A server closes idle connections: then nothing was taken. Once the
-		// content is under way it may have been, and waits for its next attempt.
-		if !reused || begun {
-			return nil, err
-		}
+		given = true
+		return m, true
+	}, func(_ notify.Message, id string, sent error) { remoteID, err = id, sent })
+	if !given && err == nil {
+		err = fmt.Errorf("send mail: %w", context.Cause(ctx))
 	}
+	return remoteID, err
 }
 
 // conn is a connection to the server that carries one mail after another.
 type conn struct {
 	*smtp.Client
 	pipelining, eightBit, utf8 bool
+
+	used bool   // it has carried a mail, or waited for one: the server may have closed it
+	out  []byte // what is written next
 }
 
 func (s *Sender) dial(ctx context.Context) (*conn, error) {
@@ -181,97 +149,6 @@ func (s *Sender) dial(ctx context.Context) (*conn, error) {
 	return out, nil
 }
 
-// transact sends one mail. begun says that its content was on the way when it
-// failed, so that it may have been taken.
-func (c *conn) transact(from, to string, content []byte) (begun bool, err error) {
-	if err := c.UpdateDeadline(timeout); err != nil {
-		return false, err
-	}
-	parameters := ""
-	if c.eightBit {
-		parameters = " BODY=8BITMIME"
-	}
-	if !ascii(to) {
-		if !c.utf8 {
-			return false, fault.New(fault.Invalid, "the mail server does not take addresses with letters outside ASCII (SMTPUTF8)")
-		}
-		parameters += " SMTPUTF8"
-	}
-	commands := []string{"MAIL FROM:<" + from + ">" + parameters, "RCPT TO:<" + to + ">", "DATA"}
-	expect := []int{250, 25, 354}
-	failed := error(nil)
-	if c.pipelining {
-		for _, line := range commands {
-			if _, err := c.Text.W.WriteString(line + "\r\n"); err != nil {
-				return false, err
-			}
-		}
-		if err := c.Text.W.Flush(); err != nil {
-			return false, err
-		}
-	}
-	open := false // the server waits for the content
-	for i, line := range commands {
-		if !c.pipelining {
-			if failed != nil {
-				break
-			}
-			if err := c.Text.PrintfLine("%s", line); err != nil {
-				return false, err
-			}
-		}
-		_, _, err := c.Text.ReadResponse(expect[i])
-		var reply *textproto.Error
-		switch {
-		case err == nil:
-			open = line == "DATA"
-		case !errors.As(err, &reply):
-			return false, err
-		case failed == nil:
-			failed = refusal(line, reply)
-			if reply.Code == 421 {
-				return false, failed
-			}
-		}
-	}
-	if failed != nil {
-		if open { // it took DATA although nobody is to get it: nothing, then
-			if err := c.Text.PrintfLine("."); err != nil {
-				return false, err
-			}
-			if _, _, err := c.Text.ReadResponse(0); err != nil {
-				return false, err
-			}
-		}
-		return false, errors.Join(failed, c.reset())
-	}
-	w := c.Text.DotWriter()
-	if _, err := w.Write(content); err != nil {
-		return true, err
-	}
-	if err := w.Close(); err != nil {
-		return true, err
-	}
-	if _, _, err := c.Text.ReadResponse(250); err != nil {
-		if reply, ok := errors.AsType[*textproto.Error](err); ok {
-			return false, refusal("the mail", reply)
-		}
-		return true, err
-	}
-	return true, nil
-}
-
-// reset forgets a mail that was begun; it says only what broke the connection.
-func (c *conn) reset() error {
-	if err := c.Text.PrintfLine("RSET"); err != nil {
-		return io.ErrUnexpectedEOF
-	}
-	if _, _, err := c.Text.ReadResponse(250); err != nil {
-		return io.ErrUnexpectedEOF
-	}
-	return nil
-}
-
 // noSuchAddress are enhanced codes (RFC 3463, RFC 7505) and, of servers that
 // send none, the words for an address that does not exist. A relay that is not
 // let use the server is not one.
@@ -288,9 +165,6 @@ func Nonexistent(said string) bool {
 }
 
 func refusal(of string, reply *textproto.Error) error {
-	if i := strings.IndexByte(of, ' '); i > 0 && of != "the mail" {
-		of = of[:i]
-	}
 	switch {
 	case reply.Code >= 500 && of == "RCPT" && Nonexistent(reply.Msg):
 		return fault.Wrap(fault.NotFound, "the address does not exist", reply)

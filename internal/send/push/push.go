@@ -20,7 +20,7 @@ import (
 	"fettle.dev/fettle/internal/notify/push"
 	"fettle.dev/fettle/internal/notify/seal"
 	"fettle.dev/fettle/internal/notify/ticket"
-	"fettle.dev/fettle/internal/send/reach"
+	"fettle.dev/fettle/internal/reach"
 )
 
 // Keys are the service's VAPID keys, base64url.

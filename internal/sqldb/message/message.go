@@ -6,6 +6,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -66,17 +67,13 @@ func (s store) messages(ctx context.Context, rest string, args ...any) ([]notify
 	return out, nil
 }
 
-// urgencies are the values that notify.Kind.Urgency has.
-const urgencies = 3
-
 func (s store) Due(ctx context.Context, ch notify.Channel, now time.Time, limit int) ([]notify.Message, error) {
 	var out []notify.Message
-	for u := range urgencies {
+	for u := range notify.Urgencies {
 		if len(out) >= limit {
 			break
 		}
-		part, err := s.messages(ctx, `WHERE channel = ? AND urgency = ? AND next_at > 0 AND next_at <= ? ORDER BY next_at, id LIMIT ?`,
-			string(ch), u, rows.Millis(now), limit-len(out))
+		part, err := s.DueAfter(ctx, ch, u, now, notify.Place{}, limit-len(out))
 		if err != nil {
 			return nil, err
 		}
@@ -85,9 +82,20 @@ func (s store) Due(ctx context.Context, ch notify.Channel, now time.Time, limit 
 	return out, nil
 }
 
+// DueAfter goes along the index of the queue: what it costs does not grow with
+// what waits.
+func (s store) DueAfter(ctx context.Context, ch notify.Channel, urgency int, now time.Time, after notify.Place, limit int) ([]notify.Message, error) {
+	return s.messages(ctx, `WHERE channel = ? AND urgency = ? AND next_at > 0 AND next_at <= ? AND (next_at, id) > (?, ?) ORDER BY next_at, id LIMIT ?`,
+		string(ch), urgency, rows.Millis(now), rows.Millis(after.NextAt), after.ID, limit)
+}
+
 func (s store) SaveAttempts(ctx context.Context, all []notify.Message, deliveries []notify.Delivery) error {
 	err := s.db.InTx(ctx, func(ctx context.Context) error {
-		for _, m := range all {
+		rest, err := s.saveSent(ctx, all)
+		if err != nil {
+			return err
+		}
+		for _, m := range rest {
 			if err := s.save(ctx, m); err != nil {
 				return err
 			}
@@ -98,6 +106,37 @@ func (s store) SaveAttempts(ctx context.Context, all []notify.Message, deliverie
 		return fmt.Errorf("keep attempts: %w", err)
 	}
 	return nil
+}
+
+// mostSent is how many messages one statement keeps as sent.
+const mostSent = 256
+
+// saveSent keeps those that were just sent, which in bulk nearly all are, by few
+// statements, and gives the others. What was heard of one meanwhile stays: a
+// bounce may come before it is noted that the message was taken.
+func (s store) saveSent(ctx context.Context, all []notify.Message) (rest []notify.Message, err error) {
+	var sent []notify.Message
+	for _, m := range all {
+		if m.State == notify.Sent && m.NextAt.IsZero() && !m.Secret && m.LastError == "" {
+			sent = append(sent, m)
+		} else {
+			rest = append(rest, m)
+		}
+	}
+	for part := range slices.Chunk(sent, mostSent) {
+		args := make([]any, 0, len(part)*4)
+		for _, m := range part {
+			args = append(args, m.ID, rows.Millis(m.SentAt), m.Attempts, m.RemoteID)
+		}
+		_, err := s.db.Exec(ctx, `WITH v (id, sent, tries, remote) AS (VALUES (CAST(? AS TEXT), CAST(? AS BIGINT), CAST(? AS BIGINT), CAST(? AS TEXT))`+
+			strings.Repeat(`, (?, ?, ?, ?)`, len(part)-1)+`) UPDATE notify_message SET sent_at = v.sent, attempts = v.tries, remote_id = v.remote, next_at = 0,
+			last_error = CASE WHEN state = 'queued' THEN '' ELSE last_error END, state = CASE WHEN state = 'queued' THEN 'sent' ELSE state END
+			FROM v WHERE notify_message.id = v.id`, args...)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return rest, nil
 }
 
 // save keeps what changes of a message. What holds a secret is forgotten when

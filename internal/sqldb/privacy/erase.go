@@ -45,7 +45,45 @@ func (s store) Subject(ctx context.Context, ownerID string) (privacy.Subject, er
 		}
 		return struct{}{}, err
 	})
+	if err != nil {
+		return sub, err
+	}
+	sub.Spans, err = s.spans(ctx, ownerID)
 	return sub, err
+}
+
+// spans are a person's times with units that others have had, too.
+func (s store) spans(ctx context.Context, ownerID string) (out []privacy.Span, err error) {
+	type period struct {
+		unit, owner string
+		key         int64
+		from, to    int64
+	}
+	found, err := s.db.Query(ctx, `SELECT p.unit_id, u.unit_key, p.owner_id, p.from_at, p.to_at FROM people_period p JOIN fleet_unit u ON u.id = p.unit_id
+		WHERE p.unit_id IN (SELECT unit_id FROM people_period WHERE owner_id = ?) ORDER BY p.unit_id, p.from_at, p.id`, ownerID)
+	all, err := rows.Collect(found, err, func(r *sql.Rows) (p period, err error) {
+		return p, r.Scan(&p.unit, &p.key, &p.owner, &p.from, &p.to)
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range all {
+		if p.owner != ownerID {
+			continue
+		}
+		// What was before them and nobody's goes with theirs.
+		v := privacy.Span{UnitID: p.unit, UnitKey: p.key, To: rows.Time(p.to)}
+		for _, before := range all {
+			if before.unit == p.unit && before.owner != ownerID && before.owner != "" && before.to > 0 && before.to <= p.from && before.to > rows.Millis(v.From) {
+				v.From = rows.Time(before.to)
+			}
+		}
+		if v.From.IsZero() && v.To.IsZero() { // theirs alone
+			continue
+		}
+		out = append(out, v)
+	}
+	return out, nil
 }
 
 func (s store) Owners(ctx context.Context) ([]string, error) {
@@ -73,16 +111,38 @@ func (l *link) where(sub *privacy.Subject) (texts []string, args [][]any) {
 			add(l.column+" = ?", sub.Email)
 		}
 	case unit:
-		in(anys(sub.Units))
+		if l.at == "" {
+			in(anys(sub.Units))
+			break
+		}
+		in(anys(slices.DeleteFunc(slices.Clone(sub.Units), func(id string) bool { return !sub.Whole(id) })))
+		for _, v := range sub.Spans {
+			during, values := l.during(&v)
+			add(l.column+" = ?"+during, append([]any{v.UnitID}, values...)...)
+		}
+	case wasUnit:
+		for _, v := range sub.Spans {
+			if !v.To.IsZero() {
+				add(l.column+" = ?", v.UnitID)
+			}
+		}
 	case unitKey:
 		in(anys(sub.Keys))
 	case detectors:
 		if len(sub.Products) > 0 {
-			add("ended_at > 0 AND "+l.column+" IN (SELECT name FROM condition_detector WHERE product IN (?"+strings.Repeat(", ?", len(sub.Products)-1)+"))", anys(sub.Products)...)
+			in := "IN (?" + strings.Repeat(", ?", len(sub.Products)-1) + ")"
+			add("state <> 'waiting' AND (product "+in+" OR "+l.column+" IN (SELECT name FROM condition_detector WHERE product "+in+"))", append(anys(sub.Products), anys(sub.Products)...)...)
 		}
 	case inText:
+		const names = ` LIKE ? ESCAPE '\'`
 		for _, id := range sub.Units {
-			add("owner_id = '' AND "+l.column+` LIKE ? ESCAPE '\'`, "%"+likely(id)+"%")
+			if sub.Whole(id) {
+				add("owner_id = '' AND "+l.column+names, "%"+likely(id)+"%")
+			}
+		}
+		for _, v := range sub.Spans {
+			during, values := l.during(&v)
+			add("owner_id = '' AND "+l.column+names+during, append([]any{"%" + likely(v.UnitID) + "%"}, values...)...)
 		}
 	case through:
 		below, values := l.via.where(sub)
@@ -91,6 +151,17 @@ func (l *link) where(sub *privacy.Subject) (texts []string, args [][]any) {
 		}
 	}
 	return texts, args
+}
+
+// during is the condition that a row is of a span's time.
+func (l *link) during(v *privacy.Span) (text string, values []any) {
+	if !v.From.IsZero() {
+		text, values = " AND "+l.at+" >= ?", append(values, rows.Millis(v.From))
+	}
+	if !v.To.IsZero() {
+		text, values = text+" AND "+l.at+" < ?", append(values, rows.Millis(v.To))
+	}
+	return text, values
 }
 
 func anys[T any](values []T) []any {
@@ -137,7 +208,10 @@ func (s store) Erase(ctx context.Context, sub privacy.Subject) (counts []privacy
 var found = []string{"condition_comment", "condition_finding", "condition_risk", "condition_prediction", "notify_news", "condition_state", "condition_exposure", "update_attributes"}
 
 func (s store) EraseUnit(ctx context.Context, unitID string, key int64) error {
-	sub := privacy.Subject{Units: []string{unitID}, Keys: []int64{key}}
+	return s.EraseFound(ctx, privacy.Subject{Units: []string{unitID}, Keys: []int64{key}})
+}
+
+func (s store) EraseFound(ctx context.Context, sub privacy.Subject) error {
 	return s.db.InTx(ctx, func(ctx context.Context) error {
 		for _, r := range Plan() {
 			if !slices.Contains(found, r.Table) {

@@ -82,7 +82,7 @@ func row(t *testing.T, db *sqldb.DB, r *Rule, l *link, p who, n int64) {
 				v = "owner:" + p.id
 			case email:
 				v = p.mail
-			case unit:
+			case unit, wasUnit:
 				v = p.unit
 			case unitKey:
 				v = p.key
@@ -236,6 +236,9 @@ func everyTable(t *testing.T, db *sqldb.DB, raw func() []byte) {
 			}
 			for j := range r.Links {
 				l := &r.Links[j]
+				if l.of == wasUnit { // TestOfAUnitThatHadTwoOwners
+					continue
+				}
 				n++
 				number := n
 				seed := func() { row(t, db, r, l, p, number) }
@@ -295,7 +298,8 @@ func everyTable(t *testing.T, db *sqldb.DB, raw func() []byte) {
 
 	sub, err := s.Subject(ctx, adaID)
 	require.NoError(t, err)
-	require.Equal(t, privacy.Subject{OwnerID: adaID, Email: adaMail, Units: []string{"WC-ADA1"}, Keys: []int64{1001}, Products: []string{"wall-charger"}}, sub)
+	require.Equal(t, privacy.Subject{OwnerID: adaID, Email: adaMail, Units: []string{"WC-ADA1"}, Keys: []int64{1001}, Products: []string{"wall-charger"}, Spans: sub.Spans}, sub)
+	require.Len(t, sub.Spans, 1, "the seed of her periods")
 	counts, err := s.Erase(ctx, sub)
 	require.NoError(t, err)
 	require.Greater(t, len(counts), 25)
@@ -333,6 +337,64 @@ func everyTable(t *testing.T, db *sqldb.DB, raw func() []byte) {
 			t.Errorf("what was Bob's went from %s", table)
 		}
 	}
+}
+
+// Of a unit that was hers before it was Bob's, what is of her time goes, and
+// what was nobody's before; what is of his stays, and the other way about.
+func TestOfAUnitThatHadTwoOwners(t *testing.T) {
+	t.Parallel()
+	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		ctx := t.Context()
+		ada, bob := who{adaID, adaMail, "WC-1", mark, 1001}, who{bobID, bobMail, "WC-2", "MARK-bob", 2002}
+		prepare(t, db, []who{ada, bob})
+		exec := func(text string, args ...any) {
+			t.Helper()
+			_, err := db.Exec(ctx, text, args...)
+			require.NoError(t, err)
+		}
+		exec(`UPDATE fleet_unit SET owner_id = ? WHERE id = 'WC-1'`, bobID)
+		for i, p := range []struct {
+			owner    string
+			from, to int64
+		}{{adaID, 100, 200}, {bobID, 200, 0}} {
+			exec(`INSERT INTO people_period (id, unit_id, owner_id, from_at, to_at) VALUES (?, 'WC-1', ?, ?, ?)`, fmt.Sprint("p", i), p.owner, p.from, p.to)
+		}
+		for _, at := range []int64{50, 150, 199, 200, 250} {
+			exec(`INSERT INTO condition_prediction (detector, unit_id, at, doc) VALUES ('heat', 'WC-1', ?, '{}')`, at)
+			exec(`INSERT INTO fleet_maintenance (id, unit_id, at, part, kind, reason, batch, serial, version, note, made_by, entered_at, told) VALUES (?, 'WC-1', ?, 'relay', 'check', '', '', '', '', 'a note', '', ?, FALSE)`, fmt.Sprint("m", at), at, at)
+		}
+		exec(`INSERT INTO condition_prediction (detector, unit_id, at, doc) VALUES ('heat', 'WC-2', 150, '{}')`)
+		exec(`INSERT INTO update_attributes (unit_id, doc) VALUES ('WC-1', '{"hostname":"her.lan"}')`)
+		left := func(query string) (out []int64) {
+			t.Helper()
+			found, err := db.Query(ctx, query)
+			out, err = rows.Collect(found, err, func(r *sql.Rows) (at int64, err error) { return at, r.Scan(&at) })
+			require.NoError(t, err)
+			return out
+		}
+		s := New(db).(store)
+		sub, err := s.Subject(ctx, adaID)
+		require.NoError(t, err)
+		require.Empty(t, sub.Units)
+		require.Equal(t, []privacy.Span{{UnitID: "WC-1", UnitKey: 1001, To: rows.Time(200)}}, sub.Spans)
+		his, err := s.Subject(ctx, bobID)
+		require.NoError(t, err)
+		require.Equal(t, []privacy.Span{{UnitID: "WC-1", UnitKey: 1001, From: rows.Time(200)}}, his.Spans)
+		require.False(t, his.Whole("WC-1"))
+		require.True(t, his.Whole("WC-2"))
+		_, err = s.Erase(ctx, sub)
+		require.NoError(t, err)
+		require.NoError(t, s.EraseFound(ctx, sub))
+		require.Equal(t, []int64{200, 250}, left(`SELECT at FROM condition_prediction WHERE unit_id = 'WC-1' ORDER BY at`))
+		require.Equal(t, []int64{200, 250}, left(`SELECT at FROM fleet_maintenance WHERE note <> '' ORDER BY at`))
+		require.Empty(t, left(`SELECT 1 FROM update_attributes`), "what it said of itself")
+		u, err := db.Fleet().Unit(ctx, "WC-1")
+		require.NoError(t, err)
+		require.Equal(t, bobID, u.OwnerID)
+		_, err = s.Erase(ctx, his)
+		require.NoError(t, err)
+		require.Empty(t, left(`SELECT at FROM condition_prediction`))
+	})
 }
 
 // schemaTexts are the columns of a table that hold text or bytes.

@@ -12,7 +12,7 @@ func planOfOthers() []Rule {
 		{Table: "people_offer", Links: []link{{of: owner, column: "owner_id"}, {of: owner, column: "person_id"}, {of: email, column: "email"}, {of: unit, column: "unit_id"}}},
 		by("people_token", "owner_id"),
 		// notices, exports and shares
-		by("consent_shown", "owner_id"), byUnit("consent_withdrawal"), by("consent_export", "owner_id"),
+		by("consent_shown", "owner_id"), byUnitAt("consent_withdrawal", "at"), by("consent_export", "owner_id"),
 		{Table: "consent_share_use", Links: []link{{of: through, column: "share_id", table: "consent_share", key: "id", via: &link{of: owner, column: "owner_id"}}}},
 		by("consent_share", "owner_id"),
 		// delivery
@@ -23,7 +23,7 @@ func planOfOthers() []Rule {
 		by("notify_contact", "owner_id"), by("notify_notice", "owner_id"), by("notify_climb", "owner_id"),
 		ofMessage("notify_letter"), ofMessage("notify_call"), ofMessage("notify_call_note"),
 		// tips
-		{Table: "tip_given", Links: []link{{of: owner, column: "owner_id"}, {of: unit, column: "unit_id"}}},
+		{Table: "tip_given", Links: []link{{of: owner, column: "owner_id"}, {of: unit, column: "unit_id", at: "at"}}},
 		by("tip_off", "owner_id"), byKey("tip_state"),
 	}
 	rules = append(rules, none(declared, "tip_tip", "consent_notice", "consent_gatekeeper", "notify_endpoint", "notify_template", "notify_ladder")...)

@@ -8,6 +8,7 @@ const (
 	owner        // the column holds the owner's id
 	byOwner      // the column holds "owner:" and the id
 	unit         // the column holds the id of a unit of theirs
+	wasUnit      // the column holds the id of a unit that was theirs
 	unitKey      // the column holds the key of a unit of theirs
 	email        // the column holds their address
 	through      // the column refers to rows of another table that are theirs
@@ -22,6 +23,7 @@ type link struct {
 	table  string // through: the table referred to, its key, and how its rows belong to a person
 	key    string
 	via    *link
+	at     string // unit, unitKey, inText: SQL of the time (ms) that a row is of; rows of another owner's time stay
 }
 
 // Rule says what becomes of a table when a person is erased. Every table of the
@@ -47,6 +49,12 @@ func byKey(table string) Rule {
 	return Rule{Table: table, Links: []link{{of: unitKey, column: "unit_key"}}}
 }
 
+// byUnitAt is of rows that have a time: those of another owner's time with the
+// unit are another's.
+func byUnitAt(table, at string) Rule {
+	return Rule{Table: table, Links: []link{{of: unit, column: "unit_id", at: at}}}
+}
+
 func by(table, column string) Rule {
 	return Rule{Table: table, Links: []link{{of: owner, column: column}}}
 }
@@ -69,23 +77,25 @@ const (
 
 // Plan is what becomes of every table. Whoever adds a table adds its rule.
 func Plan() []Rule {
-	finding := &link{of: unit, column: "unit_id"}
+	finding := &link{of: unit, column: "unit_id", at: "onset"}
+	assigned := &link{of: unit, column: "unit_id", at: "updated"}
 	rules := []Rule{
 		// What was found and foreseen.
 		{Table: "condition_comment", Links: []link{{of: through, column: "finding_id", table: "condition_finding", key: "id", via: finding}}},
-		byUnit("condition_finding"), byUnit("condition_risk"), byUnit("condition_prediction"), byUnit("notify_news"),
+		byUnitAt("condition_finding", "onset"), byUnitAt("condition_risk", "at"), byUnitAt("condition_prediction", "at"), byUnitAt("notify_news", "opened_at"),
 		byKey("condition_state"), byKey("condition_exposure"),
 		{Table: "condition_backtest", Links: []link{{of: detectors, column: "detector"}}},
-		{Table: "cohort_member", Links: []link{{of: unit, column: "unit_id"}}, Set: map[string]string{"reason": "''"}, Kept: "cohorts"},
+		{Table: "cohort_member", Links: []link{{of: unit, column: "unit_id", at: "(SELECT s.at FROM cohort_snapshot s WHERE s.id = snapshot)"}}, Set: map[string]string{"reason": "''"}, Kept: "cohorts"},
 		// What was done to the unit.
-		{Table: "fleet_maintenance", Links: []link{{of: unit, column: "unit_id"}}, Set: map[string]string{"note": "''"}, Kept: "maintenance"},
+		{Table: "fleet_maintenance", Links: []link{{of: unit, column: "unit_id", at: "at"}}, Set: map[string]string{"note": "''"}, Kept: "maintenance"},
 		{
 			Table: "campaign_task", Links: []link{{of: owner, column: "owner_id"}, {of: unit, column: "unit_id"}},
 			Set: map[string]string{"owner_id": "''"}, Scrub: []string{"ownerId", "why", "details", "refusal", "at", "told"}, Kept: "updates",
 		},
-		{Table: "update_log", Links: []link{{of: through, column: "assignment_id", table: "update_assignment", key: "id", via: finding}}},
-		{Table: "update_assignment", Links: []link{{of: unit, column: "unit_id"}}, Scrub: []string{"details", "waiting"}, Kept: "updates"},
-		byUnit("update_attributes"),
+		{Table: "update_log", Links: []link{{of: through, column: "assignment_id", table: "update_assignment", key: "id", via: assigned}}},
+		{Table: "update_assignment", Links: []link{{of: unit, column: "unit_id", at: "updated"}}, Scrub: []string{"details", "waiting"}, Kept: "updates"},
+		// What a unit says of itself it says again.
+		{Table: "update_attributes", Links: []link{{of: unit, column: "unit_id"}, {of: wasUnit, column: "unit_id"}}},
 		{Table: "fleet_claim", Links: []link{{of: unit, column: "unit_id"}}, Set: map[string]string{"remote_address": "''", "why": "''"}, Kept: "claims"},
 		// What the person chose, signed in with and was told.
 		{Table: "consent_choice", Links: []link{{of: byOwner, column: "made_by"}}, Set: map[string]string{"made_by": "'erased'"}, Kept: "consents"},
@@ -93,7 +103,7 @@ func Plan() []Rule {
 		by("campaign_preference", "owner_id"),
 		{Table: "access_session", Links: []link{{of: owner, column: "subject"}}},
 		{Table: "access_link", Links: []link{{of: owner, column: "subject"}}},
-		{Table: "notify_message", Links: []link{{of: inText, column: "body"}}, Set: map[string]string{"subject": "''", "body": "''"}},
+		{Table: "notify_message", Links: []link{{of: inText, column: "body", at: "created_at"}}, Set: map[string]string{"subject": "''", "body": "''", "html": "''"}},
 		{Table: "notify_message", Links: []link{{of: owner, column: "owner_id"}, {of: email, column: "recipient"}}},
 		// Requests about rights: the receipt is kept apart, without a name.
 		by("privacy_request", "owner_id"), by("privacy_restriction", "owner_id"),

@@ -172,7 +172,7 @@ func (s withdrawalStore) Drop(ctx context.Context, before time.Time) error {
 
 // EraseConclusions removes, of units of one product, what was concluded for a
 // purpose from data that goes: findings and what people wrote to them, their
-// news, exposures, predictions, and the reasons of members of cohorts.
+// news, exposures, predictions, the reasons of members of cohorts, and trials.
 func EraseConclusions(ctx context.Context, db *sqldb.DB, product, purpose string, ids []string, keys []int64) error {
 	found, err := db.Query(ctx, `SELECT name, version, doc FROM condition_detector WHERE product = ?`, product)
 	type detector struct {
@@ -203,6 +203,8 @@ func EraseConclusions(ctx context.Context, db *sqldb.DB, product, purpose string
 				of := append([]any{d.name, d.version}, args...)
 				findings := `SELECT id FROM condition_finding WHERE detector = ? AND version = ? AND ` + units
 				for _, q := range []string{
+					// What operators were told of them, in a digest that names others, too.
+					`UPDATE notify_message SET subject = '', body = '', html = '', next_at = 0 WHERE owner_id = '' AND msg_key IN (SELECT message_key FROM notify_news WHERE message_key <> '' AND finding_id IN (` + findings + `))`,
 					`DELETE FROM condition_comment WHERE finding_id IN (` + findings + `)`,
 					`DELETE FROM notify_news WHERE finding_id IN (` + findings + `)`,
 					`DELETE FROM condition_finding WHERE detector = ? AND version = ? AND ` + units,
@@ -237,6 +239,41 @@ func EraseConclusions(ctx context.Context, db *sqldb.DB, product, purpose string
 			}
 		}
 	}
+	return eraseTrials(ctx, db, product, purpose)
+}
+
+// eraseTrials removes what trials for a purpose gave: their figures and alarms
+// rest on all units that they judged. One that runs was given leave before: it
+// is stopped.
+func eraseTrials(ctx context.Context, db *sqldb.DB, product, purpose string) error {
+	found, err := db.Query(ctx, `SELECT id, doc FROM condition_backtest WHERE product = ? AND state <> 'waiting'`, product)
+	ids, err := rows.Collect(found, err, func(r *sql.Rows) (id string, err error) {
+		var doc string
+		if err := r.Scan(&id, &doc); err != nil {
+			return "", err
+		}
+		var v struct {
+			Request struct {
+				Spec struct {
+					Purpose string `json:"purpose"`
+				} `json:"spec"`
+			} `json:"request"`
+		}
+		if err := json.Unmarshal([]byte(doc), &v); err != nil || v.Request.Spec.Purpose != purpose {
+			return "", err
+		}
+		return id, nil
+	})
+	if err != nil {
+		return fmt.Errorf("erase trials: %w", err)
+	}
+	for _, id := range ids {
+		for _, q := range []string{`DELETE FROM condition_backtest WHERE id = ? AND ended_at > 0`, `UPDATE condition_backtest SET state = 'stopping' WHERE id = ? AND state = 'running'`} {
+			if _, err := db.Exec(ctx, q, id); err != nil {
+				return fmt.Errorf("erase trials: %w", err)
+			}
+		}
+	}
 	return nil
 }
 
@@ -249,17 +286,19 @@ func in[T any](column string, values []T) (text string, args []any) {
 	return column + " IN (" + strings.TrimSuffix(strings.Repeat("?,", len(values)), ",") + ")", args
 }
 
-// Rates counts the active units of a product: "" is all of them, a purpose
-// those whose owners gave or refused it.
+// Rates counts the active units of a product that are in sight: "" is all of
+// them, a purpose those whose owners gave or refused it.
 func Rates(ctx context.Context, db *sqldb.DB, product string) (given, refused map[string]int, err error) {
 	given, refused = map[string]int{}, map[string]int{}
 	var n int
-	if err := db.QueryRow(ctx, `SELECT COUNT(*) FROM fleet_unit WHERE product = ? AND state = 'active'`, product).Scan(&n); err != nil {
+	seen, args := rows.InSight(ctx, "product", "region")
+	args = append([]any{product}, args...)
+	if err := db.QueryRow(ctx, `SELECT COUNT(*) FROM fleet_unit WHERE product = ? AND state = 'active'`+seen, args...).Scan(&n); err != nil {
 		return nil, nil, fmt.Errorf("count units of %s: %w", product, err)
 	}
 	given[""] = n
 	found, err := db.Query(ctx, `SELECT m.purpose, m.given, COUNT(*) FROM consent_mask m JOIN fleet_unit u ON u.id = m.unit_id
-		WHERE u.product = ? AND u.state = 'active' GROUP BY m.purpose, m.given`, product)
+		WHERE u.product = ? AND u.state = 'active'`+seen+` GROUP BY m.purpose, m.given`, args...)
 	_, err = rows.Collect(found, err, func(r *sql.Rows) (struct{}, error) {
 		var purpose string
 		var yes bool

@@ -107,6 +107,9 @@ func (s store) Tasks(ctx context.Context, f campaign.TaskFilter) ([]campaign.Tas
 	if f.Code != "" {
 		add(`t.code = ? AND t.code <> ''`, string(f.Code))
 	}
+	if f.Unassigned {
+		add(`t.assignment_id = 0`)
+	}
 	if f.Wave >= 0 {
 		add(`t.wave = ?`, f.Wave)
 	}

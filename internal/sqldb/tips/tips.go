@@ -237,6 +237,20 @@ func (s store) GivenSince(ctx context.Context, ownerID, name string, since time.
 	return n, err
 }
 
+func (s store) GivenBetween(ctx context.Context, from, to time.Time, but string, fn func(ownerID string, at time.Time)) error {
+	found, err := s.db.Query(ctx, `SELECT owner_id, at FROM tip_given WHERE held = ? AND at >= ? AND at < ? AND tip <> ?`, false, rows.Millis(from), rows.Millis(to), but)
+	_, err = rows.Collect(found, err, func(r *sql.Rows) (struct{}, error) {
+		var owner string
+		var at int64
+		err := r.Scan(&owner, &at)
+		if err == nil {
+			fn(owner, rows.Time(at))
+		}
+		return struct{}{}, err
+	})
+	return err
+}
+
 func (s store) TurnDue(ctx context.Context, now time.Time, limit int) ([]tip.Given, error) {
 	q, err := s.db.Query(ctx, `SELECT `+givenColumns+` FROM tip_given WHERE push_at > 0 AND push_at <= ? ORDER BY push_at LIMIT ?`, rows.Millis(now), limit)
 	return rows.Collect(q, err, scanGiven)

@@ -20,6 +20,7 @@ import (
 	"fettle.dev/fettle/internal/sqldb/tips"
 	"fettle.dev/fettle/internal/telemetry"
 	"fettle.dev/fettle/internal/tip"
+	"fettle.dev/fettle/internal/tip/limit"
 )
 
 var start = time.Date(2026, 6, 1, 10, 0, 0, 0, time.UTC)
@@ -28,7 +29,9 @@ var start = time.Date(2026, 6, 1, 10, 0, 0, 0, time.UTC)
 type stream struct {
 	mu   sync.Mutex
 	all  []*telemetry.Batch
+	gone uint64 // entries up to it are trimmed
 	news chan struct{}
+	from chan uint64 // told whenever somebody begins to read
 }
 
 func (s *stream) Publish(_ context.Context, b *telemetry.Batch) error {
@@ -41,8 +44,16 @@ func (s *stream) Publish(_ context.Context, b *telemetry.Batch) error {
 }
 
 func (s *stream) Consume(ctx context.Context, from uint64, _ int, handle func(context.Context, []telemetry.Sequenced) error) error {
+	select {
+	case s.from <- from:
+	default:
+	}
 	for {
 		s.mu.Lock()
+		if gone := s.gone; from < gone {
+			s.mu.Unlock()
+			return &telemetry.GapError{Position: from, First: gone + 1}
+		}
 		news := s.news
 		var some []telemetry.Sequenced
 		for ; from < uint64(len(s.all)); from++ {
@@ -142,7 +153,7 @@ func newScene(t *testing.T, db *sqldb.DB) *scene {
 	for _, u := range units[:2] {
 		require.NoError(t, db.Consent().AddChoices(ctx, []consent.Choice{{ID: "c" + u.ID, UnitID: u.ID, Purpose: "tips", Given: true, At: start, By: "import"}}))
 	}
-	s := &scene{t: t, db: db, store: tips.New(db), stream: &stream{news: make(chan struct{})}, clock: clock.NewManual(start), tx: &failing{Transactor: db}, told: make(chan string, 100)}
+	s := &scene{t: t, db: db, store: tips.New(db), stream: &stream{news: make(chan struct{}), from: make(chan uint64, 1)}, clock: clock.NewManual(start), tx: &failing{Transactor: db}, told: make(chan string, 100)}
 	s.service = tip.NewService(tip.Config{
 		Store: s.store, Fleet: db.Fleet(), Consents: db.Consent(), History: past{}, Tx: db, Clock: s.clock, Wall: clock.Real{},
 	})
@@ -173,9 +184,14 @@ func (s *scene) run() {
 		PerDay: 2, Prompt: 5 * time.Millisecond, Idle: 20 * time.Millisecond,
 	})
 	done := make(chan struct{})
+	select {
+	case <-s.stream.from:
+	default:
+	}
 	go func() { defer close(done); _ = w.Run(ctx) }()
 	s.stop = func() { cancel(); <-done }
 	s.t.Cleanup(s.stop)
+	<-s.stream.from // from here on nothing is passed over as what was before
 }
 
 func (s *scene) load(key int64, v float64) {
@@ -206,7 +222,7 @@ func (s *scene) given() []tip.Given {
 
 func (s *scene) eventually(what string, ok func() bool) {
 	s.t.Helper()
-	require.Eventually(s.t, ok, 10*time.Second, 5*time.Millisecond, what)
+	require.Eventually(s.t, ok, time.Minute, 5*time.Millisecond, what)
 }
 
 func (s *scene) display(unit string) []tip.Shown {
@@ -214,6 +230,39 @@ func (s *scene) display(unit string) []tip.Shown {
 	list, err := s.service.OnDisplay(s.t.Context(), unit)
 	require.NoError(s.t, err)
 	return list
+}
+
+// Where the stream was trimmed beyond what tips had read, as while they were
+// off, they go on from the first entry that is held: of what is long past no
+// tip is given.
+func TestTipsGoOnAfterATrimmedStream(t *testing.T) {
+	t.Parallel()
+	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		t.Helper()
+		s := newScene(t, db)
+		require.NoError(t, s.service.Put(t.Context(), humid()))
+		s.load(1, 0)
+		s.run()
+		s.eventually("the place is kept", func() bool {
+			seq, _, _, err := s.store.Load(t.Context())
+			require.NoError(t, err)
+			return seq == 1
+		})
+		s.stop()
+		s.load(1, 4)
+		s.weather(90)
+		s.stream.gone = 3
+		s.load(1, 5)
+		s.weather(81.5)
+		s.run()
+		s.eventually("U1 has it", func() bool { return len(s.given()) == 1 })
+		require.Equal(t, "Heute feucht (81,5 %)", s.display("U1")[0].Title)
+		s.eventually("the place is kept", func() bool {
+			seq, _, _, err := s.store.Load(t.Context())
+			require.NoError(t, err)
+			return seq == 5
+		})
+	})
 }
 
 func TestFromStreamToDisplay(t *testing.T) {
@@ -224,7 +273,6 @@ func TestFromStreamToDisplay(t *testing.T) {
 		s := newScene(t, db)
 		require.NoError(t, s.service.Put(ctx, humid()))
 		s.run()
-		time.Sleep(30 * time.Millisecond)
 		s.load(1, 4)
 		s.load(3, 4) // whose owner does not permit it
 		s.weather(81.5)
@@ -296,7 +344,6 @@ func TestLimitsOfAnOwner(t *testing.T) {
 		}
 		s.clock.Set(time.Date(2026, 6, 1, 21, 0, 0, 0, time.UTC)) // 23 in Berlin: quiet until 7
 		s.run()
-		time.Sleep(30 * time.Millisecond)
 		s.load(1, 4)
 		time.Sleep(100 * time.Millisecond)
 		require.Empty(t, s.given())
@@ -321,7 +368,6 @@ func TestNotTwiceAcrossAKill(t *testing.T) {
 		s := newScene(t, db)
 		require.NoError(t, s.service.Put(ctx, humid()))
 		s.run()
-		time.Sleep(30 * time.Millisecond)
 		for round := range 6 { // the transaction that gives it is killed, or the one after it
 			s.stop()
 			s.tx.mu.Lock()
@@ -364,7 +410,6 @@ func TestPushHasItsTurn(t *testing.T) {
 		go func() { defer close(done); _ = service.Run(ctx) }()
 		t.Cleanup(func() { cancel(); <-done })
 		s.run()
-		time.Sleep(30 * time.Millisecond)
 		s.load(1, 4)
 		s.load(2, 4)
 		s.weather(80)
@@ -427,7 +472,8 @@ func TestWhoWouldHaveGotIt(t *testing.T) {
 			require.NoError(t, db.Consent().AddChoices(ctx, []consent.Choice{{ID: "c" + id, UnitID: id, Purpose: "tips", Given: true, At: start, By: "import"}}))
 		}
 	}
-	service := tip.NewService(tip.Config{Store: s.store, Fleet: db.Fleet(), Consents: db.Consent(), History: week{}, Tx: db, Clock: s.clock, Wall: clock.Real{}})
+	config := tip.Config{Store: s.store, Fleet: db.Fleet(), Consents: db.Consent(), History: week{}, Tx: db, Clock: s.clock, Wall: clock.Real{}, PerDay: 100}
+	service := tip.NewService(config)
 	all, err := service.Try(ctx, humid(), start.AddDate(0, 0, -7), start)
 	require.NoError(t, err)
 	require.Equal(t, []any{12, 12, 12, false}, []any{all.Units, all.Would, all.Given, all.Few})
@@ -448,4 +494,34 @@ func TestWhoWouldHaveGotIt(t *testing.T) {
 	require.Empty(t, s.given(), "nothing is given to anybody")
 	_, err = service.Try(ctx, x, start.AddDate(0, -2, 0), start)
 	require.Equal(t, fault.Invalid, fault.KindOf(err))
+
+	// What stands against it is counted, as it is when tips are given.
+	all, err = service.Try(ctx, humid(), start.AddDate(0, 0, -7), start)
+	require.NoError(t, err)
+	require.Empty(t, all.Not)
+	for name, x := range map[string]struct {
+		change func(c *tip.Config, t *tip.Tip)
+		not    []limit.TrialNot
+	}{
+		"an owner of ten takes one a day": {func(c *tip.Config, _ *tip.Tip) { c.PerDay = 1 }, []limit.TrialNot{{Why: limit.DayFull, Few: true}}},
+		"five an hour":                    {func(_ *tip.Config, t *tip.Tip) { t.PerHour = 5 }, []limit.TrialNot{{Why: limit.HourFull, Few: true}}},
+		"one an hour":                     {func(_ *tip.Config, t *tip.Tip) { t.PerHour = 1 }, []limit.TrialNot{{Why: limit.HourFull, Units: 11}}},
+		"quiet hours": {func(c *tip.Config, _ *tip.Tip) {
+			c.Quiet = func(_ context.Context, _ fleet.Owner, now time.Time) (time.Time, error) {
+				return now.AddDate(0, 0, 30), nil
+			}
+		}, []limit.TrialNot{{Why: limit.InQuiet, Units: 12}}},
+		"half of them by lot": {func(_ *tip.Config, t *tip.Tip) { half := 50.0; t.Holdout = &half }, []limit.TrialNot{{Why: limit.ByLot, Few: true}}},
+	} {
+		c, try := config, humid()
+		x.change(&c, &try)
+		got, err := tip.NewService(c).Try(ctx, try, start.AddDate(0, 0, -7), start)
+		require.NoError(t, err, name)
+		require.Equal(t, x.not, got.Not, name)
+		require.Less(t, got.Would, 12, name)
+	}
+	require.NoError(t, s.store.SetSwitch(ctx, "o1", humid().Name, true))
+	off, err := service.Try(ctx, humid(), start.AddDate(0, 0, -7), start)
+	require.NoError(t, err)
+	require.Equal(t, []any{true, []limit.TrialNot{{Why: limit.SwitchedOff, Units: 10}}}, []any{off.Few, off.Not})
 }

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -105,6 +106,30 @@ func (s store) Records(ctx context.Context, f audit.Filter) ([]audit.Record, err
 		err = r.Scan(&entry, &out.Hash)
 		out.Entry = json.RawMessage(entry)
 		return out, err
+	})
+}
+
+func (s store) Filings(ctx context.Context, from, to int64) ([]audit.Filing, error) {
+	type link struct {
+		seq   int64
+		alias string
+	}
+	found, err := s.db.Query(ctx, `SELECT seq, alias FROM audit_about WHERE seq BETWEEN ? AND ?`, from, to)
+	links, err := rows.Collect(found, err, func(r *sql.Rows) (l link, err error) { return l, r.Scan(&l.seq, &l.alias) })
+	if err != nil {
+		return nil, err
+	}
+	about := map[int64][]string{}
+	for _, l := range links {
+		about[l.seq] = append(about[l.seq], l.alias)
+	}
+	found, err = s.db.Query(ctx, `SELECT seq, at, kind, actor, operation, object FROM audit_entry WHERE seq BETWEEN ? AND ? ORDER BY seq`, from, to)
+	return rows.Collect(found, err, func(r *sql.Rows) (f audit.Filing, err error) {
+		var at int64
+		err = r.Scan(&f.Seq, &at, &f.Kind, &f.Actor, &f.Operation, &f.Object)
+		f.At, f.About = rows.Time(at), about[f.Seq]
+		slices.Sort(f.About)
+		return f, err
 	})
 }
 

@@ -6,10 +6,12 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
 	"fettle.dev/fettle/internal/condition/backtest"
+	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/sqldb"
 	"fettle.dev/fettle/internal/sqldb/rows"
 )
@@ -31,22 +33,48 @@ type doc struct {
 	Sources  map[string]int   `json:"sources,omitempty"`
 }
 
-func (s store) PutJob(ctx context.Context, j backtest.Job) error { return s.put(ctx, j, nil) }
-
-func (s store) Finish(ctx context.Context, j backtest.Job, result []byte) error {
-	return s.put(ctx, j, result)
-}
-
-func (s store) put(ctx context.Context, j backtest.Job, result []byte) error {
-	text, err := json.Marshal(doc{j.Request, j.By, j.Why, j.Begun, j.BegunAt, j.Rows, j.Withheld, j.Sources})
+func (s store) PutJob(ctx context.Context, j backtest.Job) error {
+	text, err := encode(&j)
+	if err != nil {
+		return err
+	}
+	if j.State != backtest.Waiting {
+		return s.change(ctx, `state = ?, doc = ? WHERE id = ? AND ended_at = 0`, j.ID, string(j.State), text, j.ID)
+	}
+	_, err = s.db.Exec(ctx, `INSERT INTO condition_backtest (id, detector, product, at, state, ended_at, doc) VALUES (?, ?, ?, ?, ?, 0, ?)`,
+		j.ID, j.Request.Detector.Name, j.Request.Spec.Product, rows.Millis(j.At), string(j.State), text)
 	if err != nil {
 		return fmt.Errorf("keep backtest: %w", err)
 	}
-	_, err = s.db.Exec(ctx, `INSERT INTO condition_backtest (id, detector, product, at, state, ended_at, doc, result) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT (id) DO UPDATE SET state = excluded.state, ended_at = excluded.ended_at, doc = excluded.doc, result = excluded.result`,
-		j.ID, j.Request.Detector.Name, j.Request.Spec.Product, rows.Millis(j.At), string(j.State), rows.Millis(j.EndedAt), string(text), result)
+	return nil
+}
+
+func (s store) Finish(ctx context.Context, j backtest.Job, result []byte) error {
+	text, err := encode(&j)
+	if err != nil {
+		return err
+	}
+	return s.change(ctx, `state = ?, ended_at = ?, doc = ?, result = ? WHERE id = ? AND ended_at = 0 AND (state <> ? OR ?)`,
+		j.ID, string(j.State), rows.Millis(j.EndedAt), text, result, j.ID, string(backtest.Stopping), result == nil)
+}
+
+func encode(j *backtest.Job) (string, error) {
+	text, err := json.Marshal(doc{j.Request, j.By, j.Why, j.Begun, j.BegunAt, j.Rows, j.Withheld, j.Sources})
+	if err != nil {
+		return "", fmt.Errorf("keep backtest: %w", err)
+	}
+	return string(text), nil
+}
+
+// change never brings a job back that was deleted with a person, or one whose
+// result may not be kept.
+func (s store) change(ctx context.Context, set, id string, args ...any) error {
+	res, err := s.db.Exec(ctx, `UPDATE condition_backtest SET `+set, args...)
 	if err != nil {
 		return fmt.Errorf("keep backtest: %w", err)
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 0 {
+		return errors.Join(err, fault.New(fault.Conflict, "backtest %s was stopped or deleted meanwhile", id))
 	}
 	return nil
 }

@@ -5,11 +5,13 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/notify"
 	"fettle.dev/fettle/internal/notify/ladder"
+	"fettle.dev/fettle/internal/notify/preference"
 	"fettle.dev/fettle/internal/notify/template"
 	"fettle.dev/fettle/internal/sqldb/rows"
 )
@@ -227,4 +229,30 @@ func (s *Store) CountReachable(ctx context.Context, campaignID, cohort string) (
 	out.None = none
 	out.By = map[notify.Channel]int{notify.Mail: mail, notify.SMS: phone, notify.Voice: phone, notify.Call: phone, notify.Letter: post, notify.Push: push}
 	return out, nil
+}
+
+// StopWaiting ends what still waits of the messages of notices: texts that were
+// not sent, calls that nobody has made or has at hand now, letters that are in
+// no batch.
+func (s *Store) StopWaiting(ctx context.Context, notices []string, why string, now time.Time) error {
+	keys := make([]any, 0, len(notices)*len(notify.Channels))
+	for _, n := range notices {
+		for _, ch := range notify.Channels {
+			keys = append(keys, preference.MessageKey(n, ch))
+		}
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	of := `(SELECT id FROM notify_message WHERE msg_key IN (?` + strings.Repeat(", ?", len(keys)-1) + `))`
+	return s.db.InTx(ctx, func(ctx context.Context) error {
+		if _, err := s.exec(ctx, "stop calls", `UPDATE notify_call SET state = 'stopped' WHERE state = 'open' AND locked_until <= ? AND message_id IN `+of, append([]any{rows.Millis(now)}, keys...)...); err != nil {
+			return err
+		}
+		if _, err := s.exec(ctx, "stop letters", `UPDATE notify_letter SET state = 'stopped', why = ? WHERE state IN ('waiting', 'unfit') AND message_id IN `+of, append([]any{why}, keys...)...); err != nil {
+			return err
+		}
+		_, err := s.exec(ctx, "stop messages", `UPDATE notify_message SET state = 'suppressed', next_at = 0, last_error = ? WHERE state = 'queued' AND channel NOT IN ('letter', 'call') AND id IN `+of, append([]any{"not sent: " + why}, keys...)...)
+		return err
+	})
 }

@@ -322,3 +322,16 @@ func (s *Store) Messages(ctx context.Context, key string) ([]notify.Message, err
 	}
 	return out, nil
 }
+
+// Acked is when an owner first acknowledged anything about something of a unit.
+func (s *Store) Acked(ctx context.Context, ownerID, unitID, about string, since time.Time) (time.Time, error) {
+	var at int64
+	err := s.db.QueryRow(ctx, `SELECT COALESCE(min(acked_at), 0) FROM (
+		SELECT acked_at FROM notify_message WHERE owner_id = ? AND unit_id = ? AND about = ? AND acked_at > 0 AND acked_at >= ?
+		UNION ALL SELECT acked_at FROM notify_notice WHERE owner_id = ? AND unit_id = ? AND about = ? AND acked_at > 0 AND acked_at >= ?) t`,
+		ownerID, unitID, about, rows.Millis(since), ownerID, unitID, about, rows.Millis(since)).Scan(&at)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("acknowledgements of an owner: %w", err)
+	}
+	return rows.Time(at), nil
+}

@@ -8,6 +8,7 @@ import (
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/update"
+	"fettle.dev/fettle/internal/update/spec"
 )
 
 // Asked is how a set is given to a unit.
@@ -111,15 +112,15 @@ func (s *Service) release(ctx context.Context, d *Set, product string) (update.R
 			return r, fault.New(fault.Invalid, "module %d of distribution set %d has no artifact: upload one first", id, d.ID)
 		}
 		if len(d.Modules) == 1 && len(m.Files) == 1 {
-			r.Version, r.Artifact = m.Version, "sha256:"+m.Files[0].SHA256
+			r.Version, r.Artifact, r.Filename = m.Version, "sha256:"+m.Files[0].SHA256, m.Files[0].Name
 			return r, nil
 		}
-		p := update.ReleasePart{Component: fleet.MainComponent, Version: m.Version, Artifact: "sha256:" + m.Files[0].SHA256}
+		p := update.ReleasePart{Component: fleet.MainComponent, Version: m.Version, Artifact: "sha256:" + m.Files[0].SHA256, Filename: m.Files[0].Name}
 		if i > 0 {
 			p.Component = fmt.Sprintf("module-%d", id)
 		}
 		for _, f := range m.Files[1:] {
-			p.Files = append(p.Files, "sha256:"+f.SHA256)
+			p.Files, p.Filenames = append(p.Files, "sha256:"+f.SHA256), append(p.Filenames, f.Name)
 		}
 		r.Parts = append(r.Parts, p)
 	}
@@ -193,8 +194,13 @@ func History(a *update.Assignment) []Entry {
 		who = a.Manner.By
 	}
 	out := []Entry{{1, "running", []string{"Assignment initiated by " + who}, a.Created}}
-	for i, d := range a.Details {
-		out = append(out, Entry{int64(i + 2), "running", []string{d}, a.Updated})
+	state := spec.StateOf(a.Parts)
+	for _, d := range a.Details {
+		if last := &out[len(out)-1]; d == state && len(out) > 1 { // what the server adds to the client's words
+			last.Messages = append(last.Messages, d)
+			continue
+		}
+		out = append(out, Entry{int64(len(out) + 1), "running", []string{d}, a.Updated})
 	}
 	last := len(out) - 1
 	if now := Detail(a); now != "running" && last == 0 {

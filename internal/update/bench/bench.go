@@ -21,6 +21,7 @@ import (
 type File struct {
 	ID     int64  `json:"id"`
 	SHA256 string `json:"sha256"`
+	Name   string `json:"name,omitempty"` // as it was uploaded for this module
 }
 
 // Module is a piece of software with the files it is installed from.
@@ -150,7 +151,11 @@ func (s *Service) Modules(ctx context.Context) ([]Module, error) {
 // DropModule forgets a module. One that is gone already is no error: tools
 // that tidy up do it twice.
 func (s *Service) DropModule(ctx context.Context, id int64) error {
-	return gone(s.cfg.Store.Drop(ctx, KindModule, number(id)))
+	return s.drop(ctx, KindModule, id)
+}
+
+func (s *Service) drop(ctx context.Context, kind Kind, id int64) error {
+	return s.cfg.Tx.InTx(ctx, func(ctx context.Context) error { return gone(s.cfg.Store.Drop(ctx, kind, number(id))) })
 }
 
 func gone(err error) error {
@@ -171,7 +176,7 @@ func (s *Service) AddFile(ctx context.Context, module int64, a update.Artifact) 
 		if f.ID, err = s.cfg.Store.Next(ctx, KindFile); err != nil {
 			return err
 		}
-		f.SHA256 = a.SHA256
+		f.SHA256, f.Name = a.SHA256, a.Filename
 		m.Files = append(m.Files, f)
 		return put(ctx, s, KindModule, number(module), &m)
 	})
@@ -188,7 +193,8 @@ func (s *Service) File(ctx context.Context, module, file int64) (update.Artifact
 	if i < 0 {
 		return update.Artifact{}, fault.New(fault.NotFound, "module %d has no artifact %d", module, file)
 	}
-	return s.cfg.Updates.Artifact(ctx, m.Files[i].SHA256)
+	a, err := s.cfg.Updates.Artifact(ctx, m.Files[i].SHA256)
+	return a.Named(m.Files[i].Name), err
 }
 
 // DropFile takes a file from a module. Its bytes stay while something else
@@ -237,5 +243,5 @@ func (s *Service) Sets(ctx context.Context) ([]Set, error) {
 
 // DropSet forgets a set.
 func (s *Service) DropSet(ctx context.Context, id int64) error {
-	return gone(s.cfg.Store.Drop(ctx, KindSet, number(id)))
+	return s.drop(ctx, KindSet, id)
 }

@@ -5,7 +5,9 @@ import (
 	"crypto/subtle"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -117,7 +119,8 @@ func (s *Service) SetSetting(ctx context.Context, key, value string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.cfg.Store.Put(ctx, KindSetting, key, doc); err != nil {
+	err = s.cfg.Tx.InTx(ctx, func(ctx context.Context) error { return s.cfg.Store.Put(ctx, KindSetting, key, doc) })
+	if err != nil {
 		return err
 	}
 	return s.load(ctx)
@@ -151,10 +154,16 @@ func (s *Service) Gateway(token string) bool {
 }
 
 // Issuer reports whether a proxy on this machine is believed that says whose
-// client certificate it has seen, issued by an authority of this hash.
+// client certificate it has seen, issued by an authority of this hash, one of
+// those that are set (as in hawkBit, with "," or ";" between them).
 func (s *Service) Issuer(hash string) bool {
 	s.settings.mu.RLock()
 	defer s.settings.mu.RUnlock()
 	want := s.settings.values[HeaderIssuer]
-	return s.settings.values[HeaderEnabled] == "true" && want != "" && subtle.ConstantTimeCompare([]byte(want), []byte(hash)) == 1
+	if s.settings.values[HeaderEnabled] != "true" || hash == "" {
+		return false
+	}
+	return slices.ContainsFunc(strings.FieldsFunc(want, func(r rune) bool { return strings.ContainsRune(",; ", r) }), func(one string) bool {
+		return subtle.ConstantTimeCompare([]byte(one), []byte(hash)) == 1
+	})
 }

@@ -172,6 +172,9 @@ func (s *Service) DropTarget(ctx context.Context, id string) error {
 		if err := gone(s.cfg.Store.Drop(ctx, KindToken, id)); err != nil {
 			return err
 		}
+		if err := s.cfg.Updates.Forget(ctx, id); err != nil {
+			return err
+		}
 		return s.cfg.Fleet.DeleteUnit(ctx, id)
 	})
 	if err != nil {

@@ -341,6 +341,15 @@ func (m *Manager) progress(size int64) func(int64) {
 
 // try makes the delta, tries it, and keeps it if it pays.
 func (m *Manager) try(ctx context.Context, j job, d *Delta) error {
+	if j.from != "" { // before anything is copied from a bucket
+		from, err := m.cfg.Releases.Artifact(ctx, j.from)
+		if err == nil && max(from.Size, j.to.Size) > MostImage {
+			err = errTooLarge
+		}
+		if err != nil {
+			return err
+		}
+	}
 	to, err := m.local(ctx, j.to.SHA256)
 	if err != nil {
 		return err

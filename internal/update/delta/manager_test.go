@@ -222,6 +222,28 @@ func TestAFailureIsToldAndTriedAgain(t *testing.T) {
 	require.Equal(t, delta.Ready, w.table(two)["1.0.0"].State)
 }
 
+// What is beyond the reach of a delta is told as such, before a byte of it is
+// read: the whole image is served.
+func TestWhatIsTooLargeIsNotRead(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sqldbtest.SQLite(t), 1)
+	first, second := pair(t, 100_000)
+	one := w.release("1.0.0", first)
+	two := w.release("2.0.0", second)
+	a, err := w.Updates.Artifact(t.Context(), one.ArtifactSHA256())
+	require.NoError(t, err)
+	a.Size = delta.MostImage + 1
+	require.NoError(t, w.DB.Update().PutArtifact(t.Context(), a))
+	require.NoError(t, w.Blobs.Delete(t.Context(), a.SHA256))
+	require.Equal(t, 2, w.settle())
+	row := w.table(two)["1.0.0"]
+	require.Equal(t, delta.Larger, row.State)
+	require.Contains(t, row.Why, "2 GiB")
+	require.Less(t, row.Size, row.Full, "the image alone is compressed all the same")
+	w.Clock.Advance(24 * 3600e9)
+	require.Zero(t, w.settle(), "it is not tried again")
+}
+
 // What a disk has changed under us is noticed before a unit fetches it.
 func TestADamagedImageGivesNoDelta(t *testing.T) {
 	t.Parallel()

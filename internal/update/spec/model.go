@@ -45,6 +45,7 @@ type Release struct {
 	Skilled       bool                `json:"skilled,omitempty" doc:"A skilled person must be present: it is dispatched, and never an owner's update."`
 	SupportEnd    string              `json:"supportEnd,omitempty" doc:"Last day on which this version is supported, as 2031-12-31."`
 	Artifact      string              `json:"artifact,omitempty" doc:"Path of the signed image beside this file, or sha256:<hex> of one uploaded before."`
+	Filename      string              `json:"filename,omitempty" doc:"Name under which units fetch the image (default: that of the file, or under which it was uploaded last). The same bytes may have another in another release."`
 	Settings      *Settings           `json:"settings,omitempty" doc:"Parameters and features that it changes, in place of an image."`
 	Parts         []ReleasePart       `json:"parts,omitempty" doc:"Images for several components, installed all or none, in place of component and artifact."`
 }
@@ -65,8 +66,10 @@ type ReleasePart struct {
 	Hardware  []string `json:"hardware,omitempty" doc:"Hardware revisions of the component that it fits; empty: all. The component's revision is the unit's attribute hardware.<component>, else the unit's own hardware."`
 	From      []string `json:"from,omitempty" doc:"Versions of the component that it may be installed over; empty: any."`
 	Artifact  string   `json:"artifact" doc:"Path of the signed image beside this file, or sha256:<hex> of one uploaded before."`
+	Filename  string   `json:"filename,omitempty" doc:"Name under which units fetch the image (default: that of the file, or under which it was uploaded last)."`
 	After     []string `json:"after,omitempty" doc:"Components of this release that must be installed before it."`
 	Files     []string `json:"files,omitempty" doc:"More files of the part, for clients that take several: sha256:<hex> of each, uploaded before."`
+	Filenames []string `json:"filenames,omitempty" doc:"Names of files, in their order; left out: those under which they were uploaded."`
 }
 
 // Withdrawal is the act that ended the offering of a release.
@@ -92,7 +95,7 @@ func (r *Release) Images() []ReleasePart {
 		return r.Settings.Parts()
 	}
 	if len(r.Parts) == 0 {
-		return []ReleasePart{{Component: r.ComponentName(), Version: r.Version, From: r.From, Artifact: r.Artifact}}
+		return []ReleasePart{{Component: r.ComponentName(), Version: r.Version, From: r.From, Artifact: r.Artifact, Filename: r.Filename}}
 	}
 	ordered, _ := r.order()
 	return ordered
@@ -212,7 +215,7 @@ func (r *Release) Supported(now time.Time) bool {
 // may not take the other's place while units install it.
 func (r *Release) SameContent(o *Release) bool {
 	return r.Version == o.Version && r.Product == o.Product && r.Counter == o.Counter && slices.EqualFunc(r.Images(), o.Images(), func(a, b ReleasePart) bool {
-		return a.Component == b.Component && a.Version == b.Version && a.Artifact == b.Artifact
+		return a.Component == b.Component && a.Version == b.Version && a.Artifact == b.Artifact && (a.Filename == b.Filename || a.Filename == "" || b.Filename == "")
 	})
 }
 

@@ -65,7 +65,7 @@ func (v *validation) settings() {
 	for _, f := range []struct {
 		path string
 		set  bool
-	}{{"artifact", r.Artifact != ""}, {"component", r.Component != ""}, {"from", len(r.From) > 0}, {"parts", len(r.Parts) > 0}} {
+	}{{"artifact", r.Artifact != ""}, {"filename", r.Filename != ""}, {"component", r.Component != ""}, {"from", len(r.From) > 0}, {"parts", len(r.Parts) > 0}} {
 		if f.set {
 			v.add(f.path, "nothing here where there are settings: they have no image", "something")
 		}
@@ -94,4 +94,12 @@ func (v *validation) settings() {
 			v.add("settings.features", "features of product "+v.product.Name, name)
 		}
 	}
+}
+
+// settingValue is the value that SettingText wrote.
+func settingValue(text string) (v any, err error) {
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		return nil, fmt.Errorf("setting %q: %w", text, err)
+	}
+	return v, nil
 }

@@ -92,6 +92,7 @@ func ValidateRelease(r Release, product *fleet.Product) error {
 		v.parts()
 	default:
 		v.artifact("artifact", r.Artifact)
+		v.filename("filename", r.Filename)
 	}
 	return fault.Fields("release "+r.Name, v.fields)
 }
@@ -191,7 +192,7 @@ func (v *validation) parts() {
 		path string
 		set  bool
 		got  string
-	}{{"artifact", r.Artifact != "", r.Artifact}, {"component", r.Component != "", r.Component}, {"from", len(r.From) > 0, strings.Join(r.From, ", ")}} {
+	}{{"artifact", r.Artifact != "", r.Artifact}, {"filename", r.Filename != "", r.Filename}, {"component", r.Component != "", r.Component}, {"from", len(r.From) > 0, strings.Join(r.From, ", ")}} {
 		if f.set {
 			v.add(f.path, "nothing here where there are parts: each part has its own", f.got)
 		}
@@ -210,6 +211,10 @@ func (v *validation) parts() {
 		v.once(path+".hardware", p.Hardware, "each hardware revision once, not empty")
 		v.from(path+".from", p.From, p.Version)
 		v.artifact(path+".artifact", p.Artifact)
+		v.filename(path+".filename", p.Filename)
+		for j, name := range p.Filenames {
+			v.filename(fmt.Sprintf("%s.filenames[%d]", path, j), name)
+		}
 		for j, f := range p.Files {
 			v.artifact(fmt.Sprintf("%s.files[%d]", path, j), f)
 		}

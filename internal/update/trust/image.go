@@ -57,7 +57,7 @@ func (s *Service) describePart(ctx context.Context, r *update.Release, p *update
 		return "", nil, err
 	}
 	text := json.RawMessage(raw)
-	return path.Join(r.Name, p.Component, a.Filename), &metadata.TargetFiles{
+	return path.Join(r.Name, p.Component, a.Named(p.Filename).Filename), &metadata.TargetFiles{
 		Length: a.Size, Hashes: metadata.Hashes{"sha256": sum}, Custom: &text,
 	}, nil
 }

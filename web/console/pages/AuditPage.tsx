@@ -1,6 +1,7 @@
 import { Button, CopyButton, Group, Stack, Text, Textarea, TextInput } from "@mantine/core";
 import { getRouteApi } from "@tanstack/react-router";
 import { useState } from "react";
+import { counted } from "../../chart/measure";
 import { type AuditEntry, trailFile, useHead, useTrail, useVerify, type Verdict } from "../api/privacy";
 import { Time } from "../clock";
 import { ChoiceFilter, TextFilter } from "../parts/Filters";
@@ -95,10 +96,22 @@ const columns: Column<AuditEntry>[] = [
     key: "about",
     title: "Whose data",
     wide: true,
-    cell: (e) => <span className="fingerprint">{e.about.join(", ")}</span>,
+    cell: (e) => <About people={e.about} />,
   },
   { key: "from", title: "From", wide: true, cell: (e) => <span className="fingerprint">{e.from}</span> },
 ];
+
+/** Whose data an entry is about: a look at a list may be about hundreds. */
+function About({ people }: { people: string[] }) {
+  const all = people.join(", ");
+  if (people.length <= 3) return <span className="fingerprint">{all}</span>;
+  return (
+    <details>
+      <summary>{counted(people.length, "person", "people")}</summary>
+      <span className="fingerprint">{all}</span>
+    </details>
+  );
+}
 
 /** Who changed what, and who looked at whose data; and the proof that nothing of it was taken out. */
 export function AuditPage() {

@@ -35,6 +35,7 @@ export function CallsPage() {
     {
       key: "take",
       title: "Take",
+      acts: true,
       cell: (c) => (
         <Button size="xs" variant="outline" onClick={() => take.mutate(c.id, { onSuccess: setAt })}>
           Take
@@ -74,6 +75,7 @@ export function CallsPage() {
         <Kbd>N</Kbd> takes the next call. A call is yours for 20 minutes; no other agent can take it meanwhile.
       </p>
       <Table
+        cards
         what="calls"
         columns={columns}
         pages={calls}

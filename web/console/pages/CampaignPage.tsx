@@ -1,6 +1,6 @@
 import { getRouteApi, Link } from "@tanstack/react-router";
 import type { ReactNode } from "react";
-import { counted, percent } from "../../chart/measure";
+import { counted, lasting, percent } from "../../chart/measure";
 import type { Approval } from "../api/account";
 import {
   type CampaignAction,
@@ -221,9 +221,9 @@ function About({ campaign: c }: { campaign: CampaignDetail }) {
             ),
           ],
           ["Verified by", c.detector.name ? `${c.detector.name} version ${c.detector.version}` : c.spec.detector],
-          ["Exposure asked for", c.spec.exposure],
-          ["Owners may postpone", c.spec.deadline],
-          ["Gate: soak", gate.soak],
+          ["Exposure asked for", lasting(c.spec.exposure ?? "")],
+          ["Owners may postpone", lasting(c.spec.deadline ?? "")],
+          ["Gate: soak", lasting(gate.soak ?? "")],
           ["Gate: verified, at least", `${100 * gate.verified} %`],
           ...(gate.installed ? [["Gate: installed, at least", percent(gate.installed)] as Fact] : []),
           ...(gate.effect ? [["Gate: effect", "must be demonstrated"] as Fact] : []),
@@ -235,7 +235,7 @@ function About({ campaign: c }: { campaign: CampaignDetail }) {
           ["Most within an hour", c.spec.maxPerHour ? counted(c.spec.maxPerHour, "unit") : "any"],
           ["Working hours", hoursWords(hours, c.spec.zone)],
           ["After a failure", retry?.limit ? `${counted(retry.limit, "attempt")} more` : "no further attempt"],
-          ["An attempt may stand still for", c.spec.timeout || "24h"],
+          ["An attempt may stand still for", lasting(c.spec.timeout || "24h")],
           ["Starts not before", <Time key="a" at={c.spec.start} />],
           ["Ends by itself", <Time key="z" at={c.spec.end} />],
           ["Units join", c.spec.dynamic ? `yes, ${(c.joined ?? 0).toLocaleString("en")} so far` : "no"],

@@ -20,9 +20,12 @@ const columns: Column<Campaign>[] = [
     key: "name",
     title: "Campaign",
     cell: (c) => (
-      <Link to="/campaigns/$name" params={{ name: c.name }}>
-        {c.spec.title.en || c.name}
-      </Link>
+      <>
+        <Link to="/campaigns/$name" params={{ name: c.name }}>
+          {c.spec.title.en || c.name}
+        </Link>
+        {c.spec.title.en && <div className="soft">{c.name}</div>}
+      </>
     ),
     sort: (c) => c.spec.title.en || c.name,
   },
@@ -54,6 +57,7 @@ export function CampaignsPage() {
         <ChoiceFilter label="State" value={state} set={set("state")} options={states} />
       </search>
       <Table
+        cards
         what="campaigns"
         columns={columns}
         pages={useCampaigns({ product, state: state as CampaignState | undefined })}

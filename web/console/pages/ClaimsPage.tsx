@@ -36,6 +36,7 @@ export function ClaimsPage() {
     {
       key: "state",
       title: "Decision",
+      acts: true,
       sort: (c) => c.state,
       cell: (c) =>
         c.state === "pending" && may ? (
@@ -78,6 +79,7 @@ export function ClaimsPage() {
         <ChoiceFilter label="Decision" value={state} set={set("state")} options={["pending", "approved", "rejected"]} />
       </search>
       <Table
+        cards
         what="claims"
         columns={columns}
         pages={useClaims(state as Claim["state"] | undefined)}

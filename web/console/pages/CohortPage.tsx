@@ -1,6 +1,7 @@
 import { Progress, Tabs } from "@mantine/core";
 import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
 import { useCallback, useMemo } from "react";
+import { lasting } from "../../chart/measure";
 import { type Cohort, type Member, type MemberList, useCohort, useDeleteCohort, useMembers } from "../api/campaigns";
 import { useMay } from "../api/session";
 import { Time, useClock } from "../clock";
@@ -55,7 +56,9 @@ export function CohortPage() {
 function Definition({ cohort: c }: { cohort: Cohort }) {
   const { time } = useClock();
   const { evidence, attributes, match, findingId, description } = c.definition;
-  const likes = Object.entries({ ...attributes, other: undefined, ...attributes?.other }).filter(([, v]) => v?.length);
+  const { other, versions, ...plain } = attributes ?? {};
+  const ofParts = Object.fromEntries(Object.entries(versions ?? {}).map(([part, v]) => [`version of ${part}`, v]));
+  const likes = Object.entries<string[] | undefined>({ ...plain, ...other, ...ofParts }).filter(([, v]) => v?.length);
   return (
     <Sheet title="Definition">
       {description && <p>{description}</p>}
@@ -63,7 +66,8 @@ function Definition({ cohort: c }: { cohort: Cohort }) {
         {evidence && (
           <li>
             By evidence: {evidence.detector.name} version {evidence.detector.version} opens a finding between{" "}
-            {time(evidence.from)} and {time(evidence.to)}; judgeable from {evidence.minExposure} of exposure.
+            {time(evidence.from)} and {time(evidence.to)}; judgeable from {lasting(evidence.minExposure ?? "")} of
+            exposure.
           </li>
         )}
         {likes.length > 0 && (

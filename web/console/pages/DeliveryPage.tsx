@@ -102,14 +102,15 @@ function Messages() {
     navigate({ search: (s) => ({ ...s, [key]: v }), replace: true, resetScroll: false });
   return (
     <>
-      <Group align="end">
+      <search className="filters">
         <ChoiceFilter label="State" value={filter.state} set={set("state")} options={states} />
         <ChoiceFilter label="By" value={filter.channel} set={set("channel")} options={channels} />
         <ChoiceFilter label="Kind" value={filter.kind} set={set("kind")} options={kinds} />
         <TextFilter label="Owner" value={filter.owner} set={set("owner")} placeholder="id of an owner" />
         <TextFilter label="About" value={filter.about} set={set("about")} placeholder="campaign/NAME" />
-      </Group>
+      </search>
       <Table
+        cards
         what="messages"
         columns={messageColumns}
         pages={useMessages(filter)}
@@ -134,6 +135,7 @@ function Addresses() {
     {
       key: "clear",
       title: "Change",
+      acts: true,
       cell: (a) =>
         may && (
           <Confirm
@@ -151,6 +153,7 @@ function Addresses() {
     <>
       <Text>Nothing but safety notices and what is asked for, as sign-in links, is sent to these.</Text>
       <Table
+        cards
         what="addresses"
         columns={columns}
         pages={useBadAddresses()}
@@ -186,6 +189,7 @@ function Gateways() {
     <>
       <Text>How what carries messages does, since the service was started.</Text>
       <Table
+        cards
         what="gateways"
         columns={gatewayColumns}
         pages={useGateways()}
@@ -241,6 +245,7 @@ function Webhooks() {
     {
       key: "change",
       title: "Change",
+      acts: true,
       cell: (e) =>
         may && (
           <Group gap="xs">
@@ -250,7 +255,7 @@ function Webhooks() {
               onClick={() => test.mutate(e.name)}
               loading={test.isPending && test.variables === e.name}
             >
-              Test
+              Send a test
             </Button>
             <Button size="xs" variant="default" onClick={() => setEdited(e)}>
               Edit
@@ -284,6 +289,7 @@ function Webhooks() {
         {may && <Button onClick={() => setEdited("new")}>New endpoint</Button>}
       </Group>
       <Table
+        cards
         what="webhooks"
         columns={columns}
         pages={useEndpoints()}

@@ -1,7 +1,7 @@
 import { Button, Group, SegmentedControl, Select, Stack, Text, Textarea } from "@mantine/core";
 import { getRouteApi, Link } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
-import { counted, measure, span } from "../../chart/measure";
+import { counted, lasting, measure, span } from "../../chart/measure";
 import type { Range } from "../../chart/SignalChart";
 import { type Assessment, type FindingDetail, useChangeFinding, useFinding } from "../api/findings";
 import { useProduct } from "../api/fleet";
@@ -151,7 +151,7 @@ function factsOf({ rule: r, unit }: FindingDetail): [string, React.ReactNode][] 
   if (r.type === "silence")
     return [
       ["Silent after", `${r.factor || 2} times the learned interval, and ${r.hold || "10m"}`],
-      ["Not sooner than", r.minimum || "–"],
+      ["Not sooner than", lasting(r.minimum || "–")],
       ["Not later than", r.maximum || "7d"],
     ];
   return [

@@ -79,6 +79,7 @@ export function FindingsPage() {
         />
       </search>
       <Table
+        cards
         what="findings"
         columns={columns}
         pages={findings}

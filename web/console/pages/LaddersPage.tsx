@@ -1,5 +1,6 @@
 import { List, Select } from "@mantine/core";
 import { useState } from "react";
+import { lasting } from "../../chart/measure";
 import { useCampaigns } from "../api/campaigns";
 import { usePlan, useReach } from "../api/words";
 import { Facts, Page, Sheet } from "../parts/Page";
@@ -61,7 +62,7 @@ function Campaign({ name }: { name: string }) {
                       {i + 1}. {s.channel}
                       {s.always && " (always)"}
                     </td>
-                    <td>{s.after === "0s" ? "at once" : s.after}</td>
+                    <td>{s.after === "0s" ? "at once" : lasting(s.after)}</td>
                     <td>{s.owners}</td>
                     <td>{s.without}</td>
                   </tr>

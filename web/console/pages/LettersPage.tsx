@@ -28,6 +28,7 @@ export function LettersPage() {
     {
       key: "files",
       title: "Files",
+      acts: true,
       cell: (b) => (
         <Group gap="xs">
           <Anchor href={`/v1/letter-batches/${b.id}/pdf`} target="_blank" rel="noreferrer">
@@ -40,7 +41,7 @@ export function LettersPage() {
             <Confirm
               size="xs"
               variant="outline"
-              label="Sent"
+              label="Mark as sent"
               title={`${b.letters} letters were given to the post`}
               confirm={() => sent.mutateAsync({ id: b.id, sentAt: day })}
             >
@@ -60,6 +61,7 @@ export function LettersPage() {
     {
       key: "change",
       title: "Change",
+      acts: true,
       cell: (l) =>
         l.state === "sent" && (
           <Confirm
@@ -83,6 +85,7 @@ export function LettersPage() {
     <Page title="Letters" actions={<MakeBatch />}>
       <Sheet title="Batches">
         <Table
+          cards
           what="batches"
           columns={ofBatches}
           pages={batches}
@@ -102,6 +105,7 @@ export function LettersPage() {
           data={["waiting", "batched", "sent", "returned", "unfit", "stopped"]}
         />
         <Table
+          cards
           what="letters"
           columns={ofLetters}
           pages={letters}

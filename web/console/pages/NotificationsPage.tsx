@@ -30,6 +30,7 @@ export function NotificationsPage() {
     {
       key: "delete",
       title: "Change",
+      acts: true,
       cell: (r) =>
         may && (
           <Confirm
@@ -48,6 +49,7 @@ export function NotificationsPage() {
     <Page title="Notifications" actions={may && <MakeRoute />}>
       <p>Who is told of new findings. They are grouped, so that many at once are one message.</p>
       <Table
+        cards
         what="routes"
         columns={columns}
         pages={useRoutes()}

@@ -55,6 +55,7 @@ export function PeoplePage() {
     {
       key: "change",
       title: "Change",
+      acts: true,
       cell: (o) =>
         may && (
           <Button size="xs" variant="outline" onClick={() => setWho(o)} aria-label={`Change ${o.email}`}>
@@ -67,6 +68,7 @@ export function PeoplePage() {
     <Page title="People" actions={may && <Button onClick={() => setWho("new")}>Invite</Button>}>
       <p>Those who run this service, and what each may see and do.</p>
       <Table
+        cards
         what="operators"
         columns={columns}
         pages={useOperators()}

@@ -1,5 +1,5 @@
 import { getRouteApi, Link } from "@tanstack/react-router";
-import { measure, unitName } from "../../chart/measure";
+import { lasting, measure, unitName } from "../../chart/measure";
 import { type ProductSpec, useProduct } from "../api/fleet";
 import { Page, PageTrouble, Sheet } from "../parts/Page";
 import { Loading } from "../parts/States";
@@ -18,9 +18,17 @@ export function ProductPage() {
       title={p.title || name}
       above={<Link to="/products">Products</Link>}
       actions={
-        <Link to="/units" search={{ product: name }} className="act quiet">
-          Its units
-        </Link>
+        <>
+          <Link to="/products/$name/datasheet" params={{ name }} className="act quiet">
+            Data sheet
+          </Link>
+          <Link to="/notices" search={{ product: name }} className="act quiet">
+            Notices
+          </Link>
+          <Link to="/units" search={{ product: name }} className="act quiet">
+            Its units
+          </Link>
+        </>
       }
     >
       {p.description && <p>{p.description}</p>}
@@ -73,7 +81,7 @@ function Signals({ product }: { product: ProductSpec }) {
               </th>
               <td>{s.type}</td>
               <td>{unitName(s.unit) || "–"}</td>
-              <td>{s.retention}</td>
+              <td>{lasting(s.retention ?? "")}</td>
               <td className="wide">{s.purposes.join(", ")}</td>
             </tr>
           ))}

@@ -1,4 +1,5 @@
 import { Link } from "@tanstack/react-router";
+import { counted } from "../../chart/measure";
 import { useProducts } from "../api/fleet";
 import { Page, Sheet } from "../parts/Page";
 import { Empty, Loading, Trouble } from "../parts/States";
@@ -11,7 +12,7 @@ export function ProductsPage() {
       <p className="soft">
         These are declared in files and changed by <code>fettle apply</code>.
       </p>
-      <Sheet title="Products">
+      <Sheet title="Declared">
         {products.error && <Trouble what="Loading products" error={products.error} retry={() => products.refetch()} />}
         {products.isPending && <Loading what="products" />}
         {products.isSuccess && products.rows.length === 0 && (
@@ -26,8 +27,8 @@ export function ProductsPage() {
                 {p.spec.title || p.name}
               </Link>{" "}
               <span className="soft">
-                {p.spec.signals.length} signals, {p.spec.purposes.length} purposes, {p.spec.tolerances?.length ?? 0}{" "}
-                tolerances
+                {counted(p.spec.signals.length, "signal")}, {counted(p.spec.purposes.length, "purpose")},{" "}
+                {counted(p.spec.tolerances?.length ?? 0, "tolerance")}
               </span>
             </li>
           ))}

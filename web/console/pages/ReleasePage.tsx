@@ -1,6 +1,6 @@
 import { getRouteApi, Link } from "@tanstack/react-router";
 import { useState } from "react";
-import { bytes } from "../../chart/measure";
+import { bytes, lasting } from "../../chart/measure";
 import {
   type Holder,
   type Release,
@@ -151,7 +151,7 @@ function Compatibility({ release: r, spec }: { release: Release; spec?: ReleaseS
                 <td>
                   <code>{p.when}</code>
                 </td>
-                <td>{p.age}</td>
+                <td>{lasting(p.age ?? "")}</td>
                 <td className="wide">{p.words?.en ?? Object.values(p.words ?? {})[0] ?? "–"}</td>
               </tr>
             ))}

@@ -64,6 +64,7 @@ export function ReleasesPage() {
         </search>
       )}
       <Table
+        cards
         what="releases"
         columns={columns}
         pages={pages}

@@ -2,6 +2,7 @@ import { Button } from "@mantine/core";
 import { getRouteApi, Link } from "@tanstack/react-router";
 import { span } from "../../chart/measure";
 import { type Report, useReport } from "../api/campaigns";
+import { useMay } from "../api/session";
 import { Time } from "../clock";
 import { EffectView } from "../parts/Effect";
 import { Facts, Page, PageTrouble, Sheet } from "../parts/Page";
@@ -27,10 +28,12 @@ const rows: [keyof Report, string, string][] = [
 export function ReportPage() {
   const { name } = route.useParams();
   const report = useReport(name);
+  const personal = useMay("personal");
   if (report.error)
     return <PageTrouble what="Loading the report" error={report.error} retry={() => report.refetch()} />;
   if (!report.data) return <Loading what="the report" lines={12} />;
   const r = report.data;
+  const file = (path: string) => `/v1/campaigns/${encodeURIComponent(name)}/${path}`;
   return (
     <Page
       title={`Report: ${r.title}`}
@@ -40,9 +43,22 @@ export function ReportPage() {
         </Link>
       }
       actions={
-        <Button variant="default" onClick={() => window.print()} className="unprinted">
-          Print
-        </Button>
+        <>
+          <Button variant="default" component="a" href={file("report/units?format=csv")} download className="unprinted">
+            Units (CSV)
+          </Button>
+          {personal && (
+            <Button variant="default" component="a" href={file("reach/owners")} download className="unprinted">
+              Owners (CSV)
+            </Button>
+          )}
+          <Button variant="default" component="a" href={file("quarterly")} download className="unprinted">
+            Quarterly file (CSV)
+          </Button>
+          <Button variant="default" onClick={() => window.print()} className="unprinted">
+            Print
+          </Button>
+        </>
       }
     >
       <p>
@@ -73,6 +89,18 @@ export function ReportPage() {
           Half of the findings opened within {span(r.onsetToFindingP50)} of their onset; half of the verified units were
           verified within {span(r.findingToVerifiedP50)} of the finding.
         </p>
+      </Sheet>
+      <Sheet title="Owners">
+        <Facts
+          facts={[
+            ["Told", r.reach.told.toLocaleString("en")],
+            ["Acknowledged", r.reach.acknowledged.toLocaleString("en")],
+            ["Unit remedied first", r.reach.remedied.toLocaleString("en")],
+            ["Opted out", r.reach.optedOut.toLocaleString("en")],
+            ["Still tried", r.reach.climbing.toLocaleString("en")],
+            ["Unreachable", r.reach.unreachable.toLocaleString("en")],
+          ]}
+        />
       </Sheet>
       <Sheet title="Waves">
         {r.byWave.map((w) => (

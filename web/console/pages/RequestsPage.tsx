@@ -1,9 +1,11 @@
 import { Button, Group, SegmentedControl, Stack, Text, Textarea } from "@mantine/core";
-import { getRouteApi } from "@tanstack/react-router";
+import { getRouteApi, Link } from "@tanstack/react-router";
 import { type FormEvent, useState } from "react";
 import { type Asked, type Receipt, useAnswer, useErasures, useRequests } from "../api/privacy";
 import { Time, useClock } from "../clock";
 import { Dialog } from "../parts/Dialog";
+import { People } from "../parts/Erase";
+import { ErasureProgress } from "../parts/ErasureProgress";
 import { ChoiceFilter } from "../parts/Filters";
 import { Facts, Page } from "../parts/Page";
 import { Empty, reasonOf } from "../parts/States";
@@ -14,6 +16,7 @@ const route = getRouteApi("/shell/requests");
 const tabs = [
   { value: "open", label: "To answer" },
   { value: "all", label: "All" },
+  { value: "people", label: "People" },
   { value: "erasures", label: "Erasures" },
 ];
 
@@ -22,7 +25,7 @@ const kinds = ["access", "rectification", "erasure", "restriction", "objection"]
 
 /** What people asked for about their data, each with its deadline; and how far erasures are. */
 export function RequestsPage() {
-  const { tab = "open" } = route.useSearch();
+  const { tab = "open", person } = route.useSearch();
   const navigate = route.useNavigate();
   return (
     <Page title="Requests">
@@ -33,7 +36,11 @@ export function RequestsPage() {
         value={tabs.some((t) => t.value === tab) ? tab : "open"}
         onChange={(v) => navigate({ search: { tab: v === "open" ? undefined : v } })}
       />
-      {tab === "erasures" ? <Erasures /> : <Queue state={tab === "all" ? undefined : "open"} />}
+      {tab === "erasures" && <Erasures />}
+      {tab === "people" && (
+        <People key={person} email={person} set={(v) => navigate({ search: { tab: "people", person: v } })} />
+      )}
+      {tab !== "erasures" && tab !== "people" && <Queue state={tab === "all" ? undefined : "open"} />}
     </Page>
   );
 }
@@ -70,6 +77,7 @@ function Queue({ state }: { state?: string }) {
     {
       key: "open",
       title: "Answer",
+      acts: true,
       cell: (r) => (
         <Button
           size="xs"
@@ -97,6 +105,7 @@ function Queue({ state }: { state?: string }) {
         />
       </div>
       <Table
+        cards
         what="requests"
         columns={columns}
         pages={requests}
@@ -194,6 +203,14 @@ function AnswerDialog({ request: r, close }: { request: Asked; close: () => void
           ]}
         />
         {r.text && <blockquote className="words">{r.text}</blockquote>}
+        {r.kind === "erasure" && r.state === "open" && r.person.email && (
+          <Text size="sm">
+            Nothing is erased by an answer.{" "}
+            <Link to="/requests" search={{ tab: "people", person: r.person.email }}>
+              Erase everything about {r.person.email}
+            </Link>
+          </Text>
+        )}
         {r.extended && <Text size="sm">Extended: {r.extended}</Text>}
         {r.erasureId && <Text size="sm">The erasure is {r.erasureId}; its receipt stands under “Erasures”.</Text>}
         {r.answeredAt && (
@@ -260,11 +277,12 @@ function Erasures() {
   const columns: Column<Receipt>[] = [
     { key: "at", title: "Asked", cell: (r) => <Time at={r.askedAt} /> },
     { key: "by", title: "By", wide: true, cell: (r) => (r.askedBy === "owner" ? "the person" : "an operator") },
-    { key: "state", title: "State", cell: (r) => <Progress receipt={r} /> },
+    { key: "state", title: "State", cell: (r) => <ErasureProgress receipt={r} /> },
     { key: "backups", title: "Out of backups by", wide: true, cell: (r) => <Time at={r.backupsAt} /> },
     {
       key: "receipt",
       title: "Receipt",
+      acts: true,
       cell: (r) => (
         <Button size="xs" variant="default" aria-label={`Receipt ${r.id}`} onClick={() => setAt(r.id)}>
           Receipt
@@ -278,6 +296,7 @@ function Erasures() {
         Receipts name nobody. Who was erased holds a secret that proves which one is theirs.
       </Text>
       <Table
+        cards
         what="erasures"
         columns={columns}
         pages={erasures}
@@ -292,23 +311,13 @@ function Erasures() {
   );
 }
 
-function Progress({ receipt: r }: { receipt: Receipt }) {
-  if (r.endedAt) return <span className="mark normal">done</span>;
-  return (
-    <>
-      <progress className="short" value={r.done} max={r.of} aria-label="Steps of the erasure" /> {r.done} of {r.of}
-      {r.failed ? <strong className="failed-state"> ! tried again: {r.failed}</strong> : r.step && `, ${r.step}`}
-    </>
-  );
-}
-
 function ReceiptDialog({ receipt: r, close }: { receipt: Receipt; close: () => void }) {
   return (
     <Dialog open close={close} size="lg" title={`Receipt ${r.id}`}>
       <Stack gap="sm">
         <Facts
           facts={[
-            ["State", <Progress key="s" receipt={r} />],
+            ["State", <ErasureProgress key="s" receipt={r} />],
             ["Asked", <Time key="a" at={r.askedAt} />],
             ["Ended", <Time key="e" at={r.endedAt} />],
             ["Out of every backup by", <Time key="b" at={r.backupsAt} />],

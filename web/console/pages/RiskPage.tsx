@@ -97,6 +97,7 @@ export function RiskPage() {
         </Empty>
       ) : (
         <Table
+          cards
           what="units"
           columns={columns}
           pages={risks}

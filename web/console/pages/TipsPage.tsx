@@ -2,7 +2,7 @@ import { Button, Select } from "@mantine/core";
 import { type ReactNode, useState } from "react";
 import { useFeeds, useTipEffect, useTipNames, useTipPreview, useTryTip } from "../api/tips";
 import { Page, Sheet } from "../parts/Page";
-import { Loading, Trouble } from "../parts/States";
+import { Empty, Loading, Trouble } from "../parts/States";
 
 /** What tips say, who would have got them, what they did, and the feeds they look at. */
 export function TipsPage() {
@@ -17,7 +17,11 @@ export function TipsPage() {
       </p>
       {names.isPending && <Loading what="tips" />}
       {names.error && <Trouble what="The list of tips" error={names.error} retry={() => names.refetch()} />}
-      {names.data?.length === 0 && <p>There is no tip yet: fettle apply -f FILE.</p>}
+      {names.data?.length === 0 && (
+        <Empty title="There is no tip yet">
+          Write a file of kind Tip and run <code>fettle apply -f FILE</code>.
+        </Empty>
+      )}
       {chosen !== "" && (
         <>
           <Select
@@ -78,6 +82,9 @@ function Would({ name }: { name: string }) {
             {t.few ? few : t.would} of {t.units === 0 ? few : t.units} units whose owners permit it.
             {t.unknown && ` Nothing was heard of ${t.unknown.join(", ")}.`}
           </p>
+          {t.not.length > 0 && (
+            <Grid head={["Not at some time", "Units"]} rows={t.not.map((n) => [n.why, n.few ? few : n.units])} />
+          )}
           <Grid head={["Day", "Units"]} rows={t.days.map((d) => [d.day, d.few ? few : d.given])} />
           <p>{t.approach}</p>
         </>

@@ -41,6 +41,7 @@ export function TokensPage() {
     {
       key: "revoke",
       title: "Change",
+      acts: true,
       cell: (t) => (
         <Confirm
           size="xs"
@@ -60,6 +61,7 @@ export function TokensPage() {
         For programs that use the API, as <code>fettle apply</code> in a pipeline.
       </p>
       <Table
+        cards
         what="tokens"
         columns={columns}
         pages={useTokens()}

@@ -299,7 +299,12 @@ function Actions({ unit }: { unit: UnitDetail }) {
   if (!may) return null;
   return (
     <>
-      <Confirm label="New token" title="Issue a new token?" variant="default" confirm={() => issue.mutateAsync()}>
+      <Confirm
+        label="New token"
+        title={`Issue a new token for ${unit.id}?`}
+        variant="default"
+        confirm={() => issue.mutateAsync()}
+      >
         The token it has stops working at once, and a connection that uses it is closed.
       </Confirm>
       {unit.state === "active" ? (

@@ -78,9 +78,16 @@ export function AlarmCharts({ job, result, chosen }: Props) {
         />
       ))}
       <p className="soft keys">
-        <span className="swatch breach" aria-hidden="true" /> alarm{" "}
-        <span className="swatch failure" aria-hidden="true" /> known failure{" "}
-        <span className="swatch band" aria-hidden="true" /> within the threshold. Drag over a chart to zoom.
+        <span className="key-item">
+          <span className="swatch breach" aria-hidden="true" /> alarm
+        </span>
+        <span className="key-item">
+          <span className="swatch failure" aria-hidden="true" /> known failure
+        </span>
+        <span className="key-item">
+          <span className="swatch band" aria-hidden="true" /> within the threshold
+        </span>
+        <span>Drag over a chart to zoom.</span>
       </p>
       <p>
         {range && (

@@ -1,5 +1,5 @@
 import { Button, Group, Stack, Text, TextInput } from "@mantine/core";
-import { type ReactNode, useState } from "react";
+import { type FormEvent, type ReactNode, useState } from "react";
 import { Dialog } from "./Dialog";
 import { reasonOf } from "./States";
 
@@ -48,7 +48,14 @@ export function Confirm({ label, title, children, danger, reason, size = "sm", v
         {label}
       </Button>
       <Dialog open={open} close={() => setOpen(false)} title={title}>
-        <Stack gap="md">
+        <Stack
+          gap="md"
+          component="form"
+          onSubmit={(e: FormEvent) => {
+            e.preventDefault();
+            act();
+          }}
+        >
           <Text component="div">{children}</Text>
           {reason && (
             <TextInput
@@ -68,7 +75,7 @@ export function Confirm({ label, title, children, danger, reason, size = "sm", v
             <Button variant="default" onClick={() => setOpen(false)}>
               Back
             </Button>
-            <Button color={color} loading={busy} onClick={act}>
+            <Button type="submit" color={color} loading={busy}>
               {label}
             </Button>
           </Group>

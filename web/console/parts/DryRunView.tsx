@@ -74,6 +74,11 @@ export function DryRunButton({ name }: { name: string }) {
                 )}
               </>
             )}
+            <p>
+              <a href={`/v1/campaigns/${encodeURIComponent(name)}/dry-run/units?format=csv`} download>
+                Every unit, as CSV
+              </a>
+            </p>
           </>
         )}
       </Dialog>

@@ -2,7 +2,7 @@ import { useComputedColorScheme } from "@mantine/core";
 import { useMemo, useState } from "react";
 import { BandChart, type Line } from "../../chart/BandChart";
 import type { Fan } from "../../chart/fan";
-import { counted, measure, span } from "../../chart/measure";
+import { counted, lasting, measure, span } from "../../chart/measure";
 import { type Range, SignalChart } from "../../chart/SignalChart";
 import type { FindingDetail } from "../api/findings";
 import { useProduct, useSeries } from "../api/fleet";
@@ -93,11 +93,12 @@ function FanSheet({ finding: f, made, fan, now }: { finding: FindingDetail; made
         <Loading what={title} lines={5} />
       )}
       <p className="soft keys">
-        <span className="swatch limit" aria-hidden="true" /> limit, {measure(made.limit, made.unit)}{" "}
-        <span className="swatch fan" aria-hidden="true" />
-        <span>
-          where it is reached with 80 % probability: <Time at={fan.low} /> to <Time at={fan.high} />, as likely before{" "}
-          <Time at={fan.median} /> as after
+        <span className="key-item">
+          <span className="swatch limit" aria-hidden="true" /> limit, {measure(made.limit, made.unit)}
+        </span>
+        <span className="key-item">
+          <span className="swatch fan" aria-hidden="true" /> where it is reached with 80 % probability:{" "}
+          <Time at={fan.low} /> to <Time at={fan.high} />, as likely before <Time at={fan.median} /> as after
         </span>
       </p>
     </Sheet>
@@ -207,10 +208,14 @@ function PeersChart({ of: c, unit }: { of: Comparison; unit: string }) {
         y={{ range, write: (v) => measure(v, c.unit) }}
       />
       <p className="soft keys">
-        <span className="swatch peers" aria-hidden="true" /> {counted(c.peers, "unit")}
-        {like}
-        {c.alike > c.peers && ` (of ${c.alike.toLocaleString("en")})`}: all of them, and their middle{" "}
-        <span className="swatch own" aria-hidden="true" /> {unit}; means of {c.signal} over {c.period} each
+        <span className="key-item">
+          <span className="swatch peers" aria-hidden="true" /> {counted(c.peers, "unit")}
+          {like}
+          {c.alike > c.peers && ` (of ${c.alike.toLocaleString("en")})`}: all of them, and their middle
+        </span>
+        <span className="key-item">
+          <span className="swatch own" aria-hidden="true" /> {unit}; means of {c.signal} over {lasting(c.period)} each
+        </span>
       </p>
     </>
   );

@@ -1,14 +1,24 @@
 import { Group, Title } from "@mantine/core";
-import { type ReactNode, useEffect } from "react";
-import { Trouble } from "./States";
+import { type ReactNode, useEffect, useRef } from "react";
+import { isRefused, Trouble } from "./States";
 
 type Props = { title: string; above?: ReactNode; actions?: ReactNode; children: ReactNode };
+
+/** The address whose title was reached last; none while the first page stands. */
+let reached: string | undefined;
 
 /** A page: its title (also the document's), what it belongs to, what can be done. */
 export function Page({ title, above, actions, children }: Props) {
   useEffect(() => {
     document.title = `${title} · Fettle console`;
   }, [title]);
+  // A new page takes the focus to its title, which a screen reader then says; the first one leaves it
+  // to the browser.
+  const heading = useRef<HTMLHeadingElement>(null);
+  useEffect(() => {
+    if (reached !== undefined && reached !== location.pathname) heading.current?.focus({ preventScroll: true });
+    reached = location.pathname;
+  }, []);
   return (
     <>
       {above && (
@@ -17,7 +27,9 @@ export function Page({ title, above, actions, children }: Props) {
         </nav>
       )}
       <Group justify="space-between" align="flex-start" mb="md" gap="sm">
-        <Title order={1}>{title}</Title>
+        <Title order={1} ref={heading} tabIndex={-1}>
+          {title}
+        </Title>
         {actions && <Group gap="xs">{actions}</Group>}
       </Group>
       {children}
@@ -30,8 +42,8 @@ type TroubleProps = { what: string; error: unknown; retry: () => void };
 /** Stands in the place of a page that could not be loaded. */
 export function PageTrouble(props: TroubleProps) {
   return (
-    <Page title={`${props.what} failed`}>
-      <Trouble {...props} />
+    <Page title={isRefused(props.error) ? "No access" : `${props.what} failed`}>
+      <Trouble {...props} titled />
     </Page>
   );
 }

@@ -24,7 +24,7 @@ export function ReleaseMark({ release: r }: { release: Release }) {
 
 /** How long an installation takes, and where that is known from. */
 export function takes(t: Release["takes"]): string {
-  const minutes = `${t.minutes} min`;
+  const minutes = span(60 * t.minutes);
   if (t.measured === "declared") return `${minutes}, an estimate`;
   return `${minutes}, nine of ten of ${t.of.toLocaleString("en")}`;
 }
@@ -32,11 +32,11 @@ export function takes(t: Release["takes"]): string {
 export function takesWords(t: Release["takes"]): ReactNode {
   switch (t.measured) {
     case "release":
-      return `${t.minutes} min: nine of ten of ${counted(t.of, "installation")} took no longer`;
+      return `${span(60 * t.minutes)}: nine of ten of ${counted(t.of, "installation")} took no longer`;
     case "product":
-      return `${t.minutes} min: nine of ten of ${counted(t.of, "installation")} of the product’s other releases took no longer`;
+      return `${span(60 * t.minutes)}: nine of ten of ${counted(t.of, "installation")} of the product’s other releases took no longer`;
     case "declared":
-      return `${t.minutes} min, an estimate until installations have shown it`;
+      return `${span(60 * t.minutes)}, an estimate until installations have shown it`;
   }
 }
 

@@ -2,6 +2,7 @@ import { Alert, Button, Skeleton, Stack, Text, Title } from "@mantine/core";
 import { type ErrorComponentProps, Link } from "@tanstack/react-router";
 import type { ReactNode } from "react";
 import { Problem, Unreachable } from "../../client/problem";
+import { useSession } from "../api/session";
 
 export function Loading({ what, lines = 4 }: { what: string; lines?: number }) {
   return (
@@ -26,10 +27,59 @@ export function reasonOf(error: unknown): string {
   return String(error);
 }
 
-/** Says what could not be done, why, and offers to try again. */
-export function Trouble({ what, error, retry }: { what: string; error: unknown; retry?: () => void }) {
+export const isRefused = (error: unknown) => error instanceof Problem && error.status === 403;
+
+/** What an operator sees where that is bounded, in words; "" is everything. */
+export function useSight(): string {
+  const { products = [], regions = [] } = useSession().data ?? {};
+  return [
+    products.length > 0 && `${products.length === 1 ? "product" : "products"} ${products.join(", ")}`,
+    regions.length > 0 && `units in ${regions.length === 1 ? "region" : "regions"} ${regions.join(", ")}`,
+  ]
+    .filter(Boolean)
+    .join(", ");
+}
+
+/** What may not be read is no failure, and trying again does not help: says what one sees, and who could change it. */
+function Refused({ error }: { error: unknown }) {
+  const { data: session } = useSession();
+  const sight = useSight();
+  const reason = reasonOf(error);
   return (
-    <Alert color="danger" variant="outline" title={`${what} failed`} role="alert" className="trouble">
+    <div className="empty" role="status">
+      <Text fw={600}>Not for you to see</Text>
+      <Text size="sm" c="dimmed">
+        {reason[0]?.toUpperCase()}
+        {reason.slice(1)}.
+      </Text>
+      <Text size="sm" c="dimmed">
+        {session?.role && `Your role is ${session.role}. `}
+        {sight && `You see ${sight}. `}
+        An admin can change that under People.
+      </Text>
+    </div>
+  );
+}
+
+type TroubleProps = {
+  what: string;
+  error: unknown;
+  retry?: () => void;
+  /** A title above says already what failed. */
+  titled?: boolean;
+};
+
+/** Says what could not be done, why, and offers to try again. */
+export function Trouble({ what, error, retry, titled }: TroubleProps) {
+  if (retry && isRefused(error)) return <Refused error={error} />;
+  return (
+    <Alert
+      color="danger"
+      variant="outline"
+      title={titled ? undefined : `${what} failed`}
+      role="alert"
+      className="trouble"
+    >
       <Text size="sm">{reasonOf(error)}</Text>
       {retry && (
         <Button size="xs" mt="sm" variant="outline" onClick={retry}>

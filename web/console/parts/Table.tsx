@@ -12,6 +12,8 @@ export type Column<Row> = {
   numeric?: boolean;
   /** Left out where the screen is narrow. */
   wide?: boolean;
+  /** What can be done with the row: on a card it needs no name. */
+  acts?: boolean;
 };
 
 type Pages<Row> = {
@@ -33,6 +35,8 @@ type Props<Row> = {
   /** A column's key, with a minus before it for descending; in the address. */
   sort?: string;
   onSort: (sort: string | undefined) => void;
+  /** On a phone each row is a card: for tables of more columns than fit beside each other. */
+  cards?: boolean;
   /** Rows to leave out, where the server cannot: then all pages are fetched. */
   keep?: (row: Row) => boolean;
 };
@@ -42,12 +46,20 @@ function compare(a: string | number, b: string | number): number {
   return String(a).localeCompare(String(b), "en", { numeric: true });
 }
 
+/** One of several: an entry, a batch, an address, a unit. */
+function one(many: string): string {
+  return many
+    .replace(/ies$/, "y")
+    .replace(/(ss|ch)es$/, "$1")
+    .replace(/([^s])s$/, "$1");
+}
+
 /**
  * A table of any length: rows are drawn as they are scrolled to, pages fetched
  * as they are needed. Sorting and local filters need all rows, so they fetch
  * the rest first and say so.
  */
-export function Table<Row>({ what, columns, pages, rowKey, empty, sort, onSort, keep }: Props<Row>) {
+export function Table<Row>({ what, columns, pages, rowKey, empty, sort, onSort, cards, keep }: Props<Row>) {
   const { rows, hasNextPage, isFetchingNextPage, fetchNextPage } = pages;
   const down = sort?.startsWith("-") ?? false;
   const by = columns.find((c) => c.key === sort?.replace(/^-/, ""))?.sort;
@@ -97,10 +109,10 @@ export function Table<Row>({ what, columns, pages, rowKey, empty, sort, onSort, 
   return (
     <>
       <p className="tally" role="status">
-        {counted(shown.length, what.replace(/s$/, ""), what)}
+        {counted(shown.length, one(what), what)}
         {hasNextPage && (needsAll ? " so far; fetching the rest…" : " shown; more as you scroll")}
       </p>
-      <table className="table">
+      <table className={cards ? "table cards" : "table"}>
         <thead>
           <tr>
             {columns.map((c) => (
@@ -115,8 +127,8 @@ export function Table<Row>({ what, columns, pages, rowKey, empty, sort, onSort, 
             if (row === undefined) return null;
             return (
               <tr key={item.key} data-index={item.index} ref={virtual.measureElement}>
-                {columns.map((c) => (
-                  <td key={c.key} className={classOf(c)}>
+                {columns.map((c, i) => (
+                  <td key={c.key} className={classOf(c)} data-head={i > 0 && !c.acts ? c.title : undefined}>
                     {c.cell(row)}
                   </td>
                 ))}

@@ -47,8 +47,12 @@ export function UnitCharts({ unitId, signals, findings, range, onZoom }: Props) 
       ))}
       {drawn.length > 0 && (
         <p className="soft keys">
-          <span className="swatch band" aria-hidden="true" /> where the signal belongs in the unit’s operating context{" "}
-          <span className="swatch breach" aria-hidden="true" /> finding open
+          <span className="key-item">
+            <span className="swatch band" aria-hidden="true" /> where the signal belongs in the unit’s operating context
+          </span>
+          <span className="key-item">
+            <span className="swatch breach" aria-hidden="true" /> finding open
+          </span>
         </p>
       )}
     </div>

@@ -27,7 +27,7 @@ import { languages, names, useLanguage } from "../language";
 import { gaveUp, known, makePasskey, passkeysWork } from "../passkeys";
 import { answer, type Invited, useChange, useInbox, useWays, withdraw } from "../people";
 import type { PageProps } from "../routes";
-import { Heading, Loading, Trouble, useReason } from "../states";
+import { Heading, Loading, Trouble, useReason, useWhole } from "../states";
 import { useTimes } from "../when";
 import "../people.css";
 
@@ -36,9 +36,17 @@ export function AccountPage({ me }: PageProps) {
   const { t } = useLanguage();
   const account = useAccount();
   const signOut = useSignOut();
+  const whole = useWhole(account, useInbox(), usePasskeys(), useIdentities(), useSessions(), useApps(), useWays());
   const problem = location.hash.startsWith("#problem=")
     ? decodeURIComponent(location.hash.slice("#problem=".length).replace(/\+/g, " "))
     : "";
+  if (!whole)
+    return (
+      <>
+        <Heading>{t("account.title")}</Heading>
+        <Loading />
+      </>
+    );
   return (
     <>
       <Heading>{t("account.title")}</Heading>
@@ -48,7 +56,6 @@ export function AccountPage({ me }: PageProps) {
         </div>
       )}
       <Inbox />
-      {account.isPending && <Loading />}
       {account.error && <Trouble error={account.error} retry={() => account.refetch()} />}
       {account.data && (
         <>

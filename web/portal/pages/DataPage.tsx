@@ -1,23 +1,12 @@
-import { type FormEvent, useState } from "react";
 import { Link } from "../address";
 import { figure } from "../figures";
 import { useLanguage } from "../language";
-import {
-  askExport,
-  choose,
-  endShare,
-  type MyData,
-  type PurposeData,
-  type Share,
-  share,
-  useData,
-  useExports,
-  useMyData,
-  useShares,
-} from "../mydata";
+import { askExport, choose, type MyData, type PurposeData, useData, useExports, useMyData, useShares } from "../mydata";
 import { Rights } from "../Rights";
+import { useRights } from "../rights";
 import type { PageProps } from "../routes";
-import { Heading, Loading, Trouble, useReason } from "../states";
+import { Shares } from "../Shares";
+import { Heading, Loading, Trouble, useReason, useWhole } from "../states";
 import { useTimes } from "../when";
 import "../data.css";
 import "../unit.css";
@@ -26,12 +15,13 @@ import "../unit.css";
 export function DataPage({ id }: PageProps) {
   const { t } = useLanguage();
   const data = useMyData(id);
+  const whole = useWhole(data, useExports(), useShares(), useRights());
   return (
     <>
       <Heading>{t("data.title")}</Heading>
       {data.error && <Trouble error={data.error} retry={() => data.refetch()} />}
-      {data.isPending && <Loading />}
-      {data.data && (
+      {!whole && <Loading />}
+      {data.data && whole && (
         <>
           <Choices data={data.data} />
           <Lately data={data.data} />
@@ -254,114 +244,6 @@ function Exports() {
         ))}
       </div>
     </section>
-  );
-}
-
-function Shares({ data }: { data: MyData }) {
-  const { t } = useLanguage();
-  const shares = useShares();
-  const make = useData(share(data.unitId));
-  const reason = useReason(make.error);
-  const [picked, setPicked] = useState<string[]>([]);
-  const here = shares.data?.filter((s) => s.unitId === data.unitId) ?? [];
-  const signals = data.items.filter((i) => i.type);
-
-  function submit(e: FormEvent<HTMLFormElement>) {
-    e.preventDefault();
-    const form = e.currentTarget;
-    const f = new FormData(form);
-    const until = new Date(`${f.get("until")}T23:59:59`);
-    make.mutate(
-      {
-        recipient: String(f.get("recipient")),
-        contact: String(f.get("contact")),
-        signals: picked,
-        until: until.toISOString(),
-      },
-      {
-        onSuccess: () => {
-          form.reset();
-          setPicked([]);
-        },
-      },
-    );
-  }
-
-  return (
-    <section className="sheet mydata" aria-labelledby="share">
-      <h2 id="share">{t("data.share")}</h2>
-      <p>{t("data.share.text")}</p>
-      {here.map((s) => (
-        <ShareRow key={s.id} share={s} data={data} />
-      ))}
-      <form onSubmit={submit}>
-        <label className="field">
-          <span>{t("data.share.recipient")}</span>
-          <input name="recipient" required maxLength={200} autoComplete="off" />
-        </label>
-        <label className="field">
-          <span>{t("data.share.contact")}</span>
-          <input name="contact" required maxLength={300} autoComplete="off" />
-        </label>
-        <fieldset>
-          <legend>{t("data.share.what")}</legend>
-          {signals.map((i) => (
-            <label className="check" key={i.name}>
-              <input
-                type="checkbox"
-                checked={picked.includes(i.name)}
-                onChange={(e) => setPicked(e.target.checked ? [...picked, i.name] : picked.filter((n) => n !== i.name))}
-              />
-              <span>{i.title}</span>
-            </label>
-          ))}
-        </fieldset>
-        <label className="field">
-          <span>{t("data.share.until")}</span>
-          <input type="date" name="until" required />
-        </label>
-        <button type="submit" className="main" disabled={make.isPending || picked.length === 0}>
-          {t("data.share.make")}
-        </button>
-      </form>
-      <div role="status">
-        {make.isError && <p className="wrong">{reason}</p>}
-        {make.isSuccess && (
-          <>
-            <p>{t("data.share.token", { recipient: make.data.recipient, address: make.data.address })}</p>
-            <p>
-              <code className="words">{make.data.token}</code>
-            </p>
-          </>
-        )}
-      </div>
-    </section>
-  );
-}
-
-function ShareRow({ share, data }: { share: Share; data: MyData }) {
-  const { t } = useLanguage();
-  const { day } = useTimes();
-  const end = useData(endShare);
-  const reason = useReason(end.error);
-  return (
-    <div className="shared">
-      <p>
-        <strong>{share.recipient}</strong> ·{" "}
-        {share.signals.map((n) => data.items.find((i) => i.name === n)?.title ?? n).join(", ")}
-      </p>
-      <p className="soft">
-        {share.endedAt
-          ? t("data.share.ended", { day: day(share.endedAt) })
-          : t("data.share.runs", { day: day(share.until) })}
-      </p>
-      {!share.endedAt && (
-        <button type="button" className="quiet" onClick={() => end.mutate(share.id)} disabled={end.isPending}>
-          {t("data.share.end", { recipient: share.recipient })}
-        </button>
-      )}
-      {end.isError && <p className="wrong">{reason}</p>}
-    </div>
   );
 }
 

@@ -1,7 +1,7 @@
 import { useHelp } from "../api";
 import { useLanguage } from "../language";
 import type { PageProps } from "../routes";
-import { Heading, Loading, Trouble } from "../states";
+import { Heading, Loading, Trouble, useWhole } from "../states";
 
 const cases = ["silent", "update", "failed", "sold", "wrong"] as const;
 
@@ -9,6 +9,14 @@ const cases = ["silent", "update", "failed", "sold", "wrong"] as const;
 export function HelpPage({ me, id }: PageProps) {
   const { t } = useLanguage();
   const help = useHelp(id);
+  const whole = useWhole(help);
+  if (!whole)
+    return (
+      <>
+        <Heading>{t("help.title")}</Heading>
+        <Loading />
+      </>
+    );
   const serial = me.units.find((u) => u.id === id)?.serial ?? id;
   return (
     <>
@@ -16,7 +24,6 @@ export function HelpPage({ me, id }: PageProps) {
       <section className="sheet" aria-labelledby="maker">
         <h2 id="maker">{t("help.maker")}</h2>
         {help.error && <Trouble error={help.error} retry={() => help.refetch()} />}
-        {help.isPending && <Loading />}
         {help.data && (help.data.name ? <Maker help={help.data} /> : <p>{t("help.maker.none", { serial })}</p>)}
       </section>
       {help.data && help.data.questions.length > 0 && (

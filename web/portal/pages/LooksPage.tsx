@@ -17,9 +17,11 @@ export function LooksPage({ me }: PageProps) {
       <Timeline words="looks" paged={looks} mark={(look) => (look.kind === "change" ? "is-update" : undefined)}>
         {(look) => <Entry look={look} me={me} />}
       </Timeline>
-      <p>
-        <Link to={back}>{back.name === "data" ? t("nav.data") : t("nav.home")}</Link>
-      </p>
+      {!looks.isPending && (
+        <p>
+          <Link to={back}>{back.name === "data" ? t("nav.data") : t("nav.home")}</Link>
+        </p>
+      )}
     </>
   );
 }

@@ -1,25 +1,36 @@
 import "../notices.css";
+import "../people.css";
 import { useState } from "react";
 import { Link } from "../address";
+import { usePreferences } from "../api";
 import type { Key } from "../areas";
 import { useLanguage } from "../language";
-import { type Notice, useAcknowledge, useNoteRead, useNotices } from "../notices";
+import { type Notice, useAcknowledge, useContact, useNoteRead, useNotices } from "../notices";
+import { Pushing } from "../Pushing";
+import { usePushing } from "../push";
 import { Reaching } from "../Reaching";
 import type { PageProps } from "../routes";
-import { Heading, Loading, Trouble, useReason } from "../states";
+import { Heading, Loading, Trouble, useReason, useWhole } from "../states";
 import { formatTime, knownZone } from "../time";
 
 /** What the owner was told, what waits, what was not sent and why; and how they are reached. */
 export function NoticesPage({ me }: PageProps) {
   const { t } = useLanguage();
   const notices = useNotices();
+  const whole = useWhole(notices, usePreferences(), useContact(), usePushing());
   const all = notices.data?.pages.flatMap((p) => p.items) ?? [];
+  if (!whole)
+    return (
+      <>
+        <Heading>{t("notices.title")}</Heading>
+        <Loading />
+      </>
+    );
   return (
     <>
       <Heading>{t("notices.title")}</Heading>
       <section className="sheet" aria-label={t("notices.title")}>
         {notices.error && <Trouble error={notices.error} retry={() => notices.refetch()} />}
-        {notices.isPending && <Loading />}
         {notices.data && all.length === 0 && <p>{t("notices.none")}</p>}
         <ul className="notices">
           {all.map((n) => (
@@ -41,6 +52,7 @@ export function NoticesPage({ me }: PageProps) {
           </div>
         )}
       </section>
+      <Pushing />
       <Reaching me={me} />
       <p>
         <Link to={{ name: "settings" }}>{t("nav.settings")}</Link> ·{" "}

@@ -125,6 +125,24 @@ func readBundle(path string) (*ceremony.Bundle, error) {
 	return b, nil
 }
 
+// readCopies reads copies of one bundle, signed in different places, as one.
+func readCopies(paths []string) (*ceremony.Bundle, error) {
+	b, err := readBundle(paths[0])
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range paths[1:] {
+		o, err := readBundle(path)
+		if err != nil {
+			return nil, err
+		}
+		if err := b.Merge(o); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	return b, nil
+}
+
 func readKey(path string) (ceremony.KeyFile, error) {
 	raw, err := readFile(path)
 	if err != nil {

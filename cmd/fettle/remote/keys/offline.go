@@ -399,18 +399,9 @@ func merge() *cobra.Command {
 		Long:    "Put the signatures of copies of one file, signed by holders in different places, into the first.",
 		Example: "  fettle keys merge targets.json from-alice.json from-bob.json",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			b, err := readBundle(args[0])
+			b, err := readCopies(args)
 			if err != nil {
 				return err
-			}
-			for _, path := range args[1:] {
-				o, err := readBundle(path)
-				if err != nil {
-					return err
-				}
-				if err := b.Merge(o); err != nil {
-					return fmt.Errorf("%s: %w", path, err)
-				}
 			}
 			raw, err := marshal(b)
 			if err != nil {

@@ -110,18 +110,9 @@ nothing. Each must follow what is in force by one version and carry enough
 signatures. Several files are copies of one, signed in different places.`,
 		Example: "  fettle keys import targets.json\n  fettle keys import from-alice.json from-bob.json",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			b, err := readBundle(args[0])
+			b, err := readCopies(args)
 			if err != nil {
 				return err
-			}
-			for _, path := range args[1:] {
-				o, err := readBundle(path)
-				if err != nil {
-					return err
-				}
-				if err := b.Merge(o); err != nil {
-					return fmt.Errorf("%s: %w", path, err)
-				}
 			}
 			if err := b.Check(); err != nil { // the server checks by itself; here the words are nearer
 				return err

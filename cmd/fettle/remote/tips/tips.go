@@ -104,6 +104,13 @@ anybody. No figure is of 1 to 9 units.`,
 					would, given = "fewer than 10", "fewer than 10 units"
 				}
 				fmt.Fprintf(w, "%s to %s\n%d units whose owners permit it (0: fewer than 10)\nwould have got it: %s\ngiven: %s\n", out.From.Format(time.DateTime), out.To.Format(time.DateTime), out.Units, would, given)
+				for _, x := range out.Not {
+					n := fmt.Sprint(x.Units)
+					if x.Few {
+						n = "fewer than 10"
+					}
+					fmt.Fprintf(w, "not at some time, %s: %s units\n", x.Why, n)
+				}
 				for _, d := range out.Days {
 					n := fmt.Sprint(d.Given)
 					if d.Few {

@@ -259,13 +259,13 @@ func estimate(e prognosis.Estimate, digits int) string {
 
 func (s Shared) risk() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "risk", Short: "Look at what is foreseen of units: remaining life, and the models behind it",
+		Use: "risk", Short: "Look at what is foreseen of units: remaining life, limits that will be reached, and the models behind it",
 		Long: `What detectors of type prognosis foresee: how long each unit, or a part of it,
 is expected to last, with an interval that holds the truth four times in five.
 Heading: towards failure, which is likelier than not within the horizon. Watch:
 there is a chance of one in ten of that.`,
 	}
-	cmd.AddCommand(s.riskList(), s.riskStatus(), s.riskModels(), s.riskUnit())
+	cmd.AddCommand(s.riskList(), s.riskStatus(), s.riskModels(), s.riskUnit(), s.riskForecast())
 	return cmd
 }
 

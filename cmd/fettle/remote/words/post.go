@@ -2,12 +2,15 @@ package words
 
 import (
 	"bytes"
+	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,16 +30,66 @@ func reach(cmd *cobra.Command, s Shared, base string) error {
 		return err
 	}
 	return s.Print(cmd, r, func(w io.Writer) {
-		for _, x := range []struct {
-			name string
-			n    int
-		}{{"told", r.Told}, {"on the ladder", r.Climbing}, {"acknowledged", r.Acknowledged}, {"remedied", r.Remedied}, {"opted out", r.OptedOut}, {"unreachable", r.Unreachable}, {"ended", r.Ended}} {
-			s.Row(w, x.name, x.n)
-		}
-		for i, n := range r.Steps {
-			s.Row(w, fmt.Sprintf("took step %d", i+1), n)
+		for _, x := range r.Words() {
+			s.Row(w, x.Label, x.N)
 		}
 	})
+}
+
+// climbs lists the owners of a campaign, with how far the ladder came with each;
+// to a CSV file if one is named.
+func climbs(cmd *cobra.Command, s Shared, campaign, state, file string) error {
+	q := url.Values{"campaign": {campaign}}
+	if state != "" {
+		q.Set("state", state)
+	}
+	var one ladder.Reach // says clearly that there is no such campaign
+	if err := s.Client.Call(cmd.Context(), http.MethodGet, "/v1/campaigns/"+url.PathEscape(campaign)+"/reach", nil, &one); err != nil {
+		return err
+	}
+	all, err := client.All[ladder.Climb](cmd.Context(), s.Client, "/v1/climbs", q)
+	if err != nil {
+		return err
+	}
+	header := []string{"UNIT", "OWNER", "STATE", "STEPS", "OF", "STARTED", "ENDED", "ACKNOWLEDGED", "TAKEN"}
+	cells := func(c *ladder.Climb) []string {
+		return []string{
+			c.UnitID, c.OwnerID, string(c.State), strconv.Itoa(c.Step), strconv.Itoa(len(c.Ladder.Steps)), day(c.StartedAt), day(c.EndedAt), day(c.AckedAt), c.Story(),
+		}
+	}
+	if file == "" {
+		return s.Print(cmd, all, func(w io.Writer) {
+			row := func(cells []string) {
+				out := make([]any, len(cells))
+				for i := range cells {
+					out[i] = cells[i]
+				}
+				s.Row(w, out...)
+			}
+			row(header)
+			for i := range all {
+				row(cells(&all[i]))
+			}
+		})
+	}
+	var b bytes.Buffer
+	table := csv.NewWriter(&b)
+	if err := table.Write(strings.Split(strings.ToLower(strings.Join(header, "\n")), "\n")); err != nil {
+		return err
+	}
+	for i := range all {
+		if err := table.Write(cells(&all[i])); err != nil {
+			return err
+		}
+	}
+	if table.Flush(); table.Error() != nil {
+		return table.Error()
+	}
+	if err := os.WriteFile(file, b.Bytes(), 0o600); err != nil { // it says who was told what
+		return err
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%s: %d owners\n", file, len(all))
+	return nil
 }
 
 // writeLetter prints a preview's letter without a service.

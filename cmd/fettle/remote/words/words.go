@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"fettle.dev/fettle/internal/api/wire"
 	api "fettle.dev/fettle/internal/api/words"
 	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/notify/ladder"
 	"fettle.dev/fettle/internal/notify/lint"
 	"fettle.dev/fettle/internal/notify/template"
 )
@@ -349,13 +351,16 @@ Exit status: 0 nothing found, or warnings alone; 1 errors; 2 it could not be rea
 }
 
 func reachCommand(s Shared) *cobra.Command {
-	var plan bool
+	var plan, owners bool
+	var state, file string
 	cmd := &cobra.Command{
 		Use: "reach CAMPAIGN", Short: "Show how far a campaign's owners could be reached",
 		Long: `Show how far a campaign's owners could be reached, and on which step of its ladder
 they are; unreachable is what NHTSA's quarterly file calls TTLUNREACH. With --plan:
-how many owners each step can reach, before anything is sent.`,
-		Example: "  fettle reach plug-recall --plan\n  fettle reach plug-recall",
+how many owners each step can reach, before anything is sent. With --owners: each
+owner with the steps that were taken and what came of them; --state unreachable
+lists those whom nothing reached, --csv writes them to a file.`,
+		Example: "  fettle reach plug-recall --plan\n  fettle reach plug-recall\n  fettle reach plug-recall --state unreachable --csv unreachable.csv",
 		Args:    cobra.ExactArgs(1), ValidArgsFunction: s.Names("campaign"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			base := "/v1/campaigns/" + url.PathEscape(args[0])
@@ -373,9 +378,21 @@ how many owners each step can reach, before anything is sent.`,
 					s.Row(w, "", "without owner", "", p.NoOwner)
 				})
 			}
+			if state != "" && !slices.Contains(ladder.States, ladder.State(state)) {
+				return fault.New(fault.Invalid, "--state %q: expected climbing, acknowledged, remedied, opted out, unreachable or ended", state)
+			}
+			if owners || state != "" || file != "" {
+				return climbs(cmd, s, args[0], state, file)
+			}
 			return reach(cmd, s, base)
 		},
 	}
+	cmd.Flags().BoolVar(&owners, "owners", false, "each owner, with the steps that were taken")
+	cmd.Flags().StringVar(&state, "state", "", "only owners who are climbing, acknowledged, remedied, opted out, unreachable or ended")
+	cmd.Flags().StringVar(&file, "csv", "", "file to write the owners to, as CSV")
 	cmd.Flags().BoolVar(&plan, "plan", false, "how many each step can reach: nothing is sent")
+	cmd.MarkFlagsMutuallyExclusive("plan", "owners")
+	cmd.MarkFlagsMutuallyExclusive("plan", "state")
+	cmd.MarkFlagsMutuallyExclusive("plan", "csv")
 	return cmd
 }

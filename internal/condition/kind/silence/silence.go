@@ -86,7 +86,7 @@ func (s *state) SilentSince() int64 { return s.silent }
 
 // allowed is for how long the unit may stay away.
 func (r *rule) allowed(s *state) int64 {
-	if !s.pauses.Known() {
+	if !s.pauses.Known(r.hold) {
 		return r.maximum
 	}
 	return min(max(s.pauses.Allowed(r.factor, r.hold), r.minimum), r.maximum)
@@ -123,7 +123,7 @@ func (r *rule) Contact(d *kind.Desk, w *kind.Watch, at int64) {
 	if s.contact > 0 {
 		gap := d.Clock.Heard(s.contact, at)
 		expected := int64(0)
-		if s.pauses.Known() {
+		if s.pauses.Known(r.hold) {
 			expected = r.allowed(s)
 		}
 		if s.out || s.grace > 0 { // an outage says nothing of a habit, unless it comes again: a night does
@@ -181,7 +181,7 @@ func (r *rule) open(d *kind.Desk, w *kind.Watch, at int64) {
 	away := d.Clock.Heard(s.contact, s.silent)
 	f.Peak = float64(away) / 1000
 	f.Why = fmt.Sprintf("nothing heard for %s since %s", span(away), words.Instant(kind.Moment(s.contact)))
-	if s.pauses.Known() {
+	if s.pauses.Known(r.hold) {
 		f.Why += fmt.Sprintf("; it is usually heard of within %s", span(s.pauses.Interval(r.hold)))
 	}
 	if s.grace > 0 {

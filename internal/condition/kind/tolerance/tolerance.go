@@ -96,7 +96,7 @@ func compile(c *kind.Checks, p *fleet.Product, d *kind.Detector, basis kind.Basi
 		if b.Max != nil {
 			limits.Max = *b.Max + d.Margin
 		}
-		if limits.Min > limits.Max {
+		if limits.Min > limits.Max && d.Margin < 0 { // else the product's mistake, told there
 			c.Add("spec.margin", "no further inwards than half of each band of tolerance "+t.Name, fmt.Sprint(d.Margin))
 		}
 		r.bands = append(r.bands, band{when, limits})

@@ -3,7 +3,9 @@
 // an 80 % interval; where the past does not support a forecast it keeps quiet.
 // What lies beyond the limit already is a tolerance's to find.
 //
-// A forecast is made each time that a bucket (a 64th of the horizon) is full.
+// A forecast is made each time that two buckets (each a 64th of the horizon)
+// are full; of a short past, and once one would change the finding's state, with
+// each bucket.
 // Two in a row must be within the horizon before a finding opens, and three in a
 // row without before it clears. A version report, maintenance and a change of
 // owner begin it anew.
@@ -39,6 +41,7 @@ type Rule struct {
 	horizon time.Duration
 	by      spec.Bound
 	config  trend.Config
+	looks   bool // see LookOnly
 }
 
 type band struct {
@@ -60,6 +63,8 @@ const (
 	toOpen  = 2 // forecasts in a row
 	toClear = 3
 	buckets = 64 // in a horizon
+	patient = 2  // buckets from forecast to forecast while nothing changes
+	young   = 32 // buckets kept of a past that is so short that each one more tells much
 
 	leastHorizon = time.Minute
 )
@@ -187,11 +192,55 @@ func (r *Rule) Row(d *kind.Desk, w *kind.Watch, row *telemetry.Row) (judged bool
 	if !applies {
 		return known
 	}
+	due := s.changing(w) || s.tracker.Len() < young || s.newest/(patient*r.config.Bucket) != row.Event/(patient*r.config.Bucket)
 	s.newest, s.limits = row.Event, limits
-	if s.tracker.Add(row.Event, v.Number) {
+	if s.tracker.Add(row.Event, v.Number) && due && !r.looks {
 		r.judge(d, w, s, row)
 	}
 	return true
+}
+
+// changing says that the newest forecast spoke against the finding's state:
+// whether it opens or clears is to be known soon. Otherwise a forecast costs too
+// much (as ten thousand rows) to be made as often.
+func (s *state) changing(w *kind.Watch) bool {
+	if w.Finding != nil {
+		return s.without > 0
+	}
+	return s.within > 0
+}
+
+// shared is what rules have foreseen of one unit within a turn. Thresholds that
+// are tried side by side, and detectors of one signal, mostly ask the same.
+type shared struct {
+	turn uint64
+	made []foreseen
+}
+
+type foreseen struct {
+	by     *trend.Tracker
+	limits detect.Limits
+	out    Outlook
+}
+
+// outlook is the forecast now, if need be made by another rule.
+func (s *state) outlook(d *kind.Desk) Outlook {
+	m, ok := d.Shared.(*shared)
+	if !ok {
+		m = new(shared)
+		d.Shared = m
+	}
+	if m.turn != d.Turn {
+		m.turn, m.made = d.Turn, m.made[:0]
+	}
+	for i := range m.made {
+		if f := &m.made[i]; f.limits == s.limits && f.by.Same(s.tracker) {
+			return f.out
+		}
+	}
+	out := outlook(s.tracker, s.limits)
+	m.made = append(m.made, foreseen{s.tracker, s.limits, out})
+	return out
 }
 
 // band is the first one whose context holds. It is not known which applies when
@@ -246,7 +295,7 @@ func (o *Outlook) sooner(than *Outlook) bool {
 }
 
 func (r *Rule) judge(d *kind.Desk, w *kind.Watch, s *state, row *telemetry.Row) {
-	o := outlook(s.tracker, s.limits)
+	o := s.outlook(d)
 	counts := o.Median
 	if r.by == spec.ByEarliest {
 		counts = o.Low
@@ -316,6 +365,10 @@ func (r *Rule) cleared(o *Outlook, counts time.Duration) string {
 	}
 	return r.Signal + ": " + o.Support.String()
 }
+
+// LookOnly says that nothing is to be found, and only Look will be asked: a
+// forecast costs as much as ten thousand rows.
+func (r *Rule) LookOnly() { r.looks = true }
 
 // Look is what the rule foresees of a watch now, without changing it; ok is
 // false before the first reading.

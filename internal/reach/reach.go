@@ -23,7 +23,7 @@ import (
 var special = []netip.Prefix{
 	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
 	netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("240.0.0.0/4"),
-	netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("2002::/16"),
+	netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("2001::/32"),
 }
 
 // Networks are the inner networks that may be called.
@@ -68,16 +68,21 @@ func (n Networks) Allows(a netip.Addr) bool {
 	return true
 }
 
-// Client is an HTTP client that keeps to n, follows no redirects, and waits for
-// an answer for timeout at most.
-func (n Networks) Client(timeout time.Duration) *http.Client {
-	dialer := &net.Dialer{Timeout: 10 * time.Second, Control: func(_, address string, _ syscall.RawConn) error {
+// Dialer connects to what n allows; setting is what an operator would change.
+func (n Networks) Dialer(setting string) *net.Dialer {
+	return &net.Dialer{Timeout: 10 * time.Second, Control: func(_, address string, _ syscall.RawConn) error {
 		to, err := netip.ParseAddrPort(address)
 		if err != nil || !n.Allows(to.Addr()) {
-			return fault.New(fault.Invalid, "%s is inside: outgoing-networks does not list it", address)
+			return fault.New(fault.Invalid, "%s is no public address: the setting %s does not name it", address, setting)
 		}
 		return nil
 	}}
+}
+
+// Client is an HTTP client that keeps to n, follows no redirects, and waits for
+// an answer for timeout at most.
+func (n Networks) Client(timeout time.Duration) *http.Client {
+	dialer := n.Dialer("outgoing-networks")
 	return &http.Client{
 		Timeout: timeout,
 		Transport: &http.Transport{

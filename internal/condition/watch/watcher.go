@@ -1,4 +1,7 @@
-package condition
+// Package watch runs a condition.Evaluator on the stream: live, from what was
+// kept, with history where the stream no longer reaches and for detectors that
+// are new.
+package watch
 
 import (
 	"context"
@@ -10,49 +13,66 @@ import (
 	"sync/atomic"
 	"time"
 
+	"fettle.dev/fettle/internal/clock"
+	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/telemetry"
 )
 
-// WatcherConfig is what a Watcher is made of.
-type WatcherConfig struct {
+// Config is what a Watcher is made of.
+type Config struct {
 	Stream telemetry.Stream
-	Store  Store
+	Store  condition.Store
 	Fleet  fleet.Store
 	Tx     fleet.Transactor
 	Log    *slog.Logger
 
+	// History tells what the stream no longer holds; nil: nobody does.
+	History Past
+
+	// Lessons is history as it may be read for a purpose: what a new detector
+	// learns from before it judges; nil: it starts without knowledge.
+	Lessons Past
+	// Permitted is those of the units whose owners permit a purpose: nothing of
+	// others is learned from. Nil: all.
+	Permitted func(ctx context.Context, p *fleet.Product, purpose string, units []fleet.Unit) ([]fleet.Unit, error)
+
 	// Frozen says which detector versions still run besides the newest ones:
 	// those that campaigns have frozen. May be nil.
-	Frozen func(ctx context.Context) ([]Ref, error)
+	Frozen func(ctx context.Context) ([]condition.Ref, error)
 	// Told takes in findings that have opened and cleared, in the transaction
 	// that keeps them: what it writes stands exactly if they do. A finding may
 	// be in both. May be nil.
-	Told func(ctx context.Context, opened, cleared []Finding) error
+	Told func(ctx context.Context, opened, cleared []condition.Finding) error
 
 	Partition string        // name of its state in the store (default "all")
 	Prompt    time.Duration // real time within which an opened or cleared finding is kept (default 200ms)
-	Idle      time.Duration // real time within which other changes are kept (default 2s; longer while that takes long)
-	MaxRows   int           // rows after which they are kept in any case (default 200,000)
+	Idle      time.Duration // real time within which other changes are kept (default 2s; longer where they are of many units)
+	MaxRows   int           // rows after which they are kept in any case (default 1,000,000: about two seconds of judging after a crash)
 }
 
 // Watcher runs the Evaluator on the stream. Findings, the evaluator's state
 // and the position in the stream are kept in one transaction: after a crash it
 // goes on from there, and nothing is lost or repeated.
 type Watcher struct {
-	c      WatcherConfig
+	c      Config
 	reload atomic.Bool
 	kept   atomic.Uint64 // position of the last commit
 	judged atomic.Uint64 // rows taken in
+
+	awaited atomic.Bool // somebody waits for kept
+
+	fromHistory atomic.Uint64 // entries that the stream no longer held
+	missed      atomic.Uint64 // entries that nobody held any more
 
 	forget  sync.Mutex // forgets, stop
 	forgets []forgetting
 	stop    context.CancelCauseFunc // of the run under way; nil: none
 }
 
-// NewWatcher makes a Watcher.
-func NewWatcher(c WatcherConfig) *Watcher {
+// New makes a Watcher.
+func New(c Config) *Watcher {
 	if c.Partition == "" {
 		c.Partition = "all"
 	}
@@ -63,7 +83,7 @@ func NewWatcher(c WatcherConfig) *Watcher {
 		c.Idle = 2 * time.Second
 	}
 	if c.MaxRows <= 0 {
-		c.MaxRows = 200_000
+		c.MaxRows = 1_000_000
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -78,8 +98,22 @@ func (w *Watcher) Reload() { w.reload.Store(true) }
 // Position is the stream sequence up to which findings are kept.
 func (w *Watcher) Position() uint64 { return w.kept.Load() }
 
+// Awaited is the Position, for whoever waits until it is far enough: what has
+// changed is kept soon and not when it is worth its cost.
+func (w *Watcher) Awaited() uint64 {
+	w.awaited.Store(true)
+	return w.kept.Load()
+}
+
 // Rows is how many rows were taken in since the Watcher was made.
 func (w *Watcher) Rows() uint64 { return w.judged.Load() }
+
+// Bridged is how many entries of the stream were taken from history since the
+// Watcher was made, because the stream no longer held them, and how many nobody
+// held: of those no finding tells.
+func (w *Watcher) Bridged() (fromHistory, missed uint64) {
+	return w.fromHistory.Load(), w.missed.Load()
+}
 
 // Run watches until ctx ends; then what has changed is kept. After a failure
 // it starts again from what was kept.
@@ -118,26 +152,31 @@ type watching struct {
 	*Watcher
 	mu       sync.Mutex // evaluator, seq, rows, broken
 	broken   bool       // the evaluator no longer agrees with seq: nothing of it may be kept
-	e        *Evaluator
+	e        *condition.Evaluator
 	seq      uint64
 	rows     int
-	full     chan struct{}      // enough rows for a commit
-	defining sync.Mutex         // held while changed definitions are taken up; before mu
-	defined  string             // the definitions in force, to see changes
-	identity map[int64]Identity // of units while states are loaded; the evaluator keeps what it takes up
-	gone     map[int64]struct{} // keys of units that were deleted; they are not given twice
+	full     chan struct{}                // enough rows for a commit
+	defining sync.Mutex                   // held while changed definitions are taken up; before mu
+	defined  string                       // the definitions in force, to see changes
+	identity map[int64]condition.Identity // of units while states are loaded; the evaluator keeps what it takes up
+	gone     map[int64]struct{}           // keys of units that were deleted; they are not given twice
+
+	running context.Context    //nolint:containedctx // of the run, for what learns from history
+	cool    context.CancelFunc // ends what learns; nil: nothing does
+	warmers sync.WaitGroup
 }
 
 // maxGone bounds the keys that are known to be of no unit.
 const maxGone = 100_000
 
 func (w *Watcher) watch(ctx context.Context) error {
-	r := &watching{Watcher: w, full: make(chan struct{}, 1)}
+	ctx, cancel := context.WithCancelCause(ctx)
+	r := &watching{Watcher: w, full: make(chan struct{}, 1), running: ctx}
+	defer r.warmers.Wait()
+	defer cancel(nil)
 	if err := r.start(ctx); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	keeping := make(chan error, 1)
 	go func() {
 		err := r.keep(ctx)
@@ -146,7 +185,7 @@ func (w *Watcher) watch(ctx context.Context) error {
 		}
 		keeping <- err
 	}()
-	err := w.c.Stream.Consume(ctx, r.seq, 256, r.feed)
+	err := r.consume(ctx)
 	cancel(err)
 	if kept := <-keeping; kept != nil {
 		return kept
@@ -159,7 +198,8 @@ func (w *Watcher) watch(ctx context.Context) error {
 	}
 	last, stop := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer stop()
-	return r.commit(last)
+	_, err = r.commit(last)
+	return err
 }
 
 // start makes an evaluator of what was kept.
@@ -168,7 +208,7 @@ func (r *watching) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if r.e, err = NewEvaluator(r.lookUp, definitions); err != nil {
+	if r.e, err = condition.NewEvaluator(r.lookUp, definitions); err != nil {
 		return err
 	}
 	seq, states, err := r.c.Store.Load(ctx, r.c.Partition)
@@ -182,22 +222,36 @@ func (r *watching) start(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("load units: %w", err)
 		}
-		r.identity = make(map[int64]Identity, len(units))
+		r.identity = make(map[int64]condition.Identity, len(units))
 		for i := range units {
-			r.identity[units[i].Key] = IdentityOf(&units[i])
+			r.identity[units[i].Key] = condition.IdentityOf(&units[i])
 		}
 		defer func() { r.identity = nil }()
 	}
-	return r.e.Load(ctx, states)
+	if err := r.e.Load(ctx, states); err != nil {
+		return err
+	}
+	now, learn, err := r.cold(ctx, definitions, r.e.Met())
+	if err != nil || len(learn) == 0 {
+		return err
+	}
+	if r.e, err = condition.NewEvaluator(r.lookUp, now); err != nil {
+		return err
+	}
+	if err := r.e.Load(ctx, states); err != nil {
+		return err
+	}
+	r.heat(definitions, learn) //nolint:contextcheck // it runs for as long as the run does
+	return nil
 }
 
 // lookUp is the evaluator's Directory.
-func (r *watching) lookUp(ctx context.Context, key int64) (Identity, bool, error) {
+func (r *watching) lookUp(ctx context.Context, key int64) (condition.Identity, bool, error) {
 	if id, ok := r.identity[key]; ok {
 		return id, true, nil
 	}
 	if _, ok := r.gone[key]; ok {
-		return Identity{}, false, nil
+		return condition.Identity{}, false, nil
 	}
 	u, err := r.c.Fleet.UnitByKey(ctx, key)
 	if fault.KindOf(err) == fault.NotFound {
@@ -205,16 +259,16 @@ func (r *watching) lookUp(ctx context.Context, key int64) (Identity, bool, error
 			r.gone = map[int64]struct{}{}
 		}
 		r.gone[key] = struct{}{}
-		return Identity{}, false, nil
+		return condition.Identity{}, false, nil
 	} else if err != nil {
-		return Identity{}, false, err
+		return condition.Identity{}, false, err
 	}
-	return IdentityOf(&u), true, nil
+	return condition.IdentityOf(&u), true, nil
 }
 
 // definitions loads the newest version of each detector, and the frozen ones.
 // One that no longer fits its product is left out: it must not stop the rest.
-func (r *watching) definitions(ctx context.Context) ([]Definition, error) {
+func (r *watching) definitions(ctx context.Context) ([]condition.Definition, error) {
 	products, err := r.c.Fleet.Products(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("load products: %w", err)
@@ -223,13 +277,13 @@ func (r *watching) definitions(ctx context.Context) ([]Definition, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load detectors: %w", err)
 	}
-	var frozen []Ref
+	var frozen []condition.Ref
 	if r.c.Frozen != nil {
 		if frozen, err = r.c.Frozen(ctx); err != nil {
 			return nil, fmt.Errorf("load frozen detectors: %w", err)
 		}
 	}
-	running := map[Ref]bool{}
+	running := map[condition.Ref]bool{}
 	for i := range detectors {
 		running[detectors[i].Ref()] = true
 	}
@@ -246,15 +300,15 @@ func (r *watching) definitions(ctx context.Context) ([]Definition, error) {
 		}
 		detectors = append(detectors, d)
 	}
-	var out []Definition
+	var out []condition.Definition
 	var seen []byte
 	for _, p := range products {
-		def := Definition{Product: p}
+		def := condition.Definition{Product: p}
 		for _, d := range detectors {
-			if d.Product != p.Name || d.Type == TypePrognosis {
+			if d.Product != p.Name || d.Type == condition.TypePrognosis {
 				continue
 			}
-			if mistakes := Validate(&p, &d); len(mistakes) > 0 {
+			if mistakes := condition.Validate(&p, &d); len(mistakes) > 0 {
 				r.c.Log.Error("a detector no longer fits its product and is not run", "detector", d.Name, "version", d.Version, "error", fault.Fields("", mistakes))
 				continue
 			}
@@ -291,7 +345,21 @@ func (r *watching) redefine(ctx context.Context, look bool) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.e.Redefine(definitions)
+	if r.cool != nil {
+		r.cool()
+		r.cool = nil
+	}
+	now, learn, err := r.cold(ctx, definitions, r.e.Running())
+	if err != nil {
+		return err
+	}
+	if err := r.e.Redefine(now); err != nil {
+		return err
+	}
+	if len(learn) > 0 {
+		r.heat(definitions, learn) //nolint:contextcheck // it runs for as long as the run does
+	}
+	return nil
 }
 
 // feed hands batches to the evaluator. A change of the detectors that was told
@@ -312,39 +380,41 @@ func (r *watching) take(ctx context.Context, b telemetry.Sequenced) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.broken = true // until the batch is taken in whole
-	for i := range b.Batch.Rows {
-		if err := r.e.Row(ctx, &b.Batch.Rows[i]); err != nil {
-			return err
-		}
-	}
-	for i := range b.Batch.Marks {
-		if err := r.e.Mark(ctx, &b.Batch.Marks[i]); err != nil {
-			return err
-		}
+	if err := r.e.Batch(ctx, b.Batch); err != nil {
+		return err
 	}
 	r.broken = false
 	r.seq = b.Seq
-	r.judged.Add(uint64(len(b.Batch.Rows)))
-	if r.rows += len(b.Batch.Rows); r.rows >= r.c.MaxRows {
+	r.count(len(b.Batch.Rows))
+	return nil
+}
+
+// count notes rows that were taken in. With mu held.
+func (r *watching) count(rows int) {
+	r.judged.Add(uint64(rows))
+	if r.rows += rows; r.rows >= r.c.MaxRows {
 		select {
 		case r.full <- struct{}{}:
 		default:
 		}
 	}
-	return nil
 }
 
 // lookAgain is the real time between two looks for changed detectors.
 const lookAgain = 10 * time.Second
 
-// share is how many times the length of a commit passes before the next one
-// that keeps findings, and idleShare before the next that keeps other changes,
-// which a crash only makes the stream tell again.
+// After a commit as long as it took passes before the next. Changes that a crash
+// only makes the stream tell again wait longer the more units the last commit
+// kept: Idle for each calmUnits of them, and maxIdles times that at most. So
+// the state of ten times the units costs a message about as much.
 const (
-	share     = 4
-	idleShare = 40
-	maxIdle   = 30 * time.Second
+	calmUnits = 2000
+	maxIdles  = 15
 )
+
+func (w *Watcher) idle(units int) time.Duration {
+	return min(max(w.c.Idle, w.c.Idle*time.Duration(units)/calmUnits), maxIdles*w.c.Idle)
+}
 
 // keep commits when it is time to, until ctx ends.
 func (r *watching) keep(ctx context.Context) error {
@@ -374,37 +444,38 @@ func (r *watching) keep(ctx context.Context) error {
 		r.mu.Lock()
 		urgent, changed := r.e.Urgent(), r.e.Changed() || r.seq != r.kept.Load()
 		r.mu.Unlock()
-		due := urgent && now.Sub(last) >= r.c.Prompt || changed && now.Sub(last) >= idle
+		wait := idle
+		if urgent || r.awaited.Load() {
+			wait = r.c.Prompt
+		}
+		due := (urgent || changed) && now.Sub(last) >= wait
 		if !full && (!due || now.Before(rest)) {
 			continue
 		}
-		begun := now
-		if err := r.commit(context.WithoutCancel(ctx)); err != nil {
+		r.awaited.Store(false)
+		begun := clock.Real{}.Now() // a tick tells when it was due: long ago, after a commit that took long
+		units, err := r.commit(context.WithoutCancel(ctx))
+		if err != nil {
 			return err
 		}
-		select {
-		case now = <-beat.C:
-		case <-ctx.Done():
-			return nil
-		}
-		took := now.Sub(begun)
-		last, rest = now, now.Add(share*took)
-		idle = max(r.c.Idle, min(idleShare*took, maxIdle))
+		now = clock.Real{}.Now()
+		last, rest, idle = now, now.Add(now.Sub(begun)), r.idle(units)
 	}
 }
 
-// commit keeps what has changed, with the position it is of. After a failure
-// nothing more may be kept: what was taken from the evaluator is gone.
-func (r *watching) commit(ctx context.Context) error {
+// commit keeps what has changed, with the position it is of, and tells of how
+// many units. After a failure nothing more may be kept: what was taken from the
+// evaluator is gone.
+func (r *watching) commit(ctx context.Context) (units int, err error) {
 	r.mu.Lock()
 	if r.broken || !r.e.Changed() && r.seq == r.kept.Load() {
 		r.mu.Unlock()
-		return nil
+		return 0, nil
 	}
 	seq, changes := r.seq, r.e.Take()
 	r.rows = 0
 	r.mu.Unlock()
-	err := r.c.Tx.InTx(ctx, func(ctx context.Context) error {
+	err = r.c.Tx.InTx(ctx, func(ctx context.Context) error {
 		if err := r.c.Store.Commit(ctx, r.c.Partition, seq, changes.Findings, changes.States); err != nil {
 			return err
 		}
@@ -414,8 +485,8 @@ func (r *watching) commit(ctx context.Context) error {
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("keep findings: %w", err)
+		return 0, fmt.Errorf("keep findings: %w", err)
 	}
 	r.kept.Store(seq)
-	return nil
+	return len(changes.States), nil
 }
