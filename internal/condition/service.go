@@ -144,11 +144,13 @@ func (s *Service) Unack(ctx context.Context, id string) (Finding, error) {
 	})
 }
 
-// Shelve puts a finding out of sight until a time; a time that is zero or past
-// brings it back.
+// Shelve puts a finding out of sight until a time to come; none brings it back.
 func (s *Service) Shelve(ctx context.Context, id string, until time.Time) (Finding, error) {
-	if !until.After(s.c.Clock.Now()) {
-		until = time.Time{}
+	if now := s.c.Clock.Now(); !until.IsZero() && !until.After(now) {
+		return Finding{}, fault.Fields("shelve finding", []fault.Field{{
+			Path: "until", Expected: "a time to come (it is " + now.UTC().Format(time.RFC3339) + "), or none: it is back in sight",
+			Got: until.UTC().Format(time.RFC3339),
+		}})
 	}
 	return s.c.Store.UpdateFinding(ctx, id, func(f *Finding) error {
 		if f.State != Open && !until.IsZero() {

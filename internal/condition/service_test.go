@@ -35,6 +35,13 @@ func TestWhatPeopleMakeOfAFinding(t *testing.T) {
 	got, err = s.Shelve(ctx, "f", start.Add(time.Hour))
 	require.NoError(t, err)
 	require.Equal(t, start.Add(time.Hour), got.ShelvedUntil)
+	for _, past := range []time.Time{start, start.Add(-time.Hour)} {
+		_, err = s.Shelve(ctx, "f", past)
+		require.Equal(t, "until", fault.FieldsOf(err)[0].Path)
+	}
+	got, _, err = s.Finding(ctx, "f")
+	require.NoError(t, err)
+	require.Equal(t, start.Add(time.Hour), got.ShelvedUntil, "what is refused changes nothing")
 	got, err = s.Assess(ctx, "f", condition.Confirmed, "operator:1")
 	require.NoError(t, err)
 	require.Equal(t, condition.Confirmed, got.Assessment)
