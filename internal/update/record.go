@@ -1,6 +1,7 @@
 package update
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -186,7 +187,7 @@ func (s *Service) software(ctx context.Context, u *fleet.Unit, versions map[stri
 			if all, err = s.store.Releases(ctx, u.Product); err != nil {
 				return nil, err
 			}
-			slices.SortStableFunc(all, func(a, b Release) int { return int(a.Counter - b.Counter) })
+			slices.SortStableFunc(all, func(a, b Release) int { return cmp.Compare(a.Counter, b.Counter) })
 		}
 		x := register.Software{Component: c, Version: versions[c]}
 		for i := range all {

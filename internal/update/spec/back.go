@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"cmp"
 	"slices"
 
 	"fettle.dev/fettle/internal/fault"
@@ -23,7 +24,7 @@ func Back(bad *Release, all []Release, p *fleet.Product, name string) (out Relea
 			older = append(older, *r)
 		}
 	}
-	slices.SortStableFunc(older, func(a, b Release) int { return int(b.Counter - a.Counter) })
+	slices.SortStableFunc(older, func(a, b Release) int { return cmp.Compare(b.Counter, a.Counter) })
 	for i := range older {
 		if r := &older[i]; r.Family() == bad.Family() && !r.InstalledOn(bad.Installs()) {
 			return over(*r, bad), []Release{*r}, nil
