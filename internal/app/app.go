@@ -252,7 +252,7 @@ func (h *house) people(ctx context.Context) error {
 // remedies builds campaigns and their outcomes.
 func (h *house) remedies() {
 	h.tells = tell.New(tell.Config{
-		Records: h.records, Updates: h.updates, Clock: h.clock, IDs: h.ids, Log: h.log, URL: h.config.publicURL(), Trail: h.trail, Push: h.subscriptions,
+		Records: h.records, Updates: h.updates, Clock: h.clock, IDs: h.ids, Log: h.log, URL: h.config.publicURL(), Trail: h.trail, Push: h.subscriptions, Carries: h.delivery.Carries,
 	})
 	h.delivery.Unsubscribe = h.tells.People.Unsubscribe
 	h.campaigns = campaign.NewManager(campaign.Config{

@@ -8,6 +8,7 @@ import (
 	"fettle.dev/fettle/internal/api/frame"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/audit"
+	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/fleet/access"
 	"fettle.dev/fettle/internal/notify"
 	"fettle.dev/fettle/internal/notify/ladder"
@@ -80,12 +81,15 @@ func (s *server) plan(ctx context.Context, in *frame.NameParam) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	out := Plan{Ladder: l.Name, Kind: string(c.Kind), Units: n.Units, NoOwner: n.NoOwner, GiveUp: l.Patience().String(), Steps: []PlanStep{}, Unreachable: n.None}
+	out := Plan{Ladder: l.Name, Kind: string(c.Kind), Units: n.Units, NoOwner: n.NoOwner, GiveUp: fleet.Duration(l.Patience()).String(), Steps: []PlanStep{}, Unreachable: n.None}
 	var after time.Duration
 	for _, step := range l.Steps {
 		after += time.Duration(step.After)
 		have := n.By[step.Channel]
-		out.Steps = append(out.Steps, PlanStep{Channel: step.Channel, After: after.String(), Always: step.Always, Owners: have, Without: n.Units - n.NoOwner - have})
+		if !s.d.People.Carries(step.Channel) {
+			have = 0
+		}
+		out.Steps = append(out.Steps, PlanStep{Channel: step.Channel, After: fleet.Duration(after).String(), Always: step.Always, Owners: have, Without: n.Units - n.NoOwner - have})
 	}
 	return out, nil
 }

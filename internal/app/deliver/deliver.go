@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	netmail "net/mail"
 	"os"
+	"slices"
 	"strings"
 
 	"fettle.dev/fettle/internal/clock"
@@ -159,6 +160,12 @@ func New(ctx context.Context, c Config) (*Delivery, error) {
 		Journal: sent, Suppressed: d.Desk.Suppressed, Refused: d.Desk.Refused,
 	})
 	return d, nil
+}
+
+// Carries reports whether a channel's messages leave the house, at once or once
+// there is a way: texts and voice need a gateway.
+func (d *Delivery) Carries(ch notify.Channel) bool {
+	return ch != notify.SMS && ch != notify.Voice || slices.ContainsFunc(d.gateways, func(g *gateway.Gateway) bool { return g.Channel() == ch })
 }
 
 // Close ends connections.

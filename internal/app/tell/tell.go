@@ -39,6 +39,7 @@ type Config struct {
 	URL     string
 	Trail   *audit.Trail                                                // seals what is written of people
 	Push    func(ctx context.Context, ownerID string) ([]string, error) // may be nil
+	Carries func(ch notify.Channel) bool                                // may be nil
 }
 
 // Rooms are those built.
@@ -60,7 +61,7 @@ func New(c Config) *Rooms {
 	messages, units := message.New(c.Records), c.Records.Fleet()
 	r.People = preference.NewService(preference.Config{
 		Store: r.Store, Keeper: c.Records.Campaign(), Messages: messages, Templates: r.Templates, Fleet: units, Tx: c.Records,
-		Clock: c.Clock, Machine: clock.Real{}, IDs: c.IDs, Log: c.Log, URL: c.URL, Push: c.Push,
+		Clock: c.Clock, Machine: clock.Real{}, IDs: c.IDs, Log: c.Log, URL: c.URL, Push: c.Push, Carries: c.Carries,
 	})
 	r.Ladder = ladder.NewManager(ladder.Config{
 		Store: r.Store, Notices: r.Store, Door: r.People, Remedies: standings{c.Records.Campaign()}, Tx: c.Records, Clock: c.Clock, IDs: c.IDs, Log: c.Log,

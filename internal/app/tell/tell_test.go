@@ -79,7 +79,10 @@ func TestDriversAreToldOfSafety(t *testing.T) {
 		}
 		require.True(t, climb().NextAt.Before(before), "woken")
 
+		late := w.Owner("late@example.org")
+		require.NoError(t, person.New(db).PutDriver(ctx, people.DriverOf{UnitID: "WC-1", PersonID: late.ID, JoinedAt: w.Clock.Now()}))
 		say(campaign.Safety, campaign.NoticeReminder, "safety:reminder")
+		require.Len(t, w.Of(late), 1, "who has joined since the offer is told with the next reminder")
 		require.Len(t, w.Of(mayNot), 2)
 		say(campaign.Safety, campaign.NoticeDone, "safety:done")
 		say(campaign.Service, campaign.NoticeOffer, "service:offer")

@@ -99,6 +99,22 @@ func channelsOf(list []notify.Message) (out []notify.Channel) {
 	return out
 }
 
+// A text that nothing carries is no step to wait at: the call follows at once.
+func TestAStepWithoutAGatewayIsPassed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sqldbtest.SQLite(t))
+	w.Mute = map[notify.Channel]bool{notify.SMS: true}
+	o := w.Owner("kim@example.org")
+	w.begin(o, "safety")
+	w.Send(notify.Mail, notify.Sent)
+	w.Clock.Advance(3 * day)
+	w.pass(1)
+	w.pass(1)
+	w.pass(0)
+	require.Equal(t, []notify.Channel{notify.Mail, notify.Call}, channelsOf(w.Of(o)))
+	require.Equal(t, string(notify.NoAddress), w.climb(o).Taken[1].Why)
+}
+
 // From mail to text to a call to a letter, and then the owner is unreachable.
 func TestLadderIsClimbedStepByStep(t *testing.T) {
 	t.Parallel()

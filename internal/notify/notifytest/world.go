@@ -38,6 +38,7 @@ type World struct {
 	Letters  *letter.Service
 	Calls    *calls.Service
 	IDs      clock.IDs
+	Mute     map[notify.Channel]bool // channels that nothing carries
 }
 
 // New makes a world with a product and no owners.
@@ -47,6 +48,7 @@ func New(tb testing.TB, db *sqldb.DB) *World {
 	w.People = preference.NewService(preference.Config{
 		Store: w.Words, Keeper: db.Campaign(), Messages: w.Messages, Templates: &template.Catalogue{Store: w.Words}, Fleet: db.Fleet(), Tx: db,
 		Clock: w.Clock, Machine: w.Clock, IDs: w.IDs, Log: slog.New(slog.DiscardHandler), URL: "https://fettle.example",
+		Carries: func(ch notify.Channel) bool { return !w.Mute[ch] },
 	})
 	w.Letters = letter.NewService(letter.Config{Store: w.Words, Messages: w.Messages, People: w.People, Fleet: db.Fleet(), Tx: db, Clock: w.Clock, IDs: w.IDs})
 	w.Calls = calls.NewService(calls.Config{Store: w.Words, Messages: w.Messages, People: w.People, Fleet: db.Fleet(), Tx: db, Clock: w.Clock, Sealer: sealer{}})

@@ -12,14 +12,18 @@ type person struct {
 	prefs   Preferences
 	contact Contact
 	email   string
-	push    []string // subscriptions
+	push    []string                  // subscriptions
+	carried func(notify.Channel) bool // nil: every channel is
 	zone    *time.Location
 	// told counts what the owner was told within a day and a week, by kind.
 	day, week map[notify.Kind]int
 }
 
-// has reports whether there is an address for a channel.
+// has reports whether there is an address for a channel, and what carries it.
 func (p *person) has(ch notify.Channel) bool {
+	if p.carried != nil && !p.carried(ch) {
+		return false
+	}
 	switch ch {
 	case notify.Mail:
 		return validMail(p.email)

@@ -104,8 +104,13 @@ type Config struct {
 	Log       *slog.Logger
 	URL       string                                                      // where people reach the pages
 	Push      func(ctx context.Context, ownerID string) ([]string, error) // subscriptions
+	Carries   func(ch notify.Channel) bool                                // whether anything carries a channel's messages; nil: all are
 	Contact   map[string]string                                           // placeholders that stand in every text, as Company
 }
+
+// Carries reports whether anything carries a channel's messages: a text without
+// a gateway would wait for ever, and what comes after it with it.
+func (s *Service) Carries(ch notify.Channel) bool { return s.c.Carries == nil || s.c.Carries(ch) }
 
 // Service decides what owners are told, and keeps it. It is notify.Door.
 type Service struct{ c Config }
@@ -124,7 +129,7 @@ const (
 )
 
 func (s *Service) person(ctx context.Context, o fleet.Owner, now time.Time) (*person, error) {
-	p := &person{email: o.Email, zone: o.Location()}
+	p := &person{email: o.Email, zone: o.Location(), carried: s.c.Carries}
 	var err error
 	if p.prefs, err = s.Preferences(ctx, o.ID); err != nil {
 		return nil, err
