@@ -187,19 +187,17 @@ func (h *handlers) owners() {
 		Method: http.MethodPost, Path: "/owner/v1/tips/{id}", ID: "reportMyTip", Summary: "What the owner did with a tip", Tag: "owner", Access: frame.Owner, EachUnit: true,
 		Doc: "shown when it is on the screen; dismissed and acted end it, on the unit's display, too.",
 	}, func(ctx context.Context, in *saidIn) error {
-		units, err := h.units(ctx)
+		_, since, err := h.units(ctx)
 		if err != nil {
 			return err
 		}
-		return h.d.Tips.Report(ctx, in.ID, in.Body.Event, tip.Portal, h.d.Clock.Now(), func(g *tip.Given) bool {
-			return slices.ContainsFunc(units, func(u fleet.Unit) bool { return u.ID == g.UnitID })
-		})
+		return h.d.Tips.Report(ctx, in.ID, in.Body.Event, tip.Portal, h.d.Clock.Now(), func(g *tip.Given) bool { return since.shows(g.UnitID, g.At) })
 	})
 	frame.Do(h.s, frame.Route{
 		Method: http.MethodPut, Path: "/owner/v1/tips/switches", ID: "switchMyTip", Summary: "Switch a tip, or all, on or off", Tag: "owner", Access: frame.Owner,
 		Doc: "For all units of the owner. Off holds at once.",
 	}, func(ctx context.Context, in *switchIn) error {
-		units, err := h.units(ctx)
+		units, _, err := h.units(ctx)
 		if err != nil {
 			return err
 		}
@@ -207,21 +205,30 @@ func (h *handlers) owners() {
 	})
 }
 
-// units are those whose tips the person who asks sees: their own.
-func (h *handlers) units(ctx context.Context) ([]fleet.Unit, error) {
+// since is from when a person is shown tips, by unit.
+type since map[string]time.Time
+
+func (s since) shows(unitID string, at time.Time) bool {
+	from, ok := s[unitID]
+	return ok && !at.Before(from)
+}
+
+// units are those whose tips the person who asks sees: their own, and those that
+// they drive, since they joined.
+func (h *handlers) units(ctx context.Context) (out []fleet.Unit, from since, err error) {
 	all, err := h.s.Units(ctx)
-	var out []fleet.Unit
+	from = since{}
 	for _, u := range all {
-		if u.Role == people.Owner {
-			out = append(out, u.Unit)
+		if u.May(people.Tips) {
+			out, from[u.ID] = append(out, u.Unit), u.Since
 		}
 	}
-	return out, err
+	return out, from, err
 }
 
 func (h *handlers) mine(ctx context.Context) (Mine, error) {
 	out := Mine{Now: []tip.Shown{}, Earlier: []Earlier{}, Switches: []tip.Switch{}}
-	units, err := h.units(ctx)
+	units, since, err := h.units(ctx)
 	if err != nil {
 		return out, err
 	}
@@ -235,9 +242,15 @@ func (h *handlers) mine(ctx context.Context) (Mine, error) {
 	if out.Switches, err = h.d.Tips.Switches(ctx, o, units); err != nil {
 		return out, err
 	}
-	ids := make([]string, len(units))
-	for i := range units {
-		ids[i] = units[i].ID
+	off := map[string]bool{}
+	for _, s := range out.Switches {
+		off[s.Tip] = !s.On
+	}
+	// What an owner has switched off is not there; a driver's own switches are.
+	out.Now = slices.DeleteFunc(out.Now, func(s tip.Shown) bool { return off[""] || off[s.Tip] || !since.shows(s.UnitID, s.At) })
+	ids, owner := make([]string, len(units)), map[string]string{}
+	for i, u := range units {
+		ids[i], owner[u.ID] = u.ID, u.OwnerID
 	}
 	given, err := h.d.Tips.Owned(ctx, ids, h.d.Clock.Now().AddDate(0, 0, -30))
 	if err != nil {
@@ -246,7 +259,7 @@ func (h *handlers) mine(ctx context.Context) (Mine, error) {
 	products := map[string]fleet.Product{}
 	for i := range given {
 		g := &given[i]
-		if g.OwnerID != o.ID || slices.ContainsFunc(out.Now, func(s tip.Shown) bool { return s.ID == g.ID }) || g.ShownAt.IsZero() {
+		if g.OwnerID != owner[g.UnitID] || !since.shows(g.UnitID, g.At) || slices.ContainsFunc(out.Now, func(s tip.Shown) bool { return s.ID == g.ID }) || g.ShownAt.IsZero() {
 			continue
 		}
 		t, err := h.d.Tips.Tip(ctx, g.Tip)
