@@ -47,6 +47,7 @@ func (m Mail) Link() string { return strings.TrimRight(signIn.FindString(m.Text)
 // Server is the mailboxes.
 type Server struct {
 	handle func(Mail)
+	gone   func(to string) bool // nil: every mailbox is there
 	smtp   *smtp.Server
 	ln     net.Listener
 
@@ -59,12 +60,15 @@ type Server struct {
 
 // Listen opens the mailboxes at addr (port 0: any). Handle is called for each
 // new mail, from many goroutines, before the sender is answered.
-func Listen(ctx context.Context, addr string, handle func(Mail)) (*Server, error) {
+func Listen(ctx context.Context, addr string, handle func(Mail), options ...func(*Server)) (*Server, error) {
 	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("mailbox: %w", err)
 	}
 	s := &Server{handle: handle, ln: ln, seen: make(map[string]struct{})}
+	for _, set := range options {
+		set(s)
+	}
 	s.smtp = smtp.NewServer(backend{s})
 	s.smtp.Domain = "mailbox.example.org"
 	s.smtp.AllowInsecureAuth = true
@@ -76,6 +80,9 @@ func Listen(ctx context.Context, addr string, handle func(Mail)) (*Server, error
 	go func() { _ = s.smtp.Serve(ln) }()
 	return s, nil
 }
+
+// Refusing refuses mail to mailboxes that are no more.
+func Refusing(gone func(to string) bool) func(*Server) { return func(s *Server) { s.gone = gone } }
 
 // Addr is where it listens.
 func (s *Server) Addr() string { return s.ln.Addr().String() }
@@ -118,7 +125,11 @@ func (s *session) Logout() error                        { return nil }
 func (s *session) Mail(string, *smtp.MailOptions) error { return nil }
 
 func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
-	s.to = append(s.to, strings.ToLower(to))
+	to = strings.ToLower(to)
+	if s.server.gone != nil && s.server.gone(to) {
+		return &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 1}, Message: "there is no such mailbox"}
+	}
+	s.to = append(s.to, to)
 	return nil
 }
 

@@ -42,6 +42,8 @@ type Report struct {
 	NotJudgeable int `json:"not_judgeable"`
 	Declined     int `json:"declined"`
 	Unreachable  int `json:"unreachable"`
+	Calls        int `json:"calls"`   // that wait for somebody to make them
+	Letters      int `json:"letters"` // that wait to be printed
 
 	// Medians in simulated seconds. Onset is the true one.
 	OnsetToFindingP50    float64 `json:"onset_to_finding_p50"`
@@ -162,6 +164,20 @@ func (r *run) completion(ctx context.Context, rep *Report) error {
 	rep.Offered, rep.Started, rep.Claimed, rep.Installed = in.Offered, in.Started, in.Claimed, in.Installed
 	rep.Verified, rep.Relapsed, rep.NotJudgeable = in.Verified, in.Relapsed, in.NotJudgeable
 	rep.Declined, rep.Unreachable, rep.Effect = in.Declined, in.Unreachable, in.Effect
+	for path, wait := range map[string]func(map[string]int){
+		"/v1/call-counts":   func(n map[string]int) { rep.Calls = n["open"] },
+		"/v1/letter-counts": func(n map[string]int) { rep.Letters = n["waiting"] },
+	} {
+		var by struct{ Counts map[string]int }
+		err := client.Patiently(ctx, func() error {
+			_, err := r.op.Do(ctx, http.MethodGet, path, nil, &by)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("people whom mail does not reach: %w", err)
+		}
+		wait(by.Counts)
+	}
 	return nil
 }
 
@@ -379,6 +395,9 @@ func (r *run) conclude(rep *Report) {
 	t.say("%d of %d units are defective; by evidence the cohort found %.1f %% of those with %g h of load and consent, and %.1f %% of it is right; by batch it holds %.1f %%.",
 		rep.Defective, rep.Units, 100*rep.CohortRecall, rep.EnoughHours, 100*rep.CohortPrecision, 100*rep.AttributeCohortRecall)
 	t.say("Offered %d, installed %d, verified %d, relapsed %d, not judgeable %d, declined %d.", rep.Offered, rep.Installed, rep.Verified, rep.Relapsed, rep.NotJudgeable, rep.Declined)
+	if rep.Calls+rep.Letters > 0 {
+		t.say("Owners whom mail did not move: %d to be called, %d letters to be printed (Calls and Letters in the console).", rep.Calls, rep.Letters)
+	}
 	if rep.SelfVerified > 0 {
 		t.say("%d updates were verified by their units themselves, against what two holders of offline keys have signed.", rep.SelfVerified)
 	}

@@ -196,7 +196,7 @@ func (r *run) open(ctx context.Context) (cleanup func(), err error) {
 		return nil, err
 	}
 	r.base = "http://" + listen
-	if r.mail, err = mailbox.Listen(ctx, "127.0.0.1:0", r.post); err != nil {
+	if r.mail, err = mailbox.Listen(ctx, "127.0.0.1:0", r.post, mailbox.Refusing(noMailbox)); err != nil {
 		return nil, err
 	}
 	r.args = append(append([]string(nil), r.o.Command[1:]...),
@@ -258,6 +258,7 @@ func (r *run) begin(ctx context.Context, cancel context.CancelCauseFunc) error {
 	if r.units, err = charger.Fleet(options); err != nil {
 		return err
 	}
+	leave(r.units)
 	setup := 2*time.Second + time.Duration(r.o.Units)*1500*time.Microsecond
 	r.clock = sim.Clock{Origin: time.Now().Add(setup).UTC(), Start: time.Date(2014, 1, 6, 0, 0, 0, 0, time.UTC), Speed: r.o.speed()}
 	r.server.command = r.commandAt(r.clock)
@@ -290,6 +291,9 @@ func (r *run) begin(ctx context.Context, cancel context.CancelCauseFunc) error {
 	})
 	bar.done()
 	if err != nil {
+		return err
+	}
+	if err := declareContacts(ctx, r.op, r.units); err != nil {
 		return err
 	}
 	t.say("Declared: product, detectors and %d units with their owners; a token issued to each.", len(tokens))

@@ -210,3 +210,34 @@ func TestAnOccupiedAddressGivesAnotherPort(t *testing.T) {
 	_, err = address(t.Context(), "nonsense")
 	require.Error(t, err)
 }
+
+// Whom mail does not reach can be called or written to, and the mailbox knows
+// who is gone.
+func TestPeopleBeyondMail(t *testing.T) {
+	t.Parallel()
+	units, err := charger.Fleet(charger.Options{Units: 500, Seed: 1})
+	require.NoError(t, err)
+	leave(units)
+	var gone, phones, addresses int
+	for _, u := range units {
+		c, given := contactOf(u)
+		if noMailbox(u.Email) {
+			gone++
+			require.True(t, given, u.ID)
+			require.False(t, u.Mood.Accepts(), u.ID)
+		}
+		if given {
+			require.True(t, c.Phone != "" || c.Address != nil, u.ID)
+		}
+		if c.Phone != "" {
+			phones++
+			require.Regexp(t, `^\+[1-9][0-9]{9,11}$`, c.Phone)
+		}
+		if c.Address != nil {
+			addresses++
+			require.NotEmpty(t, c.Address.Country, u.Region)
+		}
+	}
+	require.Equal(t, 500/goneOf, gone)
+	require.Greater(t, min(phones, addresses), 500/givenOf/2)
+}
