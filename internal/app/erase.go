@@ -31,7 +31,7 @@ func (h *house) rights() error {
 		Store: store.New(h.records), Tx: h.records, Fleet: h.fleet, Trail: h.trail, Clock: clock.Real{}, IDs: h.ids, Log: h.log,
 		Stores: work.Stores(work.Deps{
 			Records: h.records, Sessions: signin.New(h.records), Consents: h.consents, Campaigns: h.campaigns, Gateway: h.gateway, Stream: h.stream,
-			Writer: h.writer, Watcher: h.watcher, History: h.history, Data: h.config.Data, Busy: &h.backing,
+			Settled: h.settled, Watcher: h.watcher, History: h.history, Data: h.config.Data, Busy: &h.backing,
 		}),
 	})
 	h.owners.OnHandover(func(ctx context.Context, all []people.Handover) error {

@@ -103,6 +103,23 @@ func TestCloseEndsConsume(t *testing.T) {
 
 // An idle consumer leaves the processor alone. Not parallel, so that the
 // processor's time is its own.
+// The server keeps a consumer that was left for minutes, and has room for so many.
+func TestConsumersAreLeft(t *testing.T) {
+	t.Parallel()
+	b := open(t, bus.Config{Dir: t.TempDir()})
+	ctx := t.Context()
+	require.NoError(t, b.Publish(ctx, one(1)))
+	require.NoError(t, b.Publish(ctx, one(1)))
+	enough := errors.New("enough")
+	for range 20 {
+		err := b.Consume(ctx, 0, 1, func(context.Context, []telemetry.Sequenced) error { return enough })
+		require.ErrorIs(t, err, enough)
+	}
+	left, err := b.Consumers(ctx)
+	require.NoError(t, err)
+	require.Zero(t, left)
+}
+
 func TestIdleIsIdle(t *testing.T) {
 	b := open(t, bus.Config{Dir: t.TempDir()})
 	require.NoError(t, b.Publish(t.Context(), one(1)))

@@ -100,7 +100,12 @@ func (b *Bus) consume(ctx context.Context, from uint64, max int, handle func(ctx
 	if err != nil {
 		return fault.Wrap(fault.Unavailable, "consume", err)
 	}
-	defer delivery.Stop()
+	defer func() {
+		delivery.Stop()
+		if info := consumer.CachedInfo(); info != nil && b.closing.Err() == nil {
+			b.leave(ctx, info.Name)
+		}
+	}()
 
 	entries := make([]entry, 0, max)
 	last := from
@@ -129,6 +134,16 @@ func (b *Bus) consume(ctx context.Context, from uint64, max int, handle func(ctx
 		if err := handle(ctx, entries); err != nil {
 			return err
 		}
+	}
+}
+
+// leave removes a consumer that nobody uses any more: the server would keep it
+// for minutes, and a stream has only so many.
+func (b *Bus) leave(ctx context.Context, name string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.cfg.Timeout)
+	defer cancel()
+	if err := b.stream.DeleteConsumer(ctx, name); err != nil {
+		b.log.Debug("stream: a consumer goes by itself later", "consumer", name, "err", err)
 	}
 }
 

@@ -26,8 +26,8 @@ type WriterConfig struct {
 	// Rows that are written at once, if as many are waiting (default 50,000).
 	Rows int
 	// Interval is the longest that a row waits for others (default 250 ms), or
-	// four times as long as the last transaction took, if that is more: the more
-	// there is to write, the more is written at once.
+	// four times as long as the last transaction took, if that is more, up to
+	// 5 s: the more there is to write, the more is written at once.
 	Interval time.Duration
 	// Backoff is waited after an error, twice as long after each further one,
 	// up to 64 times (default 100 ms).
@@ -62,6 +62,10 @@ type Writer struct {
 	mu       sync.Mutex
 	progress chan struct{} // closed when applied changes
 }
+
+// longest bounds the wait that a slow transaction makes: one that waited for an
+// erasure says nothing of how much there is to write.
+const longest = 5 * time.Second
 
 // NewWriter makes a writer; Run does the work.
 func NewWriter(stream Stream, history History, products Products, cfg WriterConfig, logger *slog.Logger) *Writer {
@@ -163,7 +167,7 @@ func (w *Writer) pack(ctx context.Context, arrived <-chan []Sequenced) error {
 			if err := w.write(ctx, waiting); err != nil {
 				return err
 			}
-			interval = max(w.cfg.Interval, 4*clock.Real{}.Now().Sub(begin))
+			interval = max(w.cfg.Interval, min(4*clock.Real{}.Now().Sub(begin), longest))
 			clear(waiting)
 			waiting, rows = waiting[:0], 0
 		}

@@ -54,6 +54,8 @@ type Watcher struct {
 	reload atomic.Bool
 	kept   atomic.Uint64
 	now    atomic.Pointer[watching]
+
+	awaited atomic.Bool // somebody waits for kept
 }
 
 // NewWatcher makes a Watcher.
@@ -61,9 +63,7 @@ func NewWatcher(c WatcherConfig) *Watcher {
 	c.PerDay = cmp.Or(c.PerDay, defaultPerDay)
 	c.Prompt = cmp.Or(c.Prompt, 200*time.Millisecond)
 	c.Idle = cmp.Or(c.Idle, 10*time.Second)
-	if c.Log == nil {
-		c.Log = slog.New(slog.DiscardHandler)
-	}
+	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
 	if c.Quiet == nil {
 		c.Quiet = atNight
 	}
@@ -74,10 +74,9 @@ func NewWatcher(c WatcherConfig) *Watcher {
 func atNight(_ context.Context, o fleet.Owner, now time.Time) (time.Time, error) {
 	local := now.In(o.Location())
 	until := time.Date(local.Year(), local.Month(), local.Day(), 7, 0, 0, 0, local.Location())
-	switch {
-	case local.Hour() >= 22:
+	if local.Hour() >= 22 {
 		return until.AddDate(0, 0, 1), nil
-	case local.Hour() < 7:
+	} else if local.Hour() < 7 {
 		return until, nil
 	}
 	return time.Time{}, nil
@@ -90,15 +89,21 @@ func (w *Watcher) Reload() { w.reload.Store(true) }
 // Position is the stream sequence up to which everything is kept.
 func (w *Watcher) Position() uint64 { return w.kept.Load() }
 
+// Awaited is the Position, for whoever waits until it is far enough: what has
+// changed is kept soon and not when it is worth its cost.
+func (w *Watcher) Awaited() uint64 {
+	w.awaited.Store(true)
+	return w.kept.Load()
+}
+
 // Places are where a feed is to be asked now.
 func (w *Watcher) Places(product, feed string) []fleet.Place {
-	r := w.now.Load()
-	if r == nil {
-		return nil
+	if r := w.now.Load(); r != nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.e.Places(product, feed)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.e.Places(product, feed)
+	return nil
 }
 
 // Run watches until ctx ends. After a failure it starts again from what was kept.
@@ -383,9 +388,8 @@ func (e *Evaluator) Batch(ctx context.Context, b telemetry.Sequenced) error {
 func (r *watching) keep(ctx context.Context) error {
 	beat := time.NewTicker(r.c.Prompt)
 	defer beat.Stop()
-	var last, looked time.Time
+	var now, last, looked time.Time
 	for {
-		var now time.Time
 		select {
 		case <-ctx.Done():
 			return nil
@@ -397,7 +401,7 @@ func (r *watching) keep(ctx context.Context) error {
 				return err
 			}
 		}
-		all := now.Sub(last) >= max(r.c.Idle, min(40*r.took, time.Minute))
+		all := r.awaited.Swap(false) || now.Sub(last) >= max(r.c.Idle, min(40*r.took, time.Minute))
 		r.mu.Lock()
 		var err error
 		if !r.broken && (all || len(r.e.asked) > 0) {

@@ -15,7 +15,6 @@ import (
 	"fettle.dev/fettle/internal/condition/watch"
 	"fettle.dev/fettle/internal/consent"
 	"fettle.dev/fettle/internal/device"
-	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet/access"
 	"fettle.dev/fettle/internal/privacy"
 	"fettle.dev/fettle/internal/sqldb"
@@ -31,9 +30,10 @@ type Deps struct {
 	Campaigns *campaign.Manager
 	Gateway   *device.Gateway
 	Stream    *bus.Bus
-	Writer    interface{ Applied() uint64 }
-	Watcher   *watch.Watcher
-	History   interface {
+	// Settled waits until history and detectors' state hold the stream up to a position.
+	Settled func(ctx context.Context, position uint64) error
+	Watcher *watch.Watcher
+	History interface {
 		EraseUnits(ctx context.Context, units []int64, signals []string) error
 		EraseSpan(ctx context.Context, unit int64, from, to time.Time) error
 		Scrub(ctx context.Context) error
@@ -84,19 +84,8 @@ func Stores(d Deps) privacy.Stores {
 			}
 			return nil
 		},
-		Last: d.Stream.Last,
-		Settled: func(ctx context.Context, position uint64) error {
-			ctx, cancel := context.WithTimeout(ctx, time.Minute)
-			defer cancel()
-			for d.Writer.Applied() < position || d.Watcher.Awaited() < position {
-				select {
-				case <-ctx.Done():
-					return fault.New(fault.Unavailable, "history and detectors have not read the stream up to entry %d yet", position)
-				case <-time.After(20 * time.Millisecond):
-				}
-			}
-			return nil
-		},
+		Last:    d.Stream.Last,
+		Settled: d.Settled,
 		Detectors: func(ctx context.Context, s *privacy.Subject) error {
 			return d.Watcher.Forget(ctx, func(ctx context.Context) error {
 				return store.New(d.Records).EraseFound(ctx, *s)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"time"
 
 	"fettle.dev/fettle/internal/api/data"
 	"fettle.dev/fettle/internal/clock"
@@ -15,7 +14,6 @@ import (
 	"fettle.dev/fettle/internal/consent/share"
 	"fettle.dev/fettle/internal/consent/takeout"
 	"fettle.dev/fettle/internal/consent/withdrawal"
-	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/sqldb"
 	"fettle.dev/fettle/internal/sqldb/rights"
@@ -45,11 +43,11 @@ type Config struct {
 	History  Eraser
 	Stream   Stream
 	Flow     telemetry.Stream
-	Written  func() uint64 // stream entry up to which history is written
-	Judged   func() uint64 // and up to which detectors' state is kept
-	Clock    clock.Clock
-	IDs      clock.IDs
-	Log      *slog.Logger
+	// Settled waits until history and detectors' state hold the stream up to an entry.
+	Settled func(ctx context.Context, entry uint64) error
+	Clock   clock.Clock
+	IDs     clock.IDs
+	Log     *slog.Logger
 	// Alone runs fn while no backup copies the stream.
 	Alone func(fn func() error) error
 	// Exports is the directory of owners' exports, and Sources what they are made from.
@@ -137,24 +135,7 @@ func (e *eraser) settle(ctx context.Context, of []withdrawal.Withdrawal) error {
 	if err != nil {
 		return err
 	}
-	return e.reach(ctx, last)
-}
-
-func (e *eraser) reach(ctx context.Context, last uint64) error {
-	end := time.NewTimer(10 * time.Second)
-	defer end.Stop()
-	t := time.NewTicker(10 * time.Millisecond)
-	defer t.Stop()
-	for e.Written() < last || e.Judged() < last {
-		select {
-		case <-t.C:
-		case <-end.C:
-			return fault.New(fault.Unavailable, "history and detectors have not taken entry %d of the stream yet", last)
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return nil
+	return e.Settled(ctx, last)
 }
 
 func parts(of []withdrawal.Withdrawal) (ids []string, keys []int64) {
@@ -220,7 +201,7 @@ func (e *eraser) stream(ctx context.Context, of []withdrawal.Withdrawal) error {
 	if err != nil || last < 2 {
 		return err
 	}
-	if err := e.reach(ctx, last-1); err != nil {
+	if err := e.Settled(ctx, last-1); err != nil {
 		return err
 	}
 	return e.Alone(func() error { return e.Stream.Erase(ctx, last-1) })
