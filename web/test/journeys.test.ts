@@ -2,7 +2,7 @@ import { writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import { join } from "node:path";
 import Provider from "oidc-provider";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { kept } from "./browser";
 import { fleet, remedy, titles } from "./journeys/charger";
 import { bin, fine, freePort, Ground, Unit, until } from "./journeys/ground";
@@ -69,6 +69,8 @@ spec: {product: wall-charger, serial: S-WC-7}
       }),
     );
   });
+
+  beforeEach(({ onTestFailed }) => onTestFailed(() => ground.report()));
 
   afterAll(async () => {
     await ground.end();

@@ -120,8 +120,12 @@ export class Ground {
     rmSync(this.dir, { recursive: true, force: true });
   }
 
-  /** What the service has logged: tests print it when something fails. */
-  log = () => this.said;
+  /** For whoever looks why a test failed: what the service logged, and what each window shows. */
+  async report(): Promise<void> {
+    console.error(this.said);
+    for (const page of this.browser.contexts().flatMap((c) => c.pages()))
+      console.error(page.url(), await page.locator("body").innerText({ timeout: 5000 }).catch(String));
+  }
 
   /** An operator's command. */
   run(...args: string[]): string {
