@@ -152,7 +152,7 @@ func TestFromFindingToOwner(t *testing.T) {
 		require.Eventually(t, func() bool {
 			snap = apitest.Call[cohort.Snapshot](e, 200, "GET", "/v1/cohorts/"+snap.ID, nil)
 			return snap.State != "computing"
-		}, 10*time.Second, 20*time.Millisecond)
+		}, time.Minute, 20*time.Millisecond)
 		require.Equal(t, "ready", snap.State, snap.Error)
 		require.Equal(t, []int{2, 1, 1}, []int{snap.In, snap.Out, snap.NotJudgeable})
 		members := apitest.Call[wire.Page[wire.Member]](e, 200, "GET", "/v1/cohorts/"+snap.ID+"/members?list=not+judgeable", nil)

@@ -102,7 +102,7 @@ func start(t *testing.T, dir string, set map[string]string) *service {
 		}
 		_ = r.Body.Close()
 		return r.StatusCode == http.StatusOK
-	}, 30*time.Second, 20*time.Millisecond)
+	}, time.Minute, 20*time.Millisecond)
 	return s
 }
 
@@ -146,7 +146,7 @@ func (s *service) signIn() {
 	require.Eventually(s.t, func() bool {
 		link, _ = os.ReadFile(filepath.Join(s.config.Data, "first-operator-link"))
 		return len(link) > 0
-	}, 10*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 	_, secret, _ := strings.Cut(strings.TrimSpace(string(link)), "#")
 	anonymous := func(*http.Request) {}
 	s.call(200, "POST", "/v1/sign-in", map[string]string{"token": secret}, anonymous)
@@ -243,7 +243,7 @@ func (s *service) seed() {
 	require.Eventually(s.t, func() bool {
 		require.NoError(s.t, json.Unmarshal(s.call(200, "GET", "/v1/findings", nil, nil), &found))
 		return len(found.Items) == 2
-	}, 20*time.Second, 20*time.Millisecond, "findings open")
+	}, time.Minute, 20*time.Millisecond, "findings open")
 	for _, f := range found.Items {
 		if f.UnitID == "C-1" {
 			s.call(201, "POST", "/v1/findings/"+f.ID+"/comments", map[string]string{"text": seeds["comment"]}, nil)
@@ -256,7 +256,7 @@ func (s *service) seed() {
 		var events struct{ Items []any }
 		require.NoError(s.t, json.Unmarshal(s.call(200, "GET", "/v1/units/C-1/events", nil, nil), &events))
 		return samples.Stored >= 5 && len(events.Items) == 1
-	}, 20*time.Second, 20*time.Millisecond, "history has it all")
+	}, time.Minute, 20*time.Millisecond, "history has it all")
 }
 
 func (s *service) backup(dir string) {
@@ -548,7 +548,7 @@ func TestFormerOwnerIsErased(t *testing.T) {
 	series := func(query string) string {
 		return string(s.call(200, "GET", fmt.Sprintf("/v1/units/C-1/series?signal=heat&from=%s&to=%s%s", begun.Add(-time.Hour).UTC().Format(time.RFC3339), begun.Add(time.Hour).UTC().Format(time.RFC3339), query), nil, nil))
 	}
-	require.Eventually(t, func() bool { return strings.Contains(series(""), "73.5") }, 20*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(series(""), "73.5") }, time.Minute, 20*time.Millisecond)
 	require.Contains(t, series(""), seeds["number"], "the maker sees all of the unit's history")
 
 	var person struct{ ID string }

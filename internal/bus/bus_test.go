@@ -131,7 +131,7 @@ func TestIdleIsIdle(t *testing.T) {
 	time.Sleep(500 * time.Millisecond)
 	before := processorTime(t)
 	time.Sleep(2 * time.Second)
-	require.Less(t, processorTime(t)-before, 100*time.Millisecond)
+	require.Less(t, processorTime(t)-before, 500*time.Millisecond) // one that turns takes 2 s
 	cancel()
 	require.ErrorIs(t, <-ended, context.Canceled)
 }
@@ -268,7 +268,7 @@ func diskFull(t *testing.T, minFree int64) {
 		})
 	}()
 	require.NoError(t, os.Remove(ballast))
-	require.Eventually(t, func() bool { return b.Publish(t.Context(), big(n)) == nil }, 30*time.Second, 100*time.Millisecond)
+	require.Eventually(t, func() bool { return b.Publish(t.Context(), big(n)) == nil }, time.Minute, 100*time.Millisecond)
 	got := map[int64]bool{}
 	for i := 0; i <= n; {
 		select {

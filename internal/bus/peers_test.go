@@ -58,7 +58,7 @@ func TestPeers(t *testing.T) {
 	keeper, _ := join("keeper", true)
 	c, leave := join("c", false)
 	for _, p := range []*bus.Peers{b, c} {
-		require.Eventually(t, func() bool { return p.Leased() == nil }, 5*time.Second, 10*time.Millisecond)
+		require.Eventually(t, func() bool { return p.Leased() == nil }, time.Minute, 10*time.Millisecond)
 	}
 	require.NoError(t, keeper.Leased())
 

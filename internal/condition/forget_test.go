@@ -21,7 +21,7 @@ func TestWatcherForgets(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- w.Run(ctx) }()
-	require.Eventually(t, func() bool { return w.Position() == uint64(len(batches)) }, 20*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return w.Position() == uint64(len(batches)) }, time.Minute, 5*time.Millisecond)
 	states := func() map[int64]bool {
 		_, all, err := db.Condition().Load(t.Context(), "all")
 		require.NoError(t, err)

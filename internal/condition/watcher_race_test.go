@@ -53,7 +53,7 @@ func TestRowsWaitForADetectorThatWasToldBefore(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- w.Run(running) }()
 	at := func(seq uint64) {
-		require.Eventually(t, func() bool { return w.Position() == seq }, 10*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return w.Position() == seq }, time.Minute, time.Millisecond)
 	}
 	live <- telemetry.Sequenced{Seq: 1, Batch: &telemetry.Batch{Product: "wall-charger", Marks: []telemetry.Mark{
 		{Kind: telemetry.MarkConsent, Unit: 1, At: minutes(0), Text: "care"},

@@ -289,7 +289,7 @@ func TestWatcherTakesUpChangedDetectors(t *testing.T) {
 			}}}
 		}
 		live <- telemetry.Sequenced{Seq: seq, Batch: b}
-		require.Eventually(t, func() bool { return w.Position() == seq }, 10*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return w.Position() == seq }, time.Minute, time.Millisecond)
 	}
 	open := func(version int) int {
 		n, err := db.Condition().CountFindings(ctx, condition.FindingFilter{Detector: "quick", Version: version, State: condition.Open})
@@ -304,21 +304,21 @@ func TestWatcherTakesUpChangedDetectors(t *testing.T) {
 	d, err := service.PutDetector(ctx, d)
 	require.NoError(t, err)
 	require.Equal(t, 1, d.Version)
-	require.Eventually(t, func() bool { send(90); return open(1) == 1 }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { send(90); return open(1) == 1 }, time.Minute, 10*time.Millisecond)
 
 	frozen.Store(true)
 	d.Hysteresis = 1
 	d, err = service.PutDetector(ctx, d)
 	require.NoError(t, err)
 	require.Equal(t, 2, d.Version)
-	require.Eventually(t, func() bool { send(90); return open(2) == 1 }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { send(90); return open(2) == 1 }, time.Minute, 10*time.Millisecond)
 	require.Equal(t, 1, open(1), "a campaign has frozen it")
 
 	frozen.Store(false)
 	w.Reload()
-	require.Eventually(t, func() bool { send(90); return open(1) == 0 }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { send(90); return open(1) == 0 }, time.Minute, 10*time.Millisecond)
 	require.NoError(t, service.DeleteDetector(ctx, "quick"))
-	require.Eventually(t, func() bool { send(90); return open(2) == 0 }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { send(90); return open(2) == 0 }, time.Minute, 10*time.Millisecond)
 }
 
 type channel struct{ live chan telemetry.Sequenced }

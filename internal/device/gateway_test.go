@@ -314,7 +314,7 @@ func TestMarks(t *testing.T) {
 	}
 	require.Eventually(t, func() bool {
 		return slices.ContainsFunc(h.Stream.Marks(telemetry.MarkTick), func(m telemetry.Mark) bool { return m.Text == "3600000" })
-	}, 10*time.Second, time.Millisecond, "the gateway ticks by itself")
+	}, time.Minute, time.Millisecond, "the gateway ticks by itself")
 
 	units, err := h.DB.Fleet().Units(t.Context(), fleet.Filter{})
 	require.NoError(t, err)

@@ -25,28 +25,15 @@ func TestUnitsAreLimited(t *testing.T) {
 	t.Parallel()
 	h := devicetest.New(t, func(c *device.Config) { c.UnitRate = 1e6 })
 	p := devicetest.Charger()
-	p.Limits = &fleet.Limits{UnitRate: 50, UnitBurst: 10}
+	p.Limits = &fleet.Limits{UnitRate: 20, UnitBurst: 10}
 	h.Declare(p)
 	ids := h.Units(2)
 	fast, calm := h.Identity(ids[0]), h.Identity(ids[1])
 	begin := time.Now()
-	for range 30 { // 10 at once, 20 more at 50 a second
+	for range 30 { // 10 at once, 20 more at 20 a second
 		require.NoError(t, h.Gateway.Store(t.Context(), fast, one(), nil))
 	}
-	require.Greater(t, time.Since(begin), 350*time.Millisecond)
-	begin = time.Now()
-	require.NoError(t, h.Gateway.Store(t.Context(), calm, one(), nil))
-	require.Less(t, time.Since(begin), 300*time.Millisecond)
-	require.Len(t, h.Stream.Rows(), 31)
-	families, err := h.Metrics.Gather()
-	require.NoError(t, err)
-	waited := 0.0
-	for _, f := range families {
-		if f.GetName() == "fettle_ingest_limited_total" {
-			waited = f.GetMetric()[0].GetCounter().GetValue()
-		}
-	}
-	require.Positive(t, waited) // 20, unless the machine is slower than the limit
+	require.Greater(t, time.Since(begin), 950*time.Millisecond)
 
 	// Who cannot wait is told when to come again, and nothing was taken.
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
@@ -55,13 +42,29 @@ func TestUnitsAreLimited(t *testing.T) {
 	for i := range many {
 		many[i] = one()[0]
 	}
-	err = h.Gateway.Store(ctx, fast, many, nil)
+	err := h.Gateway.Store(ctx, fast, many, nil)
 	slow, ok := errors.AsType[*device.SlowError](err)
 	require.True(t, ok, "%v", err)
 	require.Equal(t, "unit", slow.By)
-	require.InDelta(t, 0.2, slow.After.Seconds(), 0.15)
+	require.InDelta(t, 0.25, slow.After.Seconds(), 0.25)
 	require.ErrorIs(t, err, device.ErrBusy)
 	require.Equal(t, fault.Unavailable, fault.KindOf(err))
+	require.Len(t, h.Stream.Rows(), 30)
+
+	waited := func() (n float64) {
+		families, err := h.Metrics.Gather()
+		require.NoError(t, err)
+		for _, f := range families {
+			if f.GetName() == "fettle_ingest_limited_total" {
+				n = f.GetMetric()[0].GetCounter().GetValue()
+			}
+		}
+		return n
+	}
+	before := waited()
+	require.Positive(t, before) // 20, unless the machine is slower than the limit
+	require.NoError(t, h.Gateway.Store(t.Context(), calm, one(), nil))
+	require.Equal(t, before, waited(), "its neighbour did not wait") //nolint:testifylint // a count
 	require.Len(t, h.Stream.Rows(), 31)
 
 	// More than a burst in one message is taken when a whole burst is there.
@@ -85,7 +88,7 @@ func TestProductsAreLimited(t *testing.T) {
 	t.Parallel()
 	h := devicetest.New(t, nil)
 	p := devicetest.Eventful()
-	p.Limits = &fleet.Limits{ProductRate: 2, ProductBurst: 10}
+	p.Limits = &fleet.Limits{ProductRate: 0.5, ProductBurst: 10}
 	h.Declare(p)
 	ids := h.Units(10)
 	for _, id := range ids {
@@ -114,7 +117,7 @@ func TestAFullStreamSlows(t *testing.T) {
 		defer cancel()
 		err := h.Gateway.Submit(ctx, id, one(), nil, done, 2)
 		return errors.Is(err, device.ErrBusy) && errors.Is(err, telemetry.ErrFull)
-	}, 5*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 	waiting := make(chan error, 1)
 	go func() { waiting <- h.Gateway.Submit(t.Context(), id, one(), nil, done, 3) }()
 	select {

@@ -212,7 +212,7 @@ func TestDispatcherRuns(t *testing.T) {
 		defer s.mu.Unlock()
 		return len(s.got)
 	}
-	require.Eventually(t, func() bool { return count(mail) == 5 && count(hook) == 5 }, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return count(mail) == 5 && count(hook) == 5 }, time.Minute, 5*time.Millisecond)
 	stop()
 	wg.Wait()
 	due, err := message.New(db).Due(t.Context(), notify.Mail, today.AddDate(50, 0, 0), 10)
@@ -292,7 +292,7 @@ func TestReadAheadSendsOnce(t *testing.T) {
 			var left int
 			require.NoError(t, db.QueryRow(t.Context(), `SELECT count(*) FROM notify_message WHERE next_at > 0`).Scan(&left))
 			return left == 0
-		}, 30*time.Second, 10*time.Millisecond)
+		}, time.Minute, 10*time.Millisecond)
 		stop()
 		wg.Wait()
 		got := len(out.seen) // a map of thousands is not to be printed

@@ -154,7 +154,7 @@ func TestWriterPacks(t *testing.T) {
 	for i := range 100 {
 		last = r.publish(t, charge(i))
 	}
-	require.Eventually(t, func() bool { return r.writer.Applied() == last }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return r.writer.Applied() == last }, time.Minute, 10*time.Millisecond)
 	require.Less(t, int(r.history.appends.Load()), 30)
 	stored, _ := r.stored(t)
 	require.EqualValues(t, 200, stored)
@@ -168,7 +168,7 @@ func TestWriterDoesNotWaitForMore(t *testing.T) {
 	for i := range 10 {
 		r.publish(t, charge(i))
 	}
-	require.Eventually(t, func() bool { return r.writer.Applied() == 10 }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return r.writer.Applied() == 10 }, time.Minute, 10*time.Millisecond)
 }
 
 func TestWriterTriesAgain(t *testing.T) {

@@ -206,7 +206,7 @@ func TestOwnersChooseAndUnitsInstallOnceThoughTheServerFailsOften(t *testing.T) 
 			}
 		}
 		return len(o.closed) == willing && reported == willing
-	}, 25*time.Second, 20*time.Millisecond)
+	}, time.Minute, 20*time.Millisecond)
 	if !ok {
 		for i, u := range f.units {
 			o.mu.Lock()

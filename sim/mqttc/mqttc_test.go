@@ -115,7 +115,7 @@ func TestConversation(t *testing.T) {
 	require.Empty(t, rec.closed, "Close is not reported as a loss")
 
 	var saw []packets.ControlPacket
-	require.Eventually(t, func() bool { saw = p.packets(); return len(saw) == 6 }, 5*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { saw = p.packets(); return len(saw) == 6 }, time.Minute, 10*time.Millisecond)
 	hello := saw[0].(*packets.ConnectPacket)
 	require.Equal(t, "WC-1", hello.Username)
 	require.Equal(t, "secret", string(hello.Password))

@@ -36,7 +36,7 @@ func TestAnOwnerSeesWhatTheUpdateWaitsFor(t *testing.T) {
 	}})
 	require.Eventually(t, func() bool {
 		return apitest.Call[cohort.Snapshot](e, 200, "GET", "/v1/cohorts/"+snap.ID, nil).State == cohort.Ready
-	}, 10*time.Second, 20*time.Millisecond)
+	}, time.Minute, 20*time.Millisecond)
 	e.Apply(apitest.CampaignFile)
 	apitest.Call[wire.Campaign](e, 200, "POST", "/v1/campaigns/adapter-overheat/start", nil)
 	pass := func() {

@@ -161,7 +161,7 @@ func TestRisks(t *testing.T) {
 	snap := apitest.Call[cohort.Snapshot](e, 201, "POST", "/v1/cohorts", map[string]any{"definition": suggested.Definition})
 	require.Eventually(t, func() bool {
 		return apitest.Call[cohort.Snapshot](e, 200, "GET", "/v1/cohorts/"+snap.ID, nil).State == cohort.Ready
-	}, 10*time.Second, 20*time.Millisecond)
+	}, time.Minute, 20*time.Millisecond)
 	reasons := map[string]string{}
 	for _, l := range []string{"in", "out", "not%20judgeable"} {
 		for _, m := range apitest.Call[wire.Page[wire.Member]](e, 200, "GET", "/v1/cohorts/"+snap.ID+"/members?list="+l, nil).Items {

@@ -83,7 +83,7 @@ func ended(t *testing.T, m *backtest.Manager, id string) (j backtest.Job) {
 		j, err = m.Job(t.Context(), id)
 		require.NoError(t, err)
 		return j.State.Ended()
-	}, 20*time.Second, 5*time.Millisecond)
+	}, time.Minute, 5*time.Millisecond)
 	return j
 }
 

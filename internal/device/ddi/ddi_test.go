@@ -645,9 +645,9 @@ func TestARealSWUpdateRefusesAForgedImage(t *testing.T) {
 	require.Eventually(t, func() bool { // it describes itself first, and comes back a polling interval later
 		known, err := w.Updates.Attributes(t.Context(), unit)
 		return err == nil && known["serial"] == unit
-	}, 30*time.Second, 50*time.Millisecond)
+	}, time.Minute, 50*time.Millisecond)
 	client.Poll(t)
-	require.Eventually(t, func() bool { return w.state(a.ID).State == update.Failed }, 30*time.Second, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return w.state(a.ID).State == update.Failed }, time.Minute, 50*time.Millisecond)
 	require.NoFileExists(t, installed)
 	require.Greater(t, len(w.state(a.ID).Details), 1, "the words before the closing ones say why")
 }
@@ -663,6 +663,6 @@ func TestARealSWUpdateTakesACancel(t *testing.T) {
 	require.Equal(t, update.Canceling, w.state(a.ID).State)
 	client := swupdate.Start(t, swupdate.Options{URL: w.server.URL, UnitID: unit, Token: "token of " + unit, Key: swupdate.NewKey(t), Poll: time.Second})
 	client.Poll(t)
-	require.Eventually(t, func() bool { return w.state(a.ID).State == update.Canceled }, 30*time.Second, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return w.state(a.ID).State == update.Canceled }, time.Minute, 50*time.Millisecond)
 	require.NotContains(t, w.links(unit), "cancelAction")
 }

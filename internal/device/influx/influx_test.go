@@ -242,7 +242,7 @@ func TestComeAgain(t *testing.T) {
 	require.Eventually(t, func() bool {
 		resp, _ := r.post(t, "/api/v2/write", "wc error=1", nil)
 		return resp.StatusCode == 204
-	}, 5*time.Second, 20*time.Millisecond)
+	}, time.Minute, 20*time.Millisecond)
 	r.Stream.Fail(errors.New("no space left on device"))
 	resp, got = r.post(t, "/write", "wc error=1", nil)
 	require.Equal(t, 503, resp.StatusCode)

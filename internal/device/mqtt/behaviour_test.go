@@ -433,7 +433,7 @@ func TestALostPubackIsNoSecondSample(t *testing.T) {
 			message := publishBytes(v5, qos, 7, TopicTelemetry, `{"ts":140162400000`+string('0'+qos)+`,"values":{"current":1,"label":"a"}}`)
 			c := r.connect(t, v5, unit, "c")
 			c.write(message)
-			require.Eventually(t, func() bool { return len(r.Stream.Rows()) == int(2*qos-1) }, 5*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return len(r.Stream.Rows()) == int(2*qos-1) }, time.Minute, time.Millisecond)
 			require.NoError(t, c.nc.Close()) // with the answer unread
 			c = r.connect(t, v5, unit, "c")
 			message[0] |= 8

@@ -67,7 +67,7 @@ func TestMosquittoPublishes(t *testing.T) {
 					r.flags(version, ids[0], "-q", fmt.Sprint(qos), "-t", TopicTelemetry, "-m", `{"ts":1401624000123,"seq":7,"values":{"current":16.5,"charging":true,"label":"x"}}`)...)
 				require.NoError(t, err, out)
 			}
-			require.Eventually(t, func() bool { return len(r.Stream.Rows()) == 2 }, 5*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return len(r.Stream.Rows()) == 2 }, time.Minute, time.Millisecond)
 			row := r.Stream.Rows()[1]
 			require.Equal(t, int64(1), row.Unit)
 			require.Equal(t, int64(1401624000123), row.Event)
@@ -203,7 +203,7 @@ func TestMosquittoListens(t *testing.T) {
 			}
 			prints := func(l *lines, want string) {
 				t.Helper()
-				require.Eventually(t, func() bool { return l.all() == want }, 5*time.Second, 10*time.Millisecond, "printed %q", l)
+				require.Eventually(t, func() bool { return l.all() == want }, time.Minute, 10*time.Millisecond, "printed %q", l)
 			}
 			const all = TopicDesired + ` {"collect":["current","plug_temperature","charging","label","error"]}` + "\n"
 			const some = TopicDesired + ` {"collect":["error"]}` + "\n"

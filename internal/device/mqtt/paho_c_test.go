@@ -27,7 +27,7 @@ func TestPahoForC(t *testing.T) {
 			unit := r.Units(1)[0]
 			out, err := exec.CommandContext(t.Context(), program, "tcp://"+r.addr, unit, r.Token(unit), TopicTelemetry, version).CombinedOutput()
 			require.NoError(t, err, string(out))
-			require.Eventually(t, func() bool { return len(r.Stream.Rows()) == 3 }, 5*time.Second, 10*time.Millisecond)
+			require.Eventually(t, func() bool { return len(r.Stream.Rows()) == 3 }, time.Minute, 10*time.Millisecond)
 			for i, row := range r.Stream.Rows() {
 				require.InDelta(t, 10+i, row.Values[0].Number, 0)
 			}

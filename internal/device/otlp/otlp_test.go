@@ -136,7 +136,7 @@ func TestSDKComesAgain(t *testing.T) {
 	require.Eventually(t, func() bool { // whoever comes first fills what may be in flight
 		code, _ := r.post(t, mediaJSON, `{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"error","gauge":{"dataPoints":[{"asInt":"1"}]}}]}]}]}`)
 		return code == 429
-	}, 10*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 	second := make(chan error, 1)
 	go func() { second <- e.Export(context.Background(), data) }()
 	time.Sleep(200 * time.Millisecond)

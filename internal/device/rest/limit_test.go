@@ -37,7 +37,7 @@ func TestLimitsAreTold(t *testing.T) {
 	r.Stream.Fail(telemetry.ErrFull)
 	first := make(chan int, 1)
 	go func() { code, _, _ := post(ids[1]); first <- code }() // it is taken and waits
-	require.Eventually(t, func() bool { return r.Gateway.Ready(t.Context()) != nil }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return r.Gateway.Ready(t.Context()) != nil }, time.Minute, time.Millisecond)
 	resp, _ := r.do(t, "POST", "/fettle/v1/events", ids[1], r.Token(ids[1]), `{"kind":"log"}`)
 	require.Equal(t, 429, resp.StatusCode)
 	require.NotEmpty(t, resp.Header.Get("Retry-After"))

@@ -199,7 +199,7 @@ func TestComeAgainWhereTheStreamFillsUp(t *testing.T) {
 	require.Equal(t, 429, resp.StatusCode, body)
 	require.NotEmpty(t, resp.Header.Get("Retry-After"))
 	r.Stream.Fail(nil)
-	require.Eventually(t, func() bool { return len(r.Stream.Rows()) == 1 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(r.Stream.Rows()) == 1 }, time.Minute, time.Millisecond)
 }
 
 func TestEnroll(t *testing.T) {

@@ -31,7 +31,7 @@ func TestExim(t *testing.T) {
 	defer s.Close()
 	_, err = s.Send(t.Context(), notify.Message{ID: id, To: "gone@example.org", Subject: "Hello", Body: "Hello\n"})
 	require.NoError(t, err, srv.Log())
-	require.Eventually(t, func() bool { return len(srv.Bounces(t)) == 1 }, 30*time.Second, 50*time.Millisecond, srv.Log())
+	require.Eventually(t, func() bool { return len(srv.Bounces(t)) == 1 }, time.Minute, 50*time.Millisecond, srv.Log())
 	raw := srv.Bounces(t)[0]
 	r, err := bounce.Read(bytes.NewReader(raw), "", links.Signer)
 	require.NoError(t, err, string(raw))
