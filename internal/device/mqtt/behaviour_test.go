@@ -128,7 +128,7 @@ func TestSessions(t *testing.T) {
 			c.next()
 			c.next()
 			c.write([]byte{typeDisconnect << 4, 0})
-			_, _, err := c.read(2 * time.Second)
+			_, _, err := c.read(30 * time.Second)
 			require.ErrorIs(t, err, io.EOF)
 		}
 		c := r.connect(t, v5, unit, "kept")
@@ -190,14 +190,14 @@ func TestConnects(t *testing.T) {
 				want = k.five
 			}
 			if want == closes {
-				_, _, err := c.read(2 * time.Second)
+				_, _, err := c.read(30 * time.Second)
 				require.ErrorIs(t, err, io.EOF, name)
 				continue
 			}
 			_, code, _ := c.ack()
 			require.Equal(t, want, code, name)
 			if code != 0 {
-				_, _, err := c.read(2 * time.Second)
+				_, _, err := c.read(30 * time.Second)
 				require.ErrorIs(t, err, io.EOF, name)
 			}
 		}
@@ -342,7 +342,7 @@ func TestReservedBits(t *testing.T) {
 			}
 			k.write(b)
 			if !v5 {
-				_, _, err := k.read(2 * time.Second)
+				_, _, err := k.read(30 * time.Second)
 				require.ErrorIs(t, err, io.EOF, name)
 				continue
 			}

@@ -146,7 +146,7 @@ func (c *client) write(b []byte) {
 // next reads the server's next packet.
 func (c *client) next() (kind byte, body []byte) {
 	c.tb.Helper()
-	kind, body, err := c.read(5 * time.Second)
+	kind, body, err := c.read(30 * time.Second)
 	require.NoError(c.tb, err)
 	return kind, body
 }
@@ -172,7 +172,7 @@ func (c *client) closed(reason byte) {
 		require.Equal(c.tb, byte(typeDisconnect), kind)
 		require.Equal(c.tb, reason, body[0])
 	}
-	_, _, err := c.read(5 * time.Second)
+	_, _, err := c.read(30 * time.Second)
 	require.ErrorIs(c.tb, err, io.EOF)
 }
 
@@ -332,7 +332,7 @@ func TestWrongCredentials(t *testing.T) {
 			} else {
 				require.Equal(t, c.three, body[1])
 			}
-			_, _, err := k.read(time.Second)
+			_, _, err := k.read(30 * time.Second)
 			require.ErrorIs(t, err, io.EOF)
 		}
 	})
@@ -417,7 +417,7 @@ func TestPackets(t *testing.T) {
 			k := r.connect(t, v5, unit, "c")
 			k.write(publishBytes(v5, 1, 1, TopicTelemetry, sample)[:8])
 			require.NoError(t, k.nc.(*net.TCPConn).CloseWrite())
-			_, _, err := k.read(time.Second)
+			_, _, err := k.read(30 * time.Second)
 			require.ErrorIs(t, err, io.EOF)
 			require.Empty(t, r.Stream.Rows())
 		})
@@ -444,7 +444,7 @@ func TestFirstPackets(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			k := r.dial(t, false)
 			k.write(b)
-			_, _, err := k.read(2 * time.Second)
+			_, _, err := k.read(30 * time.Second)
 			require.Error(t, err)
 			require.NotErrorIs(t, err, context.DeadlineExceeded)
 			require.NotContains(t, err.Error(), "timeout", "the server hangs up first")
@@ -581,7 +581,7 @@ func TestTooManyConnections(t *testing.T) {
 	unit := r.Units(1)[0]
 	r.connect(t, true, unit, "a")
 	c := r.dial(t, true)
-	_, _, err := c.read(2 * time.Second)
+	_, _, err := c.read(30 * time.Second)
 	require.ErrorIs(t, err, io.EOF)
 }
 

@@ -37,7 +37,7 @@ func TestATokenAlone(t *testing.T) {
 				kind, body := c.next()
 				require.Equal(t, byte(typeConnack), kind)
 				if body[1] != 0 {
-					_, _, err := c.read(time.Second)
+					_, _, err := c.read(30 * time.Second)
 					require.Error(t, err)
 				}
 				return body[1]
