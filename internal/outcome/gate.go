@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"fettle.dev/fettle/internal/campaign"
+	"fettle.dev/fettle/internal/condition/words"
 	"fettle.dev/fettle/internal/outcome/sequential"
 )
 
@@ -139,11 +140,11 @@ func decide(r *campaign.Run, f *facts, now time.Time) (GateStatus, action) {
 	soaked := !now.Before(opened.Add(time.Duration(g.Soak)))
 	lacks := missing(g, f, y, judged, opened, now)
 	holds := y.total == 0 || len(lacks) == 0
-	words := standing(y, judged)
+	said := standing(y, judged)
 	if passed || holds {
-		s.State, s.Why = GatePassed, words
+		s.State, s.Why = GatePassed, said
 	} else {
-		s.Why = words + ", missing: " + strings.Join(lacks, ", ")
+		s.Why = said + ", missing: " + strings.Join(lacks, ", ")
 	}
 	if r.Last() {
 		return last(r, f.counts, s, passed, holds, soaked, now)
@@ -152,9 +153,9 @@ func decide(r *campaign.Run, f *facts, now time.Time) (GateStatus, action) {
 	case holds:
 		return s, openNext
 	case soaked && y.live == 0 && now.After(since):
-		return fail("nobody in it can be judged any more: %s, %d not judgeable, %d declined", words, y.unjudged, y.declined)
+		return fail("nobody in it can be judged any more: %s, %d not judgeable, %d declined", said, y.unjudged, y.declined)
 	case !now.Before(since.Add(g.WaitAtMost())):
-		return fail("neither held nor failed for %s: %s", now.Sub(since).Round(time.Minute), s.Why)
+		return fail("neither held nor failed for %s: %s", words.Span(now.Sub(since)), s.Why)
 	}
 	return s, wait
 }

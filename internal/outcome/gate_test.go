@@ -70,7 +70,7 @@ func TestGate(t *testing.T) {
 		{name: "relapses pause", after: time.Hour, tasks: states{campaign.Relapsed: 1, campaign.Verified: 4}, want: pause, why: "the fault came back in 1 of 5"},
 		{name: "an excused failure does not pause again", after: 3 * day, tasks: states{campaign.Relapsed: 2, campaign.Verified: 8}, change: func(r *campaign.Run) { r.Excused, r.ExcusedAll = 2, 2 }, want: openNext},
 		{name: "but one more does", after: 3 * day, tasks: states{campaign.Relapsed: 3, campaign.Verified: 7}, change: func(r *campaign.Run) { r.Excused, r.ExcusedAll = 2, 2 }, want: pause},
-		{name: "neither held nor failed", after: 10 * day, tasks: states{campaign.Verified: 1, campaign.Offered: 9}, want: pause, why: "neither held nor failed for 240h0m0s"},
+		{name: "neither held nor failed", after: 10 * day, tasks: states{campaign.Verified: 1, campaign.Offered: 9}, want: pause, why: "neither held nor failed for 10 d"},
 		{name: "a resumed campaign waits anew", after: 10 * day, tasks: states{campaign.Verified: 1, campaign.Offered: 9}, change: func(r *campaign.Run) { r.ResumedAt = opened.Add(9 * day) }, want: wait},
 		{name: "nobody can be judged any more", after: 3 * day, tasks: states{campaign.Declined: 3, campaign.Unjudged: 2}, want: pause, why: "nobody in it can be judged"},
 		{name: "an empty wave", after: 0, tasks: states{}, want: openNext},
