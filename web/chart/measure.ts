@@ -68,13 +68,13 @@ export function span(seconds: number): string {
   return hours % 24 ? `${days} d ${hours % 24} h` : `${days} d`;
 }
 
-const inSeconds: Record<string, number> = { d: 86400, h: 3600, m: 60, s: 1 };
+const inSeconds: Record<string, number> = { w: 604800, d: 86400, h: 3600, m: 60, s: 1 };
 
-/** A duration as it is declared (3d, 1h30m) in the words of span: 3 d, 1 h 30 min; anything else as it is. */
+/** A duration as it is declared (3d, 1h30m, 1.5h) in the words of span: 3 d, 1 h 30 min; anything else as it is. */
 export function lasting(declared: string): string {
-  if (!/^(\d+[dhms])+$/.test(declared)) return declared;
-  const parts = declared.match(/\d+[dhms]/g) ?? [];
-  return span(parts.reduce((sum, p) => sum + Number.parseInt(p, 10) * (inSeconds[p.slice(-1)] ?? 0), 0));
+  if (!/^([\d.]+[wdhms])+$/.test(declared)) return declared;
+  const parts = declared.match(/[\d.]+[wdhms]/g) ?? [];
+  return span(parts.reduce((sum, p) => sum + Number.parseFloat(p) * (inSeconds[p.slice(-1)] ?? 0), 0));
 }
 
 export function percent(share: number): string {

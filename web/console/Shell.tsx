@@ -2,6 +2,7 @@ import { AppShell, Burger, Button, Group, SegmentedControl, Text, useMantineColo
 import { useDisclosure } from "@mantine/hooks";
 import { Link, type LinkProps, Outlet, useNavigate, useRouterState } from "@tanstack/react-router";
 import { useEffect } from "react";
+import { Mark } from "../theme/Mark";
 import { type Permission, useSession, useSignOut } from "./api/session";
 import { useClock, type Zone } from "./clock";
 import { Health } from "./parts/Health";
@@ -131,7 +132,7 @@ export function Shell() {
               aria-label={open ? "Close the menu" : "Open the menu"}
             />
             <Link to="/" className="brand">
-              <Mark />
+              <Mark size={26} />
               Fettle <span>console</span>
             </Link>
           </Group>
@@ -198,21 +199,5 @@ function Settings({ email, leave }: { email: string; leave: () => void }) {
         Sign out
       </Button>
     </Group>
-  );
-}
-
-function Mark() {
-  return (
-    <svg viewBox="0 0 32 32" width="26" height="26" aria-hidden="true">
-      <rect width="32" height="32" rx="6" fill="var(--accent)" />
-      <path
-        d="M6 17h5l3-8 5 14 3-6h4"
-        fill="none"
-        stroke="var(--accent-ink)"
-        strokeWidth="2.6"
-        strokeLinecap="round"
-        strokeLinejoin="round"
-      />
-    </svg>
   );
 }

@@ -1,4 +1,5 @@
 import type { ReactNode } from "react";
+import { Mark } from "../theme/Mark";
 import { type Scheme, useScheme } from "../theme/scheme";
 import { type At, Link } from "./address";
 import type { Me } from "./api";
@@ -19,7 +20,7 @@ export function Shell({ at, me, children }: { at: At; me?: Me; children: ReactNo
       </a>
       <header className="top">
         <Link to={{ name: "home" }} className="brand">
-          <Mark />
+          <Mark size={28} />
           {t("app.name")}
         </Link>
         {me && <span className="address">{me.email}</span>}
@@ -56,21 +57,5 @@ export function Shell({ at, me, children }: { at: At; me?: Me; children: ReactNo
         </label>
       </footer>
     </>
-  );
-}
-
-function Mark() {
-  return (
-    <svg viewBox="0 0 32 32" width="28" height="28" aria-hidden="true">
-      <rect width="32" height="32" rx="6" fill="var(--accent)" />
-      <path
-        d="M6 17h5l3-8 5 14 3-6h4"
-        fill="none"
-        stroke="var(--accent-ink)"
-        strokeWidth="2.6"
-        strokeLinecap="round"
-        strokeLinejoin="round"
-      />
-    </svg>
   );
 }

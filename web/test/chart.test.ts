@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { toColumns, valueRange } from "../chart/columns";
-import { counted, measure, percent, span, unitName } from "../chart/measure";
+import { counted, lasting, measure, percent, span, unitName } from "../chart/measure";
 
 const at = (minutes: number) => new Date(minutes * 60_000).toISOString();
 const point = (minutes: number, mean: number) => ({ at: at(minutes), min: mean - 1, max: mean + 1, mean, count: 3 });
@@ -41,6 +41,16 @@ test("values and times are written with their units", () => {
     expect(unitName(code), code).toBe(words);
   expect(counted(1, "unit")).toBe("1 unit");
   expect(counted(29_222, "unit")).toBe("29,222 units");
+  expect(["3600s", "1h0m0s", "1.5h", "2w", "90d12h", "1h30m", "at once", "500ms"].map(lasting)).toEqual([
+    "1 h",
+    "1 h",
+    "1 h 30 min",
+    "14 d",
+    "90 d 12 h",
+    "1 h 30 min",
+    "at once",
+    "500ms",
+  ]);
   expect(span(40)).toBe("40 s");
   expect(span(640)).toBe("11 min");
   expect(span(136_800)).toBe("38 h");

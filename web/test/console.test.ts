@@ -230,7 +230,7 @@ test.concurrent("the threshold is moved by slider, number, chart and table, and 
 
 test.concurrent("a backtest is begun, looked at and cancelled", async ({ expect, visit }) => {
   const { mock, page, errors } = await visit("/console/detectors/plug-overheat");
-  await page.getByText("from 1m to 10m").waitFor();
+  await page.getByText("from 1 min to 10 min").waitFor();
   await page.getByRole("link", { name: "Backtest" }).click();
   await page.getByRole("button", { name: "New backtest" }).click();
   await page.getByLabel("A missed failure costs").fill("50");

@@ -1,7 +1,7 @@
 import { Button, Group, NumberInput, Progress, Text } from "@mantine/core";
 import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
 import { useEffect, useState } from "react";
-import { counted, percent, span } from "../../chart/measure";
+import { counted, lasting, percent, span } from "../../chart/measure";
 import {
   type Backtest,
   type BacktestResult,
@@ -134,8 +134,13 @@ function Outcome({ detector, job, result: r }: OutcomeProps) {
         <Sheet title="By threshold">
           <ThresholdCurves result={r} chosen={chosen} choose={setChosen} />
           <p className="soft keys">
-            <span className="swatch chosen" aria-hidden="true" /> chosen{" "}
-            <span className="swatch declared" aria-hidden="true" /> as declared. Click a chart to choose.
+            <span className="key-item">
+              <span className="swatch chosen" aria-hidden="true" /> chosen
+            </span>
+            <span className="key-item">
+              <span className="swatch declared" aria-hidden="true" /> as declared
+            </span>
+            <span>Click a chart to choose.</span>
           </p>
         </Sheet>
       )}
@@ -383,7 +388,7 @@ function About({ job: j, result: r }: { job: Backtest; result: BacktestResult })
           ],
           [
             "Counted as foreseen",
-            `alarms up to ${r.match.horizon} before${r.match.late !== "0s" && r.match.late !== "0" ? `, up to ${r.match.late} after` : ""}`,
+            `alarms up to ${lasting(r.match.horizon)} before${r.match.late !== "0s" && r.match.late !== "0" ? `, up to ${lasting(r.match.late)} after` : ""}`,
           ],
         ]}
       />

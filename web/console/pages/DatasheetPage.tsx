@@ -1,4 +1,4 @@
-import { Button, CopyButton, SegmentedControl } from "@mantine/core";
+import { Button, CopyButton, Group, SegmentedControl } from "@mantine/core";
 import { getRouteApi, Link } from "@tanstack/react-router";
 import { unitName } from "../../chart/measure";
 import { useProduct } from "../api/fleet";
@@ -54,7 +54,7 @@ export function DatasheetPage() {
           What a buyer is told before the contract (Regulation (EU) 2023/2854, article 3). It is written from the
           product’s declaration, and anybody can read it without signing in.
         </p>
-        <div className="keys">
+        <Group gap="xs" mb="md">
           {languages.length > 1 && (
             <SegmentedControl
               aria-label="Language"
@@ -84,7 +84,7 @@ export function DatasheetPage() {
               {label} ↓
             </Button>
           ))}
-        </div>
+        </Group>
       </div>
       <Shown sheet={s} />
     </Page>

@@ -1,5 +1,5 @@
 import { getRouteApi, Link } from "@tanstack/react-router";
-import { counted, percent } from "../../chart/measure";
+import { counted, lasting, percent } from "../../chart/measure";
 import { type DetectorDetail, useBacktests, useDetector } from "../api/detectors";
 import { Time } from "../clock";
 import { JobMark } from "../parts/Job";
@@ -67,7 +67,8 @@ export function DetectorPage() {
 function HowItDoes({ detector: d }: { detector: DetectorDetail }) {
   const c = d.counts;
   const said = c.confirmed + c.noFaultFound;
-  const perYear = (n: number) => `${n.toLocaleString("en", { maximumSignificantDigits: 3 })} alarms a unit-year`;
+  const perYear = (n: number) =>
+    `${n.toLocaleString("en", { maximumSignificantDigits: 3 })} ${n === 1 ? "alarm" : "alarms"} a unit-year`;
   return (
     <Sheet title="How it does">
       <Facts
@@ -146,15 +147,15 @@ function Versions({ detector: d }: { detector: DetectorDetail }) {
                       <strong>{c.field}</strong>{" "}
                       {c.before === undefined ? (
                         <>
-                          set to <code>{c.after}</code>
+                          set to <code>{lasting(c.after ?? "")}</code>
                         </>
                       ) : c.after === undefined ? (
                         <>
-                          no longer set (was <code>{c.before}</code>)
+                          no longer set (was <code>{lasting(c.before)}</code>)
                         </>
                       ) : (
                         <>
-                          from <code>{c.before}</code> to <code>{c.after}</code>
+                          from <code>{lasting(c.before)}</code> to <code>{lasting(c.after)}</code>
                         </>
                       )}
                     </li>

@@ -132,7 +132,7 @@ function factsOf({ rule: r, unit }: FindingDetail): [string, React.ReactNode][] 
   ];
   if (r.trend)
     return [
-      ["Warns ahead", r.trend.horizon],
+      ["Warns ahead", lasting(r.trend.horizon)],
       ["By", r.trend.by === "earliest" ? "the earliest time, 80 % interval" : "the median time"],
       ["Its own cycle", r.trend.cycle || "daily"],
       context(r.trend.when),
@@ -141,7 +141,7 @@ function factsOf({ rule: r, unit }: FindingDetail): [string, React.ReactNode][] 
   if (r.peers)
     return [
       ["Alike in", r.peers.by?.join(", ") || "the product"],
-      ["Compared every", r.peers.period || "1d"],
+      ["Compared every", lasting(r.peers.period || "1d")],
       context(r.peers.when),
       ["Fewest peers", counted(r.peers.minimum || 8, "unit")],
       ["False alarms", `at most ${r.peers.budget || "0.1/year"} a unit`],
@@ -150,15 +150,15 @@ function factsOf({ rule: r, unit }: FindingDetail): [string, React.ReactNode][] 
     ];
   if (r.type === "silence")
     return [
-      ["Silent after", `${r.factor || 2} times the learned interval, and ${r.hold || "10m"}`],
+      ["Silent after", `${r.factor || 2} times the learned interval, and ${lasting(r.hold || "10m")}`],
       ["Not sooner than", lasting(r.minimum || "–")],
-      ["Not later than", r.maximum || "7d"],
+      ["Not later than", lasting(r.maximum || "7d")],
     ];
   return [
     ["Tolerance", r.tolerance ?? "–"],
-    ["Held for", r.hold || "at once"],
+    ["Held for", lasting(r.hold || "at once")],
     ["Hysteresis", r.hysteresis ? measure(r.hysteresis, unit) : "none"],
-    ["Clears after", r.clear || "at once"],
+    ["Clears after", lasting(r.clear || "at once")],
     ["Exposure", <code key="x">{r.exposure || "always"}</code>],
     ["Purpose", r.purpose],
   ];

@@ -77,7 +77,7 @@ function Interval({ effect: e }: { effect: Effect }) {
   const marks = [low, 0, high];
   return (
     <svg
-      viewBox={`0 0 ${width} 64`}
+      viewBox={`0 0 ${width} 68`}
       className="interval"
       role="img"
       aria-label={`Interval of the difference: ${percent(e.low)} to ${percent(e.high)}, ${e.low <= 0 ? "over" : "clear of"} zero`}
@@ -93,7 +93,7 @@ function Interval({ effect: e }: { effect: Effect }) {
             stroke="var(--line-strong)"
             strokeDasharray={m === 0 ? "3 3" : undefined}
           />
-          <text x={x(m)} y="58" textAnchor="middle" fontSize="12" fill="var(--ink-soft)">
+          <text x={x(m)} y="62" textAnchor="middle" fontSize="12" fill="var(--ink-soft)">
             {Math.round(100 * m)}
           </text>
         </g>

@@ -68,11 +68,11 @@ function Verdict({ of: e }: { of: GateEvidence }) {
 }
 
 const width = 560;
-const height = 210;
+const height = 220;
 const left = 52;
 const right = 16;
 const top = 14;
-const bottom = 34;
+const bottom = 44;
 
 /** Failures among units begun, and the line above which the campaign pauses; both axes in ratios. */
 function FailureChart({ of: e }: { of: GateEvidence }) {
@@ -122,11 +122,11 @@ function FailureChart({ of: e }: { of: GateEvidence }) {
           </g>
         ))}
         {ticks(mostBegun).map((n) => (
-          <text key={n} x={x(n)} y={height - 16} textAnchor={n === 1 ? "start" : "middle"}>
+          <text key={n} x={x(n)} y={height - 24} textAnchor={n === 1 ? "start" : "middle"}>
             {n.toLocaleString("en")}
           </text>
         ))}
-        <text x={(left + width - right) / 2} y={height - 2} textAnchor="middle">
+        <text x={(left + width - right) / 2} y={height - 4} textAnchor="middle">
           units begun
         </text>
         <polygon className="stopped" points={`${x(first.begun)},${top} ${steps.join(" ")} ${x(last.begun)},${top}`} />

@@ -1,3 +1,4 @@
+import { lasting } from "../../chart/measure";
 import type { ProductSpec } from "../api/fleet";
 import type { Widening } from "../api/rights";
 
@@ -17,7 +18,7 @@ export const directionOf = (tag: string) => (rtl.has(tag.split("-")[0] ?? "") ? 
 /** A period as ISO 8601 or Go has it in declarations ("90d"), in words of English. */
 export function lengthOf(text: string): string {
   const whole = /^(\d+)([dhms])$/.exec(text);
-  if (!whole) return text;
+  if (!whole) return lasting(text);
   const unit = { d: "day", h: "hour", m: "minute", s: "second" }[whole[2] ?? "d"];
   return `${whole[1]} ${unit}${whole[1] === "1" ? "" : "s"}`;
 }

@@ -43,7 +43,7 @@ function charts(r: BacktestResult): Chart[] {
 
 const width = 460;
 const height = 150;
-const left = 58;
+const left = 76;
 const right = 12;
 const top = 10;
 const bottom = 24;
