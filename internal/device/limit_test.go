@@ -141,9 +141,9 @@ func TestStoppingWhileFull(t *testing.T) {
 	h := devicetest.New(t, nil)
 	id := h.Identity(h.Units(1)[0])
 	h.Stream.Fail(telemetry.ErrFull)
-	failed := make(chan error, 1)
+	failed, before := make(chan error, 1), h.Stream.Tried()
 	go func() { failed <- h.Gateway.Store(t.Context(), id, one(), nil) }()
-	time.Sleep(100 * time.Millisecond)
+	require.Eventually(t, func() bool { return h.Stream.Tried() > before }, time.Minute, time.Millisecond)
 	h.Stop()
 	require.ErrorIs(t, <-failed, telemetry.ErrFull)
 }

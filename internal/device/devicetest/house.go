@@ -170,6 +170,7 @@ type Stream struct {
 	batches []*telemetry.Batch
 	fail    error
 	hold    chan struct{}
+	tried   int
 	discard bool
 }
 
@@ -192,6 +193,13 @@ func (s *Stream) Hold() {
 	}
 }
 
+// Tried is how many batches came, also those that wait and those that failed.
+func (s *Stream) Tried() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tried
+}
+
 // Release ends Hold.
 func (s *Stream) Release() {
 	s.mu.Lock()
@@ -209,6 +217,7 @@ func (s *Stream) Discard() { s.discard = true }
 func (s *Stream) Publish(ctx context.Context, b *telemetry.Batch) error {
 	s.mu.Lock()
 	hold := s.hold
+	s.tried++
 	s.mu.Unlock()
 	if hold != nil {
 		select {

@@ -177,7 +177,7 @@ func TestSlowAndLarge(t *testing.T) {
 		return c
 	}
 	answer := func(c net.Conn) string {
-		require.NoError(t, c.SetReadDeadline(time.Now().Add(5*time.Second)))
+		require.NoError(t, c.SetReadDeadline(time.Now().Add(30*time.Second)))
 		b := make([]byte, 1024)
 		n, err := c.Read(b)
 		require.NoError(t, err)

@@ -532,14 +532,19 @@ func TestAFullWindowStopsReading(t *testing.T) {
 	r.Stream.Hold()
 	message := publishBytes(false, 0, 0, TopicTelemetry, sample)
 	go func() { _, _ = c.nc.Write(bytes.Repeat(message, 200)) }()
-	time.Sleep(200 * time.Millisecond)
-	r.srv.mu.Lock()
-	for k := range r.srv.conns {
-		k.mu.Lock()
-		require.Len(t, k.slots, 16)
-		k.mu.Unlock()
+	slots := func() (n int) {
+		r.srv.mu.Lock()
+		defer r.srv.mu.Unlock()
+		for k := range r.srv.conns {
+			k.mu.Lock()
+			n += len(k.slots)
+			k.mu.Unlock()
+		}
+		return n
 	}
-	r.srv.mu.Unlock()
+	require.Eventually(t, func() bool { return slots() == 16 }, time.Minute, 5*time.Millisecond)
+	time.Sleep(100 * time.Millisecond)
+	require.Equal(t, 16, slots(), "no more is read")
 	r.Stream.Release()
 	require.Eventually(t, func() bool { return len(r.Stream.Rows()) == 200 }, time.Minute, 10*time.Millisecond)
 }
@@ -551,8 +556,9 @@ func TestDrain(t *testing.T) {
 		t.Helper()
 		c := r.connect(t, v5, r.Units(1)[0], "c")
 		r.Stream.Hold()
+		before := r.Stream.Tried()
 		c.write(publishBytes(v5, 1, 1, TopicTelemetry, sample))
-		time.Sleep(50 * time.Millisecond)
+		require.Eventually(t, func() bool { return r.Stream.Tried() > before }, time.Minute, time.Millisecond)
 		time.AfterFunc(100*time.Millisecond, r.Stream.Release)
 		r.stop()
 		kind, _ := c.next()
@@ -568,8 +574,9 @@ func TestDrainGivesUp(t *testing.T) {
 	r := newRig(t, Config{DrainTimeout: 200 * time.Millisecond}, nil)
 	c := r.connect(t, true, r.Units(1)[0], "c")
 	r.Stream.Hold()
+	before := r.Stream.Tried()
 	c.write(publishBytes(true, 1, 1, TopicTelemetry, sample))
-	time.Sleep(50 * time.Millisecond)
+	require.Eventually(t, func() bool { return r.Stream.Tried() > before }, time.Minute, time.Millisecond)
 	begin := time.Now()
 	r.stop()
 	require.Less(t, time.Since(begin), 30*time.Second)
