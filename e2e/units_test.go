@@ -204,7 +204,7 @@ func (m *meter) packet(id uint16, n int, dup bool) []byte {
 // everything is acknowledged.
 func (m *meter) run(ctx context.Context, quiet <-chan struct{}) {
 	for ctx.Err() == nil {
-		conn, err := mqttc.Dial(ctx, mqttc.Options{Addr: m.addr, UnitID: m.id, Token: m.token, KeepAlive: 30, Timeout: 5 * time.Second}, m)
+		conn, err := mqttc.Dial(ctx, mqttc.Options{Addr: m.addr, UnitID: m.id, Token: m.token, KeepAlive: 30, Timeout: patience}, m)
 		if err != nil {
 			pause(ctx, 50*time.Millisecond)
 			continue
