@@ -5,11 +5,11 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
-    testTimeout: 300_000,
+    testTimeout: 600_000,
     hookTimeout: 300_000,
     pool: "forks",
     maxWorkers: 2,
     maxConcurrency: 3,
-    expect: { poll: { timeout: 90_000 } },
+    expect: { poll: { timeout: 150_000 } },
   },
 });

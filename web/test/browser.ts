@@ -24,7 +24,7 @@ export function launch(): Promise<Browser> {
 export async function open(browser: Browser, options: Parameters<Browser["newContext"]>[0] = {}) {
   const context: BrowserContext = await browser.newContext({ reducedMotion: "reduce", ...options });
   // The machine may do much else.
-  context.setDefaultTimeout(90_000);
+  context.setDefaultTimeout(150_000);
   const page: Page = await context.newPage();
   const errors: string[] = [];
   page.on("pageerror", (e) => errors.push(e.message));
