@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -131,9 +130,7 @@ func takes(line string, whole bool) error {
 	switch {
 	case err != nil:
 		return err
-	case !cmd.Runnable() && len(args) > 0:
-		return fmt.Errorf("%s has no command %s", cmd.CommandPath(), args[0])
-	case whole:
+	case whole || cmd.HasSubCommands():
 		return cmd.ValidateArgs(args)
 	}
 	return nil
@@ -141,7 +138,12 @@ func takes(line string, whole bool) error {
 
 func TestExitStatusOfWrongCommandLines(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{"nonsense"}, {"token", "create"}, {"token", "create", "--nonsense"}, {"describe", "unit"}} {
+	for _, args := range [][]string{{"nonsense"}, {"keys", "nonsense"}, {"keys", "root", "nonsense"}, {"token", "create"}, {"token", "create", "--nonsense"}, {"describe", "unit"}} {
 		require.Equal(t, exitUsage, run(context.Background(), args, strings.NewReader(""), io.Discard, io.Discard), args)
 	}
+	var out, errOut strings.Builder
+	require.Zero(t, run(context.Background(), []string{"keys", "root"}, strings.NewReader(""), &out, &errOut), "asked for nothing, it says what there is")
+	require.Contains(t, out.String(), "rotate")
+	require.Equal(t, exitUsage, run(context.Background(), []string{"campaign", "cancl", "x"}, strings.NewReader(""), &out, &errOut))
+	require.Contains(t, errOut.String(), `unknown command "cancl" for "fettle campaign": did you mean cancel?`)
 }

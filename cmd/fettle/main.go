@@ -93,5 +93,29 @@ Exit status: 0 done, 1 refused or failed, 2 the command line is wrong.`,
 		root.AddCommand(cmd)
 	}
 	check = remote.Add(root, version, backtestFile)
+	refuseUnknown(root)
 	return root
+}
+
+// refuseUnknown makes groups of commands refuse what is none of theirs, where
+// cobra would print help and report success.
+func refuseUnknown(cmd *cobra.Command) {
+	for _, sub := range cmd.Commands() {
+		refuseUnknown(sub)
+	}
+	if cmd.Runnable() || !cmd.HasSubCommands() || !cmd.HasParent() {
+		return // of the program itself cobra sees to it
+	}
+	cmd.DisableFlagsInUseLine, cmd.SuggestionsMinimumDistance = true, 2
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		text := fmt.Sprintf("unknown command %q for %q", args[0], cmd.CommandPath())
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			text += ": did you mean " + strings.Join(near, " or ") + "?"
+		}
+		return errors.New(text)
+	}
 }

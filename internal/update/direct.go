@@ -13,6 +13,14 @@ type Signed func(ctx context.Context, r *Release) (*Refusal, error)
 // before units are served.
 func (s *Service) SetSigned(f Signed) { s.signed = f }
 
+// Unsigned says what signatures keep a release from being offered; nil: none.
+func (s *Service) Unsigned(ctx context.Context, r *Release) (*Refusal, error) {
+	if s.signed == nil {
+		return nil, nil
+	}
+	return s.signed(ctx, r)
+}
+
 // Directed is the assignment that a unit which installs at the owner's time by
 // itself is told of: the oldest that its poll would show, or that is offered
 // ahead of that time, of a release that was not withdrawn and whoever assigned

@@ -173,10 +173,8 @@ func (s *Service) waitsFor(ctx context.Context, a *Assignment) (*Refusal, int64,
 	if r.Withdrawn != nil {
 		return r.Refuse(&u), u.Key, nil
 	}
-	if s.signed != nil {
-		if no, err := s.signed(ctx, &r); err != nil || no != nil {
-			return no, u.Key, err
-		}
+	if no, err := s.Unsigned(ctx, &r); err != nil || no != nil {
+		return no, u.Key, err
 	}
 	if s.gate != nil {
 		if no, err := s.gate(ctx, a); err != nil || no != nil {

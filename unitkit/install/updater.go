@@ -224,7 +224,7 @@ var (
 	ErrRollback = errors.New("its release counter is below the one that this unit has confirmed")
 	ErrNoPart   = errors.New("this unit has no installer for the component")
 	ErrUpdate   = errors.New("the update cannot be read")
-	ErrNoUpdate = errors.New("there is no update to decide on")
+	ErrNoUpdate = errors.New("the server has given no update to decide on; one that is only offered is chosen in the portal first")
 )
 
 // errSame says that nothing changes.

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -20,7 +21,7 @@ import (
 func newLoginCmd(c *cli) *cobra.Command {
 	var expires, link string
 	cmd := &cobra.Command{
-		Use:   "login [SERVER]",
+		Use:   "login [SERVER | LINK]",
 		Short: "Sign in, and keep an API token for this user",
 		Long: `Sign in to a service and keep its address and an API token in
 ~/.config/fettle/config.yaml, readable by this user alone.
@@ -28,7 +29,8 @@ func newLoginCmd(c *cli) *cobra.Command {
 Paste the one-time link (of a mail, or of the file first-operator-link in the
 data directory; it is used up), or an API token made in the console.`,
 		Example: `  fettle login http://127.0.0.1:8080
-  fettle login --link "$(cat data/first-operator-link)"`,
+  fettle login "$(cat data/first-operator-link)"
+  fettle login https://fettle.example.com --link "$(cat link)"`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			life, err := lifeOf(expires)
@@ -36,13 +38,15 @@ data directory; it is used up), or an API token made in the console.`,
 				return err
 			}
 			in := bufio.NewReader(cmd.InOrStdin())
-			server := c.Server
+			server, secret := pasted(link)
+			server = cmp.Or(c.Server, server)
 			if len(args) == 1 {
-				server = args[0]
-			}
-			if server == "" && link != "" {
-				if u, err := url.Parse(strings.TrimSpace(link)); err == nil && u.Host != "" {
-					server = u.Scheme + "://" + u.Host
+				if !secretIn(args[0]) {
+					server = args[0]
+				} else if secret == "" {
+					var at string
+					at, secret = pasted(args[0])
+					server = cmp.Or(server, at)
 				}
 			}
 			if server == "" {
@@ -50,20 +54,21 @@ data directory; it is used up), or an API token made in the console.`,
 					return err
 				}
 			}
+			if secret == "" && secretIn(server) { // all of the link, pasted at the first question
+				server, secret = pasted(server)
+			}
 			c.Server = server
 			server, _, err = c.Target()
 			if err != nil {
 				return err
 			}
-			secret := strings.TrimSpace(link)
 			if secret == "" {
 				fmt.Fprintf(cmd.ErrOrStderr(), "Open %s/console/ for a link by mail, then paste the one-time link or an API token: ", server)
-				if secret, err = readSecret(cmd, in); err != nil {
+				line, err := readSecret(cmd, in)
+				if err != nil {
 					return err
 				}
-			}
-			if _, after, ok := strings.Cut(secret, "#"); ok {
-				secret = after
+				_, secret = pasted(line)
 			}
 			if secret == "" {
 				return errors.New("nothing was pasted")
@@ -90,6 +95,24 @@ data directory; it is used up), or an API token made in the console.`,
 	cmd.Flags().StringVar(&link, "link", "", "the one-time link or API token, instead of asking")
 	cmd.Flags().StringVar(&expires, "expires", "90d", "how long the token made from a link is valid")
 	return cmd
+}
+
+// secretIn tells a one-time link, or an API token, from the address of a server.
+func secretIn(text string) bool {
+	return strings.Contains(text, "#") || strings.HasPrefix(text, access.LinkPrefix) || strings.HasPrefix(text, access.APITokenPrefix)
+}
+
+// pasted is the secret of a link and the server it leads to, if it says so.
+func pasted(link string) (server, secret string) {
+	link = strings.TrimSpace(link)
+	page, secret, ok := strings.Cut(link, "#")
+	if !ok {
+		return "", link
+	}
+	if u, err := url.Parse(page); err == nil && u.Host != "" {
+		server = u.Scheme + "://" + u.Host
+	}
+	return server, secret
 }
 
 func (c *cli) serverOrAsk(cmd *cobra.Command, in *bufio.Reader) (string, error) {

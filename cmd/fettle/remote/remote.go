@@ -51,7 +51,7 @@ func Add(root *cobra.Command, version string, offline trial.Offline) (check func
 	add("work", "Work:", wear.Commands(wear.Shared{Client: &c.Client, Print: c.print, Row: row, Time: parseTime, Names: c.completeNames})...)
 	add("declare", "Declare:", artifact.Command(artifact.Shared{Client: &c.Client, Print: c.print, Row: row, Size: size, Names: c.completeNames}))
 	c.Progress = artifact.Progress(root.ErrOrStderr())
-	add("work", "Work:", release.Commands(release.Shared{Client: &c.Client, Print: c.print, Row: row, Names: c.completeNames})...)
+	add("work", "Work:", release.Commands(release.Shared{Client: &c.Client, Print: c.print, Row: row, Names: c.completeNames, Confirm: confirm})...)
 	add("work", "Work:", setting.Command(setting.Shared{Client: &c.Client, Print: c.print, Row: row, Names: c.completeNames}))
 	add("work", "Work:", message.Commands(message.Shared{Client: &c.Client, Print: c.print, Row: row, Names: c.completeNames})...)
 	add("work", "Work:", words.Commands(words.Shared{Client: &c.Client, Print: c.print, Row: row, Names: c.completeNames, Time: parseTime, Told: errTold})...)

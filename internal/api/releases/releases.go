@@ -235,6 +235,9 @@ func (s *server) why(ctx context.Context, in *whyIn) (WhyNot, error) {
 	}
 	no, err := s.d.Updates.Refuse(ctx, &r, &u)
 	if err == nil && no == nil {
+		no, err = s.d.Updates.Unsigned(ctx, &r)
+	}
+	if err == nil && no == nil {
 		no, err = s.d.Updates.Precondition(ctx, &r, &u)
 	}
 	if no == nil && r.Skilled {

@@ -94,7 +94,17 @@ func Register(f *frame.Server, s *trust.Service) {
 			return s.Require(ctx, in.Name, frame.Who(ctx).Email)
 		})
 	frame.Do(f, route(http.MethodDelete, "/products/{name}", "releaseTrust", "Offer unsigned releases of a product, too", "", access.Administer),
-		func(ctx context.Context, in *frame.NameParam) error { return s.Release(ctx, in.Name) })
+		func(ctx context.Context, in *frame.NameParam) error {
+			if _, err := f.Fleet.Product(ctx, in.Name); err != nil && !s.Required(in.Name) {
+				return err
+			}
+			return s.Release(ctx, in.Name)
+		})
 	frame.Do(f, route(http.MethodDelete, "/units/{id}", "forgetTrustUnit", "Let a unit that was set up anew sign its version reports with a new key", "", access.Administer),
-		func(ctx context.Context, in *frame.IDParam) error { return s.ForgetUnit(ctx, in.ID) })
+		func(ctx context.Context, in *frame.IDParam) error {
+			if _, err := f.Fleet.Unit(ctx, in.ID); err != nil {
+				return err
+			}
+			return s.ForgetUnit(ctx, in.ID)
+		})
 }

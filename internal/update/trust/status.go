@@ -63,12 +63,14 @@ type OnlineKey struct {
 func (s *Service) Status(ctx context.Context) (Status, error) {
 	n, now := s.now.Load(), s.cfg.Clock.Now()
 	out := Status{Roots: []RootStatus{}, Required: []Requirement{}, Warnings: []string{}, Online: []OnlineKey{}, Pending: []Change{}}
+	expired := 0 // warnings of what is in the way now, before those of what will be
 	expiring := func(what string, at time.Time, cure string) {
 		switch left := at.Sub(now); {
 		case left <= 0:
-			out.Warnings = append(out.Warnings, fmt.Sprintf("%s expired at %s: units refuse everything until %s", what, at.Format(time.DateOnly), cure))
+			out.Warnings = slices.Insert(out.Warnings, expired, fmt.Sprintf("%s expired on %s, and units refuse everything: %s", what, at.Format(time.DateOnly), cure))
+			expired++
 		case left < warnBefore:
-			out.Warnings = append(out.Warnings, fmt.Sprintf("%s expires at %s: %s before that", what, at.Format(time.DateOnly), cure))
+			out.Warnings = append(out.Warnings, fmt.Sprintf("%s expires on %s: %s before that", what, at.Format(time.DateOnly), cure))
 		}
 	}
 	for _, x := range []struct {
@@ -153,6 +155,9 @@ func holdersOf(repository string, root *metadata.Metadata[metadata.RootType]) []
 func (s *Service) Root(ctx context.Context, repository string, version int64) ([]byte, error) {
 	if repository != ceremony.Image && repository != ceremony.Director {
 		return nil, fault.New(fault.NotFound, "no repository %q: image or director", repository)
+	}
+	if version == 0 && s.now.Load().image == nil {
+		return nil, fault.New(fault.NotFound, "there are no roots yet: fettle keys status says what comes next")
 	}
 	return s.cfg.Store.Metadata(ctx, repository, metadata.ROOT, version)
 }

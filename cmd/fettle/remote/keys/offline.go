@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
@@ -104,7 +105,7 @@ a year, --role targets for those of each release); without --role it is for both
 					return err
 				}
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s.key made for %s, key id %.12s\n", name, strings.Join(roles, " and "), k.ID())
+			fmt.Fprintf(cmd.OutOrStdout(), "%s.key made for %s, key id %s\n", name, strings.Join(roles, " and "), k.ID())
 			next(cmd, "keep %s.key where only its holder can reach it, and a copy elsewhere; %s.pub goes to whoever makes the root.", name, name)
 			return nil
 		},
@@ -138,7 +139,7 @@ that losing one is no disaster.`,
 			if err != nil {
 				return err
 			}
-			if err := b.Create(holders, threshold, s.Now().Add(d)); err != nil {
+			if err := b.Create(holders, threshold, s.from(b).Add(d)); err != nil {
 				return err
 			}
 			return s.proposed(cmd, b, out)
@@ -151,6 +152,15 @@ that losing one is no disaster.`,
 	f.StringVarP(&out, "file", "f", "root.json", "where to write what is to be signed")
 	_ = cmd.MarkFlagRequired("key")
 	return cmd
+}
+
+// from is the time that lives are counted from: the clock of a machine without a
+// network may be long behind that of the service.
+func (s Shared) from(b *ceremony.Bundle) time.Time {
+	if now := s.Now(); now.After(b.Made) {
+		return now
+	}
+	return b.Made
 }
 
 func (s Shared) proposed(cmd *cobra.Command, b *ceremony.Bundle, out string) error {
@@ -206,7 +216,7 @@ follow. They must be given new roots by hand. Therefore: one key more than neede
 			if err != nil {
 				return err
 			}
-			r.Expires, r.TargetsExpire = s.Now().Add(d), s.Now().Add(t)
+			r.Expires, r.TargetsExpire = s.from(b).Add(d), s.from(b).Add(t)
 			if err := b.Rotate(r); err != nil {
 				return err
 			}
@@ -232,9 +242,11 @@ func (s Shared) sign() *cobra.Command {
 key. The file goes on to the next holder, on a stick or by mail: it is no secret.
 
 You sign what you see. With --root (the last root.json that you signed, kept on
-this machine) only what differs from what you signed before is listed; without,
-all of it. With --images each image is compared with the file of that name that
-you built yourself, so that nobody can have you sign something else.`,
+this machine) only what differs from what you signed before is listed, and keys
+that come or go are marked; without, all of it. With --images each image listed
+is compared with the file of that name that you built yourself, so that nobody
+can have you sign something else. A name beside a key is only what whoever made
+the file calls it: compare new key ids with their holders.`,
 		Example: "  fettle keys sign root.json --key alice.key\n  fettle keys sign targets.json --key bob.key --root root.json --images ./dist",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			b, err := readBundle(args[0])
@@ -252,14 +264,14 @@ you built yourself, so that nobody can have you sign something else.`,
 			if err != nil {
 				return err
 			}
-			lines, err := b.Describe(b.TrustedTargets(trusted))
+			lines, err := b.Describe(trusted)
 			if err != nil {
 				return err
 			}
 			w := cmd.OutOrStdout()
-			fmt.Fprintf(w, "This is to be signed (from %s, %s):\n%s\n", b.Server, b.Made.UTC().Format("2006-01-02 15:04"), strings.Join(lines, "\n"))
+			fmt.Fprintf(w, "This is to be signed (from %s, %s):\n%s\n", ceremony.Printable(b.Server), b.Made.UTC().Format("2006-01-02 15:04"), strings.Join(lines, "\n"))
 			if images != "" {
-				if err := compare(w, b, images); err != nil {
+				if err := compare(w, b, trusted, images); err != nil {
 					return err
 				}
 			}
@@ -320,8 +332,9 @@ func trustedRoot(path string) (*metadata.Metadata[metadata.RootType], error) {
 	return nil, fault.New(fault.Invalid, "%s holds no root: give the file of fettle keys root create or rotate", path)
 }
 
-// compare finds each image among the signer's own files, by its name.
-func compare(w io.Writer, b *ceremony.Bundle, dir string) error {
+// compare finds each image among the signer's own files, by its name, save those
+// that he has signed before: of those he may have built another since.
+func compare(w io.Writer, b *ceremony.Bundle, trusted *metadata.Metadata[metadata.RootType], dir string) error {
 	m, err := b.NewTargets()
 	if err != nil || m == nil {
 		return err
@@ -330,6 +343,17 @@ func compare(w io.Writer, b *ceremony.Bundle, dir string) error {
 	if err != nil {
 		return err
 	}
+	before := map[string]bool{}
+	if old := b.TrustedTargets(trusted); old != nil {
+		signed, err := ceremony.TargetsOf(&old.Signed)
+		if err != nil {
+			return err
+		}
+		for _, t := range signed {
+			before[t.String()] = true
+		}
+	}
+	all = slices.DeleteFunc(all, func(t ceremony.Target) bool { return before[t.String()] })
 	mine := map[string][]string{} // hashes by file name
 	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
@@ -355,11 +379,11 @@ func compare(w io.Writer, b *ceremony.Bundle, dir string) error {
 		name := filepath.Base(t.Path)
 		switch sums, ok := mine[name]; {
 		case !ok:
-			fmt.Fprintf(w, "  ? %s is not in %s: not compared\n", name, dir)
+			fmt.Fprintf(w, "  ? %s is not in %s: not compared\n", ceremony.Printable(name), dir)
 		case !slices.Contains(sums, t.SHA256):
-			return fault.New(fault.Denied, "%s is not the file that you built: to be signed is sha256 %s, %s has %s. Nothing was signed", t.Path, t.SHA256, dir, strings.Join(sums, ", "))
+			return fault.New(fault.Denied, "%s is not the file that you built: to be signed is sha256 %s, %s has %s. Nothing was signed. (With --root images that you signed before are not compared again)", ceremony.Printable(t.Path), t.SHA256, dir, strings.Join(sums, ", "))
 		default:
-			fmt.Fprintf(w, "  = %s is the file that you built\n", t.Path)
+			fmt.Fprintf(w, "  = %s is the file that you built\n", ceremony.Printable(t.Path))
 		}
 	}
 	return nil
@@ -379,12 +403,16 @@ func show() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			lines, err := b.Describe(b.TrustedTargets(trusted))
+			lines, err := b.Describe(trusted)
 			if err != nil {
 				return err
 			}
 			if len(lines) > 0 {
 				fmt.Fprintln(cmd.OutOrStdout(), strings.Join(lines, "\n"))
+			}
+			if len(lines) == 0 && b.Trusted.ImageRoot == nil {
+				next(cmd, "make the first roots of it: fettle keys root create %s --key NAME.pub ...", filepath.Base(args[0]))
+				return nil
 			}
 			return lacking(cmd, args[0], b)
 		},

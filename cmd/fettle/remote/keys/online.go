@@ -189,9 +189,6 @@ into every unit that is made (unitkit, fettle-agent). Units made before follow
 to the newest by themselves.`,
 		Example: "  fettle keys roots ./factory",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := os.MkdirAll(args[0], 0o755); err != nil { //nolint:gosec // public
-				return err
-			}
 			for _, repository := range []string{ceremony.Image, ceremony.Director} {
 				var raw json.RawMessage
 				if err := s.Client.Call(cmd.Context(), http.MethodGet, "/v1/trust/roots/"+repository, nil, &raw); err != nil {
@@ -203,6 +200,9 @@ to the newest by themselves.`,
 				}
 				if err := root.VerifyDelegate("root", root); err != nil {
 					return fault.New(fault.Invalid, "the server's %s root is not signed by its own keys", repository)
+				}
+				if err := os.MkdirAll(args[0], 0o755); err != nil { //nolint:gosec // public
+					return err
 				}
 				path := filepath.Join(args[0], repository+"-root.json")
 				if err := replace(path, raw); err != nil {

@@ -24,6 +24,8 @@ type Shared struct {
 	Print  func(cmd *cobra.Command, v any, table func(w io.Writer)) error
 	Row    func(w io.Writer, cells ...any)
 	Names  func(kind string) cobra.CompletionFunc // completion
+
+	Confirm func(cmd *cobra.Command, yes bool, question string) error // asks before what cannot be undone
 }
 
 // Commands are release and register.
@@ -89,6 +91,7 @@ func state(r *releases.Release) string {
 
 func (s Shared) withdraw() *cobra.Command {
 	var why string
+	var yes bool
 	cmd := &cobra.Command{
 		Use: "withdraw NAME --why TEXT", Short: "Offer a release to nobody any more",
 		Long: `Withdraw a release: from this moment it is offered to nobody and no file of it
@@ -100,6 +103,9 @@ fettle release units NAME lists who has it.`,
 		Example: `  fettle release withdraw charger-2.0.0 --why "charging stops after an hour; see problem 31"`,
 		Args:    cobra.ExactArgs(1), ValidArgsFunction: s.Names("release"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := s.Confirm(cmd, yes, fmt.Sprintf("Really withdraw release %s? It cannot be undone.", args[0])); err != nil {
+				return err
+			}
 			var out update.Withdrawn
 			if err := s.Client.Call(cmd.Context(), http.MethodPost, at(args[0], "/withdraw"), map[string]string{"why": why}, &out); err != nil {
 				return err
@@ -111,6 +117,7 @@ fettle release units NAME lists who has it.`,
 	}
 	cmd.Flags().StringVar(&why, "why", "", "the reason, for everybody who looks for the release (required)")
 	_ = cmd.MarkFlagRequired("why")
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return cmd
 }
 

@@ -66,6 +66,7 @@ func TestUnsafeRootsAreRefused(t *testing.T) {
 	alice, _ := key(t, "alice", "root", "targets")
 	bob, _ := key(t, "bob", "root", "targets")
 	only, _ := key(t, "carol", "targets")
+	another, _ := key(t, "alice", "root", "targets")
 	b := bundle(t)
 	server := alice
 	server.Public, server.Name = b.Online[ceremony.OnlineSnapshot], "server"
@@ -78,7 +79,8 @@ func TestUnsafeRootsAreRefused(t *testing.T) {
 		{"threshold of one", []ceremony.KeyFile{alice, bob}, 1, "at least 2"},
 		{"too few keys", []ceremony.KeyFile{alice, bob}, 3, "at least as many keys"},
 		{"too few keys of the root", []ceremony.KeyFile{alice, only}, 2, "image.root"},
-		{"the same key twice", []ceremony.KeyFile{alice, alice}, 2, "at least as many keys"},
+		{"the same key twice", []ceremony.KeyFile{alice, alice}, 2, "the key of alice is there already"},
+		{"two keys of one name", []ceremony.KeyFile{alice, another}, 2, "two keys have the name alice"},
 		{"the server's own key", []ceremony.KeyFile{alice, server}, 2, "no key that the server holds"},
 	} {
 		err := b.Create(x.keys, x.threshold, now.AddDate(1, 0, 0))
@@ -117,7 +119,7 @@ func TestDescribe(t *testing.T) {
 	x.Documents = []ceremony.Document{{Repository: "image", Role: "targets", Metadata: raw}}
 
 	require.Nil(t, x.TrustedTargets(root), "nobody signed what the file says is in force")
-	lines, err := x.Describe(x.TrustedTargets(root))
+	lines, err := x.Describe(root)
 	require.NoError(t, err)
 	require.Len(t, lines, 3, "all is listed: %s", lines)
 	signed, err := ceremony.Targets(old)
@@ -126,10 +128,48 @@ func TestDescribe(t *testing.T) {
 	require.NoError(t, ceremony.SignOver(bs, signed))
 	x.Trusted.Targets, err = signed.ToBytes(false)
 	require.NoError(t, err)
-	lines, err = x.Describe(x.TrustedTargets(root))
+	lines, err = x.Describe(root)
 	require.NoError(t, err)
 	require.Contains(t, strings.Join(lines, "\n"), "+ r/c/new: p c version 1, any hardware, counter 3, 1 bytes")
 	require.Contains(t, lines[len(lines)-1], "and 1 that you have signed before")
+}
+
+// A root that calls a thief's key by a holder's name shows that it is another
+// key; words in a file cannot move the cursor of whoever reads them.
+func TestDescribeShowsKeysNotOnlyNames(t *testing.T) {
+	t.Parallel()
+	alice, _ := key(t, "alice", "root", "targets")
+	bob, _ := key(t, "bob", "root", "targets")
+	thief, _ := key(t, "bob", "root", "targets")
+	before, after := bundle(t), bundle(t)
+	after.Online = before.Online
+	require.NoError(t, before.Create([]ceremony.KeyFile{alice, bob}, 2, now.AddDate(1, 0, 0)))
+	require.NoError(t, after.Create([]ceremony.KeyFile{alice, thief}, 2, now.AddDate(1, 0, 0)))
+	root, err := ceremony.Root(before.Documents[0].Metadata)
+	require.NoError(t, err)
+	lines, err := after.Describe(root)
+	require.NoError(t, err)
+	for _, want := range []string{"    key " + alice.ID() + " of alice", "  + key " + thief.ID() + " of bob", "  - key " + bob.ID() + " of bob"} {
+		n := 0
+		for _, line := range lines {
+			if line == want {
+				n++
+			}
+		}
+		require.Equal(t, 2, n, "%s in the image root and the director's: %s", want, lines)
+	}
+
+	targets := metadata.Targets(now.AddDate(1, 0, 0))
+	text := json.RawMessage(`{"product":"p","version":"1\u001b[2K\n  nothing"}`)
+	targets.Signed.Targets["r/c/f"] = &metadata.TargetFiles{Length: 1, Hashes: metadata.Hashes{"sha256": make([]byte, 32)}, Custom: &text}
+	raw, err := targets.ToBytes(false)
+	require.NoError(t, err)
+	after.Documents = []ceremony.Document{{Repository: "image", Role: "targets", Metadata: raw}}
+	lines, err = after.Describe(nil)
+	require.NoError(t, err)
+	require.NotContains(t, strings.Join(lines, ""), "\x1b")
+	require.NotContains(t, strings.Join(lines, ""), "\n")
+	require.Contains(t, lines[1], `version 1\x1b[2K\n  nothing`)
 }
 
 // Whatever stands in a file, it is refused or read, and then everything can be

@@ -6,17 +6,20 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
 
 // Describe says in lines for people what a bundle's documents hold, so that
-// whoever signs knows what. Of targets it lists what differs from those of a
-// list that the signer trusts by himself; without one it lists all, because
-// what the file says is in force may be a lie.
-func (b *Bundle) Describe(trusted *metadata.Metadata[metadata.TargetsType]) ([]string, error) {
+// whoever signs knows what. With an image root that the signer has himself it
+// marks the keys that come and go, and lists those targets that differ from what
+// that root vouches for; without one it lists all, because what the file says is
+// in force may be a lie.
+func (b *Bundle) Describe(trusted *metadata.Metadata[metadata.RootType]) ([]string, error) {
 	var out []string
 	for _, d := range b.Documents {
 		o, err := d.open()
@@ -26,15 +29,69 @@ func (b *Bundle) Describe(trusted *metadata.Metadata[metadata.TargetsType]) ([]s
 		out = append(out, fmt.Sprintf("%s, expires %s", d.words(o), o.expires().UTC().Format(time.DateOnly)))
 		if o.root != nil {
 			out = append(out, describeRoot(d.Repository, o.root)...)
+			out = append(out, describeKeys(d.Repository, o.root, trusted)...)
 			continue
 		}
-		lines, err := describeTargets(&o.targets.Signed, trusted)
+		lines, err := describeTargets(&o.targets.Signed, b.TrustedTargets(trusted))
 		if err != nil {
 			return nil, err
 		}
 		out = append(out, lines...)
 	}
+	for i := range out {
+		out[i] = Printable(out[i])
+	}
 	return out, nil
+}
+
+// Printable is text as a terminal may show it: whoever made a file must not
+// move the cursor of whoever signs it.
+func Printable(text string) string {
+	if strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(text)
+	}
+	return text
+}
+
+// describeKeys lists the holders' keys: a name in a root is only what its maker
+// called a key. Whoever holds a root of the image repository knows those of the
+// director's too.
+func describeKeys(repository string, root, trusted *metadata.Metadata[metadata.RootType]) []string {
+	keys := func(r *metadata.Metadata[metadata.RootType]) []string {
+		var out []string
+		for _, role := range OfflineRoles {
+			if repository == Director && role == metadata.TARGETS {
+				continue // online
+			}
+			for _, id := range r.Signed.Roles[role].KeyIDs {
+				out = append(out, "key "+id+" of "+Holder(r, id))
+			}
+		}
+		slices.Sort(out)
+		return slices.Compact(out)
+	}
+	now := keys(root)
+	if trusted == nil {
+		for i := range now {
+			now[i] = "    " + now[i]
+		}
+		return now
+	}
+	before := keys(trusted)
+	var out []string
+	for _, k := range now {
+		if slices.Contains(before, k) {
+			out = append(out, "    "+k)
+		} else {
+			out = append(out, "  + "+k)
+		}
+	}
+	for _, k := range before {
+		if !slices.Contains(now, k) {
+			out = append(out, "  - "+k)
+		}
+	}
+	return out
 }
 
 func describeRoot(repository string, root *metadata.Metadata[metadata.RootType]) []string {

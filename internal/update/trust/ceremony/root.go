@@ -25,7 +25,7 @@ const namesField = "x-fettle-holders"
 // Holder is the name that a root knows a key by, else the beginning of its id.
 func Holder(root *metadata.Metadata[metadata.RootType], id string) string {
 	if names, ok := root.Signed.UnrecognizedFields[namesField].(map[string]any); ok {
-		if n, ok := names[id].(string); ok && n != "" {
+		if n, ok := names[id].(string); ok && keyName.MatchString(n) {
 			return n
 		}
 	}
@@ -72,6 +72,16 @@ func (b *Bundle) Create(keys []KeyFile, threshold int, expires time.Time) error 
 func second(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
 
 func add(root *metadata.Metadata[metadata.RootType], k KeyFile, roles ...string) error {
+	for _, role := range OfflineRoles {
+		for _, id := range root.Signed.Roles[role].KeyIDs {
+			if id == k.ID() {
+				return fault.New(fault.Conflict, "the key of %s is there already", k.Name)
+			}
+			if Holder(root, id) == k.Name {
+				return fault.New(fault.Conflict, "two keys have the name %s: give each a name of its own (fettle keys generate NAME)", k.Name)
+			}
+		}
+	}
 	for _, role := range roles {
 		if err := root.Signed.AddKey(k.Public, role); err != nil {
 			return err
