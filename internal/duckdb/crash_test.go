@@ -136,6 +136,11 @@ func killed(t *testing.T, name string, open telemetrytest.Open) {
 		}
 		require.Error(t, cmd.Wait())
 
+		image := filepath.Join(t.TempDir(), "image")
+		require.NoError(t, os.CopyFS(image, os.DirFS(dir)))
+		whole, err := duckdb.OpenWhole(t.Context(), duckdb.Config{Dir: image, MemoryMB: 128, Threads: 1}, quiet, last)
+		require.NoError(t, err, "what was kept of the log is right")
+		require.NoError(t, whole.Close())
 		h := open(t, dir)
 		require.GreaterOrEqual(t, requireWhole(t, h), last, "what was stored is there")
 		require.NoError(t, h.Close())

@@ -25,7 +25,10 @@ func OpenWhole(ctx context.Context, cfg Config, logger *slog.Logger, reached uin
 	log := filepath.Join(cfg.Dir, File+".wal")
 	kept := log + ".damaged"
 	cut := false
-	h, err := Open(ctx, cfg, logger)
+	if err := disk.CheckLog(filepath.Join(cfg.Dir, File)); err != nil {
+		return nil, err
+	}
+	h, err := begin(ctx, cfg, logger)
 	if err != nil {
 		if at, torn := disk.TornAt(err); torn {
 			logger.Warn("history: the log's end is not right and is cut off", "file", log, "at", at, "kept", kept)
@@ -33,7 +36,7 @@ func OpenWhole(ctx context.Context, cfg Config, logger *slog.Logger, reached uin
 				return nil, errors.Join(err, e)
 			}
 			cut = true
-			h, err = Open(ctx, cfg, logger)
+			h, err = begin(ctx, cfg, logger)
 		}
 	}
 	if err != nil {
@@ -42,6 +45,7 @@ func OpenWhole(ctx context.Context, cfg Config, logger *slog.Logger, reached uin
 	if err := h.check(ctx, reached); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
+	h.attend(ctx) // it drops tables that were being checked
 	if cut {
 		if err := os.Remove(kept); err != nil {
 			logger.Warn("history: the cut log's copy stays", "error", err)

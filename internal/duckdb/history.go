@@ -9,6 +9,7 @@
 package duckdb
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	sqldriver "database/sql/driver"
@@ -61,8 +62,9 @@ type Config struct {
 // History is a telemetry.History. It is safe for concurrent use; appends and
 // all else that writes wait for one another, reads do not.
 type History struct {
-	cfg Config
-	log *slog.Logger
+	cfg    Config
+	log    *slog.Logger
+	logged *disk.Log
 
 	// engine is held for reading by all who use db, and for writing while a
 	// database that can no longer be used is opened anew.
@@ -104,41 +106,42 @@ var _ telemetry.History = (*History)(nil)
 
 // Open opens the history in cfg.Dir, or begins one.
 func Open(ctx context.Context, cfg Config, logger *slog.Logger) (*History, error) {
-	if cfg.MemoryMB == 0 {
-		cfg.MemoryMB = 1024
+	h, err := begin(ctx, cfg, logger)
+	if err == nil {
+		h.attend(ctx)
 	}
-	if cfg.Threads == 0 {
-		cfg.Threads = 2
-	}
+	return h, err
+}
+
+// begin opens the history without making parts of it.
+func begin(ctx context.Context, cfg Config, logger *slog.Logger) (*History, error) {
 	if strings.ContainsAny(cfg.Dir, "?%#") {
 		return nil, fault.New(fault.Invalid, "open history: the directory's name may not contain ?, %% or #: %s", cfg.Dir)
 	}
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open history: %w", err)
 	}
-	if cfg.SealRows == 0 {
-		cfg.SealRows = 1_000_000
-	}
-	if cfg.MergeParts == 0 {
-		cfg.MergeParts = 16
-	}
-	if cfg.Newest == 0 {
-		cfg.Newest = 4_000_000
-	}
-	if cfg.Fresh == 0 {
-		cfg.Fresh = 24 << 20
-	}
+	cfg.MemoryMB, cfg.Threads = cmp.Or(cfg.MemoryMB, 1024), cmp.Or(cfg.Threads, 2)
+	cfg.SealRows, cfg.MergeParts = cmp.Or(cfg.SealRows, 1_000_000), cmp.Or(cfg.MergeParts, 16)
+	cfg.Newest, cfg.Fresh = cmp.Or(cfg.Newest, 4_000_000), cmp.Or(cfg.Fresh, 24<<20)
 	h := &History{cfg: cfg, log: logger, work: make(chan struct{}, 1), quit: make(chan struct{}), budget: newest.NewBudget(cfg.Newest), fresh: fresh.New(cfg.Fresh)}
 	h.forget()
-	if err := h.open(ctx); err != nil {
-		return nil, fmt.Errorf("open history: %w", err)
+	var err error
+	if h.logged, err = disk.OpenLog(filepath.Join(cfg.Dir, File), logger); err == nil {
+		err = h.open(ctx)
 	}
-	if !cfg.Manual {
-		// It is never called off within a statement: DuckDB's interrupts come
-		// late.
-		h.stopped.Go(func() { h.tend(context.WithoutCancel(ctx)) })
+	if err != nil {
+		return nil, fmt.Errorf("open history: %w", errors.Join(err, h.logged.Close()))
 	}
 	return h, nil
+}
+
+// attend begins to make parts. It is never called off within a statement:
+// DuckDB's interrupts come late.
+func (h *History) attend(ctx context.Context) {
+	if !h.cfg.Manual {
+		h.stopped.Go(func() { h.tend(context.WithoutCancel(ctx)) })
+	}
 }
 
 // open connects and loads what is kept in memory.
@@ -178,7 +181,7 @@ func (h *History) Close() error {
 		return nil
 	}
 	h.closed = true
-	return h.db.Close()
+	return errors.Join(h.db.Close(), h.logged.Close())
 }
 
 // use runs f on a connection of its own. A database that has become unusable
@@ -256,7 +259,7 @@ func (h *History) transaction(ctx context.Context, f func(c *sql.Conn) error) er
 // commit is a transaction; swapped, if given, runs when it is committed and
 // before any reader begins.
 func (h *History) commit(ctx context.Context, f func(c *sql.Conn) error, swapped func()) error {
-	return h.use(ctx, func(c *sql.Conn) error {
+	err := h.use(ctx, func(c *sql.Conn) error {
 		_, err := c.ExecContext(context.WithoutCancel(ctx), "BEGIN TRANSACTION")
 		if err == nil {
 			err = f(c)
@@ -275,6 +278,12 @@ func (h *History) commit(ctx context.Context, f func(c *sql.Conn) error, swapped
 		}
 		return err
 	})
+	if err != nil {
+		h.logged.Forget()
+		return err
+	}
+	h.logged.Committed()
+	return nil
 }
 
 // read runs f in a transaction that sees one state, with the schema of that
