@@ -122,9 +122,11 @@ export class Ground {
 
   /** For whoever looks why a test failed: what the service logged, and what each window shows. */
   async report(): Promise<void> {
-    const texts = this.browser.contexts().flatMap((c) =>
-      c.pages().map(async (p) => `${p.url()}\n${await p.locator("body").innerText({ timeout: 5000 }).catch(String)}`),
-    );
+    const texts = this.browser
+      .contexts()
+      .flatMap((c) =>
+        c.pages().map(async (p) => `${p.url()}\n${await p.locator("body").innerText({ timeout: 5000 }).catch(String)}`),
+      );
     process.stderr.write([this.said, ...(await Promise.all(texts)), ""].join("\n"));
   }
 
