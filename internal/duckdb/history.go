@@ -239,6 +239,7 @@ func (h *History) reopen(ctx context.Context) error {
 	if err := h.db.Close(); err != nil {
 		h.log.Warn("history: close", "err", err)
 	}
+	h.logged.Forget()
 	if err := h.open(ctx); err != nil {
 		// Every use fails until one succeeds in opening it.
 		h.db = sql.OpenDB(nothing{err})
