@@ -129,7 +129,7 @@ var bodies = map[string]string{
 	"shareData":        `{"recipient": "A garage", "contact": "garage@example.org", "until": "{{soon}}"}`,
 	"invite":           `{"email": "friend@example.org", "kind": "drive"}`,
 	"erasePerson":      `{"email": "{{email}}"}`,
-	"shelveFinding":    `{"until": "2014-01-20T00:00:00Z"}`,
+	"shelveFinding":    `{"until": "{{soon}}"}`,
 	"addMaintenance":   `{"records": [{"unitId": "{{unit}}", "at": "2014-01-06T00:00:00Z", "part": "plug", "kind": "replacement", "reason": "failed"}]}`,
 	"createCohort":     `{"definition": {"name": "c", "product": "{{product}}", "attributes": {"batch": ["B1"]}}}`,
 	"apply":            `{"documents": [{"apiVersion": "fettle.dev/v1", "kind": "Unit", "metadata": {"name": "{{unit}}"}, "spec": {"product": "{{product}}", "serial": "{{serial}}", "region": "{{region}}"}}]}`,
