@@ -58,14 +58,7 @@ func TestTheAgentsSettings(t *testing.T) {
 
 	u := newSettingsUnit(t, s, dir, mqtts)
 	u.start()
-	var claims struct{ Items []struct{ ID, UnitID string } }
-	until(t, 30*time.Second, "a claim", func() bool {
-		s.get("/v1/claims?state=pending", &claims)
-		return len(claims.Items) == 1
-	})
-	s.fettle("claim", "approve", claims.Items[0].ID)
-	u.id = claims.Items[0].UnitID
-	s.owned(u.id)
+	u.id = s.claimed()
 	until(t, 30*time.Second, "what the unit is set to", func() bool {
 		return u.settings()["max_current"] == "32" && u.settings()["solar_charging"] == "false"
 	})

@@ -35,14 +35,7 @@ func TestTheAgent(t *testing.T) {
 
 	// It enrols itself, and collects nothing before it may.
 	u.start()
-	var claims struct{ Items []struct{ ID, UnitID string } }
-	until(t, 30*time.Second, "a claim", func() bool {
-		s.get("/v1/claims?state=pending", &claims)
-		return len(claims.Items) == 1
-	})
-	s.fettle("claim", "approve", claims.Items[0].ID)
-	u.id = claims.Items[0].UnitID
-	s.owned(u.id)
+	u.id = s.claimed()
 	until(t, 30*time.Second, "the unit's version", func() bool { return s.version(u.id) == "1.0.0" })
 	until(t, 30*time.Second, "what may be collected", func() bool {
 		raw, _ := os.ReadFile(filepath.Join(u.dir, "state", "desired.json"))
@@ -177,6 +170,19 @@ func (h holders) bring(s *server, b *ceremony.Bundle) {
 
 // sign signs the releases that are declared.
 func (h holders) sign(s *server) { h.bring(s, s.export()) }
+
+// claimed approves the one unit that has enrolled itself, and gives it an owner.
+func (s *server) claimed() (id string) {
+	s.t.Helper()
+	var claims struct{ Items []struct{ ID, UnitID string } }
+	until(s.t, 30*time.Second, "a claim", func() bool {
+		s.get("/v1/claims?state=pending", &claims)
+		return len(claims.Items) == 1
+	})
+	s.fettle("claim", "approve", claims.Items[0].ID)
+	s.owned(claims.Items[0].UnitID)
+	return claims.Items[0].UnitID
+}
 
 // owned gives a unit an owner who consents.
 func (s *server) owned(id string) {

@@ -78,11 +78,7 @@ func throughABucket(t *testing.T, size int) {
 	s.start()
 	require.NoError(t, <-put)
 	for i := range 2 {
-		require.NoError(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("v%d.yaml", i+1)), fmt.Appendf(nil, `apiVersion: fettle.dev/v1
-kind: Release
-metadata: {name: charger-%[1]d}
-spec: {product: wall-charger, version: %[1]d.0.0, counter: %[1]d, kind: fix, minutes: 5, notes: {en: Better.}, artifact: v%[1]d.swu}
-`, i+1), 0o600))
+		declareRelease(t, dir, i+1)
 	}
 	s.fettle("apply", "-f", dir)
 	var sizes struct {

@@ -27,11 +27,7 @@ func TestADeltaIsMadeByItself(t *testing.T) {
 	for i := range 2 {
 		image = append(image, "a little more"...)
 		require.NoError(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("v%d.swu", i+1)), image, 0o600))
-		require.NoError(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("v%d.yaml", i+1)), fmt.Appendf(nil, `apiVersion: fettle.dev/v1
-kind: Release
-metadata: {name: charger-%[1]d}
-spec: {product: wall-charger, version: %[1]d.0.0, counter: %[1]d, kind: fix, minutes: 5, notes: {en: Better.}, artifact: v%[1]d.swu}
-`, i+1), 0o600))
+		declareRelease(t, dir, i+1)
 	}
 	s.fettle("apply", "-f", dir)
 	var sizes struct {
@@ -53,4 +49,14 @@ spec: {product: wall-charger, version: %[1]d.0.0, counter: %[1]d, kind: fix, min
 	require.Less(t, row.Size, int64(1000))
 	require.Contains(t, s.fettle("artifact", "sizes", "charger-2"), "dcz")
 	s.stop()
+}
+
+// declareRelease writes the file of a release of dir/v<n>.swu.
+func declareRelease(t *testing.T, dir string, n int) {
+	t.Helper()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("v%d.yaml", n)), fmt.Appendf(nil, `apiVersion: fettle.dev/v1
+kind: Release
+metadata: {name: charger-%[1]d}
+spec: {product: wall-charger, version: %[1]d.0.0, counter: %[1]d, kind: fix, minutes: 5, notes: {en: Better.}, artifact: v%[1]d.swu}
+`, n), 0o600))
 }
