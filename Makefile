@@ -90,7 +90,7 @@ check: test
 
 soak: deps build .tools/telegraf ## the long versions: random seeds, full counts (hours); their last result stands in docs/benchmarks.md
 	go test -vet=off -count=1 -rapid.checks=2000 ./internal/detect/anomaly ./internal/detect/multivariate ./internal/telemetry ./internal/condition/expression
-	FETTLE_SOAK=1 FETTLE_BIN=$(CURDIR)/$(BIN) go test -timeout 6h -count=1 -v -run 'Soak|DeathsAreFound|RollupsAreWhat' ./...
+	FETTLE_SOAK=1 FETTLE_BIN=$(CURDIR)/$(BIN) go test -timeout 6h -count=1 -v -run 'Soak|DeathsAreFound|RollupsAreWhat|HolesInTheLog' ./...
 
 fuzz: ## each fuzz test for 30 s
 	@for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
