@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -57,7 +58,7 @@ func TestARealUpdate(t *testing.T) {
 type updateRun struct {
 	*server
 	mail      *exim.Server
-	seen      int // mails read
+	seen      map[string]bool // mails read, by their Message-ID: they may overtake one another
 	unit      *swupdate.Client
 	woken     bool // the unit hears of its owner's start over MQTT; else it polls more often while an update is offered
 	key       swupdate.Key
@@ -72,7 +73,7 @@ func newUpdateRun(t *testing.T) *updateRun {
 	t.Helper()
 	swupdate.Require(t)
 	tool(t, "mosquitto_pub")
-	r := &updateRun{mail: exim.Start(t), files: filepath.Join(root(), "docs", "tutorials", "update")}
+	r := &updateRun{mail: exim.Start(t), seen: map[string]bool{}, files: filepath.Join(root(), "docs", "tutorials", "update")}
 	r.ada = browse(t, phone)
 	r.server = serve(t, "--smtp", "smtp://"+r.mail.Address, "--mail-from", "fettle@example.org", "--poll-interval-offered", "1s")
 	r.key, r.installed = swupdate.NewKey(t), filepath.Join(swupdate.Dir(t), "attributes.json")
@@ -447,9 +448,16 @@ var linkIn = regexp.MustCompile(`http://\S+`)
 // nextMail waits for the next mail, which must be for an address.
 func (r *updateRun) nextMail(to string) letter {
 	r.t.Helper()
-	r.eventually("a mail arrives", func() bool { return len(r.mail.Mails(r.t)) > r.seen })
-	m := r.mail.Mails(r.t)[r.seen]
-	r.seen++
+	var m exim.Mail
+	r.eventually("a mail arrives", func() bool {
+		all := r.mail.Mails(r.t)
+		at := slices.IndexFunc(all, func(m exim.Mail) bool { return !r.seen[m.Header.Get("Message-Id")] })
+		if at >= 0 {
+			m = all[at]
+		}
+		return at >= 0
+	})
+	r.seen[m.Header.Get("Message-Id")] = true
 	require.Contains(r.t, m.Header.Get("To"), to)
 	var raw strings.Builder
 	for _, name := range []string{"Content-Type", "Content-Transfer-Encoding"} {

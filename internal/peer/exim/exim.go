@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -205,13 +206,23 @@ type Mail struct {
 	Body   string // as it was carried: perhaps quoted-printable
 }
 
-// Mails reads what was delivered so far.
+// Mails reads what was delivered so far, in the order it was written.
 func (s *Server) Mails(tb testing.TB) []Mail {
 	tb.Helper()
 	files, err := filepath.Glob(filepath.Join(s.dir, "maildir", "new", "*"))
 	if err != nil {
 		tb.Fatal(err)
 	}
+	// Their names do not sort by time: microseconds stand in them without leading zeros.
+	written := map[string]time.Time{}
+	for _, f := range files {
+		info, err := os.Stat(f)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		written[f] = info.ModTime()
+	}
+	slices.SortStableFunc(files, func(a, b string) int { return written[a].Compare(written[b]) })
 	var all []Mail
 	for _, f := range files {
 		r, err := os.Open(f)
