@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -211,7 +212,7 @@ identify: (
 	tb.Cleanup(func() {
 		c.Stop()
 		if tb.Failed() {
-			tb.Logf("swupdate said:\n%s", c.log.tail(8000))
+			tb.Logf("swupdate said:\n%s", c.log.of("channel_log_effective_url", "No pending action", "awakened", "print_registered", "extract_file"))
 		}
 	})
 	return c
@@ -293,7 +294,7 @@ func (c *Client) Stop() {
 }
 
 // Log is what the client has said so far.
-func (c *Client) Log() string { return c.log.tail(1 << 20) }
+func (c *Client) Log() string { return c.log.of() }
 
 // output keeps what a process says.
 type output struct {
@@ -308,11 +309,17 @@ func (o *output) Write(p []byte) (int, error) {
 	return o.b.Write(p)
 }
 
-func (o *output) tail(n int) string {
+// of is what was said, but for the lines that have one of some words.
+func (o *output) of(without ...string) string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	s := o.b.String()
-	return s[max(0, len(s)-n):]
+	var b strings.Builder
+	for line := range strings.Lines(o.b.String()) {
+		if !slices.ContainsFunc(without, func(w string) bool { return strings.Contains(line, w) }) {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
 }
 
 func run(tb testing.TB, dir string, stdin io.Reader, name string, args ...string) []byte {
