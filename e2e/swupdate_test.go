@@ -480,7 +480,7 @@ func (r *updateRun) read(file string) string {
 
 func (r *updateRun) eventually(what string, ok func() bool) {
 	r.t.Helper()
-	deadline := time.Now().Add(45 * time.Second)
+	deadline := time.Now().Add(patience)
 	for !ok() {
 		if time.Now().After(deadline) {
 			unit, _, _ := r.try("describe", "unit", cooler)

@@ -181,7 +181,7 @@ func (s *service) mailed(subject string) string {
 			if m.To == seeds["email"] && strings.Contains(m.Subject, subject) {
 				return m.Text
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			s.t.Fatalf("no mail %q", subject)
 		}
 	}

@@ -274,7 +274,7 @@ func diskFull(t *testing.T, minFree int64) {
 		select {
 		case unit := <-seen:
 			got[unit] = true
-		case <-time.After(30 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatalf("%d of %d came", len(got), n+1)
 		}
 		for got[int64(i)] {

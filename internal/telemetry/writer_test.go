@@ -94,7 +94,7 @@ func (r *rig) publish(t *testing.T, batches ...*telemetry.Batch) uint64 {
 
 func (r *rig) wait(t *testing.T, seq uint64) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	require.NoError(t, r.writer.WaitFor(ctx, seq))
 	require.GreaterOrEqual(t, r.writer.Applied(), seq)

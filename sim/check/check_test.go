@@ -180,7 +180,7 @@ func fake(t *testing.T, loses float64) (*stored, *Fleet, *client.Caller) {
 	units := []Unit{{ID: "U-1"}, {ID: "U-2", HTTP: true}, {ID: "U-3", Silent: true}}
 	f := Start(t.Context(), Options{MQTT: broker.Addr, HTTP: web.URL, Units: units, Seed: 1, Start: time.Now().Add(-time.Hour), Most: 300})
 	t.Cleanup(f.Stop)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	require.NoError(t, f.Wait(ctx))
 	return s, f, &client.Caller{HTTP: http.DefaultClient, Base: web.URL}

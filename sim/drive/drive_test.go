@@ -110,7 +110,7 @@ func alive(t *testing.T, c *counter, units int, days float64) *Fleet {
 	go func() { f.Run(ctx); close(done) }()
 	t.Cleanup(func() { cancel(); <-done })
 	time.Sleep(clock.Real(time.Duration(days * 24 * float64(time.Hour))))
-	quiet, stop := context.WithTimeout(t.Context(), 30*time.Second)
+	quiet, stop := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer stop()
 	require.Zero(t, f.Quiesce(quiet), "units with unacknowledged data")
 	return f

@@ -445,7 +445,7 @@ func TestCancelInADownload(t *testing.T) {
 	t.Parallel()
 	x := newUnit(t)
 	begun := make(chan struct{})
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	x.cfg.Source = slow{x, begun}
 	x.open()

@@ -80,7 +80,7 @@ var errEnough = errors.New("enough")
 // collect consumes after from until n entries have come.
 func collect(t *testing.T, b *bus.Bus, from uint64, n int) []telemetry.Sequenced {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var got []telemetry.Sequenced
 	err := b.Consume(ctx, from, 64, func(_ context.Context, batches []telemetry.Sequenced) error {

@@ -191,7 +191,7 @@ func (w *world) assignment(id int64) update.Assignment {
 
 func (w *world) eventually(what string, ok func() bool) {
 	w.t.Helper()
-	require.Eventually(w.t, ok, 40*time.Second, 20*time.Millisecond, what)
+	require.Eventually(w.t, ok, 3*time.Minute, 20*time.Millisecond, what)
 }
 
 func (w *world) becomes(id int64, s update.AssignmentState) update.Assignment {

@@ -92,7 +92,7 @@ func FuzzConnection(f *testing.F) {
 			}
 			select {
 			case <-done:
-			case <-time.After(10 * time.Second):
+			case <-time.After(time.Minute):
 				stack := make([]byte, 1<<16)
 				t.Fatalf("the connection does not end:\n%s", stack[:runtime.Stack(stack, true)])
 			}

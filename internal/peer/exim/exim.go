@@ -187,7 +187,7 @@ func start(tb testing.TB, command string) (*Server, error) {
 		_ = cmd.Wait()
 	})
 	s := &Server{Address: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), dir: dir}
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		d := net.Dialer{Timeout: time.Second}
 		c, err := d.DialContext(context.Background(), "tcp", s.Address)
 		if err == nil {

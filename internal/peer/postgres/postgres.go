@@ -124,7 +124,7 @@ func start() (*Server, error) {
 	if s.admin, err = sql.Open("pgx", s.DSN("postgres")); err != nil {
 		return nil, err
 	}
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if err = s.admin.PingContext(ctx); err == nil {
 			return s, nil
 		}
