@@ -76,15 +76,15 @@ test: deps build .tools/telegraf .tools/golangci-lint ## everything: lint, house
 	@echo "recordings used: $$(sort -u .tools/recordings 2>/dev/null | wc -l)"
 
 test-e2e:
-	$(RECORDED) FETTLE_BIN=$(CURDIR)/$(BIN) go test -timeout 20m ./e2e
+	$(RECORDED) FETTLE_BIN=$(CURDIR)/$(BIN) go test -timeout 40m ./e2e
 
 # Without -race: those that start themselves a hundred times, and long sums of one goroutine.
 PLAIN := /cmd/fettle$$ /internal/detect/ /internal/condition/backtest$$ /internal/api/wear$$
 # With -race SQLite is compiled once more: a third of the time at -O1. All three run, whichever fails.
 test-rooms: lint
 	@failed=; \
-	$(RECORDED) CGO_CFLAGS='-O1 -g0' nice go test -race -vet=off $(TEST_LINK) -timeout 20m $$(go list ./... | grep -v -e /e2e$$ $(PLAIN:%=-e %)) ./internal/detect/rul || failed=1; \
-	$(RECORDED) nice go test -vet=off $(TEST_LINK) -timeout 20m $$(go list ./... | grep $(PLAIN:%=-e %)) || failed=1; \
+	$(RECORDED) CGO_CFLAGS='-O1 -g0' nice go test -race -vet=off $(TEST_LINK) -timeout 40m $$(go list ./... | grep -v -e /e2e$$ $(PLAIN:%=-e %)) ./internal/detect/rul || failed=1; \
+	$(RECORDED) nice go test -vet=off $(TEST_LINK) -timeout 40m $$(go list ./... | grep $(PLAIN:%=-e %)) || failed=1; \
 	(cd web && FETTLE_BIN=$(CURDIR)/$(BIN) nice npm test --silent) || failed=1; \
 	test -z "$$failed"
 
