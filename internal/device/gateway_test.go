@@ -336,7 +336,7 @@ func flushed(t *testing.T, h *devicetest.House) {
 // stream, although marks stand behind rows in a batch.
 func TestRowsFollowTheMarkBeforeThem(t *testing.T) {
 	t.Parallel()
-	h := devicetest.New(t, func(c *device.Config) { c.Linger = 50 * time.Millisecond })
+	h := devicetest.New(t, func(c *device.Config) { c.Linger = 500 * time.Millisecond })
 	id := h.Identity(h.Units(1)[0])
 	m := []device.Message{{Values: []device.Value{{Name: []byte("error"), Kind: device.KindNumber, Number: 1}}}}
 	done := make(counting, 2)
@@ -345,7 +345,7 @@ func TestRowsFollowTheMarkBeforeThem(t *testing.T) {
 	go func() {
 		marked <- h.Gateway.Mark(context.Background(), telemetry.Mark{Kind: telemetry.MarkVersion, Unit: id.Key, Text: "software=2"})
 	}()
-	time.Sleep(10 * time.Millisecond)
+	require.Eventually(t, func() bool { return h.Gateway.Marked(id.Key) || len(marked) == 1 }, time.Minute, time.Millisecond, "the mark is submitted")
 	require.NoError(t, h.Gateway.Submit(t.Context(), id, m, nil, done, 0))
 	require.NoError(t, <-marked)
 	require.NoError(t, <-done)

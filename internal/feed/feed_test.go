@@ -46,6 +46,28 @@ func (w *world) heard() []tip.Observation {
 	return append([]tip.Observation(nil), w.said...)
 }
 
+// told waits until n things were said and it is decided when to ask again: a
+// clock that goes on before that moves the decision.
+func (w *world) told(t *testing.T, n int) {
+	t.Helper()
+	require.Eventually(t, func() bool { return len(w.heard()) == n && !w.asking() }, time.Minute, 5*time.Millisecond)
+}
+
+func (w *world) asking() bool {
+	w.feeds.mu.Lock()
+	defer w.feeds.mu.Unlock()
+	for _, p := range w.feeds.polled {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for _, a := range p.places {
+			if a.under {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 func (w *world) logged() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -132,7 +154,7 @@ func TestPolled(t *testing.T) {
 	s := forecast(t, &asked, &mu)
 	at := fleet.Place{Key: "59.95,10.75", Point: &fleet.Point{Latitude: 59.95, Longitude: 10.75}}
 	w := start(t, secrets(t), local, weather(s.URL), at)
-	require.Eventually(t, func() bool { return len(w.heard()) == 1 }, time.Minute, 5*time.Millisecond)
+	w.told(t, 1)
 	want := tip.Observation{Product: "dryer", Feed: "weather", Place: "59.95,10.75", At: time.Date(2026, 6, 1, 6, 0, 0, 0, time.UTC).UnixMilli(), Values: map[string]any{"humidity": 86.1}}
 	require.Equal(t, want, w.heard()[0])
 	// Not before it says so (Expires, 30 minutes), though the feed is to be asked each 10.
@@ -140,7 +162,7 @@ func TestPolled(t *testing.T) {
 	time.Sleep(50 * time.Millisecond)
 	require.Len(t, w.heard(), 1)
 	w.clock.Advance(2 * time.Minute)
-	require.Eventually(t, func() bool { return len(w.heard()) == 2 }, time.Minute, 5*time.Millisecond)
+	w.told(t, 2)
 	require.Equal(t, want, w.heard()[1]) // unchanged: as old as before
 	mu.Lock()
 	require.Equal(t, []string{

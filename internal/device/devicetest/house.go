@@ -113,6 +113,10 @@ func New(tb testing.TB, change func(*device.Config)) *House {
 		require.NoError(tb, <-done)
 	})
 	tb.Cleanup(h.stop)
+	if !cfg.Quiet && cfg.Stream == telemetry.Stream(h.Stream) {
+		// A tick under way would take what a test prepares: that the stream is full, or held.
+		require.Eventually(tb, func() bool { return len(h.Stream.Marks(telemetry.MarkTick)) > 0 }, time.Minute, time.Millisecond, "the gateway ticks by itself")
+	}
 	return h
 }
 
