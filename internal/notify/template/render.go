@@ -3,6 +3,7 @@ package template
 import (
 	"fmt"
 	htmltemplate "html/template"
+	"io"
 	"regexp"
 	"strings"
 	texttemplate "text/template"
@@ -241,15 +242,7 @@ func (f *filler) text(path, text string) string {
 		return ""
 	}
 	t, err := texttemplate.New(path).Funcs(f.functions()).Parse(text)
-	if err != nil {
-		f.err = err
-		return ""
-	}
-	var b limited
-	if f.err = t.Execute(&b, f.data); f.err != nil {
-		return ""
-	}
-	return b.String()
+	return f.filled(t, err)
 }
 
 func (f *filler) html(path, text string) string {
@@ -257,12 +250,17 @@ func (f *filler) html(path, text string) string {
 		return ""
 	}
 	t, err := htmltemplate.New(path).Funcs(f.functions()).Parse(text)
-	if err != nil {
-		f.err = err
-		return ""
-	}
+	return f.filled(t, err)
+}
+
+func (f *filler) filled(t interface {
+	Execute(w io.Writer, data any) error
+}, err error) string {
 	var b limited
-	if f.err = t.Execute(&b, f.data); f.err != nil {
+	if err == nil {
+		err = t.Execute(&b, f.data)
+	}
+	if f.err = err; err != nil {
 		return ""
 	}
 	return b.String()
