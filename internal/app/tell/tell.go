@@ -65,6 +65,7 @@ func New(c Config) *Rooms {
 	})
 	r.Ladder = ladder.NewManager(ladder.Config{
 		Store: r.Store, Notices: r.Store, Door: r.People, Remedies: standings{c.Records.Campaign()}, Tx: c.Records, Clock: c.Clock, IDs: c.IDs, Log: c.Log,
+		Carries: c.Carries,
 	})
 	r.Letters = letter.NewService(letter.Config{Store: r.Store, Messages: messages, People: r.People, Fleet: units, Tx: c.Records, Clock: c.Clock, IDs: c.IDs, Needed: r.Ladder.Needed})
 	r.Calls = calls.NewService(calls.Config{Store: r.Store, Messages: messages, People: r.People, Fleet: units, Tx: c.Records, Clock: c.Clock, Sealer: sealer{c.Trail}, Needed: r.Ladder.Needed})

@@ -44,6 +44,7 @@ func newWorld(t *testing.T, db *sqldb.DB) *world {
 	w := &world{World: notifytest.New(t, db), remedies: remedies{}}
 	w.m = ladder.NewManager(ladder.Config{
 		Store: w.Words, Notices: w.Words, Door: door{w}, Remedies: w.remedies, Tx: db, Clock: w.Clock, IDs: w.IDs, Log: slog.New(slog.DiscardHandler),
+		Carries:       w.People.Carries,
 		OnUnreachable: func(_ context.Context, c *ladder.Climb) error { w.gone = append(w.gone, c.OwnerID); return nil },
 	})
 	return w
@@ -113,6 +114,27 @@ func TestAStepWithoutAGatewayIsPassed(t *testing.T) {
 	w.pass(0)
 	require.Equal(t, []notify.Channel{notify.Mail, notify.Call}, channelsOf(w.Of(o)))
 	require.Equal(t, string(notify.NoAddress), w.climb(o).Taken[1].Why)
+}
+
+// A text that was queued while there was a gateway, or by a version that did not
+// ask, waits no longer than to the next look once nothing carries it: the call
+// follows, and the text is not sent after it.
+func TestATextWhoseGatewayIsGoneIsPassed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sqldbtest.SQLite(t))
+	o := w.Owner("kim@example.org")
+	w.begin(o, "safety")
+	w.Send(notify.Mail, notify.Sent)
+	w.Clock.Advance(3 * day)
+	w.pass(1) // the text is queued
+	w.Mute = map[notify.Channel]bool{notify.SMS: true}
+	w.Clock.Advance(4 * day)
+	w.pass(1)
+	require.Equal(t, []notify.Channel{notify.Mail, notify.SMS, notify.Call}, channelsOf(w.Of(o)))
+	require.Equal(t, "no gateway carries it", w.climb(o).Taken[1].Why)
+	text := w.Of(o)[1]
+	require.Equal(t, notify.Suppressed, text.State)
+	require.Equal(t, "not sent: no gateway carries it", text.LastError)
 }
 
 // From mail to text to a call to a letter, and then the owner is unreachable.

@@ -43,6 +43,7 @@ type Config struct {
 	Clock         clock.Clock
 	IDs           clock.IDs
 	Log           *slog.Logger
+	Carries       func(ch notify.Channel) bool // whether anything carries a channel's messages; nil: all are
 	OnUnreachable func(ctx context.Context, c *Climb) error
 }
 
@@ -179,6 +180,11 @@ func (m *Manager) step(ctx context.Context, c *Climb, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	if last.uncarried { // its gateway was taken away, or never was: sent late, it would come after what follows
+		if err := m.c.Store.StopWaiting(ctx, []string{c.Taken[len(c.Taken)-1].Key}, last.why, now); err != nil {
+			return err
+		}
+	}
 	if last.unsent && c.AckedAt.IsZero() {
 		c.NextAt = now.Add(time.Hour) // the message still waits to be sent: what nobody could see is not counted
 		return nil
@@ -269,10 +275,11 @@ func (c *Climb) notifyKind() notify.Kind {
 
 // heard is what became of the last step's messages.
 type heard struct {
-	why      string    // they reached nobody ("": one of them may have)
-	unsent   bool      // one still waits to be sent
-	unworked bool      // one waits for people, who post letters and call
-	sentAt   time.Time // of the first that may have reached somebody; zero: none, or unknown
+	why       string    // they reached nobody ("": one of them may have)
+	uncarried bool      // one waits for a way to be sent, and there is none
+	unsent    bool      // one still waits to be sent
+	unworked  bool      // one waits for people, who post letters and call
+	sentAt    time.Time // of the first that may have reached somebody; zero: none, or unknown
 }
 
 func (m *Manager) heard(ctx context.Context, c *Climb) (out heard, err error) {
@@ -284,6 +291,10 @@ func (m *Manager) heard(ctx context.Context, c *Climb) (out heard, err error) {
 		return out, err
 	}
 	for _, x := range messages {
+		if x.State == notify.Queued && m.c.Carries != nil && !m.c.Carries(x.Channel) {
+			out.uncarried, out.why = true, "no gateway carries it"
+			continue
+		}
 		switch x.State {
 		case notify.Bounced, notify.Failed, notify.Suppressed, notify.Expired, notify.Complained:
 			out.why = string(x.State)
