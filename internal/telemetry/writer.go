@@ -197,13 +197,13 @@ func (w *Writer) write(ctx context.Context, batches []Sequenced) error {
 	if err := w.history.Append(ctx, batches); err != nil {
 		return err
 	}
-	w.advance(done.Applied)
 	if w.cfg.Stored != nil {
 		w.cfg.Stored(batches)
 	}
 	if w.cfg.Written != nil {
 		w.cfg.Written(done)
 	}
+	w.advance(done.Applied) // who waits for it finds that everybody was told
 	return nil
 }
 

@@ -193,7 +193,7 @@ func TestSlowAndLarge(t *testing.T) {
 // When what all requests together hold is full, more is refused, and taken later.
 func TestMemoryIsShared(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, door.Config{MaxBody: 1 << 20, Memory: 2 << 20, Room: 50 * time.Millisecond, Concurrent: 100})
+	r := newRig(t, door.Config{MaxBody: 1 << 20, Memory: 2 << 20, Room: 2 * time.Second, Concurrent: 100}) // the two large ones wait for a small one that is under way
 	hold, release := io.Pipe()
 	done := make(chan int, 2)
 	for range 2 {

@@ -225,7 +225,7 @@ func TestWhatClientsAskFirst(t *testing.T) {
 // so with a 4xx, which they would take for a reason to throw it away.
 func TestComeAgain(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, door.Config{Room: 50 * time.Millisecond, Wait: 100 * time.Millisecond}, func(c *device.Config) { c.InFlight = 2000 })
+	r := newRig(t, door.Config{Room: time.Second, Wait: 100 * time.Millisecond}, func(c *device.Config) { c.InFlight = 2000 })
 	r.Stream.Hold()
 	large := "wc error=1," + strings.Repeat("x", 50) + "=1\nwc current=1 1401623990000000000\n" + strings.Repeat("wc error=1 1401623990000000000\n", 60)
 	resp, _ := r.post(t, "/write", large, nil)

@@ -405,7 +405,7 @@ func TestKeepAliveIsAnyPacket(t *testing.T) {
 		r := newRig(t, Config{}, nil)
 		unit := r.Units(1)[0]
 		c := r.dial(t, v5)
-		c.write(connectBytes(v5, "c", unit, r.Token(unit), 2))
+		c.write(connectBytes(v5, "c", unit, r.Token(unit), 4)) // ended after 6 s in which nothing comes
 		c.ack()
 		idle := r.dial(t, v5)
 		idle.write(connectBytes(v5, "idle", unit, r.Token(unit), 0))
@@ -414,7 +414,7 @@ func TestKeepAliveIsAnyPacket(t *testing.T) {
 			require.Equal(t, uint16(1200), *props.ServerKeepAlive)
 		}
 		for id := range uint16(4) {
-			time.Sleep(1200 * time.Millisecond)
+			time.Sleep(1600 * time.Millisecond)
 			c.write(publishBytes(v5, 1, id+1, TopicTelemetry, sample))
 			kind, _ := c.next()
 			require.Equal(t, byte(typePuback), kind)

@@ -125,7 +125,7 @@ func TestSDK(t *testing.T) {
 func TestSDKComesAgain(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, door.Config{Room: 50 * time.Millisecond, Wait: 200 * time.Millisecond}, func(c *device.Config) { c.InFlight = 60 })
-	e := r.exporter(t, otlpmetrichttp.WithRetry(otlpmetrichttp.RetryConfig{Enabled: true, InitialInterval: 10 * time.Millisecond, MaxInterval: 50 * time.Millisecond, MaxElapsedTime: 20 * time.Second}))
+	e := r.exporter(t, otlpmetrichttp.WithRetry(otlpmetrichttp.RetryConfig{Enabled: true, InitialInterval: 10 * time.Millisecond, MaxInterval: 50 * time.Millisecond, MaxElapsedTime: 2 * time.Minute}))
 	at := r.Clock.Now()
 	data := &metricdata.ResourceMetrics{ScopeMetrics: []metricdata.ScopeMetrics{{Metrics: []metricdata.Metrics{{
 		Name: "error", Data: metricdata.Gauge[int64]{DataPoints: []metricdata.DataPoint[int64]{{Time: at, Value: 1}}},

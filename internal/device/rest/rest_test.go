@@ -157,7 +157,7 @@ func TestAttributesAndDesired(t *testing.T) {
 
 func TestComeAgain(t *testing.T) {
 	t.Parallel()
-	r := newRigBehind(t, door.Config{Wait: 150 * time.Millisecond, Concurrent: 2}, Config{}, nil)
+	r := newRigBehind(t, door.Config{Wait: 150 * time.Millisecond}, Config{}, nil)
 	unit := r.Units(1)[0]
 	r.Stream.Fail(errors.New("no space left on device"))
 	resp, body := r.do(t, "POST", "/fettle/v1/telemetry", unit, r.Token(unit), `{"values":{"error":1}}`)
@@ -165,6 +165,16 @@ func TestComeAgain(t *testing.T) {
 	require.NotEmpty(t, resp.Header.Get("Retry-After"))
 	require.NotContains(t, body, "no space", "what fails inside is not a unit's business")
 	r.Stream.Fail(nil)
+	r.Stream.Hold()
+	resp, _ = r.do(t, "POST", "/fettle/v1/telemetry", unit, r.Token(unit), `{"values":{"error":1}}`)
+	require.Equal(t, 503, resp.StatusCode, "no 200 before it is durable")
+}
+
+// A unit that asks for more at once than it may is told so at once.
+func TestTooManyAtOnce(t *testing.T) {
+	t.Parallel()
+	r := newRigBehind(t, door.Config{Wait: time.Minute, Concurrent: 2}, Config{}, nil)
+	unit := r.Units(1)[0]
 	r.Stream.Hold()
 	codes := make(chan int, 4)
 	for range 4 {
@@ -181,18 +191,16 @@ func TestComeAgain(t *testing.T) {
 			codes <- resp.StatusCode
 		}()
 	}
-	seen := map[int]int{}
-	for range 4 {
-		seen[<-codes]++
-	}
-	require.Equal(t, map[int]int{503: 2, 429: 2}, seen, "no 200 before it is durable")
+	require.Equal(t, []int{429, 429}, []int{<-codes, <-codes}, "while two are under way")
+	r.Stream.Release()
+	require.Equal(t, []int{200, 200}, []int{<-codes, <-codes})
 }
 
 // What was taken a moment before the stream was full is told to come again as
 // what came a moment later is, and stored once.
 func TestComeAgainWhereTheStreamFillsUp(t *testing.T) {
 	t.Parallel()
-	r := newRigBehind(t, door.Config{Wait: 150 * time.Millisecond}, Config{}, nil)
+	r := newRigBehind(t, door.Config{Wait: 2 * time.Second}, Config{}, nil) // by then it was found full
 	unit := r.Units(1)[0]
 	r.Stream.Fail(telemetry.ErrFull)
 	resp, body := r.do(t, "POST", "/fettle/v1/telemetry", unit, r.Token(unit), `{"values":{"error":1}}`)
