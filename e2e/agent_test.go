@@ -111,6 +111,7 @@ func TestTheAgent(t *testing.T) {
 		return now.Update.State == "idle" && now.Update.Last != nil && now.Update.Last.Release == "good"
 	})
 	require.Equal(t, "installed", now.Update.Last.Result)
+	require.Contains(t, u.command("status"), "runs      software 2.1.0\n")
 	require.NotZero(t, now.Update.Unsent, "the server has yet to hear of it")
 	require.Equal(t, 2, now.Update.Counters["software"], "raised after the health check")
 

@@ -351,12 +351,24 @@ func (a *agent) sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-func (a *agent) status() status {
+// versionsWithin is how long programs that tell versions may take together
+// when a person asks: less than the command that asked waits.
+const versionsWithin = 5 * time.Second
+
+func (a *agent) status(ctx context.Context) status {
 	a.mu.Lock()
 	s := status{Unit: a.id.Unit, Version: programVersion, Polled: a.asked, Problem: a.why}
 	a.mu.Unlock()
 	s.Online = a.uplink.online.Load()
 	s.Update = a.updates.Status()
+	if len(a.c.Components) > 0 {
+		ctx, cancel := context.WithTimeout(ctx, versionsWithin)
+		defer cancel()
+		s.Runs = map[string]string{}
+		for name, k := range a.c.versions(ctx, a.updates.Journal().Versions) {
+			s.Runs[name] = k.Version
+		}
+	}
 	if a.settings != nil {
 		s.Settings = a.settings.Status()
 	}

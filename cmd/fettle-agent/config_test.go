@@ -20,8 +20,6 @@ tokenFile: token
 
 func TestTheExampleIsRight(t *testing.T) {
 	t.Parallel()
-	var out, errs bytes.Buffer
-	require.Zero(t, execute(t.Context(), []string{"config", "--config", "examples/fettle-agent.yaml"}, &out, &errs), errs.String())
 	c, err := readConfig("examples/fettle-agent.yaml")
 	require.NoError(t, err)
 	require.Equal(t, size(8<<20), c.Spool)
@@ -67,6 +65,56 @@ func TestMistakesAreNamed(t *testing.T) {
 	require.NoError(t, err)
 	_, err = readConfig(filepath.Join(t.TempDir(), "none.yaml"))
 	require.ErrorContains(t, err, "name one with --config")
+}
+
+// What the configuration names is looked at before the agent runs with it.
+func TestFilesAreLookedAt(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write := func(name, text string) {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+	}
+	config := func() (int, string) {
+		var out, errs bytes.Buffer
+		code := execute(t.Context(), []string{"config", "--config", filepath.Join(dir, "agent.yaml")}, &out, &errs)
+		return code, out.String() + errs.String()
+	}
+	updates := "roots: {image: image.json, director: director.json}\nhealth: {command: [\"true\"]}\ncomponents: {a: {file: {path: /x}, version: {factory: \"1\"}}}\n"
+	write("agent.yaml", least+updates)
+	write("director.json", "{}")
+	code, said := config()
+	require.Equal(t, 1, code)
+	for _, want := range []string{
+		"tokenFile: there is no file " + dir + "/token: write the unit's token there (fettle unit token UNIT)",
+		"roots.image: there is no file " + dir + "/image.json: copy image-root.json there, which fettle keys roots wrote",
+		"roots.director: " + dir + "/director.json is not a root of trusted keys",
+	} {
+		require.Contains(t, said, want)
+	}
+	write("token", "fut_x")
+	for _, name := range []string{"image.json", "director.json"} {
+		write(name, `{"signed": {"_type": "root"}}`)
+	}
+	code, said = config()
+	require.Zero(t, code, said)
+	require.Contains(t, said, "agent.yaml is right")
+
+	// A claim is looked at until the unit is enrolled.
+	write("agent.yaml", "server: https://fettle.example.com\nstate: "+dir+"/state\nenroll: {claimTokenFile: claim, serialFile: serial}\n")
+	_, said = config()
+	require.Contains(t, said, "enroll.claimTokenFile: there is no file "+dir+"/claim: write the claim token there")
+	require.Contains(t, said, "enroll.serialFile: there is no file "+dir+"/serial")
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "state"), 0o700))
+	write("state/identity.json", `{"unit": "u1", "token": "fut_x"}`)
+	code, said = config()
+	require.Zero(t, code, said)
+}
+
+func TestStatusSaysWhatRuns(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	show(&out, status{Unit: "WC-1", Runs: map[string]string{"software": "1.2.0", "meter": "unknown"}})
+	require.Contains(t, out.String(), "runs      meter unknown\nruns      software 1.2.0\nupdate ")
 }
 
 func TestHelpExplainsEveryCommand(t *testing.T) {

@@ -26,6 +26,7 @@ type status struct {
 	Online   bool              `json:"online"`
 	Polled   time.Time         `json:"polled,omitzero"` // the last time that the server answered
 	Problem  string            `json:"problem,omitempty"`
+	Runs     map[string]string `json:"runs,omitempty"` // version by component, as the server is told
 	Update   install.Status    `json:"update"`
 	Settings []setting.Setting `json:"settings,omitempty"`
 	Spool    spoolStatus       `json:"spool"`
@@ -57,10 +58,10 @@ func (a *agent) serveControl(ctx context.Context) error {
 		return errors.Join(err, l.Close())
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, a.status()) })
-	mux.HandleFunc("POST /check", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) { answer(w, http.StatusOK, a.status(r.Context())) })
+	mux.HandleFunc("POST /check", func(w http.ResponseWriter, r *http.Request) {
 		a.wake(true)
-		answer(w, http.StatusOK, a.status())
+		answer(w, http.StatusOK, a.status(r.Context()))
 	})
 	mux.HandleFunc("POST /choice", func(w http.ResponseWriter, r *http.Request) {
 		var c choice
@@ -73,7 +74,7 @@ func (a *agent) serveControl(ctx context.Context) error {
 			return
 		}
 		a.wake(false)
-		answer(w, http.StatusOK, a.status())
+		answer(w, http.StatusOK, a.status(r.Context()))
 	})
 	s := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second}
 	go func() {
@@ -137,6 +138,9 @@ func show(w io.Writer, s status) {
 	}
 	if s.Problem != "" {
 		fmt.Fprintf(w, "problem   %s\n", s.Problem)
+	}
+	for _, name := range sorted(s.Runs) {
+		fmt.Fprintf(w, "runs      %s %s\n", name, s.Runs[name])
 	}
 	fmt.Fprintf(w, "update    %s", u.State)
 	if u.Release != "" {

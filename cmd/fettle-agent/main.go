@@ -72,6 +72,9 @@ Exit status: 0 done, 1 refused or failed.`,
 			Use: "run", Short: "Run the agent until it is told to stop (SIGTERM)", Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				c, err := readConfig(file)
+				if err == nil {
+					err = c.files()
+				}
 				if err != nil {
 					return err
 				}
@@ -79,13 +82,17 @@ Exit status: 0 done, 1 refused or failed.`,
 			},
 		},
 		&cobra.Command{
-			Use: "config", Short: "Check the configuration file, and say what is wrong with it", Args: cobra.NoArgs,
+			Use: "config", Short: "Check the configuration file and the files it names, and say what is wrong", Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {
-				_, err := readConfig(file)
-				if err == nil {
-					fmt.Fprintln(cmd.OutOrStdout(), file+" is right")
+				c, err := readConfig(file)
+				if err != nil {
+					return err
 				}
-				return err
+				if err := c.files(); err != nil {
+					return fmt.Errorf("%s is right, but what it names is not:\n%w", file, err)
+				}
+				fmt.Fprintln(cmd.OutOrStdout(), file+" is right")
+				return nil
 			},
 		},
 		newStatusCommand(&file),
