@@ -193,7 +193,7 @@ func TestFleetOwners(t *testing.T) {
 	})
 }
 
-// A fleet of the 2014 recall is kept in a few seconds.
+// A fleet of the 2014 recall is kept, and kept again.
 func TestFleetBulk(t *testing.T) {
 	t.Parallel()
 	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
@@ -211,6 +211,5 @@ func TestFleetBulk(t *testing.T) {
 		got, err := s.CountUnits(ctx, fleet.Filter{Product: "wall-charger"})
 		require.NoError(t, err)
 		require.Equal(t, n, got)
-		require.Less(t, time.Since(begin), 30*time.Second)
 	})
 }

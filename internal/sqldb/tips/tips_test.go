@@ -225,6 +225,19 @@ func (s *scene) eventually(what string, ok func() bool) {
 	require.Eventually(s.t, ok, time.Minute, 5*time.Millisecond, what)
 }
 
+// settled waits until all that is in the stream was taken in, and what it asks
+// for was decided: a clock that goes on before that decides otherwise.
+func (s *scene) settled() {
+	s.t.Helper()
+	last, err := s.stream.Last(s.t.Context())
+	require.NoError(s.t, err)
+	s.eventually("all of it is decided", func() bool {
+		seq, _, _, err := s.store.Load(s.t.Context())
+		require.NoError(s.t, err)
+		return seq == last
+	})
+}
+
 func (s *scene) display(unit string) []tip.Shown {
 	s.t.Helper()
 	list, err := s.service.OnDisplay(s.t.Context(), unit)
@@ -345,14 +358,14 @@ func TestLimitsOfAnOwner(t *testing.T) {
 		s.clock.Set(time.Date(2026, 6, 1, 21, 0, 0, 0, time.UTC)) // 23 in Berlin: quiet until 7
 		s.run()
 		s.load(1, 4)
-		time.Sleep(100 * time.Millisecond)
+		s.settled()
 		require.Empty(t, s.given())
 		s.clock.Set(time.Date(2026, 6, 2, 5, 1, 0, 0, time.UTC))
 		s.load(1, 4)
 		s.eventually("two a day", func() bool { return len(s.given()) == 2 })
 		s.clock.Advance(time.Hour)
 		s.load(1, 5)
-		time.Sleep(100 * time.Millisecond)
+		s.settled()
 		require.Len(t, s.given(), 2)
 		s.clock.Set(time.Date(2026, 6, 3, 8, 0, 0, 0, time.UTC))
 		s.load(1, 4)
@@ -381,7 +394,7 @@ func TestNotTwiceAcrossAKill(t *testing.T) {
 		}
 		s.eventually("both have it", func() bool { return len(s.given()) == 2 })
 		s.weather(99)
-		time.Sleep(60 * time.Millisecond)
+		s.settled()
 		require.Len(t, s.given(), 2)
 		// A process that comes late gives nothing whose moment has passed.
 		s.stop()
@@ -389,7 +402,7 @@ func TestNotTwiceAcrossAKill(t *testing.T) {
 		s.load(2, 9)
 		s.clock.Advance(10 * 24 * time.Hour)
 		s.run()
-		time.Sleep(100 * time.Millisecond)
+		s.settled()
 		require.Len(t, s.given(), 1)
 	})
 }
