@@ -67,7 +67,9 @@ func TestPeers(t *testing.T) {
 	require.Equal(t, "one", heard["b"][0], "it was told again")
 	require.Equal(t, "one", heard["c"][0])
 	require.Empty(t, heard["keeper"], "nobody hears himself")
-	require.Equal(t, map[string]int{"b": 1, "c": 1}, gaps)
+	for _, id := range []string{"b", "c"} { // again where the machine stood still for longer than a lease
+		require.Positive(t, gaps[id])
+	}
 	mu.Unlock()
 
 	leave()
@@ -75,7 +77,7 @@ func TestPeers(t *testing.T) {
 	require.NoError(t, keeper.Tell(t.Context(), []byte("two")))
 	require.Error(t, c.Leased(), "it may take nothing when the others believe so")
 	require.Greater(t, time.Since(begin), 5*time.Second)
-	require.NoError(t, b.Leased())
+	require.Eventually(t, func() bool { return b.Leased() == nil }, time.Minute, 10*time.Millisecond)
 	mu.Lock()
 	defer mu.Unlock()
 	require.Contains(t, heard["b"], "two")
