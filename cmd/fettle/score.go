@@ -46,9 +46,10 @@ for -) and write one row for each row of it, as it comes, in constant memory:
 One column of numbers is judged by itself, several together. The detector is
 the one that watches units live: it has seen no row but those above, learns the
 usual hour by hour, and calibrates itself to the budget. Rows of the warm-up
-score 0. A gap or a text among the values never drops a row. Times may be ISO
-8601, a date and a time, or seconds, milliseconds, ... since 1970; rows without
-a time are taken to be a minute apart.`,
+score 0. A gap or a text among the values never drops a row; of a line longer
+than 1 MiB, what is beyond is gaps. Times may be ISO 8601, a date and a time, or
+seconds, milliseconds, ... since 1970; rows without a time are taken to be a
+minute apart.`,
 		Example: `  fettle score pump.csv > scored.csv
   fettle score --warmup 400 --ignore anomaly,changepoint valve1/0.csv
   fettle score --budget 1/month --time ts pump.csv.gz
@@ -133,6 +134,12 @@ const (
 func score(t *table, cfg anomaly.Config, o *scoreOptions, out, warn io.Writer) (err error) {
 	buffer := bufio.NewWriterSize(out, 1<<16)
 	s := &scorer{t: t, cfg: cfg, out: csv.NewWriter(buffer), warn: warn}
+	cut := 0
+	t.Cut = func(line int) {
+		if cut++; cut == 1 {
+			fmt.Fprintf(warn, "fettle: line %d is longer than %d KiB: its values beyond are gaps, as those of other such lines\n", line, lineLimit>>10)
+		}
+	}
 	if o.time != "" {
 		if s.timeCol, err = t.column("--time", o.time); err != nil {
 			return err

@@ -48,6 +48,47 @@ func TestScoreOfALivePipe(t *testing.T) {
 	require.False(t, lines.Scan())
 }
 
+// A line of any length is one row, as is the next: what is beyond a mebibyte,
+// or in a quote that no line in reach closes, is gaps. So it is in memory that
+// does not grow with the line.
+func TestScoreOfLongLines(t *testing.T) {
+	t.Parallel()
+	start := time.Date(2014, 1, 1, 0, 0, 0, 0, time.UTC)
+	at := func(i int) string { return start.Add(time.Duration(i) * time.Minute).Format(time.RFC3339) }
+	long := map[int]string{
+		120: at(120) + ",21,", 121: at(121) + `,22,"said, 3,`, 122: at(122) + ",", 123: at(123) + `,"said, 999,999,`, 124: "",
+	}
+	in, feed := io.Pipe()
+	go func() {
+		fmt.Fprintln(feed, "time,value,note")
+		for i := range 200 {
+			if text, ok := long[i]; ok {
+				fmt.Fprint(feed, text)
+				for range 64 {
+					fmt.Fprint(feed, strings.Repeat("0009", 1<<14))
+				}
+				fmt.Fprintln(feed, ",1")
+			} else {
+				fmt.Fprintf(feed, "%s,%d,ok\n", at(i), 20+i%3)
+			}
+		}
+		feed.Close()
+	}()
+	var out, warned bytes.Buffer
+	require.Zero(t, run(t.Context(), []string{"score"}, in, &out, &warned), warned.String())
+	rows := strings.Split(strings.TrimSpace(out.String()), "\n")[1:]
+	require.Len(t, rows, 200)
+	for i, row := range rows {
+		if i == 124 { // its time is beyond, too
+			require.Regexp(t, `^,0\.[0-4]\d+,0,`, row)
+		} else {
+			require.Regexp(t, "^"+at(i)+`,0\.[0-4]\d+,0,`, row)
+		}
+	}
+	require.Equal(t, 1, strings.Count(warned.String(), "longer than"))
+	require.Contains(t, warned.String(), "line 122 is longer than 1024 KiB")
+}
+
 func TestTable(t *testing.T) {
 	t.Parallel()
 	zipped := new(bytes.Buffer)
@@ -73,7 +114,7 @@ func TestTable(t *testing.T) {
 		"a line for Excel":            {"sep=;\r\nt;v\r\n1;2\r\n", [][]string{{"t", "v"}, {"1", "2"}}, ""},
 		"carriage returns alone":      {"t,v\r1,2\r", nil, "lines end in a carriage return alone"},
 		"many carriage returns":       {strings.Repeat("t,v\r", 1<<19), nil, "lines end in a carriage return alone"},
-		"a line without end":          {"t,v\n" + strings.Repeat("1,", 1<<20), [][]string{{"t", "v"}}, "line 2 is longer than 1024 KiB"},
+		"a line without end":          {"t,v\n" + strings.Repeat("1,", 1<<20), [][]string{{"t", "v"}}, "line 2 is longer than 1024 KiB: shorten"},
 		"another alphabet's encoding": {"\xff\xfet\x00,\x00v\x00", nil, "UTF-16"},
 		"no text":                     {"\x7fELF\x00\x01,\n", nil, "this is not text"},
 		"nothing":                     {"", nil, "empty"},

@@ -21,12 +21,15 @@ import (
 // shorter or longer than the header; blank lines are no rows.
 type table struct {
 	Header []string
-	in     *bufio.Reader
-	comma  byte
-	line   int // of the newest line read, from 1
-	row    []string
-	begun  int      // the line on which the row began
-	again  [][]byte // lines to be read once more
+	// Cut, if set, is told of a line longer than lineLimit, of which the fields
+	// that end within it are read; else such a line is refused.
+	Cut   func(line int)
+	in    *bufio.Reader
+	comma byte
+	line  int // of the newest line read, from 1
+	row   []string
+	begun int      // the line on which the row began
+	again [][]byte // lines to be read once more
 }
 
 const (
@@ -176,10 +179,20 @@ func (t *table) split(line []byte) ([]string, error) {
 	if bytes.IndexByte(line, '"') >= 0 {
 		return t.quoted(line)
 	}
+	return t.plain(line), nil
+}
+
+// plain returns the fields between separators, but for the one at which a long
+// line was cut: half a number is none.
+func (t *table) plain(line []byte) []string {
+	t.row = t.row[:0]
 	for f := range bytes.SplitSeq(line, []byte{t.comma}) {
 		t.row = append(t.row, string(f))
 	}
-	return t.row, nil
+	if len(line) >= lineLimit {
+		t.row = t.row[:len(t.row)-1]
+	}
+	return t.row
 }
 
 // quoted reads a row that has a quote in it. A quote at the beginning of a field
@@ -190,7 +203,7 @@ func (t *table) quoted(line []byte) ([]string, error) {
 	q := quoting{comma: t.comma, row: t.row}
 	size, first := len(line), bytes.Clone(line)
 	var more [][]byte
-	for q.line(line); q.open; q.line(line) {
+	for q.line(line); q.open && size < lineLimit; q.line(line) {
 		var err error
 		if line, err = t.readLine(); err != nil && !errors.Is(err, io.EOF) {
 			return nil, err
@@ -200,14 +213,12 @@ func (t *table) quoted(line []byte) ([]string, error) {
 		}
 		if err != nil || size > quoteLimit {
 			t.again, t.line = append(more, t.again...), t.line-len(more)
-			t.row = t.row[:0]
-			for f := range bytes.SplitSeq(first, []byte{t.comma}) {
-				t.row = append(t.row, string(f))
-			}
-			return t.row, nil
+			return t.plain(first), nil
 		}
 	}
-	t.row = append(q.row, string(q.field))
+	if t.row = q.row; size < lineLimit {
+		t.row = append(t.row, string(q.field))
+	}
 	return t.row, nil
 }
 
@@ -254,17 +265,22 @@ func (t *table) readLine() ([]byte, error) {
 	line, err := t.in.ReadSlice('\n')
 	if errors.Is(err, bufio.ErrBufferFull) {
 		long := bytes.Clone(line)
-		for errors.Is(err, bufio.ErrBufferFull) {
-			if len(long) > lineLimit && t.line == 0 && bytes.IndexByte(long, '\r') >= 0 {
-				return nil, errReturns
-			}
-			if len(long) > lineLimit {
-				return nil, fault.New(fault.Invalid, "line %d is longer than %d KiB", t.line+1, lineLimit>>10)
-			}
+		for errors.Is(err, bufio.ErrBufferFull) && len(long) < lineLimit {
 			line, err = t.in.ReadSlice('\n')
 			long = append(long, line...)
 		}
-		line = long
+		if line = long; errors.Is(err, bufio.ErrBufferFull) {
+			switch {
+			case t.line == 0 && bytes.IndexByte(long, '\r') >= 0:
+				return nil, errReturns
+			case t.Cut == nil:
+				return nil, fault.New(fault.Invalid, "line %d is longer than %d KiB: shorten its texts, or see whether ends of lines are missing", t.line+1, lineLimit>>10)
+			}
+			t.Cut(t.line + 1)
+			for errors.Is(err, bufio.ErrBufferFull) {
+				_, err = t.in.ReadSlice('\n')
+			}
+		}
 	}
 	if err != nil && (!errors.Is(err, io.EOF) || len(line) == 0) {
 		return nil, err
