@@ -30,6 +30,7 @@ type world struct {
 	said   []tip.Observation
 	places []fleet.Place
 	log    bytes.Buffer
+	locked bool // a polling was, while a failure was noted: look would wait for it for ever
 	clock  *clock.Manual
 	feeds  *Feeds
 }
@@ -37,6 +38,13 @@ type world struct {
 func (w *world) Write(b []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	for _, p := range w.feeds.polled { // failed holds the feeds' lock
+		if p.mu.TryLock() {
+			p.mu.Unlock()
+		} else {
+			w.locked = true
+		}
+	}
 	return w.log.Write(b)
 }
 
@@ -222,6 +230,9 @@ func TestDownIsUnknownAndKeepsSecrets(t *testing.T) {
 			require.Contains(t, w.feeds.Status()[0].Failing, c.want)
 			require.Empty(t, w.heard())
 			require.Contains(t, w.logged(), "a feed is down")
+			w.mu.Lock()
+			require.False(t, w.locked)
+			w.mu.Unlock()
 			require.NotContains(t, w.logged()+w.feeds.Status()[0].Failing, "s3cret")
 		})
 	}

@@ -97,6 +97,9 @@ func (p *polling) due(ctx context.Context, under *sync.WaitGroup, places []fleet
 // ask asks for one place, and says when to ask again.
 func (p *polling) ask(ctx context.Context, place fleet.Place, a *asked) {
 	wait, err := p.fetch(ctx, place, a)
+	if err != nil && ctx.Err() == nil {
+		p.f.failed(p.n, err) // not with mu held: look takes the two locks in the other order
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	a.under = false
@@ -107,7 +110,6 @@ func (p *polling) ask(ctx context.Context, place fleet.Place, a *asked) {
 		}
 		a.failed++
 		wait = max(wait, min(every, 30*time.Second<<min(a.failed-1, 7), maxBackoff))
-		p.f.failed(p.n, err)
 	} else {
 		a.failed = 0
 		wait = max(wait, every)
