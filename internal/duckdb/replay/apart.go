@@ -20,7 +20,13 @@ const (
 	chunkRows = 1 << 20
 	// firstLook is how many of them are read before it is asked for the first
 	// time which units have enough; then as many again as were read so far.
+	// Where most units needed more, the next ones' first look goes as far, up to
+	// longLook: going through a chunk twice costs more than rows too many.
 	firstLook = 1 << 15
+	longLook  = 1 << 17
+	// fewPlaces are joined with a table by going to each (DuckDB's
+	// dynamic_or_filter_threshold is 50); for more, all rows are gone through.
+	fewPlaces = 40
 )
 
 // apart calls fn for the rows of cursors: those of each unit in stream order,
@@ -89,13 +95,14 @@ func (c *cursor) chunks(ctx context.Context, units []int64) ([]chunk, error) {
 		at = append(at, fmt.Sprint(n))
 	}
 	var ends []int64
-	if len(at) > 0 {
-		var err error
-		ends, err = c.whole(ctx, "SELECT DISTINCT unit FROM "+c.table+" WHERE rowid IN ("+strings.Join(at, ", ")+") ORDER BY unit")
+	for few := range slices.Chunk(at, fewPlaces) {
+		some, err := c.whole(ctx, "SELECT DISTINCT unit FROM "+c.table+" WHERE rowid IN (SELECT unnest(["+strings.Join(few, ", ")+"])) ORDER BY unit")
 		if err != nil {
 			return nil, err
 		}
+		ends = append(ends, some...)
 	}
+	ends = slices.Compact(ends)
 	ends = append(ends, math.MaxInt64)
 	out := make([]chunk, 0, len(ends))
 	first := int64(math.MinInt64)
@@ -151,6 +158,7 @@ func (c *cursor) byUnit(ctx context.Context, q telemetry.Query, enough func(unit
 	if q.UpTo > 0 {
 		end = min(end, int64(q.UpTo))
 	}
+	needed := int64(0) // by most units so far, in sequences
 	for i := range chunks {
 		k := &chunks[i]
 		all, rows := len(k.units), k.rows
@@ -158,7 +166,7 @@ func (c *cursor) byUnit(ctx context.Context, q telemetry.Query, enough func(unit
 		share := func(n int64) int64 {
 			return max(int64(float64(end-begin+1)*min(1, float64(n)/float64(rows))), 1)
 		}
-		next := share(firstLook)
+		next := max(share(firstLook), needed)
 		if q.Enough == nil {
 			next = share(windowRows)
 		}
@@ -172,6 +180,9 @@ func (c *cursor) byUnit(ctx context.Context, q telemetry.Query, enough func(unit
 					terms = append(terms, "unit IN ("+layout.List(k.units)+")")
 					rows = max(k.rows*int64(len(k.units))/int64(all), 1)
 					next = min(max(at-begin, share(firstLook)), share(windowRows))
+				}
+				if 2*len(k.units) > all {
+					needed = max(needed, min(at-begin+next, share(longLook)))
 				}
 			}
 			terms = append(terms, window{at, at + next - 1}.terms()...)
