@@ -119,6 +119,8 @@ func (s *Service) health(u fleet.Unit, open []Finding, judged, silent time.Time,
 		h.Condition, h.Why = Failed, worst.Why
 	case worst != nil:
 		h.Condition, h.Why = Degraded, worst.Why
+	case judged.IsZero() && len(types) == 0:
+		h.Condition, h.Why = Unknown, "no detector watches its product"
 	case judged.IsZero():
 		h.Condition, h.Why = Unknown, "there is no data of it that may be looked at"
 	case judged.Before(s.c.Clock.Now().Add(-stale)):

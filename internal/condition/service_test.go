@@ -9,6 +9,7 @@ import (
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/sqldb/sqldbtest"
 )
 
@@ -63,4 +64,20 @@ func TestWhatPeopleMakeOfAFinding(t *testing.T) {
 	require.Equal(t, fault.Conflict, fault.KindOf(err))
 	_, err = s.Shelve(ctx, "f", time.Time{})
 	require.NoError(t, err, "taking it off the shelf is always right")
+}
+
+func TestWhyAConditionIsUnknown(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	db := sqldbtest.SQLite(t)
+	s := condition.NewService(condition.Config{Store: db.Condition(), Clock: clock.NewManual(start)})
+	u := fleet.Unit{ID: "u", Key: 1, Product: "charger", State: fleet.UnitActive}
+	h, err := s.ConditionOf(ctx, u)
+	require.NoError(t, err)
+	require.Equal(t, condition.Health{Condition: condition.Unknown, Why: "no detector watches its product"}, h)
+	_, err = db.Condition().PutDetector(ctx, condition.Detector{Name: "d", Version: 1, Product: "charger"})
+	require.NoError(t, err)
+	h, err = s.ConditionOf(ctx, u)
+	require.NoError(t, err)
+	require.Equal(t, condition.Health{Condition: condition.Unknown, Why: "there is no data of it that may be looked at"}, h)
 }
