@@ -253,7 +253,7 @@ func (p *PartLife) compare(groups [][]life.Observation) {
 	}
 	c, err := life.LogRank(groups...)
 	if err != nil || math.IsNaN(c.P) {
-		p.Comparison = fmt.Sprintf("Whether the %s differ cannot be told: too little has failed.", what)
+		p.Comparison = fmt.Sprintf("Whether the %s differ cannot be told: too little has failed at ages that more than one of them has reached.", what)
 		return
 	}
 	p.P = &c.P

@@ -24,6 +24,7 @@ type Observation struct {
 // Errors of estimates that the observations don't support.
 var (
 	ErrNoObservation = errors.New("life: no observation")
+	errApart         = errors.New("life: the groups were not at risk at the same ages: they can't be compared")
 	ErrNoFailure     = errors.New("life: no part has failed yet")
 )
 
@@ -172,7 +173,7 @@ func (c Curve) Quantile(p float64) (age float64, ok bool) {
 // Comparison is the result of a test whether groups live equally long.
 type Comparison struct {
 	ChiSquare float64
-	Freedom   int
+	Freedom   int       // groups that can be told apart, less one
 	P         float64   // chance of so great a difference between equals
 	Failures  []int     // of each group
 	Expected  []float64 // failures of each group, were all equal
@@ -236,7 +237,18 @@ func LogRank(groups ...[]Observation) (Comparison, error) {
 			}
 		}
 	}
-	x, err := quadratic(cov, c.Failures, c.Expected)
+	// A group that was never at risk beside another when something failed, as a
+	// batch just put in, says nothing and keeps nothing of the others back.
+	var told []int
+	for g := range groups {
+		if cov[g][g] > 0 {
+			told = append(told, g)
+		}
+	}
+	if c.Freedom = len(told) - 1; c.Freedom < 1 {
+		return c, errApart
+	}
+	x, err := quadratic(cov, c.Failures, c.Expected, told[1:])
 	if err != nil {
 		return c, err
 	}

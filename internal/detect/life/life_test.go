@@ -240,6 +240,18 @@ func TestRefusals(t *testing.T) {
 	require.ErrorContains(t, err, "two groups")
 	_, err = life.LogRank(lives([]float64{1}), []life.Observation{{Age: 9, Failed: true, Entry: 5}})
 	require.ErrorContains(t, err, "can't be compared")
+
+	// A group too young to say anything stands in no other's way, wherever it is.
+	want, err := life.LogRank(treated, placebo)
+	require.NoError(t, err)
+	young := []life.Observation{{Age: 0}, {Age: .5}}
+	for _, groups := range [][][]life.Observation{{young, treated, placebo}, {treated, young, placebo}, {treated, placebo, young}} {
+		got, err := life.LogRank(groups...)
+		require.NoError(t, err)
+		require.InDelta(t, want.ChiSquare, got.ChiSquare, 1e-9)
+		require.Equal(t, want.Freedom, got.Freedom)
+		require.InDelta(t, want.P, got.P, 1e-9)
+	}
 }
 
 // Whatever the ages: a refusal, or numbers that make sense.

@@ -209,21 +209,20 @@ func (w Weibull) variance(a, b float64) float64 {
 	return max(0, a*a*w.Covariance[0]+2*a*b*w.Covariance[1]+b*b*w.Covariance[2])
 }
 
-// quadratic is (O-E)' V^-1 (O-E) without the last group, whose counts follow
-// from the others'.
-func quadratic(cov [][]float64, observed []int, expected []float64) (float64, error) {
-	k := len(observed) - 1
-	v := mat.NewSymDense(k, nil)
-	diff := mat.NewVecDense(k, nil)
-	for g := range k {
-		diff.SetVec(g, float64(observed[g])-expected[g])
-		for h := g; h < k; h++ {
-			v.SetSym(g, h, cov[g][h])
+// quadratic is (O-E)' V^-1 (O-E) of all groups but one, whose counts follow from
+// the others'.
+func quadratic(cov [][]float64, observed []int, expected []float64, of []int) (float64, error) {
+	v := mat.NewSymDense(len(of), nil)
+	diff := mat.NewVecDense(len(of), nil)
+	for i, g := range of {
+		diff.SetVec(i, float64(observed[g])-expected[g])
+		for j, h := range of[i:] {
+			v.SetSym(i, i+j, cov[g][h])
 		}
 	}
 	var chol mat.Cholesky
 	if !chol.Factorize(v) {
-		return 0, errors.New("life: the groups were not at risk at the same ages: they can't be compared")
+		return 0, errApart
 	}
 	var x mat.VecDense
 	if err := chol.SolveVecTo(&x, diff); err != nil {
