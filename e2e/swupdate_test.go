@@ -319,20 +319,22 @@ func (r *updateRun) polledAndOfferedNothing() {
 		r.eventually("SWUpdate polls", func() bool { return strings.Count(r.unit.Log(), noAction) > before })
 	}
 	require.NotContains(r.t, r.unit.Log(), "deploymentBase")
-	req, err := http.NewRequestWithContext(r.t.Context(), http.MethodGet, "http://"+r.http+"/DEFAULT/controller/v1/"+cooler, nil)
-	require.NoError(r.t, err)
-	req.Header.Set("Authorization", "TargetToken "+r.token)
-	res, err := http.DefaultClient.Do(req)
-	require.NoError(r.t, err)
-	defer res.Body.Close()
-	raw, _ := io.ReadAll(res.Body)
-	require.Equal(r.t, http.StatusOK, res.StatusCode)
-	require.NotContains(r.t, string(raw), "deploymentBase")
 	sleep := "00:00:01"
 	if r.woken {
 		sleep = "00:00:02"
 	}
-	require.Contains(r.t, string(raw), `"sleep":"`+sleep+`"`)
+	r.eventually("it is to poll each "+sleep, func() bool {
+		req, err := http.NewRequestWithContext(r.t.Context(), http.MethodGet, "http://"+r.http+"/DEFAULT/controller/v1/"+cooler, nil)
+		require.NoError(r.t, err)
+		req.Header.Set("Authorization", "TargetToken "+r.token)
+		res, err := http.DefaultClient.Do(req)
+		require.NoError(r.t, err)
+		defer res.Body.Close()
+		raw, _ := io.ReadAll(res.Body)
+		require.Equal(r.t, http.StatusOK, res.StatusCode)
+		require.NotContains(r.t, string(raw), "deploymentBase")
+		return strings.Contains(string(raw), `"sleep":"`+sleep+`"`)
+	})
 }
 
 // noAction is what SWUpdate writes at each poll that offers nothing.

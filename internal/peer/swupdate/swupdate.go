@@ -199,14 +199,16 @@ identify: (
 );
 `, o.Key.cert, o.UnitID, o.URL, o.Token, poll, o.UnitID)
 	file := filepath.Join(c.dir, "swupdate.cfg")
-	require.NoError(tb, os.WriteFile(file, []byte(config), 0o644))            //nolint:gosec // the client reads it as nobody
-	c.cmd = exec.Command("swupdate", "-v", "-f", file, "-H", Board, "-u", "") //nolint:gosec,noctx // ended by Stop
+	require.NoError(tb, os.WriteFile(file, []byte(config), 0o644)) //nolint:gosec // the client reads it as nobody
+	// As systemd starts it: else whoever asks over its socket and goes before the answer ends it (SIGPIPE).
+	c.cmd = exec.Command("sh", "-c", `trap "" PIPE; exec swupdate "$@"`, "sh", "-v", "-f", file, "-H", Board, "-u", "") //nolint:gosec,noctx // ended by Stop
 	c.cmd.Dir, c.cmd.Env = c.dir, c.env()
 	c.cmd.Stdout, c.cmd.Stderr = &c.log, &c.log
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: c.cred, Pdeathsig: syscall.SIGKILL}
 	require.NoError(tb, c.cmd.Start())
 	go func() {
 		_ = c.cmd.Wait()
+		fmt.Fprintf(&c.log, "it ended: %s\n", c.cmd.ProcessState)
 		close(c.done)
 	}()
 	tb.Cleanup(func() {
