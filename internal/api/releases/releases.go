@@ -198,7 +198,7 @@ func (s *server) list(ctx context.Context, in *listIn) (wire.Page[Release], erro
 func (s *server) view(ctx context.Context, r *update.Release) (Release, error) {
 	out := Release{
 		Name: r.Name, Product: r.Product, Version: r.Version, Kind: r.Kind, Counter: r.Counter, Images: []Image{}, Skilled: r.Skilled,
-		Conditions: slices.Concat([]update.Precondition{}, r.Preconditions), SupportEnd: r.SupportEnd, Notes: r.EngineerNotes, Withdrawn: r.Withdrawn,
+		Conditions: append([]update.Precondition{}, r.Preconditions...), SupportEnd: r.SupportEnd, Notes: r.EngineerNotes, Withdrawn: r.Withdrawn,
 	}
 	for _, p := range r.Images() {
 		a, err := s.d.Updates.Artifact(ctx, p.SHA256())

@@ -107,6 +107,7 @@ func TestReleases(t *testing.T) {
 		why := apitest.Call[releases.WhyNot](e, 200, "GET", "/v1/releases/bad/units/WC-1", nil)
 		require.Equal(t, update.CodeRequires, why.Refusal.Code)
 		require.True(t, apitest.Call[releases.WhyNot](e, 200, "GET", "/v1/releases/good/units/WC-1", nil).Offered)
+		require.NotNil(t, apitest.Call[releases.Release](e, 200, "GET", "/v1/releases/good", nil).Conditions, "none is an empty list: the console's page counts them")
 
 		for i := range 3 {
 			require.NoError(t, e.DB.Fleet().SetVersions(ctx, fmt.Sprintf("WC-%d", i), map[string]string{"software": "2"}, e.Clock.Now()))
