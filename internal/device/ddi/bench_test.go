@@ -69,6 +69,7 @@ func TestABenchsProxyAndGatewaySpeakForBenchUnitsAlone(t *testing.T) {
 		reason string
 		n      int
 	}{
+		{"action", 0},
 		{"credential", 8}, // X-Ssl-Client-Cn that is not believed is as if it were not there
 		{"gateway-network", 0},
 		{"gateway-product", 1},

@@ -324,7 +324,7 @@ func (h *Handler) feedback(w http.ResponseWriter, r *http.Request, id device.Ide
 		_, err = h.cfg.Updates.Feedback(r.Context(), id.UnitID, n, s.update())
 	}
 	if err != nil {
-		return err
+		return h.heard(r, err)
 	}
 	done(w)
 	return nil
@@ -350,7 +350,7 @@ func (h *Handler) cancelFeedback(w http.ResponseWriter, r *http.Request, id devi
 		return err
 	}
 	if _, err := h.cfg.Updates.CancelFeedback(r.Context(), id.UnitID, n, s.cancel()); err != nil {
-		return err
+		return h.heard(r, err)
 	}
 	done(w)
 	return nil

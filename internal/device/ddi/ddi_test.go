@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 
 	"fettle.dev/fettle/internal/campaign/campaigntest"
@@ -353,6 +354,8 @@ func TestFeedbackThatIsRefused(t *testing.T) {
 	}
 	ok := said(a.ID, "closed", "success")
 	require.Equal(t, 404, post(two, two, a.ID, ok), "another unit's action")
+	require.NoError(t, testutil.GatherAndCompare(w.metrics, strings.NewReader(counted("action", 1)), "fettle_ddi_refused_total"))
+	require.Contains(t, w.log.String(), "reason=action", "and written down")
 	require.Equal(t, 401, post(one, two, a.ID, ok), "another unit's name")
 	require.Equal(t, 401, post(one, "", a.ID, ok))
 	require.Equal(t, 404, post(one, one, 4711, said(4711, "closed", "success")), "unknown")

@@ -101,6 +101,7 @@ const (
 	whyHeaderUnit     = "header-unit"     // it says another unit than the path
 	whyHeaderIssuer   = "header-issuer"   // the authority's header says another issuer
 	whyHeaderProduct  = "header-product"  // a proxy that speaks for a unit of another product
+	whyAction         = "action"          // feedback on an action that is not this unit's, or that it is not shown
 )
 
 // deniedError refuses a client by a reason above.
@@ -246,7 +247,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"reason"}),
 	}
 	m.idle, m.work = m.polls.WithLabelValues("idle"), m.polls.WithLabelValues("work")
-	for _, why := range []string{whyCredential, whyGatewayToken, whyGatewayNetwork, whyGatewayProduct, whyHeaderNetwork, whyHeaderUnit, whyHeaderIssuer, whyHeaderProduct} {
+	for _, why := range []string{whyCredential, whyGatewayToken, whyGatewayNetwork, whyGatewayProduct, whyHeaderNetwork, whyHeaderUnit, whyHeaderIssuer, whyHeaderProduct, whyAction} {
 		m.refused.WithLabelValues(why)
 	}
 	if reg != nil {
@@ -266,6 +267,14 @@ func (h *Handler) denied(r *http.Request, err error) {
 	h.metrics.told.Do(func() {
 		h.cfg.Log.WarnContext(r.Context(), "an update client was refused", "reason", why, "path", r.URL.Path, "address", from(r), "trusted", by, "error", err)
 	})
+}
+
+// heard counts, and writes down, feedback on what is no action of the unit's.
+func (h *Handler) heard(r *http.Request, err error) error {
+	if fault.KindOf(err) == fault.NotFound {
+		h.denied(r, &deniedError{why: whyAction, err: err})
+	}
+	return err
 }
 
 func tokenHash(text string) (h [sha256.Size]byte, ok bool) {

@@ -117,7 +117,7 @@ func TestNobodyElseIsLetIn(t *testing.T) {
 func counted(reason string, n int) string {
 	var b strings.Builder
 	b.WriteString("# HELP fettle_ddi_refused_total Requests of update clients that were not believed, by reason.\n# TYPE fettle_ddi_refused_total counter\n")
-	for _, r := range []string{"credential", "gateway-network", "gateway-product", "gateway-token", "header-issuer", "header-network", "header-product", "header-unit"} {
+	for _, r := range []string{"action", "credential", "gateway-network", "gateway-product", "gateway-token", "header-issuer", "header-network", "header-product", "header-unit"} {
 		count := 0
 		if r == reason {
 			count = n
