@@ -80,10 +80,7 @@ func (m *Manager) took(c *Climb, t Taken, d notify.Decision, now time.Time) {
 	}
 	c.Taken = append(c.Taken, t)
 	c.Step++
-	wait := c.Ladder.Patience()
-	if c.Step < len(c.Ladder.Steps) {
-		wait = time.Duration(c.Ladder.Steps[c.Step].After)
-	}
+	wait := c.wait()
 	switch d.Verdict {
 	case notify.Withheld:
 		c.NextAt = now
@@ -93,6 +90,17 @@ func (m *Manager) took(c *Climb, t Taken, d notify.Decision, now time.Time) {
 		c.NextAt = now.Add(wait)
 	}
 }
+
+// wait is how long the step before the next is given.
+func (c *Climb) wait() time.Duration {
+	if c.Step < len(c.Ladder.Steps) {
+		return time.Duration(c.Ladder.Steps[c.Step].After)
+	}
+	return c.Ladder.Patience()
+}
+
+// soon is when what others have yet to do is looked at again.
+func (c *Climb) soon() time.Duration { return min(max(c.wait(), 10*time.Second), time.Hour) }
 
 // Run moves what is due until ctx ends.
 func (m *Manager) Run(ctx context.Context) error {
@@ -186,7 +194,7 @@ func (m *Manager) step(ctx context.Context, c *Climb, now time.Time) error {
 		}
 	}
 	if last.unsent && c.AckedAt.IsZero() {
-		c.NextAt = now.Add(time.Hour) // the message still waits to be sent: what nobody could see is not counted
+		c.NextAt = now.Add(c.soon()) // the message still waits to be sent: what nobody could see is not counted
 		return nil
 	}
 	if last.why != "" && len(c.Taken) > 0 {
@@ -207,7 +215,7 @@ func (m *Manager) next(ctx context.Context, c *Climb, now time.Time, last heard,
 			return end(Acknowledged, "the owner has seen it")
 		}
 		if last.unworked {
-			c.NextAt = now.Add(time.Hour) // a letter that nobody has posted, a call that nobody has made
+			c.NextAt = now.Add(c.soon()) // a letter that nobody has posted, a call that nobody has made
 			return nil
 		}
 		if until := last.sentAt.Add(c.Ladder.Patience()); last.why == "" && until.After(now) {
