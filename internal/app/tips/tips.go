@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -22,6 +23,7 @@ import (
 	"fettle.dev/fettle/internal/notify/template"
 	"fettle.dev/fettle/internal/reach"
 	"fettle.dev/fettle/internal/sqldb"
+	"fettle.dev/fettle/internal/sqldb/person"
 	store "fettle.dev/fettle/internal/sqldb/tips"
 	"fettle.dev/fettle/internal/telemetry"
 	"fettle.dev/fettle/internal/tip"
@@ -159,17 +161,41 @@ func (r *Rooms) observed(ctx context.Context, o tip.Observation) error {
 	return r.c.Mark(ctx, telemetry.Mark{Kind: telemetry.MarkContext, Text: string(text)})
 }
 
-// push tells an owner by what they like for tips, once for the tip.
+// push tells an owner and who drives the unit, each by what they like for tips,
+// once for the tip.
 func (r *Rooms) push(ctx context.Context, g tip.Given, t tip.Tip) error {
 	if r.door == nil {
 		return nil
 	}
-	o, err := r.c.Fleet.Owner(ctx, g.OwnerID)
+	if err := r.pushTo(ctx, g, t, g.OwnerID, "tip:"+g.ID); err != nil {
+		return err
+	}
+	drivers, err := person.New(r.c.Records).Drivers(ctx, g.UnitID)
+	if err != nil {
+		return err
+	}
+	for _, d := range drivers {
+		off, err := store.New(r.c.Records).Switches(ctx, d.PersonID)
+		if err != nil {
+			return err
+		}
+		if g.At.Before(d.JoinedAt) || slices.Contains(off, "") || slices.Contains(off, t.Name) {
+			continue // what the portal does not show them either
+		}
+		if err := r.pushTo(ctx, g, t, d.PersonID, "tip:"+g.ID+":driver:"+d.PersonID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Rooms) pushTo(ctx context.Context, g tip.Given, t tip.Tip, personID, key string) error {
+	o, err := r.c.Fleet.Owner(ctx, personID)
 	if err != nil {
 		return err
 	}
 	_, err = r.door.ToOwner(ctx, notify.Telling{
-		Key: "tip:" + g.ID, OwnerID: g.OwnerID, UnitID: g.UnitID, Product: g.Product, About: "tip/" + t.Name, Kind: notify.Tip, Template: template.TipText,
+		Key: key, OwnerID: personID, UnitID: g.UnitID, Product: g.Product, About: "tip/" + t.Name, Kind: notify.Tip, Template: template.TipText,
 		Values:   map[string]any{"Title": tip.In(t.Title, o.Locale, g.Values), "Text": tip.In(t.Text, o.Locale, g.Values), "Why": ""},
 		Channels: []notify.Channel{notify.Push}, ExpiresAt: g.Until,
 	})
