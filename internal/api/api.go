@@ -104,7 +104,7 @@ func newServer(d Deps, mux *http.ServeMux) *server {
 	s.findings()
 	s.cohorts()
 	s.campaigns()
-	rollout.Register(s.Server, d.Campaigns, d.Runs)
+	rollout.Register(s.Server, d.Campaigns, d.Runs, d.Updates)
 	detectors.Register(s.Server, d.Condition)
 	backtests.Register(s.Server, backtests.Deps{
 		Jobs: d.Backtests, Conditions: d.Condition, Members: s.members,

@@ -9,6 +9,7 @@ import (
 	"fettle.dev/fettle/internal/fleet/access"
 
 	"fettle.dev/fettle/internal/api/frame"
+	"fettle.dev/fettle/internal/api/rollout"
 	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/audit"
 	"fettle.dev/fettle/internal/campaign"
@@ -21,12 +22,6 @@ type campaignList struct {
 	wire.PageParams
 	Product string `query:"product"`
 	State   string `query:"state" enum:"draft,planning,running,paused,canceled,finished"`
-}
-
-type dryRunIn struct {
-	frame.NameParam
-	Limit int `query:"limit" default:"1000" minimum:"0" maximum:"10000" doc:"Most units listed of each kind; GET …/dry-run/units gives all, as a stream."`
-	Skip  int `query:"skip" default:"0" minimum:"0" doc:"How many of each list to leave out from its beginning, to read the next page. Each page looks at the whole cohort anew."`
 }
 
 type controlIn struct {
@@ -46,7 +41,6 @@ type taskList struct {
 func (s *server) campaigns() {
 	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/campaigns", ID: "listCampaigns", Summary: "List campaigns", Tag: "campaigns", Access: access.Look, Sight: frame.ByUnit}, s.listCampaigns)
 	frame.Add(s.Server, frame.Route{Method: http.MethodGet, Path: "/v1/campaigns/{name}", ID: "getCampaign", Summary: "A campaign with its waves, gates and effect", Tag: "campaigns", Access: access.Look, Sight: frame.ByProduct}, s.getCampaign)
-	frame.Add(s.Server, frame.Route{Method: http.MethodPost, Path: "/v1/campaigns/{name}/dry-run", ID: "dryRunCampaign", Summary: "Say who would be offered the remedy, who not, and why", Tag: "campaigns", Access: access.Campaign, Sight: frame.ByProduct}, s.dryRun)
 	for _, v := range []struct {
 		verb, summary string
 		do            func(ctx context.Context, name, by, why string) (campaign.Run, error)
@@ -93,6 +87,9 @@ func (s *server) campaignView(ctx context.Context, r campaign.Run) (wire.Campaig
 	}
 	if err == nil {
 		out.Approval, err = s.approvals.Of(ctx, r.Campaign.Name)
+	}
+	if err == nil {
+		out.Waiting, err = rollout.Waiting(ctx, s.d.Updates, &r)
 	}
 	return out, counts, err
 }
@@ -170,35 +167,6 @@ func (s *server) getCampaign(ctx context.Context, in *frame.NameParam) (wire.Cam
 	out.Effect, out.EffectFinal = status.Latest, false
 	if status.Primary != nil {
 		out.Effect, out.EffectFinal = status.Primary, true
-	}
-	return out, nil
-}
-
-func (s *server) dryRun(ctx context.Context, in *dryRunIn) (wire.DryRun, error) {
-	offered, not := []wire.DryRunOffer{}, []wire.DryRunRefusal{}
-	offeredN, notN := 0, 0
-	plan, err := s.d.Campaigns.DryRun(ctx, in.Name, func(u campaign.PlannedUnit) error {
-		if u.No != nil {
-			if notN++; notN > in.Skip && len(not) < in.Limit {
-				not = append(not, wire.DryRunRefusal{UnitID: u.UnitID, Refusal: *u.No})
-			}
-		} else if offeredN++; offeredN > in.Skip && len(offered) < in.Limit {
-			offered = append(offered, wire.DryRunOffer{UnitID: u.UnitID, Wave: u.Wave})
-		}
-		return nil
-	})
-	if err != nil {
-		return wire.DryRun{}, err
-	}
-	out := wire.DryRun{
-		SnapshotID: plan.SnapshotID, Detector: plan.Detector, OfferedCount: plan.OfferedN, NotCount: plan.NotN,
-		Waves: []wire.DryRunWave{}, NotByCode: map[string]int{}, Offered: offered, Not: not,
-	}
-	for _, w := range plan.Waves {
-		out.Waves = append(out.Waves, wire.DryRunWave(w))
-	}
-	for code, n := range plan.NotByCode {
-		out.NotByCode[string(code)] = n
 	}
 	return out, nil
 }

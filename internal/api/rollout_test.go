@@ -61,6 +61,31 @@ func dryUnits(e *apitest.Env, base string, plan *wire.DryRun) {
 	require.Equal(e.T, wantNot, not)
 }
 
+// dryUnsigned has a campaign's release wait for signatures: the dry run, its
+// units and the campaigns' list say so before any owner is asked.
+func dryUnsigned(e *apitest.Env, base, product string) {
+	e.T.Helper()
+	require.Nil(e.T, apitest.Call[wire.DryRun](e, 200, "POST", base+"/dry-run", nil).Waiting)
+	apitest.Call[struct{}](e, 204, "PUT", "/v1/trust/products/"+product, nil)
+	plan := apitest.Call[wire.DryRun](e, 200, "POST", base+"/dry-run", nil)
+	require.NotNil(e.T, plan.Waiting)
+	require.EqualValues(e.T, "unsigned", plan.Waiting.Code)
+	objects, _ := lines(e, base+"/dry-run/units")
+	unsigned := 0
+	for _, o := range objects {
+		if o["code"] == "unsigned" {
+			require.Equal(e.T, true, o["offered"])
+			unsigned++
+		}
+	}
+	require.Equal(e.T, plan.OfferedCount, unsigned)
+	waiting := apitest.Call[wire.Page[wire.Campaign]](e, 200, "GET", "/v1/campaigns", nil).Items[0].Waiting
+	require.NotNil(e.T, waiting)
+	require.Contains(e.T, waiting.Why, "fettle keys export")
+	apitest.Call[struct{}](e, 204, "DELETE", "/v1/trust/products/"+product, nil)
+	require.Nil(e.T, apitest.Call[wire.CampaignDetail](e, 200, "GET", base, nil).Waiting)
+}
+
 // reportUnits holds the stream of a report against the report.
 func reportUnits(e *apitest.Env, base string, report *wire.Report) {
 	objects, rows := lines(e, base+"/report/units")

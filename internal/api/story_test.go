@@ -184,6 +184,7 @@ func TestFromFindingToOwner(t *testing.T) {
 		require.Equal(t, []int{2, 2}, []int{plan.OfferedCount, plan.NotCount})
 		require.NotEmpty(t, plan.Not[0].Why)
 		dryUnits(e, base, &plan)
+		dryUnsigned(e, base, "wall-charger")
 		require.Equal(t, "waiting", apitest.Call[wire.CampaignDetail](e, 200, "GET", base, nil).Waves[0].Gate)
 		apitest.Call[struct{}](e, 409, "GET", base+"/report", nil)
 		apitest.Call[struct{}](e, 409, "GET", base+"/report/units", nil)

@@ -87,6 +87,41 @@ func TestTheWayBackOfSeveralImages(t *testing.T) {
 	require.Equal(t, []string{"60"}, back.From)
 }
 
+// What failed is not gone back to, though nobody has withdrawn it.
+func TestTheWayBackIsNotToWhatFailed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sqldbtest.SQLite(t), 3)
+	ctx := t.Context()
+	w.declare("one", "1", nil)
+	w.declare("two", "2", nil)
+	w.declare("three", "3", nil)
+	_, err := w.updates.TimeOut(ctx, w.offered(campaigntest.UnitID(1), "two").ID, "it hangs")
+	require.NoError(t, err)
+	back, err := w.updates.Revert(ctx, "three", "", "back-1", "it burns", nil)
+	require.NoError(t, err)
+	require.Equal(t, "1", back.Version)
+	require.Contains(t, back.EngineerNotes, "Release two was passed over, since it failed on most units (failed: 1, installed: 0). it burns")
+	back, err = w.updates.Revert(ctx, "three", "two", "back-2", "it burns", nil)
+	require.NoError(t, err)
+	require.Equal(t, "2", back.Version, "it was named")
+
+	// It did on as many units as it failed on.
+	w.reports(campaigntest.UnitID(2), map[string]string{"software": "2"})
+	back, err = w.updates.Revert(ctx, "three", "", "back-3", "it burns", nil)
+	require.NoError(t, err)
+	require.Equal(t, "2", back.Version)
+
+	// Nothing is left.
+	w.declare("lamp-1", "L1", func(r *update.Release) { r.Component = "lamp" })
+	w.declare("lamp-2", "L2", func(r *update.Release) { r.Component = "lamp" })
+	_, err = w.updates.TimeOut(ctx, w.offered(campaigntest.UnitID(3), "lamp-1").ID, "it hangs")
+	require.NoError(t, err)
+	_, err = w.updates.Revert(ctx, "lamp-2", "", "", "why", nil)
+	require.ErrorContains(t, err, "Release lamp-1 was passed over")
+	require.ErrorContains(t, err, "there is no older release")
+	require.Equal(t, fault.NotFound, fault.KindOf(err))
+}
+
 // The way back from settings that nothing was said of before.
 func TestTheWayBackOfSettingsIsTheDefault(t *testing.T) {
 	t.Parallel()

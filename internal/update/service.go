@@ -17,8 +17,7 @@ import (
 
 // Bounds of what a unit may make us keep about one assignment.
 const (
-	maxDetails      = 50
-	maxDetailLength = 500
+	maxDetails = 50
 )
 
 // Config is what a Service works with.
@@ -451,15 +450,4 @@ func (s *Service) mayEnd(ctx context.Context, id int64, f Feedback, fn func(a *A
 		return s.ended(ctx, &a)
 	})
 	return a, err
-}
-
-func clip(s string) string {
-	if len(s) <= maxDetailLength {
-		return s
-	}
-	cut := maxDetailLength
-	for cut > 0 && s[cut]&0xC0 == 0x80 { // never inside a character
-		cut--
-	}
-	return s[:cut] + "…"
 }

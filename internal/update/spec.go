@@ -59,3 +59,5 @@ var ValidateRelease = spec.ValidateRelease
 
 // SettingText is a setting's value as JSON; see package spec.
 var SettingText = spec.SettingText
+
+var clip = spec.Clip

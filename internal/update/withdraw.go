@@ -120,8 +120,10 @@ func (s *Service) Holders(ctx context.Context, name, after string, limit int) ([
 // Revert makes the release that brings units back from a release that went
 // wrong: content of older ones, or of good, issued again as name (default: the
 // old one's name and "-again-" and the counter) under a counter above all, as
-// spec.Back says. It may be installed over the bad release's versions, and is
-// kept but offered to nobody: that takes a campaign. Notes are for owners
+// spec.Back says; of those, one that failed on more units than it was installed
+// on is passed over, unless it is good. It may be installed over the bad
+// release's versions, and is kept but offered to nobody: that takes a campaign.
+// Notes are for owners
 // (default: that it goes back, since the newer version has a fault).
 func (s *Service) Revert(ctx context.Context, bad, good, name, why string, notes map[string]string) (Release, error) {
 	var out Release
@@ -144,40 +146,27 @@ func (s *Service) Revert(ctx context.Context, bad, good, name, why string, notes
 			return err
 		}
 		var of []Release
-		if out, of, err = spec.Back(&from, all, &product, good); err != nil {
-			return err
+		var passed []string
+		for chosen := false; !chosen; {
+			if out, of, err = spec.Back(&from, all, &product, good); err != nil {
+				return spec.Passed(err, passed)
+			}
+			chosen = true
+			for i := 0; i < len(of) && good == ""; i++ {
+				why, err := s.failing(ctx, of[i].Name)
+				if err != nil {
+					return err
+				}
+				if why != "" {
+					chosen, passed = false, append(passed, why)
+					all = slices.DeleteFunc(all, func(r Release) bool { return r.Name == of[i].Name })
+				}
+			}
 		}
 		if out.Counter, err = s.next(ctx, &from); err != nil {
 			return err
 		}
-		base, words, old := "before-"+from.Name, "the product's defaults", "what was before it"
-		if len(of) == 1 {
-			base, words, old = of[0].Name, fmt.Sprintf("release %s (counter %d)", of[0].Name, of[0].Counter), "version "+of[0].Version
-		} else if len(of) > 1 {
-			var each []string
-			for _, r := range of {
-				each = append(each, fmt.Sprintf("%s (counter %d)", r.Name, r.Counter))
-			}
-			words = "releases " + strings.Join(each, ", ")
-		}
-		out.Name, out.Withdrawn, out.Kind = name, nil, from.Kind
-		if len(of) != 1 {
-			out.Version = clip(base)
-		}
-		if name == "" {
-			out.Name = fmt.Sprintf("%s-again-%d", base, out.Counter)
-		}
-		out.Notes = map[string]string{"en": fmt.Sprintf("Goes back to %s, because version %s has a fault.", old, from.Version)}
-		if len(of) == 1 {
-			out.Notes["de"] = fmt.Sprintf("Kehrt zu Version %s zurück, weil Version %s einen Fehler hat.", of[0].Version, from.Version)
-		}
-		if len(notes) > 0 {
-			out.Notes = notes
-		}
-		out.EngineerNotes = strings.TrimSpace(fmt.Sprintf("The content of %s again, to bring units back from release %s (counter %d). %s", words, from.Name, from.Counter, why))
-		if len(of) == 1 {
-			out.EngineerNotes = strings.TrimSpace(out.EngineerNotes + "\n\n" + of[0].EngineerNotes)
-		}
+		spec.Again(&out, &from, of, name, strings.Join(append(passed, why), " "), notes)
 		if _, err := s.store.Release(ctx, out.Name); fault.KindOf(err) != fault.NotFound {
 			if err == nil {
 				err = fault.New(fault.Conflict, "there is a release %s already: give another name", out.Name)
@@ -190,6 +179,25 @@ func (s *Service) Revert(ctx context.Context, bad, good, name, why string, notes
 		return Release{}, fmt.Errorf("revert release %s: %w", bad, err)
 	}
 	return out, nil
+}
+
+// failing says that a release failed on more units than have or had it, among
+// the first that it concerns; "": it did not, or nobody was offered it.
+func (s *Service) failing(ctx context.Context, name string) (why string, err error) {
+	list, err := s.Holders(ctx, name, "", withdrawChunk)
+	ran, failed := 0, 0
+	for i := range list {
+		switch h := &list[i]; {
+		case h.Holding == Has || h.Holding == Had:
+			ran++
+		case h.State == Failed:
+			failed++
+		}
+	}
+	if failed > ran {
+		why = fmt.Sprintf("Release %s was passed over, since it failed on most units (failed: %d, installed: %d).", name, failed, ran)
+	}
+	return why, err
 }
 
 // goodFor refuses to go back from a release to one that cannot be gone back to.

@@ -41,6 +41,9 @@ Campaign; these commands run them.`,
 			}
 			return c.print(cmd, d, func(w io.Writer) {
 				fmt.Fprintf(w, "%d units would be offered the remedy, %d not (%s).\n", d.OfferedCount, d.NotCount, counts(d.NotByCode))
+				if no := d.Waiting; no != nil {
+					fmt.Fprintf(w, "None could install it yet, whatever owners choose: %s, %s\n", no.Code, no.Why)
+				}
 				for _, v := range d.Waves {
 					how := "by lot"
 					if !v.Random {
@@ -168,7 +171,11 @@ func (c *cli) listCampaigns(cmd *cobra.Command, q url.Values) error {
 	return c.print(cmd, list, func(w io.Writer) {
 		row(w, "NAME", "PRODUCT", "KIND", "STATE", "WAVE", "TASKS", "WHY")
 		for _, v := range list {
-			row(w, v.Name, v.Spec.Product, v.Spec.Kind, v.State, fmt.Sprintf("%d of %d", v.WaveOpen+1, len(v.Spec.Waves)), counts(v.Counts), v.Why)
+			why := v.Why
+			if no := v.Waiting; no != nil {
+				why = strings.TrimPrefix(fmt.Sprintf("%s; %s: %s", why, no.Code, no.Why), "; ")
+			}
+			row(w, v.Name, v.Spec.Product, v.Spec.Kind, v.State, fmt.Sprintf("%d of %d", v.WaveOpen+1, len(v.Spec.Waves)), counts(v.Counts), why)
 		}
 	})
 }
@@ -194,6 +201,9 @@ func (c *cli) campaignStatus(cmd *cobra.Command, name string) error {
 		for _, wv := range v.Waves {
 			row(w, fmt.Sprintf("Wave %s:", wv.Name), fmt.Sprintf("%d units: %s", wv.Units, counts(wv.Counts)))
 			row(w, "  gate:", wv.Gate+": "+wv.GateWhy)
+		}
+		if no := v.Waiting; no != nil {
+			row(w, "Waiting:", fmt.Sprintf("every unit: %s, %s", no.Code, no.Why))
 		}
 		for _, r := range v.Refusals {
 			row(w, "Waiting:", fmt.Sprintf("%d %s: %s", r.N, r.State, r.Code))

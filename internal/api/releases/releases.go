@@ -100,6 +100,7 @@ type Revert struct {
 type Reverted struct {
 	Release  string `json:"release" doc:"The old content under a higher counter."`
 	Counter  int64  `json:"counter"`
+	Notes    string `json:"notes" doc:"Whose content it is, which newer releases were passed over because they failed, and why it is made: for engineers."`
 	Campaign string `json:"campaign,omitempty" doc:"A draft that brings back the units that report the bad version: look at it and start it."`
 	Cohort   string `json:"cohort,omitempty" doc:"Those units, as it is computed now."`
 	Missing  string `json:"missing,omitempty" doc:"Why there is no draft."`
@@ -279,6 +280,7 @@ func (s *server) revert(ctx context.Context, in *revertIn) (Reverted, error) {
 		return Reverted{}, err
 	}
 	out := Reverted{Release: r.Name, Counter: r.Counter}
+	out.Notes, _, _ = strings.Cut(r.EngineerNotes, "\n\n") // what follows is the old release's
 	out.Campaign, out.Cohort, err = s.draft(ctx, &bad, &r)
 	if err != nil {
 		out.Missing = "declare the campaign yourself: " + err.Error()

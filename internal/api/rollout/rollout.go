@@ -3,6 +3,7 @@
 package rollout
 
 import (
+	"cmp"
 	"context"
 	"encoding/csv"
 	"encoding/json"
@@ -14,6 +15,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"fettle.dev/fettle/internal/api/frame"
+	"fettle.dev/fettle/internal/api/wire"
 	"fettle.dev/fettle/internal/audit"
 	"fettle.dev/fettle/internal/campaign"
 	"fettle.dev/fettle/internal/fault"
@@ -75,12 +77,21 @@ func (r *reported) cells() []string {
 type line interface{ cells() []string }
 
 // Register adds the operations to a server.
-func Register(s *frame.Server, campaigns *campaign.Manager, runs campaign.Store) {
+func Register(s *frame.Server, campaigns *campaign.Manager, runs campaign.Store, updates *update.Service) {
+	frame.Add(s, frame.Route{
+		Method: http.MethodPost, Path: "/v1/campaigns/{name}/dry-run", ID: "dryRunCampaign", Summary: "Say who would be offered the remedy, who not, and why", Tag: "campaigns", Access: access.Campaign, Sight: frame.ByProduct,
+	}, func(ctx context.Context, in *dryRunIn) (wire.DryRun, error) {
+		return dryRun(ctx, in, campaigns, runs, updates)
+	})
 	stream(s, frame.Route{
 		Method: http.MethodGet, Path: "/v1/campaigns/{name}/dry-run/units", ID: "dryRunUnits", Summary: "Who would be offered the remedy, who not, and why: every unit",
-		Doc: "A line a unit, by unit: first the cohort's members, then those that are not. The answer's length is not known before.", Access: access.Campaign, Sight: frame.ByProduct,
+		Doc: "A line a unit, by unit: first the cohort's members, then those that are not. What would be offered and has a code waits for that whatever its owner chooses: signatures. The answer's length is not known before.", Access: access.Campaign, Sight: frame.ByProduct,
 	}, []string{"unit", "offered", "wave", "code", "why"}, func(ctx context.Context, name string, write func(line) error) error {
 		r, err := runs.Campaign(ctx, name)
+		if err != nil {
+			return err
+		}
+		waiting, err := Waiting(ctx, updates, &r)
 		if err != nil {
 			return err
 		}
@@ -89,8 +100,8 @@ func Register(s *frame.Server, campaigns *campaign.Manager, runs campaign.Store)
 			if u.Wave >= 0 {
 				p.Wave = r.Campaign.Waves[u.Wave].Name
 			}
-			if u.No != nil {
-				p.Code, p.Why = u.No.Code, u.No.Why
+			if no := cmp.Or(u.No, waiting); no != nil {
+				p.Code, p.Why = no.Code, no.Why
 			}
 			return write(&p)
 		})

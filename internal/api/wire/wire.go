@@ -227,6 +227,7 @@ type Campaign struct {
 	Joined     int               `json:"joined,omitempty" doc:"Units that came to match since, in a dynamic campaign."`
 	Closing    bool              `json:"closing,omitempty" doc:"It has ended, and the last of its tasks are being ended."`
 	Counts     map[string]int    `json:"counts" doc:"Tasks by state, over all waves."`
+	Waiting    *update.Refusal   `json:"waiting,omitempty" doc:"What keeps its release from every unit, whatever owners choose: signatures that are missing."`
 	Approval   *access.Approval  `json:"approval,omitempty" doc:"Where four eyes are asked for: who asked for its start, and who decided."`
 }
 
@@ -267,6 +268,7 @@ type DryRun struct {
 	OfferedCount int             `json:"offeredCount"`
 	NotCount     int             `json:"notCount"`
 	NotByCode    map[string]int  `json:"notByCode"`
+	Waiting      *update.Refusal `json:"waiting,omitempty" doc:"What would keep the release from all that are offered it, whatever their owners choose: signatures that are missing."`
 	Offered      []DryRunOffer   `json:"offered" doc:"At most limit units, by unit, after those that were skipped."`
 	Not          []DryRunRefusal `json:"not" doc:"At most limit units, after those that were skipped."`
 }

@@ -126,11 +126,36 @@ func (n *state) advice(s *Status) string {
 	case len(s.Required) == 0:
 		return "Say for which products only signed releases may be offered: fettle keys require PRODUCT."
 	case len(s.Pending) > 0:
-		return fmt.Sprintf("%d targets wait for signatures: fettle keys export, sign with %d keys, and fettle keys import.", len(s.Pending), n.image.Signed.Roles[metadata.TARGETS].Threshold)
+		return fmt.Sprintf("%s: fettle keys export, sign with %d keys, and fettle keys import.", awaited(s.Pending), n.image.Signed.Roles[metadata.TARGETS].Threshold)
 	case len(s.Warnings) > 0:
 		return s.Warnings[0]
 	}
 	return "Nothing: all releases are signed."
+}
+
+// awaited says what signatures are waited for.
+func awaited(pending []Change) string {
+	removed := 0
+	for _, c := range pending {
+		if c.What == "remove" {
+			removed++
+		}
+	}
+	several := func(n int, one, more string) string {
+		if n == 1 {
+			return "1 " + one
+		}
+		return fmt.Sprintf("%d %s", n, more)
+	}
+	sign := several(len(pending)-removed, "target waits for signatures", "targets wait for signatures")
+	drop := several(removed, "target is to be taken out of the signed list", "targets are to be taken out of the signed list")
+	switch {
+	case removed == 0:
+		return sign
+	case removed == len(pending):
+		return drop
+	}
+	return sign + ", " + drop
 }
 
 func holdersOf(repository string, root *metadata.Metadata[metadata.RootType]) []Holder {

@@ -36,7 +36,7 @@ func (s Shared) status() *cobra.Command {
 					s.Row(w, r.Repository+" root", r.Version, r.Expires, fmt.Sprintf("any %d of %s", r.Threshold, strings.Join(names, ", ")))
 				}
 				if t := st.Targets; t != nil {
-					s.Row(w, fmt.Sprintf("%d targets", t.Count), t.Version, t.Expires, "")
+					s.Row(w, fmt.Sprintf("targets: %d", t.Count), t.Version, t.Expires, "")
 				}
 				for _, k := range st.Online {
 					s.Row(w, "server's "+k.Name+" key", fmt.Sprintf("%.12s", k.KeyID), "", k.State)

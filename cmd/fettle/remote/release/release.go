@@ -141,7 +141,7 @@ have run, which is why the old release itself would not do.`,
 				return err
 			}
 			return s.Print(cmd, out, func(w io.Writer) {
-				fmt.Fprintf(w, "release %s (counter %d) is there, and offered to nobody yet\n", out.Release, out.Counter)
+				fmt.Fprintf(w, "release %s (counter %d) is there, and offered to nobody yet\n%s\n", out.Release, out.Counter, out.Notes)
 				if out.Campaign != "" {
 					fmt.Fprintf(w, "campaign %s is a draft for cohort %s; when that is ready: fettle campaign dry-run %s, then fettle campaign start %s\n", out.Campaign, out.Cohort, out.Campaign, out.Campaign)
 					return
@@ -152,7 +152,7 @@ have run, which is why the old release itself would not do.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&in.Why, "why", "", "the reason, kept in the new release's notes for engineers (required)")
-	f.StringVar(&in.To, "to", "", "the release whose content is issued again (default: the newest before it that was not withdrawn)")
+	f.StringVar(&in.To, "to", "", "the release whose content is issued again (default: the newest before it that was not withdrawn and has not failed on most units)")
 	f.StringVar(&in.Name, "name", "", "name of the new release (default: made of the old one's and the counter)")
 	f.StringToStringVar(&notes, "notes", nil, "what owners are told, LANGUAGE=TEXT; once for each language")
 	_ = cmd.MarkFlagRequired("why")
