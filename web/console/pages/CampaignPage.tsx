@@ -46,6 +46,11 @@ export function CampaignPage() {
       <div className="verdict" role="status">
         <CampaignMark state={c.state} />
         {c.why && <span>{c.why}</span>}
+        {c.waiting && (
+          <span>
+            {c.waiting.code}: {c.waiting.why}
+          </span>
+        )}
       </div>
       <Sheet title="Progress">
         <ShareBar

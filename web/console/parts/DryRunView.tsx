@@ -29,6 +29,11 @@ export function DryRunButton({ name }: { name: string }) {
               offered the remedy, <strong>{d.notCount.toLocaleString("en")}</strong> would not. Verified by{" "}
               {d.detector.name} version {d.detector.version}.
             </p>
+            {d.waiting && (
+              <p role="alert">
+                None could install it yet, whatever owners choose: {d.waiting.code}, {d.waiting.why}
+              </p>
+            )}
             <ul>
               {d.waves.map((w) => (
                 <li key={w.name}>
