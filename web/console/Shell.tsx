@@ -98,6 +98,13 @@ export function Shell() {
   // biome-ignore lint/correctness/useExhaustiveDependencies: a new page closes the menu
   useEffect(close, [path, close]);
 
+  // On a low screen the menu is longer than the window, and the page's own place may lie below.
+  const ready = session.isSuccess;
+  // biome-ignore lint/correctness/useExhaustiveDependencies: a new page has another place
+  useEffect(() => {
+    document.querySelector(".nav a.active")?.scrollIntoView({ block: "nearest" });
+  }, [path, ready]);
+
   if (session.isPending)
     return (
       <div className="page">

@@ -60,9 +60,10 @@ export function useClock(): Clock {
 export function Time({ at }: { at: string | undefined }) {
   const { time } = useClock();
   if (!at) return <>–</>;
+  const [day, ...rest] = time(at).split(" ");
   return (
     <time dateTime={at} className="time">
-      {time(at)}
+      <span>{day}</span> <span>{rest.join(" ")}</span>
     </time>
   );
 }

@@ -19,7 +19,7 @@ const facts: Column<Claim>[] = [
   { key: "product", title: "Product", cell: (c) => c.product, sort: (c) => c.product, wide: true },
   { key: "unit", title: "Unit", cell: (c) => c.unitId, sort: (c) => c.unitId, wide: true },
   { key: "key", title: "Key fingerprint", cell: (c) => <code className="fingerprint">{c.keyFingerprint}</code> },
-  { key: "from", title: "Asked from", cell: (c) => c.remoteAddress, sort: (c) => c.remoteAddress, wide: true },
+  { key: "from", title: "Asked from", cell: (c) => c.remoteAddress, sort: (c) => c.remoteAddress },
   { key: "at", title: "Asked", cell: (c) => <Time at={c.createdAt} />, sort: (c) => c.createdAt, wide: true },
 ];
 

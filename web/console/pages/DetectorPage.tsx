@@ -163,7 +163,7 @@ function Versions({ detector: d }: { detector: DetectorDetail }) {
                 </ul>
               </td>
               <td className="numeric">{v.counts.findings}</td>
-              <td className="wide">{falseAlarms(v.counts)}</td>
+              <td className="wide day">{falseAlarms(v.counts)}</td>
             </tr>
           ))}
         </tbody>

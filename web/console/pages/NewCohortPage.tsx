@@ -169,7 +169,7 @@ function Form({ start, shared }: { start?: CohortDefinition; shared: Shared[] })
             </div>
           )}
           {byEvidence && evidence.detector.version > 0 && (
-            <Text size="sm" c="dimmed">
+            <Text size="sm" c="dimmed" mt="xs">
               Judged by version {evidence.detector.version}, which opened the finding.
             </Text>
           )}

@@ -81,7 +81,7 @@ function Signals({ product }: { product: ProductSpec }) {
               </th>
               <td>{s.type}</td>
               <td>{unitName(s.unit) || "–"}</td>
-              <td>{lasting(s.retention ?? "")}</td>
+              <td className="day">{lasting(s.retention ?? "")}</td>
               <td className="wide">{s.purposes.join(", ")}</td>
             </tr>
           ))}

@@ -69,7 +69,6 @@ function Queue({ state }: { state?: string }) {
     {
       key: "person",
       title: "Who",
-      wide: true,
       cell: (r) => <span className="fingerprint">{r.person.email || "erased"}</span>,
     },
     { key: "text", title: "Their words", wide: true, cell: (r) => <span className="clip">{r.text || "–"}</span> },
