@@ -205,13 +205,15 @@ func (t *table) quoted(line []byte) ([]string, error) {
 	var more [][]byte
 	for q.line(line); q.open && size < lineLimit; q.line(line) {
 		var err error
-		if line, err = t.readLine(); err != nil && !errors.Is(err, io.EOF) {
+		line, err = t.readLine()
+		ended := errors.Is(err, io.EOF)
+		if err != nil && !ended {
 			return nil, err
 		}
-		if size += len(line) + 1; err == nil {
+		if size += len(line) + 1; !ended {
 			more = append(more, bytes.Clone(line))
 		}
-		if err != nil || size > quoteLimit {
+		if ended || size > quoteLimit {
 			t.again, t.line = append(more, t.again...), t.line-len(more)
 			return t.plain(first), nil
 		}

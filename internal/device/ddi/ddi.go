@@ -215,7 +215,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	if status == http.StatusUnauthorized {
 		message = "unit or token is wrong"
-		h.denied(r, err) //nolint:contextcheck // r has it
+		h.denied(r, err)
 	}
 	reply(w, status, map[string]string{"message": message})
 }

@@ -264,8 +264,9 @@ func (h *Handler) denied(r *http.Request, err error) {
 		why, by = e.why, e.by
 	}
 	h.metrics.refused.WithLabelValues(why).Inc()
+	ctx := r.Context()
 	h.metrics.told.Do(func() {
-		h.cfg.Log.WarnContext(r.Context(), "an update client was refused", "reason", why, "path", r.URL.Path, "address", from(r), "trusted", by, "error", err)
+		h.cfg.Log.WarnContext(ctx, "an update client was refused", "reason", why, "path", r.URL.Path, "address", from(r), "trusted", by, "error", err)
 	})
 }
 

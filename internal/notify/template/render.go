@@ -253,9 +253,11 @@ func (f *filler) html(path, text string) string {
 	return f.filled(t, err)
 }
 
-func (f *filler) filled(t interface {
+type executor interface {
 	Execute(w io.Writer, data any) error
-}, err error) string {
+}
+
+func (f *filler) filled(t executor, err error) string {
 	var b limited
 	if err == nil {
 		err = t.Execute(&b, f.data)
