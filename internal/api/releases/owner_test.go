@@ -91,7 +91,8 @@ func TestAnOwnerSeesWhatTheUpdateWaitsFor(t *testing.T) {
 	// The way back is a draft like the campaign that went wrong.
 	require.NoError(t, e.Deps.Updates.Reported(ctx, "WC-1", map[string]string{"software": "2"}, e.Clock.Now()))
 	back := apitest.Call[releases.Reverted](e, 200, "POST", "/v1/releases/charger-2.0.0/revert", map[string]any{"why": "it stops", "name": "charger-1-b"})
-	require.Equal(t, releases.Reverted{Release: "charger-1-b", Counter: 3, Campaign: "back-charger-1-b", Cohort: "on-charger-2.0.0"}, back)
+	require.Equal(t, releases.Reverted{Release: "charger-1-b", Counter: 3, Notes: back.Notes, Campaign: "back-charger-1-b", Cohort: "on-charger-2.0.0"}, back)
+	require.Contains(t, back.Notes, "The content of release good (counter 1) again")
 	draft := apitest.Call[wire.CampaignDetail](e, 200, "GET", "/v1/campaigns/"+back.Campaign, nil)
 	require.Equal(t, campaign.Draft, draft.State)
 	require.Equal(t, []string{"charger-1-b", "on-charger-2.0.0", "plug-overheat"}, []string{draft.Spec.Release, draft.Spec.Cohort, draft.Spec.Detector})
