@@ -15,10 +15,8 @@ import (
 	"fettle.dev/fettle/internal/fleet"
 )
 
-// Bounds of what a unit may make us keep about one assignment.
-const (
-	maxDetails = 50
-)
+// maxDetails bounds what a unit may make us keep about one assignment.
+const maxDetails = 50
 
 // Config is what a Service works with.
 type Config struct {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"fettle.dev/fettle/internal/fault"
+	"fettle.dev/fettle/internal/fleet"
 	"fettle.dev/fettle/internal/update/spec"
 )
 
@@ -123,8 +124,8 @@ func (s *Service) Holders(ctx context.Context, name, after string, limit int) ([
 // spec.Back says; of those, one that failed on more units than it was installed
 // on is passed over, unless it is good. It may be installed over the bad
 // release's versions, and is kept but offered to nobody: that takes a campaign.
-// Notes are for owners
-// (default: that it goes back, since the newer version has a fault).
+// Notes are for owners (default: that it goes back, since the newer version has
+// a fault).
 func (s *Service) Revert(ctx context.Context, bad, good, name, why string, notes map[string]string) (Release, error) {
 	var out Release
 	err := s.tx.InTx(ctx, func(ctx context.Context) error {
@@ -147,21 +148,8 @@ func (s *Service) Revert(ctx context.Context, bad, good, name, why string, notes
 		}
 		var of []Release
 		var passed []string
-		for chosen := false; !chosen; {
-			if out, of, err = spec.Back(&from, all, &product, good); err != nil {
-				return spec.Passed(err, passed)
-			}
-			chosen = true
-			for i := 0; i < len(of) && good == ""; i++ {
-				why, err := s.failing(ctx, of[i].Name)
-				if err != nil {
-					return err
-				}
-				if why != "" {
-					chosen, passed = false, append(passed, why)
-					all = slices.DeleteFunc(all, func(r Release) bool { return r.Name == of[i].Name })
-				}
-			}
+		if out, of, passed, err = s.back(ctx, &from, all, &product, good); err != nil {
+			return err
 		}
 		if out.Counter, err = s.next(ctx, &from); err != nil {
 			return err
@@ -179,6 +167,30 @@ func (s *Service) Revert(ctx context.Context, bad, good, name, why string, notes
 		return Release{}, fmt.Errorf("revert release %s: %w", bad, err)
 	}
 	return out, nil
+}
+
+// back is spec.Back without what has failed, unless good names it; passed says
+// of each of those why.
+func (s *Service) back(ctx context.Context, from *Release, all []Release, product *fleet.Product, good string) (out Release, of []Release, passed []string, err error) {
+	for {
+		if out, of, err = spec.Back(from, all, product, good); err != nil || good != "" {
+			return out, of, passed, spec.Passed(err, passed)
+		}
+		before := len(passed)
+		for _, r := range of {
+			why, err := s.failing(ctx, r.Name)
+			if err != nil {
+				return out, nil, nil, err
+			}
+			if why != "" {
+				passed = append(passed, why)
+				all = slices.DeleteFunc(all, func(o Release) bool { return o.Name == r.Name })
+			}
+		}
+		if len(passed) == before {
+			return out, of, passed, nil
+		}
+	}
 }
 
 // failing says that a release failed on more units than have or had it, among

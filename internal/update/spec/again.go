@@ -42,9 +42,10 @@ func Again(out, bad *Release, of []Release, name, why string, notes map[string]s
 	}
 }
 
-// Passed adds to an error of Back which releases it was not shown, and why.
+// Passed adds to an error of Back, if there is one, which releases it was not
+// shown, and why.
 func Passed(err error, passed []string) error {
-	if len(passed) == 0 {
+	if err == nil || len(passed) == 0 {
 		return err
 	}
 	return fault.Wrap(fault.KindOf(err), strings.Join(passed, " ")+" Name a release to go back to it all the same", err)
