@@ -5,6 +5,7 @@ package wear
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"fettle.dev/fettle/internal/fleet/access"
@@ -15,6 +16,7 @@ import (
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/condition/prognosis"
+	"fettle.dev/fettle/internal/fault"
 	"fettle.dev/fettle/internal/fleet/maintenance"
 )
 
@@ -95,7 +97,7 @@ func Register(f *frame.Server, d Deps) {
 	}, s.parts)
 	frame.Add(f, frame.Route{
 		Method: http.MethodGet, Path: "/v1/products/{name}/part-life", ID: "getPartLife", Summary: "How long a part lasts, by batch or version",
-		Doc: "From maintenance records alone: Kaplan and Meier's curve and Weibull's distribution, with parts that still work counted as such. Ages are calendar days since the part was put in.",
+		Doc: "From maintenance records alone: Kaplan and Meier's curve and Weibull's distribution, with parts that still work counted as such. Ages are calendar days since the part was put in. A part that no record names is not found.",
 		Tag: "maintenance", Access: access.Look, Sight: frame.ByProduct,
 	}, s.life)
 	frame.Add(f, frame.Route{
@@ -150,10 +152,35 @@ func (s *server) parts(ctx context.Context, in *frame.NameParam) (wire.List[wire
 }
 
 func (s *server) life(ctx context.Context, in *lifeIn) (prognosis.PartLife, error) {
-	if _, err := s.Fleet.Product(ctx, in.Name); err != nil {
+	if err := s.named(ctx, in.Name, in.Part); err != nil {
 		return prognosis.PartLife{}, err
 	}
 	return prognosis.PartLives(ctx, s.d.Maintenance, s.d.Clock, in.Name, in.Part, in.By, in.Months)
+}
+
+// named refuses a part that stands in no record of a product: a name typed
+// wrong would have as many unbroken lives as there are units.
+func (s *server) named(ctx context.Context, product, part string) error {
+	if _, err := s.Fleet.Product(ctx, product); err != nil || part == "" {
+		return err
+	}
+	counts, err := s.d.Maintenance.Parts(ctx, product)
+	if err != nil {
+		return err
+	}
+	var known []string
+	for _, c := range counts {
+		if c.Part == part {
+			return nil
+		}
+		if c.Part != "" {
+			known = append(known, c.Part)
+		}
+	}
+	if len(known) == 0 {
+		known = []string{"none"}
+	}
+	return fault.New(fault.NotFound, "no maintenance record of %s names a part %q; parts on record: %s", product, part, strings.Join(known, ", "))
 }
 
 func (s *server) prognoses(ctx context.Context, in *productIn) (wire.List[wire.Prognosis], error) {

@@ -62,8 +62,12 @@ func TestMaintenanceAndPartLife(t *testing.T) {
 		require.Contains(t, life.Comparison, "The batches differ")
 		require.Nil(t, life.Groups[1].Fit)
 
+		status, raw, _ := e.Do("GET", "/v1/products/wall-charger/part-life?part=fam", nil, apitest.Bearer(e.Admin))
+		require.Equal(t, 404, status)
+		require.Contains(t, string(raw), `names a part \"fam\"; parts on record: fan`)
+
 		// All mistakes at once, nothing kept.
-		status, raw, _ := e.Do("POST", "/v1/maintenance", map[string]any{"records": []any{
+		status, raw, _ = e.Do("POST", "/v1/maintenance", map[string]any{"records": []any{
 			entry("WC-1", 1, "maintenance", "", ""), entry("nobody", 1, "dance", "", ""), entry("WC-1", -9, "replacement", "", ""),
 		}}, apitest.Bearer(e.Admin))
 		require.Equal(t, 422, status)
