@@ -23,6 +23,7 @@ import (
 	"fettle.dev/fettle/internal/app/hold"
 	"fettle.dev/fettle/internal/app/person"
 	"fettle.dev/fettle/internal/app/rights"
+	"fettle.dev/fettle/internal/app/settings"
 	"fettle.dev/fettle/internal/app/tell"
 	intips "fettle.dev/fettle/internal/app/tips"
 	"fettle.dev/fettle/internal/audit"
@@ -161,7 +162,8 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 	h.gateway = device.New(device.Config{
 		Units: reported{h.fleet, h.updates, e.records}, Credentials: e.records.Credentials(), Consents: e.records.Consent(),
 		Stream: e.stream, Received: received, Clock: clk, Log: log, Metrics: h.metrics,
-		MaxAge: c.MaxEventAge, UnitRate: c.UnitRate, Waiting: h.waiting, Settings: settings{h.updates}, Peers: h.joinPeers(),
+		MaxAge: c.MaxEventAge, UnitRate: c.UnitRate, Waiting: h.waiting, Peers: h.joinPeers(),
+		Settings:  settings.New(settings.Config{Desired: h.updates.Settings, Answer: h.updates.AnswerSettings, Assignment: h.updates.Assignment, Log: log, Metrics: h.metrics}),
 		MayReport: h.mayReport,
 		Roll:      roster.New(e.records), Polls: c.pollLimits(),
 	})

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"fettle.dev/fettle/internal/app/listen"
+	"fettle.dev/fettle/internal/app/settings"
 	intips "fettle.dev/fettle/internal/app/tips"
 	"fettle.dev/fettle/internal/bus"
 	"fettle.dev/fettle/internal/clock"
@@ -120,10 +121,13 @@ func ingest(ctx context.Context, c Config, log *slog.Logger, version string) (er
 		Units:     h.fleet, Credentials: h.records.Credentials(), Consents: h.records.Consent(),
 		Stream: h.stream, Received: received, Clock: clk, Log: log, Metrics: h.metrics,
 		MaxAge: c.MaxEventAge, UnitRate: c.UnitRate, Peers: h.joinPeers(), Quiet: true,
-		Settings: settingsRead{setting.New(h.records), update.Answers(update.Config{
-			Store: h.records.Update(), Ledger: release.New(h.records), Settings: setting.New(h.records), Fleet: h.fleet, Tx: h.records, Clock: clk, Log: log,
-			Wake: func(id string) { h.gateway.Notify(id) }, //nolint:contextcheck // units are told after the request
-		})},
+		Settings: settings.New(settings.Config{
+			Desired: setting.New(h.records).Settings, Assignment: h.records.Update().Assignment, Log: log, Metrics: h.metrics,
+			Answer: update.Answers(update.Config{
+				Store: h.records.Update(), Ledger: release.New(h.records), Settings: setting.New(h.records), Fleet: h.fleet, Tx: h.records, Clock: clk, Log: log,
+				Wake: func(id string) { h.gateway.Notify(id) }, //nolint:contextcheck // units are told after the request
+			}),
+		}),
 	})
 	h.provision = fleet.NewProvisioning(h.fleet, h.records.Credentials(), h.records.Claims(), h.records, clk, h.ids, h.gateway)
 	h.displays = intips.Display(h.records, h.fleet, clk, log)

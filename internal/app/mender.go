@@ -19,13 +19,16 @@ import (
 func (h *house) mender() http.Handler {
 	key := make([]byte, 32)
 	_, _ = rand.Read(key) // never fails since Go 1.24
-	refused := prometheus.NewCounter(prometheus.CounterOpts{
-		Namespace: "fettle", Name: "mender_refused_total", Help: "Requests of Mender clients with a wrong, forged or expired credential, or of units that wait to be approved.",
-	})
+	refused := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "fettle", Name: "mender_refused_total", Help: "Requests of Mender clients that were not believed, by reason: credential, of units that wait to be approved, too; action, another unit's deployment.",
+	}, []string{"reason"})
+	for _, reason := range mender.Reasons {
+		refused.WithLabelValues(reason)
+	}
 	h.metrics.MustRegister(refused)
 	return mender.New(mender.Config{
 		Updates: h.updates, Gateway: h.gateway, Enrol: h.provision, Log: h.log, Wall: clock.Real{}, Key: key,
-		Refused: func(string) { refused.Inc() },
+		Refused: func(reason string) { refused.WithLabelValues(reason).Inc() },
 		Link: func(r *http.Request, d *update.Deployment) (string, time.Time) {
 			c := link.Claims{
 				Assignment: d.Assignment.ID, SHA256: d.Artifact.SHA256, Filename: d.Artifact.Filename, Expires: h.clock.Now().Add(link.Life),

@@ -42,6 +42,7 @@ type world struct {
 	mu      sync.Mutex
 	link    string // secret part of the address of the artifact
 	refused []string
+	log     bytes.Buffer
 	// fetched, if set, answers in place of the artifact's bytes.
 	fetched func(w http.ResponseWriter, r *http.Request, data []byte) bool
 	calls   []string
@@ -81,7 +82,7 @@ func newWorld(t *testing.T) *world {
 	require.NoError(t, err)
 	w.tenant = token
 	w.door = mender.New(mender.Config{
-		Updates: w.updates, Gateway: gateway{w}, Enrol: w.Provide, Log: slog.New(slog.DiscardHandler), Wall: w.wall, Key: bytes.Repeat([]byte{7}, 32),
+		Updates: w.updates, Gateway: gateway{w}, Enrol: w.Provide, Log: slog.New(slog.NewTextHandler(w, nil)), Wall: w.wall, Key: bytes.Repeat([]byte{7}, 32),
 		Link: func(_ *http.Request, d *update.Deployment) (string, time.Time) {
 			return fmt.Sprintf("%s/artifacts/%s/%d", w.server.URL, w.link, d.Assignment.ID), w.Clock.Now().Add(time.Hour)
 		},
@@ -102,6 +103,13 @@ func newWorld(t *testing.T) *world {
 	}))
 	t.Cleanup(w.server.Close)
 	return w
+}
+
+// Write keeps what is logged.
+func (w *world) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.log.Write(b)
 }
 
 // serveArtifact gives the bytes of an assignment to whoever has its address.

@@ -141,7 +141,7 @@ func (h *Handler) controlMap(w http.ResponseWriter, r *http.Request, id device.I
 	}
 	a, err := h.cfg.Updates.Own(r.Context(), id.UnitID, n)
 	if err != nil {
-		return err
+		return h.heard(r, err)
 	}
 	if a.Over() || a.State == update.Withheld {
 		return fault.New(fault.NotFound, "deployment %s is not active", deploymentID(n))
@@ -166,7 +166,7 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request, id device.Ident
 	}
 	a, err := h.cfg.Updates.Own(r.Context(), id.UnitID, n)
 	if err != nil {
-		return err
+		return h.heard(r, err)
 	}
 	f := s.feedback()
 	switch {
@@ -216,7 +216,7 @@ func (h *Handler) log(w http.ResponseWriter, r *http.Request, id device.Identity
 		return err
 	}
 	if err := h.cfg.Updates.KeepLog(r.Context(), id.UnitID, n, lines); err != nil {
-		return err
+		return h.heard(r, err)
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil

@@ -21,6 +21,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"fettle.dev/fettle/internal/clock"
 	"fettle.dev/fettle/internal/device"
 	"fettle.dev/fettle/internal/device/door"
@@ -76,14 +78,23 @@ type Config struct {
 	// Link is the whole address that an artifact of an assignment can be fetched
 	// at without a credential, and until when.
 	Link    func(r *http.Request, d *update.Deployment) (uri string, expire time.Time)
-	Refused func(why string) // counts refused credentials; may be nil
+	Refused func(reason string) // counts who was not believed, by one of Reasons; may be nil
 
 	TokenLife time.Duration // 1 hour
 }
 
+// Reasons are why clients are not believed.
+var Reasons = []string{whyCredential, whyAction}
+
+const (
+	whyCredential = "credential" // wrong, forged or expired, or of a unit that waits to be approved
+	whyAction     = "action"     // a deployment that is not this unit's
+)
+
 // Handler serves /api/devices/….
 type Handler struct {
 	cfg     Config
+	told    rate.Sometimes // a flood of refusals is counted, not written down
 	mux     *http.ServeMux
 	callers *door.Callers
 }
@@ -99,7 +110,7 @@ func New(cfg Config) *Handler {
 	if cfg.Refused == nil {
 		cfg.Refused = func(string) {}
 	}
-	h := &Handler{cfg: cfg, mux: http.NewServeMux(), callers: door.NewCallers(1, 30)}
+	h := &Handler{cfg: cfg, mux: http.NewServeMux(), callers: door.NewCallers(1, 30), told: rate.Sometimes{First: 20, Interval: time.Second}}
 	h.mux.HandleFunc("POST "+Prefix+"v1/authentication/auth_requests", func(w http.ResponseWriter, r *http.Request) {
 		if err := h.authenticate(w, r); err != nil {
 			h.refuse(w, r, err)
@@ -173,7 +184,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		status = http.StatusConflict
 	case kind == fault.Denied, errors.Is(err, device.ErrInactive):
 		status = http.StatusUnauthorized
-		h.cfg.Refused(err.Error())
+		h.denied(r, whyCredential, err)
 	case kind == fault.NotFound:
 		status = http.StatusNotFound
 	case kind == fault.Invalid:
@@ -189,6 +200,24 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		h.cfg.Log.ErrorContext(r.Context(), "update client could not be served", "path", r.URL.Path, "err", err)
 	}
 	reply(w, status, map[string]string{"error": message})
+}
+
+// denied counts a client that was not believed, and writes it down. The log
+// never holds a credential.
+func (h *Handler) denied(r *http.Request, reason string, err error) {
+	h.cfg.Refused(reason)
+	ctx := r.Context()
+	h.told.Do(func() {
+		h.cfg.Log.WarnContext(ctx, "a Mender client was refused", "reason", reason, "path", r.URL.Path, "address", host(r), "error", err)
+	})
+}
+
+// heard denies a client that speaks of a deployment that is not its unit's.
+func (h *Handler) heard(r *http.Request, err error) error {
+	if fault.KindOf(err) == fault.NotFound {
+		h.denied(r, whyAction, err)
+	}
+	return err
 }
 
 func reply(w http.ResponseWriter, status int, v any) {

@@ -15,6 +15,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -179,7 +180,8 @@ func TestAuthentication(t *testing.T) {
 	refused("a key that was unbound", status, said)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	require.Len(t, w.refused, 19, "each is counted")
+	require.Equal(t, slices.Repeat([]string{"credential"}, 19), w.refused, "each is counted")
+	require.Contains(t, w.log.String(), "reason=credential", "and written down")
 }
 
 // A unit whose only token is its Mender client's is told with it what its owner
@@ -265,6 +267,10 @@ func TestDeploymentsAreTheUnitsOwn(t *testing.T) {
 	status, _ = w.do("GET", "v2/deployments/device/deployments/"+d.ID+"/update_control_map", others, "")
 	require.Equal(t, 404, status)
 	require.Equal(t, update.Offered, w.assignment(id).State)
+	w.mu.Lock()
+	require.Equal(t, []string{"action", "action", "action"}, w.refused[len(w.refused)-3:], "each is counted")
+	require.Contains(t, w.log.String(), "reason=action path="+mender.Prefix+"v1/deployments/device/deployments/"+d.ID+"/status", "and written down")
+	w.mu.Unlock()
 	require.Equal(t, 401, put("", "/status", `{"status":"success"}`))
 	for _, bad := range []string{"1", "fe771e00-0000-8000-8000-00000000000z", "fe771e00-0000-8000-8000-000000000000", "00000000-0000-8000-8000-000000000001"} {
 		status, _ = w.do("PUT", "v1/deployments/device/deployments/"+bad+"/status", token, `{"status":"success"}`)
