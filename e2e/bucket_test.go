@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -155,11 +156,11 @@ func throughABucket(t *testing.T, size int) {
 		require.Equal(t, want, got)
 	}
 	has := sha256.Sum256(old)
-	res, b = get(url, "Accept-Encoding", "dcz", "Available-Dictionary", ":"+base64.StdEncoding.EncodeToString(has[:])+":")
+	res, b = get(url, "Accept-Encoding", "dcz", "Available-Dictionary", ":"+base64.StdEncoding.EncodeToString(has[:])+":", "Delta-Window", strconv.Itoa(2*size))
 	require.Equal(t, "dcz", res.Header.Get("Content-Encoding"))
 	require.Len(t, b, int(patch))
 	var applied bytes.Buffer
-	require.NoError(t, delta.Apply(&applied, bytes.NewReader(b), old, delta.Want{Length: int64(size), SHA256: fmt.Sprintf("%x", sha256.Sum256(image))}))
+	require.NoError(t, delta.Apply(&applied, bytes.NewReader(b), old, delta.Want{Length: int64(size), Window: uint64(2 * size), SHA256: fmt.Sprintf("%x", sha256.Sum256(image))}))
 	require.True(t, bytes.Equal(image, applied.Bytes()), "by the delta")
 
 	require.NoError(t, filepath.WalkDir(s.dir, func(path string, d os.DirEntry, err error) error {

@@ -4,11 +4,16 @@ import (
 	"bytes"
 	"encoding/json"
 	"os/exec"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"fettle.dev/fettle/internal/peer/natsd"
+	"fettle.dev/fettle/internal/peer/postgres"
 )
 
 // A parameter is changed over the air with mosquitto's own clients as the
@@ -24,13 +29,7 @@ func TestSettingsOverTheAir(t *testing.T) {
 	s.fettle("apply", "-f", "e2e/testdata/charger/settings.yaml")
 	s.fettle("campaign", "start", "adapter-overheat", "--yes")
 
-	host, port, _ := strings.Cut(s.mqtt, ":")
-	sub := exec.CommandContext(t.Context(), "mosquitto_sub", "-h", host, "-p", port, "-u", hot, "-P", tokens[hot], "-i", "display", "-t", "fettle/v1/desired")
-	heard := &lines{}
-	sub.Stdout, sub.Stderr = heard, heard
-	require.NoError(t, sub.Start())
-	t.Cleanup(func() { _ = sub.Process.Kill(); _ = sub.Wait() })
-	until(t, 30*time.Second, "what to collect", func() bool { return strings.Contains(heard.String(), `"collect"`) })
+	heard := s.listen(hot, tokens[hot])
 	require.NotContains(t, heard.String(), "max_current", "the owner has said nothing yet")
 
 	s.accept(mails)
@@ -60,4 +59,57 @@ func TestSettingsOverTheAir(t *testing.T) {
 	out, err := s.mosquitto("mqttv5", hot, tokens[hot], "mosquitto_pub", "-q", "1", "-d", "-t", "fettle/v1/attributes", "-m", `{"parameters":{"height":1}}`)
 	require.NoError(t, err, out)
 	require.NotContains(t, s.fettle("settings", hot), "height", "what the product does not declare is not kept")
+}
+
+// A unit that is connected to a process of role ingest hears of a change there,
+// and refuses it there: its own, and no other unit's.
+func TestSettingsAreRefusedAtAnIngestProcess(t *testing.T) {
+	t.Parallel()
+	tool(t, "mosquitto_sub")
+	mails := openPostOffice(t)
+	s := &server{t: t, dir: t.TempDir(), http: freeAddress(t), mqtt: freeAddress(t), args: []string{
+		"--records", postgres.Start(t).Database(t, ""), "--bus", natsd.Start(t).URL, "--smtp", mails.address,
+	}}
+	s.start()
+	s.signIn()
+	tokens, finding := s.watched()
+	i := &server{t: t, dir: t.TempDir(), http: freeAddress(t), mqtt: freeAddress(t), args: append(slices.Clone(s.args), "--role", "ingest")}
+	i.start()
+	until(t, 30*time.Second, "the door is open", func() bool { return i.status("GET", "/readyz", "", nil) == 200 })
+	s.fettle("cohort", "create", "--finding", finding, "--name", "hot-adapters")
+	s.fettle("apply", "-f", "e2e/testdata/charger/settings.yaml")
+	s.fettle("campaign", "start", "adapter-overheat", "--yes")
+	heard := i.listen(hot, tokens[hot])
+	s.accept(mails)
+	until(t, 30*time.Second, "the setting, pushed", func() bool { return strings.Contains(heard.String(), `"parameters":{"max_current":16}`) })
+	until(t, 30*time.Second, "it runs", func() bool { return s.task() == "installing" })
+	number := regexp.MustCompile(`"parameter:max_current":(\d+)`).FindStringSubmatch(heard.String())
+	require.Len(t, number, 2, heard.String())
+
+	refuse := func(unit string) (string, error) {
+		return i.mosquitto("mqttv5", unit, tokens[unit], "mosquitto_pub", "-q", "1", "-d", "-t", "fettle/v1/attributes",
+			"-m", `{"refused":{"max_current":"the cable carries 10 A"},"revisions":{"parameter:max_current":`+number[1]+`}}`)
+	}
+	out, _ := refuse(cool)
+	require.Contains(t, out, "RC:153", "the payload is refused")
+	require.InDelta(t, 1, i.metrics()[`fettle_attributes_refused_total{reason="action"}`], 0)
+	require.Equal(t, "installing", s.task(), "another unit's word ends nothing")
+	out, err := refuse(hot)
+	require.NoError(t, err, out)
+	until(t, 30*time.Second, "the refusal is heard where campaigns are run", func() bool {
+		return strings.Contains(s.fettle("campaign", "tasks", "adapter-overheat", "-o", "json"), "the cable carries 10 A")
+	})
+}
+
+// listen is a unit that is told what to do by MQTT.
+func (s *server) listen(unit, token string) *lines {
+	s.t.Helper()
+	host, port, _ := strings.Cut(s.mqtt, ":")
+	sub := exec.CommandContext(s.t.Context(), "mosquitto_sub", "-h", host, "-p", port, "-u", unit, "-P", token, "-i", "display", "-t", "fettle/v1/desired")
+	heard := &lines{}
+	sub.Stdout, sub.Stderr = heard, heard
+	require.NoError(s.t, sub.Start())
+	s.t.Cleanup(func() { _ = sub.Process.Kill(); _ = sub.Wait() })
+	until(s.t, 30*time.Second, "what to collect", func() bool { return strings.Contains(heard.String(), `"collect"`) })
+	return heard
 }
