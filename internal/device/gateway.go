@@ -70,8 +70,9 @@ type Config struct {
 // earliest is the first event time that is believed.
 var earliest = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
 
-// maxText bounds a text sample, in bytes.
-const maxText = 4096
+// maxText bounds a text sample, in bytes; beyond longWhy no more of a message's
+// invalid samples are named.
+const maxText, longWhy = 4096, 160
 
 // Gateway decides what of a unit's message may be kept and makes it durable.
 type Gateway struct {
@@ -168,7 +169,7 @@ type Outcome struct {
 	NotConsented int    `json:"notConsented"`
 	Undeclared   int    `json:"undeclared"`
 	Invalid      int    `json:"invalid"`
-	Why          string `json:"why,omitempty"` // of the first sample refused as invalid
+	Why          string `json:"why,omitempty"` // of the samples refused as invalid, the first some
 
 	// Dropped lists every sample that was not kept, if it is not nil before Submit.
 	Dropped []Dropped `json:"-"`
@@ -260,7 +261,7 @@ func (g *Gateway) submit(ctx context.Context, u *unit, messages []Message, outco
 		kept := len(values) - first
 		total.add(counts{kept, row.NotConsented, row.Undeclared, row.Invalid})
 		if o != nil {
-			*o = Outcome{kept, row.NotConsented, row.Undeclared, row.Invalid, why, o.Dropped}
+			*o = Outcome{kept, row.NotConsented, row.Undeclared, row.Invalid, strings.TrimPrefix(why, "; "), o.Dropped}
 		}
 		if messages[i].HasEvent {
 			u.times.skew.Note(messages[i].Event, at.UnixMilli())
@@ -333,8 +334,8 @@ func (g *Gateway) row(u *unit, m *Message, at time.Time, values []telemetry.Valu
 		if bad != "" {
 			row.Invalid++
 			o.drop(i, Invalid, bad)
-			if why == "" {
-				why = signal.Name + ": " + bad
+			if o != nil && len(why) < longWhy && (refused == "" || why == "") {
+				why += "; " + signal.Name + ": " + bad
 			}
 			continue
 		}

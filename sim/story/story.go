@@ -13,6 +13,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -359,7 +360,8 @@ func (r *run) operatorLink(ctx context.Context) string {
 }
 
 // killNowAndThen kills the server at random moments over the expected length
-// of the story; stop ends that, after a restart that is under way.
+// of the story, one after another where they fall together; stop ends that,
+// after a restart that is under way.
 func (r *run) killNowAndThen(ctx context.Context, cancel context.CancelCauseFunc) (stop func()) {
 	if r.o.Kills == 0 {
 		return func() {}
@@ -368,13 +370,17 @@ func (r *run) killNowAndThen(ctx context.Context, cancel context.CancelCauseFunc
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		mean := r.clock.Real(expected-2*24*time.Hour) / time.Duration(r.o.Kills)
-		for r.kills < r.o.Kills {
-			pause := time.Duration(float64(mean) * (0.3 + 1.4*rand.Float64()))
+		began := time.Now()
+		moments := make([]time.Duration, r.o.Kills)
+		for i := range moments {
+			moments[i] = time.Duration(rand.Float64() * float64(r.clock.Real(expected-3*24*time.Hour)))
+		}
+		slices.Sort(moments)
+		for _, at := range moments {
 			select {
 			case <-ctx.Done():
 				return
-			case <-time.After(pause):
+			case <-time.After(time.Until(began.Add(at))):
 			}
 			r.kills++
 			r.tell.at(r.clock.Now(), "(kill -9 of the server, %d of %d)", r.kills, r.o.Kills)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"strings"
 	"unicode/utf8"
 
 	"fettle.dev/fettle/internal/device"
@@ -184,10 +185,8 @@ func (c *conn) remark(outcomes []device.Outcome) string {
 // fitting leaves a reason string out when the client wants none, or none of
 // that length.
 func (c *conn) fitting(text string) string {
-	if len(text) > 256 {
-		text = text[:256]
-	}
-	if c.quiet || c.maxPacket > 0 && len(text)+16 > c.maxPacket || !utf8.ValidString(text) {
+	text = strings.ToValidUTF8(text[:min(len(text), 256)], "")
+	if c.quiet || c.maxPacket > 0 && len(text)+16 > c.maxPacket {
 		return ""
 	}
 	return text

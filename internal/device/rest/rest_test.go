@@ -66,6 +66,10 @@ func TestTelemetry(t *testing.T) {
 	resp, body = r.do(t, "POST", "/fettle/v1/telemetry", unit, r.Token(unit), `[]`)
 	require.Equal(t, 200, resp.StatusCode)
 	require.JSONEq(t, `{"results":[]}`, body)
+	_, body = r.do(t, "POST", "/fettle/v1/telemetry", unit, r.Token(unit), `[{"values":{"current":"1","error":true}},{"ts":1,"values":{"current":1,"error":"x"}}]`)
+	require.JSONEq(t, `{"results":[
+		{"kept":0,"notConsented":0,"undeclared":0,"invalid":2,"why":"current: expected a number; error: expected a number"},
+		{"kept":0,"notConsented":0,"undeclared":0,"invalid":2,"why":"current: event time is before the year 2000"}]}`, body)
 	r.Consent(unit, false)
 	_, body = r.do(t, "POST", "/fettle/v1/telemetry", unit, r.Token(unit), `{"values":{"current":1,"error":2}}`)
 	require.JSONEq(t, `{"results":[{"kept":1,"notConsented":1,"undeclared":0,"invalid":0}]}`, body)
