@@ -284,6 +284,6 @@ func (s *scorer) end() {
 		s.begin()
 	}
 	if s.detector != nil && !s.detector.Learned() {
-		fmt.Fprintln(s.warn, "fettle: every row was learned from and none was judged; several columns want "+strconv.Itoa(multivariate.DefaultWarmup)+" rows, or as many as --warmup says")
+		fmt.Fprintln(s.warn, "fettle: every row was learned from and none was judged; one column wants some 50 rows, several columns want "+strconv.Itoa(multivariate.DefaultWarmup)+" rows, or as many as --warmup says")
 	}
 }

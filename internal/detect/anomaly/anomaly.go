@@ -193,10 +193,11 @@ type clock struct {
 	Last  int64   // the newest time
 	Timed bool    // Last has been set
 	Mean  float64 // milliseconds between rows
-	N     float64 // rows that Mean is of
+	N     float64 // times that Mean is of
+	Same  float64 // rows that came since and had no later time
 }
 
-// paceRows is over how many rows the interval is averaged.
+// paceRows is over how many times the interval is averaged.
 const paceRows = 200
 
 func (c *clock) step(at int64) int64 {
@@ -207,10 +208,14 @@ func (c *clock) step(at int64) int64 {
 		c.Last, c.Timed = at, true
 		return at
 	}
-	elapsed := float64(at) - float64(c.Last)
-	c.Last = max(c.Last, at)
-	// A gap says nothing about the pace; neither does a repeated time.
-	if elapsed > 0 && (c.N < 3 || elapsed < 20*c.Mean) {
+	if at <= c.Last { // rows may be nearer to each other than their times tell apart
+		c.Same++
+		return c.Last
+	}
+	elapsed := (float64(at) - float64(c.Last)) / (c.Same + 1)
+	c.Last, c.Same = at, 0
+	// A gap says nothing about the pace.
+	if c.N < 3 || elapsed < 20*c.Mean {
 		c.N = min(c.N+1, paceRows)
 		c.Mean += (elapsed - c.Mean) / c.N
 	}

@@ -135,6 +135,27 @@ func TestStateSurvives(t *testing.T) {
 	})
 }
 
+// A state of version 2, without the count of rows at one time, is read.
+func TestStateOfVersion2(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{1, 3} {
+		d, values := anomaly.New(n, anomaly.Config{Warmup: 20}), make([]float64, n)
+		for i := range 100 {
+			values[0] = float64(i % 7)
+			d.Step(int64(i)*minute, values)
+		}
+		now, err := d.MarshalBinary()
+		require.NoError(t, err)
+		require.Equal(t, make([]byte, 8), now[54:62])
+		old := slices.Concat([]byte{2}, now[1:54], now[62:])
+		var back anomaly.Detector
+		require.NoError(t, back.UnmarshalBinary(old))
+		again, err := back.MarshalBinary()
+		require.NoError(t, err)
+		require.Equal(t, now, again)
+	}
+}
+
 // FuzzUnmarshal: bytes of any kind are refused or give a detector that works.
 func FuzzUnmarshal(f *testing.F) {
 	for _, n := range []int{1, 3} {

@@ -6,13 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"fettle.dev/fettle/internal/detect/multivariate"
 )
 
 // version of the encoding. Another one is needed as soon as a state means
-// something else, not only when it has another form.
-const version = 2
+// something else, not only when it has another form. Version 2 had no
+// clock.Same, which would stand at versionSame.
+const (
+	version     = 3
+	versionSame = 1 + 4 + 8 + 8 + 8 + 8 + 1 + 8 + 8
+)
 
 // ErrDamaged is wrapped by what UnmarshalBinary returns for bytes that no
 // detector wrote.
@@ -51,6 +56,9 @@ func (d *Detector) AppendBinary(b []byte) ([]byte, error) {
 // UnmarshalBinary restores what MarshalBinary wrote; ErrDamaged, and an
 // unchanged detector, if it can't.
 func (d *Detector) UnmarshalBinary(raw []byte) error {
+	if len(raw) > versionSame && raw[0] == 2 {
+		raw = slices.Concat([]byte{version}, raw[1:versionSame], make([]byte, 8), raw[versionSame:])
+	}
 	var h head
 	n, err := binary.Decode(raw, binary.LittleEndian, &h)
 	switch {
@@ -93,7 +101,9 @@ func finite(xs ...float64) bool {
 	return true
 }
 
-func (c *clock) ok() bool { return finite(c.Mean, c.N) && c.Mean >= 0 && c.N >= 0 }
+func (c *clock) ok() bool {
+	return finite(c.Mean, c.N, c.Same) && c.Mean >= 0 && c.N >= 0 && c.Same >= 0
+}
 
 func (m *mean) ok() bool { return finite(m.M, m.N) && m.N >= 0 }
 
