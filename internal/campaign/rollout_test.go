@@ -123,6 +123,15 @@ func TestLimitsAreNeverExceeded(t *testing.T) {
 		}
 		begun := map[string]time.Time{} // when a unit was first shown it
 		done := map[string]bool{}
+		w.Settle()
+		waits := 0
+		for _, x := range w.Tasks(0) {
+			if x.Refusal != nil {
+				waits++
+				require.Equal(t, "it is taken in turn: at most 4 have it at hand at once, and at most 6 are given it an hour", x.Refusal.Why, "true whichever limit holds now")
+			}
+		}
+		require.Equal(t, 16, waits)
 		for range 8 * 12 {
 			under, last := 0, 0
 			for _, x := range w.Tasks(0) {

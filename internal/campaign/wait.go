@@ -94,23 +94,31 @@ func (m *Manager) mustWait(ctx context.Context, e *env, t *Task, now time.Time) 
 			}
 		}
 		if e.underWay >= c.MaxConcurrent {
-			t.wait(&update.Refusal{
-				Code: CodeConcurrent, Have: fmt.Sprint(e.underWay), Need: fmt.Sprint(c.MaxConcurrent),
-				Why: fmt.Sprintf("%d units have it at hand, the most at once: it starts when one of them is done", e.underWay),
-			}, time.Time{})
+			t.wait(inTurn(c, CodeConcurrent, c.MaxConcurrent), time.Time{})
 			t.Queue = QueueStart
 			return true, nil
 		}
 	}
-	if n := window.WithinHour(e.run.Starts, now); c.MaxPerHour > 0 && n >= c.MaxPerHour {
-		t.wait(&update.Refusal{
-			Code: CodeRate, Have: fmt.Sprint(n), Need: fmt.Sprint(c.MaxPerHour),
-			Why: fmt.Sprintf("%d units were given it within the hour, the most: it starts soon", n),
-		}, time.Time{})
+	if c.MaxPerHour > 0 && window.WithinHour(e.run.Starts, now) >= c.MaxPerHour {
+		t.wait(inTurn(c, CodeRate, c.MaxPerHour), time.Time{})
 		t.Queue = QueueStart
 		return true, nil
 	}
 	return false, nil
+}
+
+// inTurn is what a task waits for whose turn has not come. A million may wait,
+// and are not written anew when the one limit gives way to the other: the words
+// name both, and nothing that changes.
+func inTurn(c *Campaign, code update.Code, most int) *update.Refusal {
+	var limits []string
+	if c.MaxConcurrent > 0 {
+		limits = append(limits, fmt.Sprintf("at most %d have it at hand at once", c.MaxConcurrent))
+	}
+	if c.MaxPerHour > 0 {
+		limits = append(limits, fmt.Sprintf("at most %d are given it an hour", c.MaxPerHour))
+	}
+	return &update.Refusal{Code: code, Need: fmt.Sprint(most), Why: "it is taken in turn: " + strings.Join(limits, ", and ")}
 }
 
 // start counts a unit that is given the update.
