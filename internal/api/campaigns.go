@@ -22,6 +22,7 @@ type campaignList struct {
 	wire.PageParams
 	Product string `query:"product"`
 	State   string `query:"state" enum:"draft,planning,running,paused,canceled,finished"`
+	Release string `query:"release" doc:"Name of the release that they install."`
 }
 
 type controlIn struct {
@@ -101,7 +102,7 @@ func (s *server) listCampaigns(ctx context.Context, in *campaignList) (wire.Page
 	}
 	kept := runs[:0]
 	for _, r := range runs {
-		if in.State == "" || string(r.State) == in.State {
+		if (in.State == "" || string(r.State) == in.State) && (in.Release == "" || r.Campaign.Release == in.Release) {
 			kept = append(kept, r)
 		}
 	}

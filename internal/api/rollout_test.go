@@ -79,7 +79,10 @@ func dryUnsigned(e *apitest.Env, base, product string) {
 		}
 	}
 	require.Equal(e.T, plan.OfferedCount, unsigned)
-	waiting := apitest.Call[wire.Page[wire.Campaign]](e, 200, "GET", "/v1/campaigns", nil).Items[0].Waiting
+	all := apitest.Call[wire.Page[wire.Campaign]](e, 200, "GET", "/v1/campaigns", nil).Items
+	require.Equal(e.T, all, apitest.Call[wire.Page[wire.Campaign]](e, 200, "GET", "/v1/campaigns?release="+all[0].Spec.Release, nil).Items)
+	require.Empty(e.T, apitest.Call[wire.Page[wire.Campaign]](e, 200, "GET", "/v1/campaigns?release=another", nil).Items)
+	waiting := all[0].Waiting
 	require.NotNil(e.T, waiting)
 	require.Contains(e.T, waiting.Why, "fettle keys export")
 	apitest.Call[struct{}](e, 204, "DELETE", "/v1/trust/products/"+product, nil)

@@ -30,6 +30,11 @@ test("an owner who decides by keyboard always knows where they are", async () =>
   const { context, page, errors } = await open(browser, { viewport: { width: 390, height: 800 } });
   try {
     await page.clock.setFixedTime(f.now);
+    mock.owner.signedIn = false;
+    await page.goto(`${mock.url}/my/sign-in#abc`);
+    await press(page, "Sign in");
+    await page.waitForURL(`${mock.url}/my/`);
+    await page.waitForFunction(() => document.activeElement?.matches("h1"));
     await page.goto(`${mock.url}/my/units/WC-000010`);
     await press(page, "Set a time");
     await page.waitForFunction(() => document.activeElement?.getAttribute("type") === "datetime-local");
@@ -55,6 +60,22 @@ test("an operator comes by keyboard from a finding to its cohort, and pauses a c
   const { context, page, errors } = await open(browser, { viewport: { width: 1440, height: 900 } });
   try {
     await page.clock.setFixedTime(f.now);
+    mock.operator.signedIn = false;
+    await page.goto(`${mock.url}/console/`);
+    await page.getByLabel("E-mail address").fill("grace@example.org");
+    await page.locator("input[name=password]").fill("four words nobody knows");
+    await page.keyboard.press("Enter");
+    await page.waitForFunction(() => document.activeElement?.matches("input[name=code]"));
+    await page.keyboard.type("123456");
+    await page.keyboard.press("Enter");
+    await page.waitForFunction(() => document.activeElement?.matches("h1"));
+    await focused(page, "Overview");
+    await page.goto(`${mock.url}/console/campaigns/adapter-overheat-us`);
+    await press(page, "Dry run");
+    await page.getByText("would be offered").waitFor();
+    await page.keyboard.press("Escape");
+    await page.getByRole("dialog").waitFor({ state: "detached" });
+    await focused(page, "Dry run");
     await page.goto(`${mock.url}/console/findings/F-WC-000010`);
     await page.getByRole("link", { name: "Who else?" }).focus();
     await page.keyboard.press("Enter");

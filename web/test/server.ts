@@ -399,7 +399,10 @@ function operatorAnswer(mock: Mock, method: string, url: URL, body: Record<strin
       if (part === "members") return list(c.members((url.searchParams.get("list") ?? "in") as Wire["Member"]["list"]));
       return method === "DELETE" ? null : c.cohort;
     case "campaigns": {
-      if (!id) return list(c.campaigns);
+      if (!id) {
+        const release = url.searchParams.get("release");
+        return list(c.campaigns.filter((x) => !release || x.spec.release === release));
+      }
       const campaign = c.campaigns.find((x) => x.name === id);
       if (part === "tasks") return list(campaign?.state === "draft" ? [] : matching(c.tasks, url, "state"));
       if (part === "dry-run") return c.dryRun;

@@ -21,7 +21,7 @@ export type MemberList = Member["list"];
 
 const live = 1_500;
 
-export function useCampaigns(filter: { product?: string; state?: CampaignState }) {
+export function useCampaigns(filter: { product?: string; release?: string; state?: CampaignState }) {
   return usePages(
     ["campaigns", filter],
     (after) => ask(client.GET("/v1/campaigns", { params: { query: { ...filter, after, limit: 200 } } })),

@@ -15,7 +15,7 @@ const states: CampaignState[] = ["draft", "running", "paused", "canceled", "fini
 const tasksOf = (c: Campaign) => Object.values(c.counts).reduce((a, b) => a + b, 0);
 const verified = (c: Campaign) => taskShares(c.counts).find((s) => s.key === "verified")?.n ?? 0;
 
-const columns: Column<Campaign>[] = [
+export const columns: Column<Campaign>[] = [
   {
     key: "name",
     title: "Campaign",
@@ -35,7 +35,17 @@ const columns: Column<Campaign>[] = [
   { key: "verified", title: "Verified", numeric: true, cell: (c) => verified(c).toLocaleString("en"), sort: verified },
   { key: "wave", title: "Waves open", wide: true, cell: (c) => `${c.waveOpen + 1} of ${c.spec.waves.length}` },
   { key: "product", title: "Product", wide: true, cell: (c) => c.spec.product, sort: (c) => c.spec.product },
-  { key: "release", title: "Release", wide: true, cell: (c) => c.spec.release, sort: (c) => c.spec.release },
+  {
+    key: "release",
+    title: "Release",
+    wide: true,
+    cell: (c) => (
+      <Link to="/releases/$name" params={{ name: c.spec.release }}>
+        {c.spec.release}
+      </Link>
+    ),
+    sort: (c) => c.spec.release,
+  },
   {
     key: "started",
     title: "Started",

@@ -1,6 +1,7 @@
 import { getRouteApi, Link } from "@tanstack/react-router";
 import { useState } from "react";
 import { bytes, lasting } from "../../chart/measure";
+import { useCampaigns } from "../api/campaigns";
 import {
   type Holder,
   type Release,
@@ -21,6 +22,7 @@ import { Facts, Page, PageTrouble, Sheet } from "../parts/Page";
 import { KindMark, ReleaseMark, SizesTable, takesWords, WithdrawnBanner } from "../parts/ReleaseParts";
 import { Empty, Loading, Trouble } from "../parts/States";
 import { type Column, Table } from "../parts/Table";
+import { columns as campaignColumns } from "./CampaignsPage";
 
 const route = getRouteApi("/shell/releases/$name");
 
@@ -42,6 +44,7 @@ export function ReleasePage() {
       <Compatibility release={r} spec={spec.data} />
       <Images release={r} />
       <Sizes name={r.name} />
+      <Campaigns release={r.name} />
       <Units name={r.name} />
     </Page>
   );
@@ -212,6 +215,27 @@ function Sizes({ name }: { name: string }) {
         ) : (
           <SizesTable sizes={sizes.data} />
         ))}
+    </Sheet>
+  );
+}
+
+const unsorted = campaignColumns
+  .filter((c) => !["product", "release"].includes(c.key))
+  .map(({ sort: _, ...column }) => column);
+
+function Campaigns({ release }: { release: string }) {
+  const campaigns = useCampaigns({ release });
+  return (
+    <Sheet title="Campaigns">
+      <Table
+        cards
+        what="campaigns"
+        columns={unsorted}
+        pages={campaigns}
+        rowKey={(c) => c.name}
+        onSort={() => {}}
+        empty={<Empty title="No campaign">None installs this release.</Empty>}
+      />
     </Sheet>
   );
 }

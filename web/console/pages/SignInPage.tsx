@@ -1,23 +1,43 @@
 import { Anchor, Button, Divider, PasswordInput, Stack, Text, TextInput, Title } from "@mantine/core";
 import { useQueryClient } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
-import { type FormEvent, useState } from "react";
+import { type FormEvent, type ReactNode, useEffect, useRef, useState } from "react";
+import type { Wire } from "../../client/client";
 import { useLandingToken } from "../../client/landing";
 import { gaveUp, passkeysWork } from "../../client/passkeys";
 import { Problem } from "../../client/problem";
 import { useCode, useFirstEnrolled, useFirstEnrolment, usePasskeySignIn, usePassword, useWays } from "../api/account";
 import { useSendLink, useSignIn } from "../api/session";
 import { Authenticator, RecoveryCodes } from "../parts/Authenticator";
+import { useArrival } from "../parts/Page";
 import { CodeField, Refused } from "../parts/Prove";
 import { Loading, Trouble } from "../parts/States";
 
 /** The ways in that this server has, or the click that uses a link up. */
 export function SignInPage() {
   const [token, forget] = useLandingToken();
+  const door = useArrival<HTMLElement>();
   return (
-    <main className="door">
+    <main className="door" ref={door} tabIndex={-1}>
       <div className="sheet">{token ? <Landing token={token} renew={forget} /> : <Ways />}</div>
     </main>
+  );
+}
+
+/** When another step comes, the focus goes to its first field or its title, or stays before what is yet to come. */
+function Step({ name, children }: { name: string; children: ReactNode }) {
+  const place = useRef<HTMLDivElement>(null);
+  const shown = useRef(name);
+  useEffect(() => {
+    if (shown.current === name) return;
+    shown.current = name;
+    const within = (what: string) => place.current?.querySelector<HTMLElement>(what);
+    (within("input") ?? within("h1") ?? place.current)?.focus();
+  }, [name]);
+  return (
+    <div className="step" ref={place} tabIndex={-1}>
+      {children}
+    </div>
   );
 }
 
@@ -68,23 +88,36 @@ function Ways() {
   if (ways.isPending) return <Loading what="the ways to sign in" lines={3} />;
   if (ways.error) return <Trouble what="Asking how to sign in" error={ways.error} retry={() => ways.refetch()} />;
   const again = () => setOwed(null);
-  if (owed?.next === "enrol") return <FirstTime ticket={owed.ticket} again={again} />;
-  if (owed?.next === "code") return <SecondFactor ticket={owed.ticket} again={again} />;
-  if (byMail) return <AskForLink back={() => setByMail(false)} />;
-  const elsewhere = (passkeysWork() && ways.data.passkey) || ways.data.providers.length > 0 || ways.data.mail;
+  const step = owed && owed.next !== "passkey" ? owed.next : byMail ? "mail" : "ways";
+  return (
+    <Step name={step}>
+      {owed && step === "enrol" && <FirstTime ticket={owed.ticket} again={again} />}
+      {owed && step === "code" && <SecondFactor ticket={owed.ticket} again={again} />}
+      {step === "mail" && <AskForLink back={() => setByMail(false)} />}
+      {step === "ways" && (
+        <First ways={ways.data} owe={setOwed} passkey={owed?.next === "passkey"} byMail={() => setByMail(true)} />
+      )}
+    </Step>
+  );
+}
+
+type FirstProps = { ways: Wire["Ways"]; owe: Owe; passkey: boolean; byMail: () => void };
+
+function First({ ways, owe, passkey, byMail }: FirstProps) {
+  const elsewhere = (passkeysWork() && ways.passkey) || ways.providers.length > 0 || ways.mail;
   return (
     <Stack>
       <Title order={1}>Fettle console</Title>
-      <ByPassword owe={setOwed} passkey={owed?.next === "passkey"} />
+      <ByPassword owe={owe} passkey={passkey} />
       {elsewhere && <Divider label="or" />}
-      {passkeysWork() && ways.data.passkey && <ByPasskey />}
-      {ways.data.providers.map((p) => (
+      {passkeysWork() && ways.passkey && <ByPasskey />}
+      {ways.providers.map((p) => (
         <Button key={p.name} component="a" variant="outline" href={`/v1/sign-in/oidc/${encodeURIComponent(p.name)}`}>
           {p.title}
         </Button>
       ))}
-      {ways.data.mail && (
-        <Button variant="outline" onClick={() => setByMail(true)}>
+      {ways.mail && (
+        <Button variant="outline" onClick={byMail}>
           Link by mail
         </Button>
       )}
@@ -195,23 +228,24 @@ function FirstTime({ ticket, again }: { ticket: string; again: () => void }) {
   };
   if (enrolment.isPending) return <Loading what="a new key" />;
   if (enrolment.error) return <Trouble what="Setting up the second factor" error={enrolment.error} retry={again} />;
-  if (done.data)
-    return (
-      <Stack>
-        <Title order={1}>Recovery codes</Title>
-        <RecoveryCodes codes={done.data.codes} done={enter} label="I have kept them" />
-      </Stack>
-    );
   return (
-    <Stack>
-      <Title order={1}>Set up a second factor</Title>
-      <Authenticator
-        enrolment={enrolment.data}
-        busy={done.isPending}
-        error={done.error}
-        confirm={(code) => done.mutate({ ticket, code })}
-      />
-    </Stack>
+    <Step name={done.data ? "codes" : "key"}>
+      <Stack>
+        <Title order={1} tabIndex={-1}>
+          {done.data ? "Recovery codes" : "Set up a second factor"}
+        </Title>
+        {done.data ? (
+          <RecoveryCodes codes={done.data.codes} done={enter} label="I have kept them" />
+        ) : (
+          <Authenticator
+            enrolment={enrolment.data}
+            busy={done.isPending}
+            error={done.error}
+            confirm={(code) => done.mutate({ ticket, code })}
+          />
+        )}
+      </Stack>
+    </Step>
   );
 }
 
@@ -222,37 +256,41 @@ function AskForLink({ back }: { back: () => void }) {
     e.preventDefault();
     send.mutate(email);
   }
-  if (send.isSuccess)
-    return (
-      <Stack role="status">
-        <Title order={1}>Look into your mail</Title>
-        <Text>If {email} belongs to an operator, a link is on its way. It works once and for 15 minutes.</Text>
-        <Button variant="outline" onClick={() => send.reset()}>
-          Use another address
-        </Button>
-      </Stack>
-    );
   return (
-    <form onSubmit={submit}>
-      <Stack>
-        <Title order={1}>Link by mail</Title>
-        <TextInput
-          type="email"
-          name="email"
-          label="E-mail address"
-          required
-          autoComplete="email"
-          value={email}
-          onChange={(e) => setEmail(e.currentTarget.value)}
-        />
-        <Refused error={send.error} />
-        <Button type="submit" loading={send.isPending}>
-          Send me a link
-        </Button>
-        <Anchor component="button" type="button" onClick={back}>
-          Sign in another way
-        </Anchor>
-      </Stack>
-    </form>
+    <Step name={send.isSuccess ? "sent" : "ask"}>
+      {send.isSuccess ? (
+        <Stack role="status">
+          <Title order={1} tabIndex={-1}>
+            Look into your mail
+          </Title>
+          <Text>If {email} belongs to an operator, a link is on its way. It works once and for 15 minutes.</Text>
+          <Button variant="outline" onClick={() => send.reset()}>
+            Use another address
+          </Button>
+        </Stack>
+      ) : (
+        <form onSubmit={submit}>
+          <Stack>
+            <Title order={1}>Link by mail</Title>
+            <TextInput
+              type="email"
+              name="email"
+              label="E-mail address"
+              required
+              autoComplete="email"
+              value={email}
+              onChange={(e) => setEmail(e.currentTarget.value)}
+            />
+            <Refused error={send.error} />
+            <Button type="submit" loading={send.isPending}>
+              Send me a link
+            </Button>
+            <Anchor component="button" type="button" onClick={back}>
+              Sign in another way
+            </Anchor>
+          </Stack>
+        </form>
+      )}
+    </Step>
   );
 }

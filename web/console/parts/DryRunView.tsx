@@ -4,7 +4,7 @@ import { useState } from "react";
 import { counted } from "../../chart/measure";
 import { useDryRun } from "../api/campaigns";
 import { Dialog } from "./Dialog";
-import { reasonOf } from "./States";
+import { Loading, reasonOf } from "./States";
 
 /** Asks the server who would be offered the remedy, who not, and why. Nothing is changed. */
 export function DryRunButton({ name }: { name: string }) {
@@ -15,12 +15,16 @@ export function DryRunButton({ name }: { name: string }) {
     <>
       <Button
         variant="default"
-        loading={dry.isPending}
-        onClick={() => dry.mutate(undefined, { onSettled: () => setOpen(true) })}
+        onClick={() => {
+          // At once: the dialog gives the focus back to what has it when it opens.
+          setOpen(true);
+          dry.mutate();
+        }}
       >
         Dry run
       </Button>
       <Dialog open={open} close={() => setOpen(false)} title="What a start would do" size="xl">
+        {dry.isPending && <Loading what="who would be offered it" />}
         {dry.error && <p role="alert">{reasonOf(dry.error)}</p>}
         {d && (
           <>

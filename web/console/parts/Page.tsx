@@ -4,21 +4,28 @@ import { isRefused, Trouble } from "./States";
 
 type Props = { title: string; above?: ReactNode; actions?: ReactNode; children: ReactNode };
 
-/** The address whose title was reached last; none while the first page stands. */
+/** The address of the page that was reached last; none while the first one stands. */
 let reached: string | undefined;
+
+/**
+ * What the focus goes to on a new page, which a screen reader then says; the
+ * first one leaves it to the browser.
+ */
+export function useArrival<E extends HTMLElement>() {
+  const place = useRef<E>(null);
+  useEffect(() => {
+    if (reached !== undefined && reached !== location.pathname) place.current?.focus({ preventScroll: true });
+    reached = location.pathname;
+  }, []);
+  return place;
+}
 
 /** A page: its title (also the document's), what it belongs to, what can be done. */
 export function Page({ title, above, actions, children }: Props) {
   useEffect(() => {
     document.title = `${title} · Fettle console`;
   }, [title]);
-  // A new page takes the focus to its title, which a screen reader then says; the first one leaves it
-  // to the browser.
-  const heading = useRef<HTMLHeadingElement>(null);
-  useEffect(() => {
-    if (reached !== undefined && reached !== location.pathname) heading.current?.focus({ preventScroll: true });
-    reached = location.pathname;
-  }, []);
+  const heading = useArrival<HTMLHeadingElement>();
   return (
     <>
       {above && (

@@ -66,9 +66,14 @@ function Curve({ chart, result: r, chosen, choose }: Props & { chart: Chart }) {
   const list = r.thresholds;
   const values = list.map((t) => t.value);
   const [low, high] = [Math.min(...values), Math.max(...values)];
-  // Settings that are tried in ratios are drawn on an axis of ratios.
-  const ratio = low > 0 && high / low > 20;
-  const scale = (v: number) => (ratio ? Math.log(v) : v);
+  // Settings that are tried in ratios are drawn on an axis of ratios, and so are steps in ratios from the declared one.
+  const middle = list[r.declared]?.value ?? 0;
+  const steps = values.map((v) => Math.abs(v - middle)).filter((v) => v > 0);
+  const least = Math.min(...steps);
+  const scale = (v: number) => {
+    if (low > 0 && high / low > 20) return Math.log(v);
+    return Math.max(...steps) / least > 50 ? Math.asinh((v - middle) / least) : v;
+  };
   const x = (v: number) => left + ((scale(v) - scale(low)) / (scale(high) - scale(low) || 1)) * (width - left - right);
   const most = chart.top ?? (Math.max(0, ...list.flatMap((t) => chart.lines.map((l) => l.of(t) ?? 0))) || 1);
   const y = (v: number) => top + (1 - v / most) * (height - top - bottom);
