@@ -151,13 +151,14 @@ func (q *Pick) OfUnits() []string {
 	}
 }
 
-// Where picks rows of a segment.
+// Where picks rows of a segment. A part that the span covers need not be asked
+// for its event times.
 func (q *Pick) Where(s *Segment) []string {
 	terms := append(s.Beyond(), q.OfUnits()...)
-	if q.First != math.MinInt64 {
+	if q.First != math.MinInt64 && (!s.Sorted || s.FirstEvent < q.First) {
 		terms = append(terms, "event >= "+Bigint(q.First))
 	}
-	if q.Last != math.MaxInt64 {
+	if q.Last != math.MaxInt64 && (!s.Sorted || s.LastEvent >= q.Last) {
 		terms = append(terms, "event < "+Bigint(q.Last))
 	}
 	return terms

@@ -185,7 +185,12 @@ func (c *cursor) byUnit(ctx context.Context, q telemetry.Query, enough func(unit
 					needed = max(needed, min(at-begin+next, share(longLook)))
 				}
 			}
-			terms = append(terms, window{at, at + next - 1}.terms()...)
+			if at > begin {
+				terms = append(terms, fmt.Sprintf("seq >= %d", at))
+			}
+			if at+next <= end {
+				terms = append(terms, fmt.Sprintf("seq < %d", at+next))
+			}
 			if err := c.look(ctx, terms, enough, fn); err != nil {
 				return err
 			}

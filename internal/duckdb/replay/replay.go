@@ -165,10 +165,10 @@ func markCursor(conn Queryer, q telemetry.Query, units map[int64]struct{}) *curs
 // bound limits the cursor to q's units (those named in also included) and to
 // the positions between which q asks.
 func (c *cursor) bound(q telemetry.Query, units map[int64]struct{}, also string) {
-	if q.After > 0 {
+	if q.After > 0 && (c.part == nil || c.part.FirstSeq <= q.After) {
 		c.where = append(c.where, "seq > "+strconv.FormatUint(q.After, 10))
 	}
-	if q.UpTo > 0 {
+	if q.UpTo > 0 && (c.part == nil || c.part.LastSeq > q.UpTo) {
 		c.where = append(c.where, "seq <= "+strconv.FormatUint(q.UpTo, 10))
 	}
 	switch {
