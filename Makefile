@@ -113,7 +113,8 @@ bench-gates: ## rollouts of good and bad releases: how many units suffer before 
 bench-campaign: ## plan, pause and cancel a campaign over a million units; ARGS="-units 100000" for a short look
 	go run ./bench/campaign $(ARGS)
 
-bench-mail: ## queue 100,000 mails and send them to Postfix's smtp-sink, beside its smtp-source; ARGS="-mails 10000" for a short look
+bench-mail: ## queue 100,000 mails and send them to Postfix's smtp-sink, and some to Exim, beside Postfix's smtp-source; ARGS="-mails 10000" for a short look
+	@$(MAKE) --no-print-directory deps TEST_PACKAGES=exim4-daemon-light
 	@mkdir -p .tools/postfix && cd .tools/postfix && { test -d usr || { apt-get download -qq postfix 2>/dev/null && dpkg -x postfix_*.deb .; }; } # it would replace exim if it were installed
 	go run ./bench/mail -sink .tools/postfix/usr/sbin/smtp-sink -source .tools/postfix/usr/sbin/smtp-source -libraries .tools/postfix/usr/lib/postfix $(ARGS)
 

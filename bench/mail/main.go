@@ -4,10 +4,12 @@
 //	go run ./bench/mail -sink DIR/smtp-sink -source DIR/smtp-source
 //
 // The server is Postfix's smtp-sink, which takes mails and throws them away; the
-// bare sender is Postfix's smtp-source, which sends one mail again and again. It
-// ends with the line
+// bare sender is Postfix's smtp-source, which sends one mail again and again.
+// Then a twentieth as many go to a real mail server, Exim, which keeps each on
+// disk before it says that it has it. It ends with the lines
 //
 //	bench-mail: N queued in S s; sent N/s over C connections (bare sender N/s)
+//	bench-mail: Exim: N queued in S s; sent N/s over C connections (bare sender N/s)
 package main
 
 import (
@@ -67,8 +69,36 @@ func (o options) command(ctx context.Context, name string, args ...string) *exec
 	return cmd
 }
 
-func run(ctx context.Context, o options) (err error) {
+func run(ctx context.Context, o options) error {
 	heap.Bound(ctx) // as the service does
+	for _, server := range []struct {
+		title string
+		mails int
+		start func(ctx context.Context, o options, dir string, port int) (*exec.Cmd, error)
+	}{{"", o.mails, sink}, {"Exim: ", max(o.mails/20, 1), exim}} {
+		one := o
+		if one.mails = server.mails; server.title != "" {
+			one.profile = ""
+		}
+		if err := measure(ctx, one, server.title, server.start); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sink is a mail server that throws mails away.
+func sink(ctx context.Context, o options, _ string, port int) (*exec.Cmd, error) {
+	args := []string{"127.0.0.1:" + strconv.Itoa(port), "100"}
+	if os.Geteuid() == 0 {
+		args = append([]string{"-u", "nobody"}, args...)
+	}
+	cmd := o.command(ctx, o.sink, args...)
+	return cmd, cmd.Start()
+}
+
+// measure sends mails to a server, then as many with the bare sender.
+func measure(ctx context.Context, o options, title string, start func(ctx context.Context, o options, dir string, port int) (*exec.Cmd, error)) (err error) {
 	dir, err := os.MkdirTemp(o.directory, "bench-mail")
 	if err != nil {
 		return err
@@ -82,13 +112,9 @@ func run(ctx context.Context, o options) (err error) {
 	if err := l.Close(); err != nil {
 		return err
 	}
-	args := []string{address, "100"}
-	if os.Geteuid() == 0 {
-		args = append([]string{"-u", "nobody"}, args...)
-	}
-	server := o.command(ctx, o.sink, args...)
-	if err := server.Start(); err != nil {
-		return fmt.Errorf("smtp-sink (Debian package postfix): %w", err)
+	server, err := start(ctx, o, dir, l.Addr().(*net.TCPAddr).Port)
+	if err != nil {
+		return fmt.Errorf("mail server (Debian packages postfix and exim4-daemon-light): %w", err)
 	}
 	defer func() { _ = server.Process.Kill(); _ = server.Wait() }()
 	time.Sleep(300 * time.Millisecond)
@@ -115,7 +141,7 @@ func run(ctx context.Context, o options) (err error) {
 	begun := time.Now()
 	all := make([]notify.Message, o.mails)
 	for i := range all {
-		all[i] = mail(i)
+		all[i] = mail(title, i)
 	}
 	fresh, err := message.New(db).Enqueue(ctx, all...)
 	if err != nil {
@@ -172,13 +198,13 @@ func run(ctx context.Context, o options) (err error) {
 		return fmt.Errorf("smtp-source: %w", err)
 	}
 	bareRate := float64(o.mails) / time.Since(begun).Seconds()
-	fmt.Printf("bench-mail: %d queued in %.1f s; sent %.0f/s over %d connections (bare sender %.0f/s)\n", fresh, queued.Seconds(), rate, o.conns, bareRate)
+	fmt.Printf("bench-mail: %s%d queued in %.1f s; sent %.0f/s over %d connections (bare sender %.0f/s)\n", title, fresh, queued.Seconds(), rate, o.conns, bareRate)
 	return nil
 }
 
-func mail(i int) notify.Message {
+func mail(title string, i int) notify.Message {
 	return notify.Message{
-		ID: clock.Random{}.ID(), Key: "bench:" + strconv.Itoa(i), Channel: notify.Mail, To: "owner-" + strconv.Itoa(i) + "@example.org", OwnerID: "o" + strconv.Itoa(i),
+		ID: clock.Random{}.ID(), Key: "bench:" + title + strconv.Itoa(i), Channel: notify.Mail, To: "owner-" + strconv.Itoa(i) + "@example.org", OwnerID: "o" + strconv.Itoa(i),
 		UnitID: "WC-" + strconv.Itoa(i), Kind: notify.Service, Language: "de", About: "campaign/bench", Subject: "Ein Update für Ihre Wallbox: Steckertemperatur",
 		Body: "Guten Tag Ada Lovelace,\n\nder Stecker Ihrer Wallbox kann zu warm werden. Ein Update behebt das.\n\nEin Update für Ihre Wallbox (WC-" + strconv.Itoa(i) + ") ist bereit. Sie bestimmen, wann es installiert wird.\n\n" +
 			"- Die Installation dauert etwa 12 Minuten (4,2 MB werden geladen).\n- Was sich ändert: Der Ladestrom sinkt, bevor der Stecker zu warm wird.\n- Was in dieser Zeit nicht geht: Laden.\n\nhttps://fettle.example/my/\n\nSie können es bis 3. Februar 2027, 12:00 Uhr verschieben.\n",
