@@ -205,7 +205,9 @@ func (s Shared) why() *cobra.Command {
 	return &cobra.Command{
 		Use: "why NAME UNIT", Short: "Say why a unit would not be offered a release at this moment",
 		Long: `Say whether a unit may be offered a release, by all that is known of both at this
-moment: product, hardware, versions, counter, preconditions over its last values.`,
+moment: product, hardware, versions, counter, preconditions over its last values.
+What its campaign waits for (its wave, working hours, other units) says fettle
+campaign tasks.`,
 		Example: "  fettle release why charger-2.0.0 WC-000017", Args: cobra.ExactArgs(2), ValidArgsFunction: s.Names("release"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var out releases.WhyNot
@@ -214,7 +216,7 @@ moment: product, hardware, versions, counter, preconditions over its last values
 			}
 			return s.Print(cmd, out, func(w io.Writer) {
 				if out.Refusal == nil {
-					fmt.Fprintln(w, "it may be offered")
+					fmt.Fprintln(w, "it may be offered, as far as unit and release go (a campaign's own limits: fettle campaign tasks)")
 					return
 				}
 				fmt.Fprintf(w, "%s: %s\n", out.Refusal.Code, out.Refusal.Why)
