@@ -92,6 +92,7 @@ Exit status: 0 done, 1 refused or failed, 2 the command line is wrong.`,
 		cmd.GroupID = "run"
 		root.AddCommand(cmd)
 	}
+	root.AddCommand(newCompletionCmd())
 	check = remote.Add(root, version, backtestFile)
 	refuseUnknown(root)
 	return root

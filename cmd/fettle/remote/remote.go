@@ -60,6 +60,5 @@ func Add(root *cobra.Command, version string, offline trial.Offline) (check func
 	add("work", "Work:", person.Command(person.Shared{Client: &c.Client, Print: c.print, Row: row}))
 	add("access", "Access:", operator.Commands(operator.Shared{Client: &c.Client, Print: c.print, Row: row})...)
 	add("access", "Access:", newLoginCmd(c), newTokenCmd(c), newClaimCmd(c))
-	root.AddCommand(newCompletionCmd())
 	return c.check
 }
