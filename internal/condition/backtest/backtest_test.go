@@ -383,6 +383,33 @@ func TestEqualsLive(t *testing.T) {
 	}
 }
 
+// Values near the one declared are near by any measure: what is noise to a
+// limit of 70 is not known.
+func TestValuesNearTheDeclared(t *testing.T) {
+	t.Parallel()
+	values := func(field string, change func(d *condition.Detector)) (out []float64) {
+		d := hot()
+		change(&d)
+		got, err := backtest.Run(t.Context(), small(), backtest.Plan{Product: pump(), Detector: d, Units: units(3), Fresh: true, Sweep: backtest.Sweep{Field: field}})
+		require.NoError(t, err)
+		for _, one := range got.Thresholds {
+			out = append(out, one.Value)
+		}
+		require.InDelta(t, map[string]float64{"margin": d.Margin, "hysteresis": d.Hysteresis}[field], out[got.Declared], 0)
+		return out
+	}
+	up := []float64{.02, .05, .1, .2, .5, 1, 2, 5, 10, 20}
+	around := []float64{0}
+	for _, x := range up {
+		around = append(around, -x, x)
+	}
+	slices.Sort(around)
+	require.Equal(t, around, values("margin", func(*condition.Detector) {}))
+	require.Equal(t, append([]float64{0}, up...), values("hysteresis", func(*condition.Detector) {}))
+	require.Equal(t, []float64{1, 2, 2.5, 2.8, 2.9, 2.95, 2.98, 3, 3.02, 3.05, 3.1, 3.2, 3.5, 4, 5, 8, 13, 23},
+		values("hysteresis", func(d *condition.Detector) { d.Hysteresis = 3 }))
+}
+
 // A limit further out never flags another unit, and a longer patience never
 // finds another unit silent. The number of alarms may grow: one long alarm
 // becomes several.

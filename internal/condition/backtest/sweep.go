@@ -256,15 +256,17 @@ func (s *Sweep) values(p *fleet.Product, d *condition.Detector) ([]float64, erro
 	return out, nil
 }
 
-// about are values near the one declared. A margin moves by a share of the
-// narrowest band; a setting that is 0 or more is taken in even ratios.
+// about are values near the one declared. A margin moves to either side, by
+// 1, 2, 5, 10, ... times a little up to a quarter of the narrowest band: a
+// signal's noise may be a thousandth of its limit. A setting that is 0 or more
+// is taken in even ratios.
 func (s *Sweep) about(p *fleet.Product, d *condition.Detector, now float64) []float64 {
 	var out []float64
 	if s.Field == "margin" || s.Field == "hysteresis" {
-		step := step(bandOf(p, d) / 40)
-		for i := -10; i <= 10; i++ {
-			if x := now + float64(i)*step; step > 0 && (s.Field == "margin" || x >= 0) {
-				out = append(out, tidy(x, step))
+		for far, n := step(bandOf(p, d)/4), 0; far > 0 && n < 10; far, n = step(0.51*far), n+1 {
+			out = append(out, tidy(now+far, far))
+			if x := tidy(now-far, far); s.Field == "margin" || x >= 0 {
+				out = append(out, x)
 			}
 		}
 		return out

@@ -202,6 +202,14 @@ func count(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
+// percent has two digits, as 0.12 % and 99 %, and never an exponent but for next to nothing.
+func percent(x float64) string {
+	if x >= 0.095 {
+		return fmt.Sprintf("%.0f %%", 100*x)
+	}
+	return fmt.Sprintf("%.2g %%", 100*x)
+}
+
 func (b *Backtested) thresholds(c *Shared, w io.Writer) {
 	head := "THRESHOLD"
 	if b.Field != "" {
@@ -246,7 +254,7 @@ func (b *Backtested) thresholds(c *Shared, w io.Writer) {
 		if i == b.Best && b.Field != "" {
 			note = strings.TrimPrefix(strings.TrimSpace(note)+", least cost", ", ")
 		}
-		line(value, cmp.Or(t.Text, "-"), t.Units, t.Alarms, fmt.Sprintf("%.3g", t.Rate), fmt.Sprintf("%.2g %%", 100*t.InAlarm), share(t.Prec), share(t.Recall), lead, cost, note)
+		line(value, cmp.Or(t.Text, "-"), t.Units, t.Alarms, fmt.Sprintf("%.3g", t.Rate), percent(t.InAlarm), share(t.Prec), share(t.Recall), lead, cost, note)
 	}
 	fmt.Fprintln(w)
 }
