@@ -92,7 +92,7 @@ func TestSettingsAreRefusedAtAnIngestProcess(t *testing.T) {
 	}
 	out, _ := refuse(cool)
 	require.Contains(t, out, "RC:153", "the payload is refused")
-	require.InDelta(t, 1, i.metrics()[`fettle_attributes_refused_total{reason="action"}`], 0)
+	require.InDelta(t, 1, i.metrics()[`fettle_unit_refused_total{reason="action"}`], 0)
 	require.Equal(t, "installing", s.task(), "another unit's word ends nothing")
 	out, err := refuse(hot)
 	require.NoError(t, err, out)

@@ -90,6 +90,7 @@ type house struct {
 	consents   *consent.Service
 	read       *guard.History // history, as owners permit: nobody reads the bare one
 	gateway    *device.Gateway
+	settings   *settings.Source
 	writer     *telemetry.Writer
 	conditions *condition.Service
 	watcher    *watch.Watcher
@@ -159,11 +160,12 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 	if err != nil {
 		return nil, err
 	}
+	h.settings = settings.New(settings.Config{Desired: h.updates.Settings, Answer: h.updates.AnswerSettings, Assignment: h.updates.Assignment, Log: log, Metrics: h.metrics})
 	h.gateway = device.New(device.Config{
 		Units: reported{h.fleet, h.updates, e.records}, Credentials: e.records.Credentials(), Consents: e.records.Consent(),
 		Stream: e.stream, Received: received, Clock: clk, Log: log, Metrics: h.metrics,
 		MaxAge: c.MaxEventAge, UnitRate: c.UnitRate, Waiting: h.waiting, Peers: h.joinPeers(),
-		Settings:  settings.New(settings.Config{Desired: h.updates.Settings, Answer: h.updates.AnswerSettings, Assignment: h.updates.Assignment, Log: log, Metrics: h.metrics}),
+		Settings:  h.settings,
 		MayReport: h.mayReport,
 		Roll:      roster.New(e.records), Polls: c.pollLimits(),
 	})

@@ -23,6 +23,9 @@ func (h *house) choseOnUnit(ctx context.Context, unitID string, c rest.Choice) e
 	if err == nil && a.UnitID != unitID {
 		err = fault.New(fault.NotFound, "no action %d", c.Action)
 	}
+	if fault.KindOf(err) == fault.NotFound {
+		h.settings.Foreign(ctx, unitID, c.Action)
+	}
 	if err != nil {
 		return err
 	}

@@ -1,13 +1,16 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
+	"fettle.dev/fettle/internal/app/settings"
 	"fettle.dev/fettle/internal/audit"
 	"fettle.dev/fettle/internal/campaign"
 	"fettle.dev/fettle/internal/campaign/campaigntest"
@@ -42,6 +45,8 @@ func TestAChoiceOnTheUnitIsEnteredInTheAuditTrail(t *testing.T) {
 			tasks[x.UnitID] = x
 		}
 		h := &house{engines: &engines{records: db}, updates: w.Updates, campaigns: w.Campaigns}
+		metrics, log := prometheus.NewRegistry(), &bytes.Buffer{}
+		h.settings = settings.New(settings.Config{Log: slog.New(slog.NewTextHandler(log, nil)), Metrics: metrics})
 		h.trail = audit.New(audit.Config{Store: trail.New(db), Tx: db, Clock: clock.Real{}, Log: slog.New(slog.DiscardHandler)})
 		entries := func() (out []audit.Entry) {
 			require.NoError(t, h.trail.Each(ctx, audit.Filter{}, func(_ audit.Record, e audit.Entry) error {
@@ -87,10 +92,16 @@ func TestAChoiceOnTheUnitIsEnteredInTheAuditTrail(t *testing.T) {
 		require.Len(t, got, 4)
 		is(&got[3], 1, rest.StartNow, 409)
 
-		// Of another unit's update nothing is done, and nobody's choice is entered.
+		// Of another unit's update nothing is done, and nobody's choice is entered:
+		// it is counted, and written down.
+		require.Empty(t, log.String())
 		err = h.choseOnUnit(ctx, campaigntest.UnitID(2), rest.Choice{Action: tasks[campaigntest.UnitID(1)].AssignmentID, Choice: rest.StartNow})
 		require.Equal(t, fault.NotFound, fault.KindOf(err))
 		require.Len(t, entries(), 4)
+		require.Contains(t, log.String(), "reason=action unit="+campaigntest.UnitID(2))
+		counts, err := metrics.Gather()
+		require.NoError(t, err)
+		require.InDelta(t, 1, counts[0].GetMetric()[0].GetCounter().GetValue(), 0)
 		_, err = h.trail.Verify(context.WithoutCancel(ctx), nil)
 		require.NoError(t, err)
 	})

@@ -128,7 +128,7 @@ func TestLimitsAreNeverExceeded(t *testing.T) {
 		for _, x := range w.Tasks(0) {
 			if x.Refusal != nil {
 				waits++
-				require.Equal(t, "it is taken in turn: at most 4 have it at hand at once, and at most 6 are given it an hour", x.Refusal.Why, "true whichever limit holds now")
+				require.Equal(t, "it is taken in turn; at most 4 have it at hand at once; at most 6 are given it an hour", x.Refusal.Why, "true whichever limit holds now")
 			}
 		}
 		require.Equal(t, 16, waits)

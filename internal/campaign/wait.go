@@ -64,9 +64,8 @@ func (m *Manager) closed(ctx context.Context, c *Campaign, t *Task, now time.Tim
 	if err != nil || window.Open(c.Hours, now, loc) {
 		return nil, err
 	}
-	until := window.Next(c.Hours, now, loc)
 	return &update.Refusal{
-		Code: CodeHours, Until: until, Have: now.In(loc).Format("Mon 15:04"), Need: window.Words(c.Hours),
+		Code: CodeHours, Until: window.Next(c.Hours, now, loc), Have: now.In(loc).Format("Mon 15:04"), Need: window.Words(c.Hours),
 		Why: "outside the working hours, " + window.Words(c.Hours) + " in " + loc.String(),
 	}, nil
 }
@@ -94,31 +93,30 @@ func (m *Manager) mustWait(ctx context.Context, e *env, t *Task, now time.Time) 
 			}
 		}
 		if e.underWay >= c.MaxConcurrent {
-			t.wait(inTurn(c, CodeConcurrent, c.MaxConcurrent), time.Time{})
-			t.Queue = QueueStart
+			t.inTurn(c, CodeConcurrent, c.MaxConcurrent)
 			return true, nil
 		}
 	}
 	if c.MaxPerHour > 0 && window.WithinHour(e.run.Starts, now) >= c.MaxPerHour {
-		t.wait(inTurn(c, CodeRate, c.MaxPerHour), time.Time{})
-		t.Queue = QueueStart
+		t.inTurn(c, CodeRate, c.MaxPerHour)
 		return true, nil
 	}
 	return false, nil
 }
 
-// inTurn is what a task waits for whose turn has not come. A million may wait,
-// and are not written anew when the one limit gives way to the other: the words
-// name both, and nothing that changes.
-func inTurn(c *Campaign, code update.Code, most int) *update.Refusal {
-	var limits []string
+// inTurn leaves a task waiting for its turn. A million may, and are not written
+// anew when the one limit gives way to the other: the words name both, and
+// nothing that changes.
+func (t *Task) inTurn(c *Campaign, code update.Code, most int) {
+	why := "it is taken in turn"
 	if c.MaxConcurrent > 0 {
-		limits = append(limits, fmt.Sprintf("at most %d have it at hand at once", c.MaxConcurrent))
+		why += fmt.Sprintf("; at most %d have it at hand at once", c.MaxConcurrent)
 	}
 	if c.MaxPerHour > 0 {
-		limits = append(limits, fmt.Sprintf("at most %d are given it an hour", c.MaxPerHour))
+		why += fmt.Sprintf("; at most %d are given it an hour", c.MaxPerHour)
 	}
-	return &update.Refusal{Code: code, Need: fmt.Sprint(most), Why: "it is taken in turn: " + strings.Join(limits, ", and ")}
+	t.wait(&update.Refusal{Code: code, Need: fmt.Sprint(most), Why: why}, time.Time{})
+	t.Queue = QueueStart
 }
 
 // start counts a unit that is given the update.

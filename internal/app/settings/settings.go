@@ -40,7 +40,7 @@ var _ device.Settings = &Source{}
 // New makes a Source.
 func New(cfg Config) *Source {
 	refused := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "fettle_attributes_refused_total", Help: "Reports of units over MQTT and HTTPS that were not believed, by reason: action, on a setting that another unit was told.",
+		Name: "fettle_unit_refused_total", Help: "Words of units over MQTT and HTTPS that were not believed, by reason: action, on an update or a setting of another unit.",
 	}, []string{"reason"})
 	cfg.Metrics.MustRegister(refused)
 	return &Source{cfg: cfg, refused: refused.WithLabelValues("action"), told: rate.Sometimes{First: 20, Interval: time.Second}}
@@ -69,7 +69,7 @@ func (s *Source) Answered(ctx context.Context, unitID string, answers map[string
 	return s.cfg.Answer(ctx, unitID, list)
 }
 
-// own refuses, writes down and counts a revision that another unit was told.
+// own refuses a revision that another unit was told.
 // One that nobody was told is of a time before the records were restored.
 func (s *Source) own(ctx context.Context, unitID, component string, revision int64) error {
 	if revision == 0 {
@@ -82,9 +82,15 @@ func (s *Source) own(ctx context.Context, unitID, component string, revision int
 	case err != nil:
 		return fmt.Errorf("whose setting %d is: %w", revision, err)
 	}
+	s.Foreign(ctx, unitID, revision)
+	return fault.Fields("attributes", []fault.Field{{Path: "revisions." + component, Expected: "the number that came with the unit's own value", Got: strconv.FormatInt(revision, 10)}})
+}
+
+// Foreign writes down and counts that a unit's word on an action was refused
+// which is not its own.
+func (s *Source) Foreign(ctx context.Context, unitID string, action int64) {
 	s.refused.Inc()
 	s.told.Do(func() {
-		s.cfg.Log.WarnContext(ctx, "a unit's word on another unit's setting was refused", "reason", "action", "unit", unitID, "component", component, "revision", revision)
+		s.cfg.Log.WarnContext(ctx, "a unit's word on what is not its own was refused", "reason", "action", "unit", unitID, "action", action)
 	})
-	return fault.Fields("attributes", []fault.Field{{Path: "revisions." + component, Expected: "the number that came with the unit's own value", Got: strconv.FormatInt(revision, 10)}})
 }

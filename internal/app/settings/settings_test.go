@@ -56,9 +56,9 @@ func TestAnotherUnitsSettingIsNotItsToRefuse(t *testing.T) {
 	}
 	counted := func(n string) {
 		t.Helper()
-		require.NoError(t, testutil.GatherAndCompare(metrics, strings.NewReader(`# HELP fettle_attributes_refused_total Reports of units over MQTT and HTTPS that were not believed, by reason: action, on a setting that another unit was told.
-# TYPE fettle_attributes_refused_total counter
-fettle_attributes_refused_total{reason="action"} `+n+"\n")))
+		require.NoError(t, testutil.GatherAndCompare(metrics, strings.NewReader(`# HELP fettle_unit_refused_total Words of units over MQTT and HTTPS that were not believed, by reason: action, on an update or a setting of another unit.
+# TYPE fettle_unit_refused_total counter
+fettle_unit_refused_total{reason="action"} `+n+"\n")))
 	}
 	counted("0")
 	err := refuse(two, told[one])
