@@ -27,10 +27,12 @@ type Peers struct {
 	hear    func(ctx context.Context, word []byte) error
 	gap     func()
 	log     *slog.Logger
+	began   time.Time
 
 	mu      sync.Mutex
 	members map[string]time.Time // keeper: when each last asked for its lease
 	leased  time.Time            // else: when the lease was asked for that was given last
+	by      string               // else: who gave it
 	lapsed  bool
 }
 
@@ -46,7 +48,7 @@ const (
 // missed, before anything more may be taken. Run does the work.
 func (b *Bus) Peers(id string, keeper bool, hear func(ctx context.Context, word []byte) error, gap func()) *Peers {
 	return &Peers{
-		nc: b.nc, subject: b.cfg.Stream + ".peers", id: id, keeper: keeper, hear: hear, gap: gap, log: b.log,
+		nc: b.nc, subject: b.cfg.Stream + ".peers", id: id, keeper: keeper, hear: hear, gap: gap, log: b.log, began: now(),
 		members: map[string]time.Time{}, lapsed: !keeper,
 	}
 }
@@ -153,7 +155,7 @@ func (p *Peers) ask(ctx context.Context) {
 	asked := now()
 	ctx, cancel := context.WithTimeout(ctx, leaseEvery)
 	defer cancel()
-	_, err := p.nc.RequestMsgWithContext(ctx, &nats.Msg{Subject: p.subject + askedFor, Header: nats.Header{fromHeader: {p.id}}})
+	given, err := p.nc.RequestMsgWithContext(ctx, &nats.Msg{Subject: p.subject + askedFor, Header: nats.Header{fromHeader: {p.id}}})
 	if err != nil {
 		p.mu.Lock()
 		lapsed := !p.lapsed && now().Sub(p.leased) > leaseFor
@@ -164,9 +166,15 @@ func (p *Peers) ask(ctx context.Context) {
 		}
 		return
 	}
-	if p.Leased() != nil {
+	p.mu.Lock()
+	by := given.Header.Get(fromHeader)
+	another := p.by != by
+	p.by = by
+	p.mu.Unlock()
+	// The one before may have ended between a change and its word, and this one has not known us since it began.
+	if p.Leased() != nil || another {
 		p.gap()
-		p.log.Info("the process that keeps the order of changes answers: units are served")
+		p.log.Info("the process that keeps the order of changes answers: units are served", "process", by)
 	}
 	p.mu.Lock()
 	p.leased, p.lapsed = asked, false
@@ -196,18 +204,22 @@ func (p *Peers) Shout(word []byte) {
 
 // Tell returns when every other process has taken a word in, or may take
 // nothing any more. Only the keeper knows who the others are: of another
-// process it is a Shout.
+// process it is a Shout. A keeper that has just begun does not know yet who
+// holds a lease of the one before: it tells all who hear, and waits until that
+// lease is over.
 func (p *Peers) Tell(ctx context.Context, word []byte) error {
 	if !p.keeper {
 		p.Shout(word)
 		return nil
 	}
+	known := p.began.Add(leaseFor) // when all who may take anything have asked
 	p.mu.Lock()
 	waiting := maps.Clone(p.members)
 	p.mu.Unlock()
-	if len(waiting) == 0 {
+	if len(waiting) == 0 && now().After(known) {
 		return nil
 	}
+	answered := map[string]bool{}
 	inbox := p.nc.NewRespInbox()
 	answers, err := p.nc.SubscribeSync(inbox)
 	if err != nil {
@@ -219,7 +231,15 @@ func (p *Peers) Tell(ctx context.Context, word []byte) error {
 			return fault.Wrap(fault.Unavailable, "tell other processes", err)
 		}
 		for until := now().Add(tellAgain); ; {
+			young := now().Before(known)
 			p.mu.Lock()
+			if young {
+				for id, last := range p.members {
+					if !answered[id] {
+						waiting[id] = last
+					}
+				}
+			}
 			for id := range waiting {
 				last := p.members[id]
 				if now().Sub(last) > memberFor {
@@ -229,17 +249,21 @@ func (p *Peers) Tell(ctx context.Context, word []byte) error {
 			}
 			p.mu.Unlock()
 			left := until.Sub(now())
-			if len(waiting) == 0 {
+			if len(waiting) == 0 && !young {
 				return nil
 			}
 			if left <= 0 {
 				break
+			}
+			if young {
+				left = min(left, known.Sub(now()))
 			}
 			short, cancel := context.WithTimeout(ctx, left)
 			m, err := answers.NextMsgWithContext(short)
 			cancel()
 			switch {
 			case err == nil:
+				answered[m.Header.Get(fromHeader)] = true
 				delete(waiting, m.Header.Get(fromHeader))
 			case ctx.Err() != nil:
 				return fault.Wrap(fault.Unavailable, fmt.Sprintf("tell %d other processes", len(waiting)), ctx.Err())

@@ -3,6 +3,7 @@ package bus_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -55,7 +56,7 @@ func TestPeers(t *testing.T) {
 	b, _ := join("b", false)
 	time.Sleep(50 * time.Millisecond)
 	require.Error(t, b.Leased(), "there is no keeper yet")
-	keeper, _ := join("keeper", true)
+	keeper, end := join("keeper", true)
 	c, leave := join("c", false)
 	for _, p := range []*bus.Peers{b, c} {
 		require.Eventually(t, func() bool { return p.Leased() == nil }, time.Minute, 10*time.Millisecond)
@@ -79,7 +80,25 @@ func TestPeers(t *testing.T) {
 	require.Greater(t, time.Since(begin), 5*time.Second)
 	require.Eventually(t, func() bool { return b.Leased() == nil }, time.Minute, 10*time.Millisecond)
 	mu.Lock()
-	defer mu.Unlock()
 	require.Contains(t, heard["b"], "two")
 	require.NotContains(t, heard["c"], "two")
+	before := gaps["b"]
+	mu.Unlock()
+
+	// Another keeper comes within a lease: what the first had not told any more is read anew, and what the other
+	// tells before anybody has asked it is heard.
+	end()
+	join("another", true)
+	require.Eventually(t, func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return gaps["b"] > before
+	}, time.Minute, 10*time.Millisecond)
+	early := open().Peers("early", true, nil, nil)
+	require.NoError(t, early.Tell(t.Context(), []byte("three")))
+	require.Eventually(t, func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Contains(heard["b"], "three")
+	}, time.Minute, 10*time.Millisecond)
 }
