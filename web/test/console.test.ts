@@ -298,6 +298,8 @@ test.concurrent("a campaign that the evidence paused says by what", async ({ exp
   await page.getByText("in fewer than 1 of 160 campaigns: stopped").first().waitFor();
   await page.getByRole("img", { name: "3 units failed of 14 begun; the campaign pauses at 2 of 2" }).waitFor();
   await page.getByText("observed only").waitFor();
+  await page.getByRole("rowheader", { name: "Not yet offered" }).waitFor();
+  expect(await page.getByText("Fewer by").count(), "too few units say nothing of a difference").toBe(0);
   await page.getByRole("button", { name: "Resume" }).waitFor();
   expect(errors).toEqual([]);
 });

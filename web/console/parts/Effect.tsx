@@ -57,12 +57,16 @@ export function EffectView({ effect: e, final }: { effect: Effect; final: boolea
               </tr>
             </tbody>
           </table>
-          <p>
-            Fewer by <strong>{(100 * e.difference).toFixed(1)} percentage points</strong>, 95 % interval{" "}
-            {(100 * e.low).toFixed(1)} to {(100 * e.high).toFixed(1)}; p{" "}
-            {e.p < 0.0001 ? "< 0.0001" : `= ${e.p.toPrecision(2)}`}.
-          </p>
-          <Interval effect={e} />
+          {e.verdict !== "no comparison" && (
+            <>
+              <p>
+                Fewer by <strong>{(100 * e.difference).toFixed(1)} percentage points</strong>, 95 % interval{" "}
+                {(100 * e.low).toFixed(1)} to {(100 * e.high).toFixed(1)}; p{" "}
+                {e.p < 0.0001 ? "< 0.0001" : `= ${e.p.toPrecision(2)}`}.
+              </p>
+              <Interval effect={e} />
+            </>
+          )}
         </>
       )}
     </div>
