@@ -97,7 +97,7 @@ func (e *tornError) Error() string {
 
 // reached is how far the files have been read.
 type reached struct {
-	entry    uint64 // newest held, 0 before the first
+	entry    uint64 // newest held, or erased right after one that was, 0 before the first
 	sequence uint64 // newest given, to an entry that is held or was trimmed
 }
 
@@ -119,10 +119,13 @@ func (r *reached) file(data []byte, stream string, index uint64) error {
 			return torn
 		}
 		at += n
-		gone := seq&(recordErased|recordTomb) != 0
+		erased, gone := seq&recordErased != 0, seq&(recordErased|recordTomb) != 0
 		seq &^= recordErased | recordTomb
 		r.sequence = max(r.sequence, seq)
 		if gone {
+			if erased && r.entry != 0 && seq == r.entry+1 { // it still stands in its place: before it is what was trimmed
+				r.entry = seq
+			}
 			continue
 		}
 		if r.entry != 0 && seq > r.entry+1 {

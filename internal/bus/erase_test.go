@@ -67,3 +67,27 @@ func TestErasedBytesAreOnNoDisk(t *testing.T) {
 	}
 	require.Equal(t, []uint64{31}, got)
 }
+
+// What was trimmed stands in the files before what was erased: a kill leaves
+// both, and neither is taken for damage.
+func TestKilledAfterATrimAndAnErasure(t *testing.T) {
+	t.Parallel()
+	dir, cfg := t.TempDir(), bus.Config{MaxBytes: 120 << 10, MaxAge: 1}
+	live := cfg
+	live.Dir = dir
+	b := open(t, live)
+	for n := range 20 {
+		require.NoError(t, b.Publish(t.Context(), one(n)))
+	}
+	for _, upTo := range []uint64{5, 12} {
+		_, err := b.Trim(t.Context(), upTo-2)
+		require.NoError(t, err)
+		require.NoError(t, b.Erase(t.Context(), upTo))
+		killed := cfg
+		killed.Dir, killed.Reached = filepath.Join(t.TempDir(), "stream"), 20
+		require.NoError(t, os.CopyFS(killed.Dir, os.DirFS(dir)))
+		got, err := held(t, killed, 15)
+		require.NoError(t, err)
+		require.Len(t, got, 5)
+	}
+}
