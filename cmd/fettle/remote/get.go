@@ -88,7 +88,7 @@ file that "fettle apply" takes.`,
 			}
 			kind, err := declare.ParseKind(args[0])
 			if err != nil {
-				return fault.Wrap(fault.Invalid, "", err)
+				return fault.New(fault.Invalid, "%v, finding, cohort, claim, event", err)
 			}
 			if len(args) == 2 {
 				return c.getOne(cmd, kind, args[1])
@@ -210,7 +210,7 @@ A unit is disconnected, and its history is erased.`,
 			default:
 				kind, err := declare.ParseKind(args[0])
 				if err != nil {
-					return fault.Wrap(fault.Invalid, "", err)
+					return fault.New(fault.Invalid, "%v, cohort", err)
 				}
 				path = declaredPath(kind, args[1])
 			}
@@ -253,7 +253,7 @@ func newDescribeCmd(c *cli) *cobra.Command {
 			}
 			kind, err := declare.ParseKind(args[0])
 			if err != nil {
-				return fault.Wrap(fault.Invalid, "", err)
+				return fault.New(fault.Invalid, "%v, finding, cohort", err)
 			}
 			if c.output != "table" {
 				return c.getOne(cmd, kind, args[1])
