@@ -41,7 +41,7 @@ func TestWhatIsKept(t *testing.T) {
 		{"a boolean as 0 or 1", `{"values":{"charging":1}}`, device.Outcome{Kept: 1}},
 		{"undeclared", `{"values":{"current":1,"wifi":3,"":4}}`, device.Outcome{Kept: 1, Undeclared: 2}},
 		{"not a number", `{"values":{"current":NaN,"plug_temperature":1}}`, device.Outcome{Kept: 1, Invalid: 1, Why: "current: expected a finite number"}},
-		{"infinite", `{"values":{"current":Infinity,"plug_temperature":-Infinity}}`, device.Outcome{Invalid: 2, Why: "current: expected a finite number"}},
+		{"infinite", `{"values":{"current":Infinity,"plug_temperature":-Infinity}}`, device.Outcome{Invalid: 2, Why: "current: expected a finite number; plug_temperature: expected a finite number"}},
 		{"inf", `{"values":{"current":inf}}`, device.Outcome{Invalid: 1, Why: "current: expected a finite number"}},
 		{"overflow", `{"values":{"current":1e999}}`, device.Outcome{Invalid: 1, Why: "current: expected a finite number"}},
 		{"not quite a number", `{"values":{"current":1-2}}`, device.Outcome{Invalid: 1, Why: "current: expected a finite number"}},
