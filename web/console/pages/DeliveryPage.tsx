@@ -49,6 +49,7 @@ export function DeliveryPage() {
     <Page title="Delivery">
       <SegmentedControl
         aria-label="What to show"
+        withItemsBorders={false} // on a phone they are in two rows
         mb="md"
         data={tabs}
         value={shown[tab] ? tab : "messages"}
