@@ -42,7 +42,7 @@ spec:
       en: {title: Your kettle's data, text: We ask first.}
       de: {title: Daten Ihres Kochers, text: Wir fragen zuerst.}
   signals:
-    - {name: heat, title: Heat, type: number, unit: Cel, purposes: [care], retention: 90d, description: Of the water., every: 10s}
+    - {name: heat, title: Heat, type: number, unit: Cel, purposes: [care], retention: 90d, description: Of the water., every: 10s, texts: {de: {title: Hitze, description: Des Wassers.}}}
     - {name: note, title: Note, type: text, purposes: [care], retention: 90d, description: A word.}
     - {name: fuse, title: Fuse, type: boolean, purposes: [proof], retention: 400d, description: Whether the fuse holds.}
 ---
@@ -224,7 +224,7 @@ func TestOwnersRights(t *testing.T) {
 		call("GET", "/owner/v1/units/K-1/data", nil, &data)
 		return len(data.Withdrawals) == 1 && !data.Withdrawals[0].EndedAt.IsZero()
 	})
-	require.Equal(t, []string{"Heat", "Note"}, data.Withdrawals[0].Erased)
+	require.Equal(t, []string{"Hitze", "Note"}, data.Withdrawals[0].Erased)
 	var findings wire.Page[wire.Finding]
 	s.get("/v1/findings?unit=K-1", &findings)
 	require.Empty(t, findings.Items, "what was concluded goes, too")
@@ -303,7 +303,11 @@ func TestOwnersRights(t *testing.T) {
 		} `json:"tables"`
 	}
 	require.NoError(t, json.Unmarshal(files["columns.json"], &described))
-	require.Equal(t, "Cel", described.Tables[0].Schema.Columns[3]["fettle:ucumUnit"])
+	columns := described.Tables[0].Schema.Columns
+	require.Equal(t, "Cel", columns[3]["fettle:ucumUnit"])
+	require.Equal(t, map[string]any{"en": "event time"}, columns[0]["titles"], "asked for in German, but told in English")
+	require.Equal(t, map[string]any{"de": "Hitze"}, columns[3]["titles"])
+	require.Equal(t, map[string]any{"en": "Note"}, columns[4]["titles"])
 	for _, name := range []string{"you.json", "looks.json", "messages.json", "sessions.json", "people.json", "requests.json", "updates.json", "shares.json", "notices-shown.json", "units/K-1/receipts.jsonld", "units/K-1/findings.json"} {
 		require.True(t, json.Valid(files[name]), name)
 	}

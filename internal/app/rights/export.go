@@ -349,9 +349,7 @@ func (m *mine) parquet(ctx context.Context, dir string) error {
 // columns describes every column of every table, and says what each file is.
 func (x *export) columns(_ context.Context, dir string) error {
 	var tables []takeout.Table
-	lang := x.e.Language
 	for _, m := range x.mine {
-		tongue := m.p.Speak(lang)
 		columns := []takeout.Column{
 			{Name: "event_time", Title: "event time", About: "When it was measured, UTC.", Type: "dateTime", Source: "unit"},
 			{Name: "receive_time", Title: "receive time", About: "When the service received it, UTC.", Type: "dateTime", Source: "service"},
@@ -359,9 +357,13 @@ func (x *export) columns(_ context.Context, dir string) error {
 		}
 		for i := range m.p.Signals {
 			s := &m.p.Signals[i]
+			tongue := m.p.Speak(x.e.Language)
+			if _, translated := s.Texts[tongue]; !translated {
+				tongue = m.p.Tongue()
+			}
 			w := s.Words(tongue)
 			columns = append(columns, takeout.Column{
-				Name: s.Name, Title: w.Title, About: w.Description, Unit: s.Unit, Purposes: s.Purposes, Source: "unit",
+				Name: s.Name, Title: w.Title, About: w.Description, Language: tongue, Unit: s.Unit, Purposes: s.Purposes, Source: "unit",
 				Type: map[fleet.ValueType]string{fleet.Number: "double", fleet.Boolean: "boolean", fleet.Text: "string"}[s.Type],
 			})
 		}
@@ -385,7 +387,7 @@ func (x *export) columns(_ context.Context, dir string) error {
 	for _, rec := range x.c.Sources.records() {
 		about[rec.name+".json"] = rec.about
 	}
-	doc := takeout.Describe(lang, tables)
+	doc := takeout.Describe(tables)
 	doc["fettle:files"] = about
 	return writeJSON(dir, "columns.json", doc)
 }

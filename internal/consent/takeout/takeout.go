@@ -7,6 +7,7 @@ package takeout
 
 import (
 	"archive/zip"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -329,6 +330,7 @@ type Column struct {
 	Unit     string // UCUM
 	Purposes []string
 	Source   string // unit, service, owner, operator
+	Language string // of Title and About, as a BCP 47 tag; English if left out
 }
 
 // Table describes a file; see Describe.
@@ -340,15 +342,18 @@ type Table struct {
 
 // Describe is the description of tables as the W3C's metadata vocabulary for
 // tabular data has it (CSVW, https://www.w3.org/TR/tabular-metadata/), with
-// unit of measure, purposes and source of each column.
-func Describe(language string, tables []Table) map[string]any {
+// unit of measure, purposes and source of each column. What says nothing of its
+// language is English.
+func Describe(tables []Table) map[string]any {
 	var out []any
 	for _, t := range tables {
 		var columns []any
 		for _, c := range t.Columns {
+			language := cmp.Or(c.Language, "en")
 			col := map[string]any{
-				"name": c.Name, "titles": map[string]any{language: c.Title}, "datatype": c.Type, "dc:description": c.About,
-				"fettle:source": c.Source, "fettle:purposes": append([]string{}, c.Purposes...),
+				"name": c.Name, "titles": map[string]any{language: c.Title}, "datatype": c.Type,
+				"dc:description": map[string]any{"@value": c.About, "@language": language},
+				"fettle:source":  c.Source, "fettle:purposes": append([]string{}, c.Purposes...),
 			}
 			if c.Unit != "" {
 				col["fettle:ucumUnit"] = c.Unit
@@ -361,7 +366,7 @@ func Describe(language string, tables []Table) map[string]any {
 		})
 	}
 	return map[string]any{
-		"@context": []any{"http://www.w3.org/ns/csvw", map[string]any{"@language": language, "fettle": "https://fettle.dev/ns#"}},
+		"@context": []any{"http://www.w3.org/ns/csvw", map[string]any{"@language": "en", "fettle": "https://fettle.dev/ns#"}},
 		"tables":   out,
 	}
 }
