@@ -1,6 +1,6 @@
 // Package heap bounds what the Go heap takes beyond what it holds. Collecting
-// seldom is cheap while little is live; when a burst has left much, three times
-// as much again would stand there as garbage.
+// seldom is cheap; when a burst has left much, twice as much again would stand
+// there as garbage.
 package heap
 
 import (
@@ -16,8 +16,8 @@ const (
 	// heap is small: half as many collections as by default are a tenth of a
 	// message's cost, for half as much heap again.
 	percent = 200
-	// calm is the heap up to which that holds. A larger one may grow to half as
-	// much again as is live.
+	// calm is by how much the heap may grow between two collections however little
+	// is live; a large one by half of what is live.
 	calm = 512 << 20
 )
 
@@ -72,4 +72,4 @@ func measure() usage {
 }
 
 // limit is what the runtime may take in all.
-func limit(u usage) int64 { return u.other + max(calm, u.live+u.live/2) }
+func limit(u usage) int64 { return u.other + u.live + max(calm, u.live/2) }
