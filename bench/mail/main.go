@@ -77,8 +77,9 @@ func run(ctx context.Context, o options) error {
 		start func(ctx context.Context, o options, dir string, port int) (*exec.Cmd, error)
 	}{{"", o.mails, sink}, {"Exim: ", max(o.mails/20, 1), exim}} {
 		one := o
-		if one.mails = server.mails; server.title != "" {
-			one.profile = ""
+		one.mails = server.mails
+		if server.title != "" {
+			one.profile = "" // of the first alone
 		}
 		if err := measure(ctx, one, server.title, server.start); err != nil {
 			return err
