@@ -53,12 +53,12 @@ func Start(ctx context.Context, dir string) (*DB, error) {
 	if _, err := os.Stat(program); err != nil {
 		return nil, fmt.Errorf("influxd is not installed: `make bench-deps` does it")
 	}
-	meta, err := child.FreeAddress() //nolint:contextcheck // it only looks
+	meta, err := child.FreeAddress()
 	if err != nil {
 		return nil, err
 	}
 	db := &DB{}
-	if db.Address, err = child.FreeAddress(); err != nil { //nolint:contextcheck // as above
+	if db.Address, err = child.FreeAddress(); err != nil {
 		return nil, err
 	}
 	file := filepath.Join(dir, "influxdb.conf")
@@ -68,7 +68,7 @@ func Start(ctx context.Context, dir string) (*DB, error) {
 	if db.Process, err = child.Start(dir, "influxd", program, "-config", file); err != nil {
 		return nil, err
 	}
-	if err := db.Await(func() error { return child.Answers(http.DefaultClient, "http://"+db.Address+"/ping") }); err != nil { //nolint:contextcheck // it has a time limit of its own
+	if err := db.Await(func() error { return child.Answers(http.DefaultClient, "http://"+db.Address+"/ping") }); err != nil {
 		return db, err
 	}
 	_, err = db.Query(ctx, "CREATE DATABASE bench")

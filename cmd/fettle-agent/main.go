@@ -28,12 +28,12 @@ const defaultConfig = "/etc/fettle-agent.yaml"
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	os.Exit(execute(ctx, os.Args[1:], os.Stdout, os.Stderr)) //nolint:gocritic // nothing is left to be done
+	os.Exit(execute(ctx, os.Args[1:], os.Stdout, os.Stderr)) // nothing is left to be done
 }
 
 // execute is the program; it gives the exit status.
 func execute(ctx context.Context, args []string, out, errOut io.Writer) int {
-	root := newCommand() //nolint:contextcheck // commands get it from cobra
+	root := newCommand()
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(errOut)

@@ -32,7 +32,7 @@ func main() {
 // run is the program; tests call it in their own process.
 func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
 	began := false
-	root := newRootCmd(&began) //nolint:contextcheck // commands get it from cobra
+	root := newRootCmd(&began)
 	root.SetArgs(args)
 	root.SetIn(in)
 	root.SetOut(out)

@@ -25,7 +25,7 @@ func (s *server) backups() {
 		Content:     map[string]*huma.MediaType{"application/zstd": {Schema: &huma.Schema{Type: "string", Format: "binary"}}},
 	}}
 	huma.Register(s.API, op, func(_ context.Context, _ *frame.None) (*huma.StreamResponse, error) {
-		return &huma.StreamResponse{Body: func(ctx huma.Context) { //nolint:contextcheck // the request's context is in it
+		return &huma.StreamResponse{Body: func(ctx huma.Context) {
 			w := &late{ctx: ctx}
 			err := audit.Looked(ctx.Context(), audit.Everyone)
 			if err == nil {

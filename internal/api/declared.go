@@ -169,7 +169,7 @@ func (s *server) lookedAtUnit(ctx context.Context, id string) error {
 // ownerOf is a unit's owner; nil when it has none, or whoever asks may not know.
 func (s *server) ownerOf(ctx context.Context, u fleet.Unit) (*fleet.Owner, error) {
 	if u.OwnerID == "" || !frame.Who(ctx).May[access.Personal] {
-		return nil, nil //nolint:nilnil // a unit without an owner, or whose owner is not for this operator to see, is no error
+		return nil, nil // a unit without an owner, or whose owner is not for this operator to see, is no error
 	}
 	o, err := s.d.Fleet.Owner(ctx, u.OwnerID)
 	if err != nil {

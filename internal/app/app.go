@@ -146,7 +146,7 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 	}
 	if h.updates, err = update.NewService(ctx, update.Config{
 		Store: e.records.Update(), Logs: unitlog.New(e.records), Blobs: e.blobs, Fleet: h.fleet, Tx: e.records, Clock: clk, Log: log, Dir: c.path("uploads"), Room: e.disk.Fits, Check: check,
-		Ledger: release.New(e.records), Settings: setting.New(e.records), State: h.read, Wake: func(id string) { h.gateway.Notify(id) }, //nolint:contextcheck // units are told after the request
+		Ledger: release.New(e.records), Settings: setting.New(e.records), State: h.read, Wake: func(id string) { h.gateway.Notify(id) }, // units are told after the request
 	}); err != nil {
 		return nil, err
 	}
@@ -221,7 +221,7 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 	if err := h.tools(ctx); err != nil {
 		return nil, err
 	}
-	h.gauges() //nolint:contextcheck // read when somebody asks, long after ctx
+	h.gauges() // read when somebody asks, long after ctx
 	return h, nil
 }
 

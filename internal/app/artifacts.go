@@ -94,7 +94,7 @@ func applied(patch io.Reader, old []byte, length int64, sha256 string, window in
 // bundles checks bundles of RAUC as they are uploaded, if there is a keyring.
 func (c *Config) bundles() (func(ctx context.Context, filename, path string) error, error) {
 	if c.RAUCKeyring == "" {
-		return nil, nil //nolint:nilnil // nothing is checked
+		return nil, nil // nothing is checked
 	}
 	return rauc.Check(c.RAUCKeyring)
 }

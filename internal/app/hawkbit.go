@@ -37,7 +37,7 @@ func (h *house) tools(ctx context.Context) error {
 				h.watcher.Reload()
 			}
 			for _, u := range units {
-				h.gateway.CredentialChanged(u) //nolint:contextcheck // sessions end whether or not the request lasts
+				h.gateway.CredentialChanged(u) // sessions end whether or not the request lasts
 			}
 			return h.unitsChanged(ctx, units)
 		},

@@ -125,7 +125,7 @@ func ingest(ctx context.Context, c Config, log *slog.Logger, version string) (er
 			Desired: setting.New(h.records).Settings, Assignment: h.records.Update().Assignment, Log: log, Metrics: h.metrics,
 			Answer: update.Answers(update.Config{
 				Store: h.records.Update(), Ledger: release.New(h.records), Settings: setting.New(h.records), Fleet: h.fleet, Tx: h.records, Clock: clk, Log: log,
-				Wake: func(id string) { h.gateway.Notify(id) }, //nolint:contextcheck // units are told after the request
+				Wake: func(id string) { h.gateway.Notify(id) }, // units are told after the request
 			}),
 		}),
 	})

@@ -114,7 +114,7 @@ func TestAnotherOwnerIsAskedAnew(t *testing.T) {
 				}
 				return w.Campaigns.OwnersChanged(ctx, ids)
 			}))
-			w.Settle() //nolint:contextcheck // it has the test's
+			w.Settle()
 		}
 		for _, x := range append(first[:5:5], planned) {
 			ids = append(ids, x.UnitID)

@@ -95,7 +95,7 @@ func TestTheStateMachine(t *testing.T) {
 				_, _ = w.Campaigns.Pass(ctx)
 				tx.off = true
 				w.Campaigns = campaign.NewManager(cfg)
-				w.Settle() //nolint:contextcheck // it has the test's
+				w.Settle()
 			},
 			"choice": func(r *rapid.T) {
 				x := pick()
@@ -117,7 +117,7 @@ func TestTheStateMachine(t *testing.T) {
 					_, err = w.Updates.Feedback(ctx, x.UnitID, work.Action.ID, update.Feedback{State: says, Details: []string{"so"}})
 				}
 				refused(err)
-				w.Settle() //nolint:contextcheck // it has the test's
+				w.Settle()
 			},
 			"version": func(*rapid.T) {
 				if x := pick(); x.State == campaign.Installing || x.State == campaign.Claimed {
@@ -128,7 +128,7 @@ func TestTheStateMachine(t *testing.T) {
 			"pause": func(*rapid.T) {
 				_, err := w.Campaigns.Pause(ctx, c.Name, "look")
 				refused(err)
-				for _, x := range w.Tasks(-1) { //nolint:contextcheck // it has the test's
+				for _, x := range w.Tasks(-1) {
 					work, err := w.Updates.Work(ctx, x.UnitID)
 					require.NoError(t, err)
 					if err == nil && work.Action != nil && work.Action.State == update.Offered {
@@ -139,11 +139,11 @@ func TestTheStateMachine(t *testing.T) {
 			"resume": func(*rapid.T) {
 				_, err := w.Campaigns.Resume(ctx, c.Name, "on")
 				refused(err)
-				w.Settle() //nolint:contextcheck // it has the test's
+				w.Settle()
 			},
 			"": func(*rapid.T) {
 				under := 0
-				for _, x := range w.Tasks(-1) { //nolint:contextcheck // it has the test's
+				for _, x := range w.Tasks(-1) {
 					list, err := w.Updates.OfUnit(ctx, x.UnitID, 100)
 					require.NoError(t, err)
 					open := 0

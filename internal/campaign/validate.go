@@ -66,7 +66,7 @@ func (m *Manager) Validate(ctx context.Context, c Campaign) error {
 // known gives nil for what is not found.
 func known[T any](v T, err error) (*T, error) {
 	if fault.KindOf(err) == fault.NotFound {
-		return nil, nil //nolint:nilnil // absent is an answer here
+		return nil, nil // absent is an answer here
 	}
 	if err != nil {
 		return nil, err

@@ -58,7 +58,7 @@ func (m *Manager) zone(ctx context.Context, c *Campaign, t *Task) (*time.Locatio
 // when they begin again.
 func (m *Manager) closed(ctx context.Context, c *Campaign, t *Task, now time.Time) (*update.Refusal, error) {
 	if len(c.Hours) == 0 {
-		return nil, nil //nolint:nilnil // no refusal
+		return nil, nil
 	}
 	loc, err := m.zone(ctx, c, t)
 	if err != nil || window.Open(c.Hours, now, loc) {
@@ -207,7 +207,7 @@ func (m *Manager) Guard(ctx context.Context, a *update.Assignment) (*update.Refu
 	id, _, _ := strings.Cut(a.Ref, "/")
 	t, err := m.cfg.Store.Task(ctx, id)
 	if fault.KindOf(err) == fault.NotFound {
-		return nil, nil //nolint:nilnil // no refusal
+		return nil, nil
 	}
 	if err != nil {
 		return nil, err

@@ -112,7 +112,7 @@ func (g *Gateway) submitEvents(ctx context.Context, u *unit, events []Event, out
 	if s.cost, err = g.commits.reserve(ctx, s.cost); err != nil {
 		return err
 	}
-	g.Contact(u.id) //nolint:contextcheck // Contact is not the caller's request: it may outlive it
+	g.Contact(u.id) // Contact is not the caller's request: it may outlive it
 	n := counts{len(kept), dropped.NotConsented, dropped.Undeclared, dropped.Invalid}
 	return g.commits.submitRows(u, rows, kept, n, s)
 }

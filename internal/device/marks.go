@@ -128,7 +128,7 @@ func (g *Gateway) ReportVersions(ctx context.Context, id Identity, versions map[
 		}
 	}
 	if len(marks) == 0 {
-		g.Contact(id) //nolint:contextcheck // Contact is not the caller's request: it may outlive it
+		g.Contact(id) // Contact is not the caller's request: it may outlive it
 		return nil
 	}
 	if g.cfg.MayReport != nil {

@@ -37,7 +37,7 @@ func (g *Gateway) Join(ctx context.Context, id Identity, client string, s Sessio
 		g.Leave(id, s)
 		return err
 	}
-	g.Contact(id) //nolint:contextcheck // Contact is not the caller's request: it may outlive it
+	g.Contact(id) // Contact is not the caller's request: it may outlive it
 	return nil
 }
 

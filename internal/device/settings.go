@@ -88,7 +88,7 @@ func (g *Gateway) Report(ctx context.Context, id Identity, r Report) error {
 		}
 	}
 	if len(r.Versions) == 0 {
-		g.Contact(id) //nolint:contextcheck // Contact is not the caller's request: it may outlive it
+		g.Contact(id) // Contact is not the caller's request: it may outlive it
 		return nil
 	}
 	return g.ReportVersions(ctx, id, r.Versions)

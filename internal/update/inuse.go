@@ -34,7 +34,7 @@ func (s *Service) use(p *fleet.Product) *spec.Use {
 // if it is idle, or its product does not say what use is.
 func (s *Service) InUse(ctx context.Context, p *fleet.Product, u *fleet.Unit) (*Refusal, error) {
 	if p.InUse == nil {
-		return nil, nil //nolint:nilnil // no refusal
+		return nil, nil
 	}
 	x := s.use(p)
 	latest := map[string]telemetry.Sample{}

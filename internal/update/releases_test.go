@@ -368,7 +368,7 @@ func TestPreconditions(t *testing.T) {
 		a := w.offered(unit, r.Name)
 		want := func(code update.Code, why string) *update.Refusal {
 			t.Helper()
-			require.Zero(t, w.shown(unit), "its poll shows nothing") //nolint:contextcheck // it has the test's
+			require.Zero(t, w.shown(unit), "its poll shows nothing")
 			_, err := w.updates.Deployment(ctx, unit, a.ID)
 			require.Equal(t, fault.NotFound, fault.KindOf(err), "nor can it be fetched")
 			kept, err := w.updates.Assignment(ctx, a.ID)

@@ -211,7 +211,7 @@ func (s *server) use(ctx context.Context, d *condition.Detector) (*wire.Detector
 	if total < leastJudged && out.Stated > 0 {
 		return out, nil
 	} else if total < leastJudged {
-		return nil, nil //nolint:nilnil // too little to say
+		return nil, nil // too little to say
 	}
 	alarms := 0
 	f := condition.FindingFilter{Detector: d.Name, Version: d.Version, Limit: 1000}

@@ -240,7 +240,7 @@ func (s *server) export() {
 		if err != nil {
 			return nil, s.Problem(ctx, err)
 		}
-		return &huma.StreamResponse{Body: func(ctx huma.Context) { //nolint:contextcheck // the request's context is in it
+		return &huma.StreamResponse{Body: func(ctx huma.Context) {
 			w := ctx.BodyWriter()
 			lines := json.NewEncoder(w)
 			table := csv.NewWriter(w)

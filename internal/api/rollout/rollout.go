@@ -153,7 +153,7 @@ func stream(s *frame.Server, r frame.Route, columns []string, each func(ctx cont
 		"application/jsonl": {Schema: &huma.Schema{Type: "string"}}, "text/csv": {Schema: &huma.Schema{Type: "string"}},
 	}}}
 	huma.Register(s.API, op, func(_ context.Context, in *unitsIn) (*huma.StreamResponse, error) {
-		return &huma.StreamResponse{Body: func(hc huma.Context) { //nolint:contextcheck // the request's context is in it
+		return &huma.StreamResponse{Body: func(hc huma.Context) {
 			ctx, w, begun := hc.Context(), hc.BodyWriter(), false
 			table, lines := csv.NewWriter(w), json.NewEncoder(w)
 			begin := func() error {

@@ -195,7 +195,7 @@ func (s *server) reachFile() {
 		if err != nil {
 			return nil, s.Problem(ctx, err)
 		}
-		return &huma.StreamResponse{Body: func(hc huma.Context) { //nolint:contextcheck // the request's context is in it
+		return &huma.StreamResponse{Body: func(hc huma.Context) {
 			hc.SetHeader("Content-Type", "text/csv; charset=utf-8; header=present")
 			hc.SetHeader("Content-Disposition", `attachment; filename="reach-`+in.Name+`.csv"`)
 			w := csv.NewWriter(hc.BodyWriter())

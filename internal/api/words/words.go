@@ -363,7 +363,7 @@ func binary[I any](s *server, r frame.Route, contentType, name string, handle fu
 		if err != nil {
 			return nil, s.Problem(ctx, err)
 		}
-		return &huma.StreamResponse{Body: func(ctx huma.Context) { //nolint:contextcheck // the request's context is in it
+		return &huma.StreamResponse{Body: func(ctx huma.Context) {
 			ctx.SetHeader("Content-Type", contentType)
 			ctx.SetHeader("Content-Disposition", `inline; filename="`+name+`"`)
 			if _, err := ctx.BodyWriter().Write(b); err != nil && !errors.Is(err, context.Canceled) {

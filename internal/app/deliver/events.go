@@ -63,7 +63,7 @@ type campaigns struct {
 
 func (s *campaigns) product(ctx context.Context, id string) (string, error) {
 	if p, ok := s.products.Load(id); ok {
-		return p.(string), nil //nolint:forcetypeassert // nothing else is kept there
+		return p.(string), nil // nothing else is kept there
 	}
 	r, err := s.CampaignByID(ctx, id)
 	if err != nil {

@@ -85,7 +85,7 @@ type drawn []ticket
 func (p drawn) Len() int           { return len(p) }
 func (p drawn) Less(i, j int) bool { return p[i].place > p[j].place }
 func (p drawn) Swap(i, j int)      { p[i], p[j] = p[j], p[i] }
-func (p *drawn) Push(x any)        { *p = append(*p, x.(ticket)) } //nolint:forcetypeassert // container/heap
+func (p *drawn) Push(x any)        { *p = append(*p, x.(ticket)) } // container/heap
 func (p *drawn) Pop() any {
 	old := *p
 	x := old[len(old)-1]

@@ -161,7 +161,7 @@ type watching struct {
 	identity map[int64]condition.Identity // of units while states are loaded; the evaluator keeps what it takes up
 	gone     map[int64]struct{}           // keys of units that were deleted; they are not given twice
 
-	running context.Context    //nolint:containedctx // of the run, for what learns from history
+	running context.Context    // of the run, for what learns from history
 	cool    context.CancelFunc // ends what learns; nil: nothing does
 	warmers sync.WaitGroup
 }
@@ -241,7 +241,7 @@ func (r *watching) start(ctx context.Context) error {
 	if err := r.e.Load(ctx, states); err != nil {
 		return err
 	}
-	r.heat(definitions, learn) //nolint:contextcheck // it runs for as long as the run does
+	r.heat(definitions, learn) // it runs for as long as the run does
 	return nil
 }
 
@@ -357,7 +357,7 @@ func (r *watching) redefine(ctx context.Context, look bool) error {
 		return err
 	}
 	if len(learn) > 0 {
-		r.heat(definitions, learn) //nolint:contextcheck // it runs for as long as the run does
+		r.heat(definitions, learn) // it runs for as long as the run does
 	}
 	return nil
 }

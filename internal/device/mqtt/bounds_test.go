@@ -20,9 +20,9 @@ func heap() int64 {
 // A thousand clients that each announce as much as they may and send little of
 // it, that never read what they asked for, and one that announces 256 MB: what
 // they hold is what they have sent, and a little.
-func TestSlowClientsHoldLittle(t *testing.T) { //nolint:paralleltest // it looks at the memory of the process
-	t.Run("plain", func(t *testing.T) { slowClients(t, newRig(t, Config{}, nil), 1000, 3) }) //nolint:paralleltest // as above
-	t.Run("TLS", func(t *testing.T) { slowClients(t, newRigTLS(t, Config{}), 300, 1) })      //nolint:paralleltest // as above
+func TestSlowClientsHoldLittle(t *testing.T) {
+	t.Run("plain", func(t *testing.T) { slowClients(t, newRig(t, Config{}, nil), 1000, 3) })
+	t.Run("TLS", func(t *testing.T) { slowClients(t, newRigTLS(t, Config{}), 300, 1) })
 }
 
 func slowClients(t *testing.T, r *rig, clients, seconds int) {

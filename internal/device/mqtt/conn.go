@@ -38,7 +38,7 @@ type conn struct {
 	holds  bool   // one of the server's hands; the reader's
 
 	tryWrite func(fd uintptr) bool
-	ctx      context.Context //nolint:containedctx // ends with the connection, which is what Submit must wait no longer than
+	ctx      context.Context // ends with the connection, which is what Submit must wait no longer than
 	cancel   context.CancelFunc
 	ended    atomic.Bool // nothing more is read
 
@@ -210,7 +210,7 @@ func (c *conn) write() {
 		}
 	}
 	if !c.last { // else a later writeNow would be too late
-		_ = c.nc.SetWriteDeadline(time.Time{}) // as above
+		_ = c.nc.SetWriteDeadline(time.Time{})
 	}
 	c.writing = false
 	c.changed.Broadcast()

@@ -136,7 +136,7 @@ func (s *Server) start(alive context.Context, socket net.Conn) {
 		_ = socket.Close()
 		return
 	}
-	go func() { //nolint:contextcheck // a connection has its own context, made of alive
+	go func() { // a connection has its own context, made of alive
 		defer s.running.Done()
 		c.serve()
 		s.mu.Lock()

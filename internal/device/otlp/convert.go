@@ -84,13 +84,13 @@ func (r *reader) metric(p point) {
 	case *metricspb.Metric_Histogram:
 		for _, h := range d.Histogram.GetDataPoints() {
 			r.parts(p, h.GetAttributes(), h.GetTimeUnixNano(), h.GetFlags(), parts{
-				count: h.GetCount(), sum: h.Sum, minimum: h.Min, maximum: h.Max, //nolint:protogetter // whether they are there matters
+				count: h.GetCount(), sum: h.Sum, minimum: h.Min, maximum: h.Max, // whether they are there matters
 			})
 		}
 	case *metricspb.Metric_ExponentialHistogram:
 		for _, h := range d.ExponentialHistogram.GetDataPoints() {
 			r.parts(p, h.GetAttributes(), h.GetTimeUnixNano(), h.GetFlags(), parts{
-				count: h.GetCount(), sum: h.Sum, minimum: h.Min, maximum: h.Max, //nolint:protogetter // whether they are there matters
+				count: h.GetCount(), sum: h.Sum, minimum: h.Min, maximum: h.Max, // whether they are there matters
 			})
 		}
 	case *metricspb.Metric_Summary:

@@ -126,7 +126,7 @@ func (h *Handler) desired(w http.ResponseWriter, r *http.Request, id device.Iden
 		h.door.Fail(w, r, err)
 		return
 	}
-	h.gateway.Contact(id) //nolint:contextcheck // Contact is not the caller's request: it may outlive it
+	h.gateway.Contact(id) // Contact is not the caller's request: it may outlive it
 	door.Desired(w, r, &d)
 }
 

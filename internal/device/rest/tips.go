@@ -16,7 +16,7 @@ func (h *Handler) tips(w http.ResponseWriter, r *http.Request, id device.Identit
 		h.door.Fail(w, r, fault.Wrap(fault.Unavailable, "tips", err))
 		return
 	}
-	h.gateway.Contact(id) //nolint:contextcheck // Contact is not the caller's request: it may outlive it
+	h.gateway.Contact(id) // Contact is not the caller's request: it may outlive it
 	door.Write(w, http.StatusOK, "application/json", json.RawMessage(payload))
 }
 

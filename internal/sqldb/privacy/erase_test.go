@@ -252,8 +252,8 @@ func everyTable(t *testing.T, db *sqldb.DB, raw func() []byte) {
 							}
 						}
 						key := `'through-` + fmt.Sprint(number) + `'`
-						row(t, db, &parent, l.via, p, number)      //nolint:contextcheck // the test's
-						for _, c := range schema(t, db, l.table) { //nolint:contextcheck // the test's
+						row(t, db, &parent, l.via, p, number)
+						for _, c := range schema(t, db, l.table) {
 							if c.name == l.key && strings.HasPrefix(strings.ToUpper(c.kind), "TEXT") || c.name == l.key && c.kind == "text" {
 								_, err := db.Exec(ctx, `UPDATE `+l.table+` SET `+l.key+` = `+key+` WHERE `+l.key+` LIKE ?`, "%"+fmt.Sprint(number))
 								require.NoError(t, err)
