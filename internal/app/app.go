@@ -190,7 +190,7 @@ func build(ctx context.Context, c Config, e *engines, log *slog.Logger, version 
 	})
 	h.watcher = watch.New(watch.Config{
 		Stream: e.stream, Store: e.records.Condition(), Fleet: h.fleet, Tx: e.records, History: e.history, Log: log,
-		Frozen: h.frozen, Told: h.told, Lessons: h.read, Permitted: h.conditions.Permitted,
+		Frozen: h.frozen, Told: h.told, Lessons: h.read, Permitted: h.conditions.Permitted, Memory: int(c.DetectorMem),
 	})
 	h.wear()
 	h.cohorts = cohort.NewService(cohort.Config{
@@ -270,6 +270,7 @@ func (h *house) remedies() {
 	h.outcomes = outcome.NewManager(outcome.Config{
 		Store: h.records.Outcome(), Campaigns: h.campaigns, Runs: h.records.Campaign(), Fleet: h.fleet,
 		Consent: h.records.Consent(), Condition: h.records.Condition(), Tx: h.records, Clock: h.clock, Log: h.log,
+		Exposures: h.watcher.Exposures,
 	})
 }
 

@@ -60,6 +60,7 @@ type Config struct {
 	BackupLife    time.Duration `name:"backup-life" default:"30d" help:"how long after somebody was erased a backup that holds them can still be opened; then its key is destroyed"`
 	MaxEventAge   time.Duration `name:"max-event-age" default:"180d" help:"samples whose own time is further back are refused as invalid; raise it to replay old recordings"`
 	HistoryMemory size          `name:"history-memory" default:"1GiB" help:"memory that queries over history may use"`
+	DetectorMem   size          `name:"detector-memory" default:"256MiB" help:"what detectors have learned of units, as encoded (half as much again in memory), that stays in memory; of units heard of longest ago it is read back from the records when they are heard of again"`
 	HistoryThread int           `name:"history-threads" default:"2" help:"threads of queries over history"`
 
 	SMTP     string `name:"smtp" default:"" help:"mail server, smtp://user:password@host:587 (smtps:// for TLS from the start); without it owners cannot sign in"`
@@ -329,6 +330,9 @@ func (c *Config) check() []fault.Field {
 	}
 	if c.HistoryMemory < 64<<20 {
 		add("history-memory", "64MiB or more", "")
+	}
+	if c.DetectorMem < 1<<20 {
+		add("detector-memory", "1MiB or more", "")
 	}
 	if c.DiskMinFree == 0 {
 		add("disk-min-free", "a size, as 64MiB", "")

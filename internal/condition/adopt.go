@@ -10,6 +10,9 @@ import (
 
 // Batch takes a batch in.
 func (e *Evaluator) Batch(ctx context.Context, b *telemetry.Batch) error {
+	if err := e.recallAll(ctx, b); err != nil {
+		return err
+	}
 	for i := range b.Rows {
 		if err := e.Row(ctx, &b.Rows[i]); err != nil {
 			return err

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"fettle.dev/fettle/internal/condition"
+	"fettle.dev/fettle/internal/sqldb/sqldbtest"
 	"fettle.dev/fettle/internal/telemetry"
 )
 
@@ -58,6 +59,74 @@ func BenchmarkEvaluator(b *testing.B) {
 		size += len(s.Data)
 	}
 	b.ReportMetric(float64(size)/float64(max(len(c.States), 1)), "state-B/unit")
+}
+
+// What stays in memory of units whose states are evicted, and what a row costs
+// whose unit has to be read back from the records first, of a detector of three
+// signals together.
+func BenchmarkEvicted(b *testing.B) {
+	const units = 2000
+	d := unusual()
+	d.Purpose, d.Anomaly.Signals = "care", []string{"current", "plug_temperature", "state"}
+	p := charger()
+	p.Signals[4].Purposes = []string{"care"}
+	for name, most := range map[string]int{"all in memory": 1 << 40, "all evicted": 0} {
+		b.Run(name, func(b *testing.B) {
+			ctx, store := b.Context(), sqldbtest.SQLite(b).Condition()
+			var before, after runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&before)
+			e, err := condition.NewEvaluator(everyone, []condition.Definition{{Product: p, Detectors: []condition.Detector{d}}})
+			require.NoError(b, err)
+			e.Evict(func(ctx context.Context, units []int64) (map[int64][]byte, error) {
+				return store.Kept(ctx, "all", units)
+			}, most)
+			seq := uint64(0)
+			keep := func() {
+				c, err := e.TakeIn(ctx)
+				require.NoError(b, err)
+				seq++
+				require.NoError(b, store.Commit(ctx, "all", seq, c.Findings, c.States))
+				e.Keeps()
+			}
+			batch := telemetry.Batch{Product: p.Name}
+			for u := range int64(units) {
+				batch.Marks = append(batch.Marks, telemetry.Mark{Kind: telemetry.MarkConsent, Unit: u + 1, At: minutes(0), Text: "care"})
+			}
+			require.NoError(b, e.Batch(ctx, &batch))
+			round := func(minute int) {
+				for from := 0; from < units; from += 200 {
+					batch := telemetry.Batch{Product: p.Name}
+					for u := from; u < from+200; u++ {
+						v := float64(50 + (u*3+minute)%11)
+						batch.Rows = append(batch.Rows, telemetry.Row{
+							Unit: int64(u) + 1, Event: minutes(minute), Received: minutes(minute),
+							Values: []telemetry.Value{{Signal: "current", Number: v}, {Signal: "plug_temperature", Number: v + 1}, {Signal: "state", Number: v + 2}},
+						})
+					}
+					require.NoError(b, e.Batch(ctx, &batch))
+				}
+			}
+			minute := 0
+			for range 600 {
+				minute += 5
+				round(minute)
+			}
+			keep()
+			runtime.GC()
+			runtime.ReadMemStats(&after)
+			b.ResetTimer()
+			for b.Loop() {
+				minute += 5
+				round(minute)
+				b.StopTimer()
+				keep()
+				b.StartTimer()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*units), "ns/row")
+			b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/units, "heap-B/unit")
+		})
+	}
 }
 
 func everyone(_ context.Context, key int64) (condition.Identity, bool, error) {

@@ -57,7 +57,7 @@ func TestWatcherTakesFromHistoryWhatTheStreamLost(t *testing.T) {
 
 			w := watching.New(watching.Config{
 				Stream: &trimmed{played{batches: batches, pause: 100 * time.Microsecond}, c.first},
-				Store:  db.Condition(), Fleet: db.Fleet(), Tx: db, History: h, Prompt: 5 * time.Millisecond, Idle: 20 * time.Millisecond,
+				Store:  db.Condition(), Fleet: db.Fleet(), Tx: db, History: h, Prompt: 5 * time.Millisecond, Idle: 20 * time.Millisecond, Memory: 1, // all that may go goes
 				Told: tellOnce(db),
 			})
 			ctx, cancel := context.WithCancel(t.Context())

@@ -46,6 +46,8 @@ type savedWatch struct {
 	watch  *kind.Watch // State nil: see data
 	data   []byte      // of its state; nil: see legacy
 	legacy map[kind.Type][]byte
+
+	evicted bool // the watch's State is where it was kept
 }
 
 func (u *unit) sizeHint() int { return 96 + len(u.Values)*32 + len(u.watches)*160 }
@@ -65,19 +67,39 @@ func (u *unit) state(data []byte) State {
 		}
 	}
 	for i, w := range u.watches {
-		if !u.tells || w == nil || !u.product.rules[i].Rows {
-			continue
+		if u.tells && w != nil && u.product.rules[i].Rows {
+			s.Exposures = append(s.Exposures, u.exposure(i))
 		}
-		x := Exposure{Detector: u.product.rules[i].Ref(), UnitKey: u.Key, Since: moment(w.Since), For: millis(w.Exposure.Total)}
-		if w.Newest != 0 {
-			x.LastAt = moment(w.Newest)
-		}
-		s.Exposures = append(s.Exposures, x)
 	}
 	return s
 }
 
-func (u *unit) encode(b []byte) []byte {
+// exposure is that under the rule at a place.
+func (u *unit) exposure(i int) Exposure {
+	w := u.watches[i]
+	x := Exposure{Detector: u.product.rules[i].Ref(), UnitKey: u.Key, Since: moment(w.Since), For: millis(w.Exposure.Total)}
+	if w.Newest != 0 {
+		x.LastAt = moment(w.Newest)
+	}
+	return x
+}
+
+// Exposure is that of a unit under a detector version, now; false: it is not
+// watched under it.
+func (e *Evaluator) Exposure(d Ref, key int64) (Exposure, bool) {
+	if u := e.units[key]; u != nil {
+		for i, w := range u.watches {
+			if w != nil && u.product.rules[i].Rows && u.product.rules[i].Ref() == d {
+				return u.exposure(i), true
+			}
+		}
+	}
+	return Exposure{}, false
+}
+
+// encode appends the unit, and tells how many bytes of it states are that may
+// be evicted.
+func (u *unit) encode(b []byte) (_ []byte, apart int) {
 	b = append(b, stateVersion, code.Bits(u.chosen, u.retired, u.lagKnown, len(u.Versions) > 0))
 	b = code.AppendString(b, u.given)
 	b = code.AppendInt(b, u.Lag, u.judged)
@@ -122,9 +144,13 @@ func (u *unit) encode(b []byte) []byte {
 		if w.Finding != nil {
 			b = encodeFinding(b, w.Finding)
 		}
+		begin := len(b)
 		b = code.AppendBytes(b, w.State.Encode)
+		if u.product.rules[i].Apart {
+			apart += len(b) - begin
+		}
 	}
-	return b
+	return b, apart
 }
 
 // encodeKnown writes times that mostly come at a steady rate in a few bytes.

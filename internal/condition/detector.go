@@ -129,8 +129,11 @@ type Store interface {
 	// of in one transaction, for one partition of the evaluator. Human fields
 	// of a known finding are left as they are.
 	Commit(ctx context.Context, partition string, seq uint64, findings []Finding, states []State) error
-	// Load gives the position and all states of a partition.
-	Load(ctx context.Context, partition string) (seq uint64, states []State, err error)
+	// Load gives the position of a partition, and its states, as of one moment:
+	// some after others, that of the stream (key 0) among the first.
+	Load(ctx context.Context, partition string, each func(ctx context.Context, states []State) error) (seq uint64, err error)
+	// Kept is the states of units, by key; those without are absent.
+	Kept(ctx context.Context, partition string, units []int64) (map[int64][]byte, error)
 
 	// PutFindings keeps findings that do not come from the Evaluator.
 	PutFindings(ctx context.Context, findings []Finding) error

@@ -63,6 +63,8 @@ type Evaluator struct {
 	behind []*unit // whose exposures have changed since they were told, longest first
 	ticked bool    // the state of the stream has changed
 	late   []expression.Reading
+
+	resident resident
 }
 
 // product is what the evaluator knows of a product: the signals that some rule
@@ -97,6 +99,11 @@ type unit struct {
 	judged   int64 // receive time of the newest row judged
 	known    detect.Known
 	watches  []*kind.Watch // by place in product.rules; nil where it is not permitted
+
+	evicted       bool // the State of a watch is nil: it was evicted
+	in            bool // is in the evaluator's resident
+	before, after *unit
+	size          int // bytes of what may be evicted, as encoded last
 }
 
 // Definition is a product with the detector versions that watch it.
@@ -219,6 +226,12 @@ func (e *Evaluator) unit(ctx context.Context, key, at int64) (*unit, error) {
 	}
 	u, ok := e.units[key]
 	if ok {
+		if u.evicted {
+			if err := e.recall(ctx, u); err != nil {
+				return nil, err
+			}
+		}
+		e.resident.used(u)
 		e.last = u
 		return u, nil
 	}
@@ -234,6 +247,7 @@ func (e *Evaluator) unit(ctx context.Context, key, at int64) (*unit, error) {
 	e.units[key] = u
 	e.fit(u, at)
 	e.join(u)
+	e.resident.used(u)
 	return u, nil
 }
 
@@ -316,6 +330,11 @@ func (e *Evaluator) Mark(ctx context.Context, m *telemetry.Mark) error {
 	if _, known := e.units[m.Unit]; !known && m.Kind == telemetry.MarkContact && !e.hearing {
 		e.desk.Clock.Now = max(e.desk.Clock.Now, m.At)
 		return nil // a fleet that only polls costs no memory here
+	}
+	if u := e.units[m.Unit]; m.Kind == telemetry.MarkContact && u != nil { // whom it concerns is in memory
+		e.desk.Clock.Now = max(e.desk.Clock.Now, m.At)
+		e.contact(u, m.At)
+		return nil
 	}
 	u, err := e.unit(ctx, m.Unit, m.At)
 	if err != nil || u == nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"fettle.dev/fettle/internal/condition"
 	"fettle.dev/fettle/internal/sqldb/sqldbtest"
 )
 
@@ -23,12 +24,14 @@ func TestWatcherForgets(t *testing.T) {
 	go func() { done <- w.Run(ctx) }()
 	require.Eventually(t, func() bool { return w.Position() == uint64(len(batches)) }, time.Minute, 5*time.Millisecond)
 	states := func() map[int64]bool {
-		_, all, err := db.Condition().Load(t.Context(), "all")
-		require.NoError(t, err)
 		out := map[int64]bool{}
-		for _, st := range all {
-			out[st.UnitKey] = true
-		}
+		_, err := db.Condition().Load(t.Context(), "all", func(_ context.Context, states []condition.State) error {
+			for _, st := range states {
+				out[st.UnitKey] = true
+			}
+			return nil
+		})
+		require.NoError(t, err)
 		return out
 	}
 	before := states()

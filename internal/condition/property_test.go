@@ -229,20 +229,39 @@ func TestEveryKindIsTried(t *testing.T) {
 	}
 }
 
+// evicting has an evaluator keep no more than most bytes that could be read back
+// from states.
+func evicting(e *condition.Evaluator, states map[int64]condition.State, most int) *condition.Evaluator {
+	e.Evict(func(_ context.Context, units []int64) (map[int64][]byte, error) {
+		out := map[int64][]byte{}
+		for _, key := range units {
+			if s, ok := states[key]; ok {
+				out[key] = s.Data
+			}
+		}
+		return out, nil
+	}, most)
+	return e
+}
+
 // An evaluator that is started again after every batch, from what it has kept,
-// finds what one does that never was: states are read as they were written.
+// finds what one does that never was: states are read as they were written. So
+// does one that lets all of them go whenever they are kept.
 func TestStartedAgainAfterEveryBatch(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		batches := stream(t, rapid.IntRange(1, 250).Draw(t, "steps"))
 		ctx := context.Background()
 		definitions := []condition.Definition{{Product: charger(), Detectors: detectors()}}
-		var found [2]map[string]condition.Finding
+		var found [3]map[string]condition.Finding
 		for way := range found {
 			found[way] = map[string]condition.Finding{}
 			states := map[int64]condition.State{}
 			e, err := condition.NewEvaluator(directory, definitions)
 			require.NoError(t, err)
+			if way == 2 {
+				evicting(e, states, 0)
+			}
 			for i, b := range batches {
 				for j := range b.Rows {
 					require.NoError(t, e.Row(ctx, &b.Rows[j]))
@@ -253,13 +272,15 @@ func TestStartedAgainAfterEveryBatch(t *testing.T) {
 				if way == 0 && i < len(batches)-1 {
 					continue
 				}
-				c := e.Take()
+				c, err := e.TakeIn(ctx)
+				require.NoError(t, err)
 				for _, f := range c.Findings {
 					found[way][f.ID] = f
 				}
 				for _, s := range c.States {
 					states[s.UnitKey] = s
 				}
+				e.Keeps()
 				if way == 1 {
 					e, err = condition.NewEvaluator(directory, definitions)
 					require.NoError(t, err)
@@ -268,6 +289,7 @@ func TestStartedAgainAfterEveryBatch(t *testing.T) {
 			}
 		}
 		require.Equal(t, found[0], found[1])
+		require.Equal(t, found[0], found[2])
 	})
 }
 
@@ -281,8 +303,10 @@ func TestLiveIsBacktest(t *testing.T) {
 		definitions := []condition.Definition{{Product: charger(), Detectors: detectors()}}
 		live, exposures := map[string]condition.Finding{}, map[condition.Ref]map[int64]condition.Exposure{}
 		states := map[int64]condition.State{}
+		most := rapid.SampledFrom([]int{0, 5000, 1 << 30}).Draw(t, "memory")
 		e, err := condition.NewEvaluator(directory, definitions)
 		require.NoError(t, err)
+		evicting(e, states, most)
 		kept := 0 // batches whose effects are kept
 		for i := 0; i < len(batches); i++ {
 			for j := range batches[i].Rows {
@@ -293,7 +317,8 @@ func TestLiveIsBacktest(t *testing.T) {
 			}
 			switch fate := rapid.IntRange(0, 19).Draw(t, "fate"); {
 			case fate < 6 || i == len(batches)-1:
-				c := e.Take()
+				c, err := e.TakeIn(ctx)
+				require.NoError(t, err)
 				for _, f := range c.Findings {
 					live[f.ID] = f
 				}
@@ -307,9 +332,11 @@ func TestLiveIsBacktest(t *testing.T) {
 					}
 				}
 				kept = i + 1
+				e.Keeps()
 			case fate < 8: // a crash
 				e, err = condition.NewEvaluator(directory, definitions)
 				require.NoError(t, err)
+				evicting(e, states, most)
 				require.NoError(t, e.Load(ctx, slices.Collect(maps.Values(states))))
 				i = kept - 1
 			}
@@ -411,6 +438,9 @@ func live(t *testing.T, batches []*telemetry.Batch, seed uint64) map[string]cond
 	definitions := []condition.Definition{{Product: charger(), Detectors: detectors()}}
 	e, err := condition.NewEvaluator(directory, definitions)
 	require.NoError(t, err)
+	if seed > 0 {
+		evicting(e, states, 20_000)
+	}
 	kept := 0
 	for i := 0; i < len(batches); i++ {
 		for j := range batches[i].Rows {
@@ -424,19 +454,21 @@ func live(t *testing.T, batches []*telemetry.Batch, seed uint64) map[string]cond
 			fate = r.IntN(60)
 		}
 		if fate == 0 || i == len(batches)-1 {
-			c := e.Take()
+			c, err := e.TakeIn(t.Context())
+			require.NoError(t, err)
 			for _, f := range c.Findings {
 				found[f.ID] = f
 			}
 			for _, s := range c.States {
 				states[s.UnitKey] = s
 			}
+			e.Keeps()
 			kept = i + 1
 		}
 		if seed > 0 && r.IntN(150) == 0 && i < len(batches)-1 { // killed: what was not kept is told again
 			e, err = condition.NewEvaluator(directory, definitions)
 			require.NoError(t, err)
-			require.NoError(t, e.Load(t.Context(), slices.Collect(maps.Values(states))))
+			require.NoError(t, evicting(e, states, 20_000).Load(t.Context(), slices.Collect(maps.Values(states))))
 			i = kept - 1
 		}
 	}

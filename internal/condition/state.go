@@ -85,7 +85,9 @@ func (e *Evaluator) Take() Changes {
 	for _, k := range e.desk.Dirty {
 		u := e.units[k.Key]
 		begin := len(arena)
-		arena = u.encode(arena)
+		var apart int
+		arena, apart = u.encode(arena)
+		e.resident.sized(u, apart)
 		c.States = append(c.States, u.state(arena[begin:len(arena):len(arena)]))
 		u.tells = false
 	}
@@ -100,7 +102,8 @@ func (e *Evaluator) forget() {
 }
 
 // Load takes back the states that Take gave, into an evaluator that has taken
-// in nothing yet.
+// in nothing yet: all at once, or some after others, with that of the stream
+// (key 0) among the first.
 func (e *Evaluator) Load(ctx context.Context, states []State) error {
 	for i := range states {
 		if s := &states[i]; s.UnitKey == 0 {
@@ -155,7 +158,7 @@ func (e *Evaluator) refit(u *unit, others []*Evaluator) {
 		}
 		for i, w := range watches {
 			if w != nil {
-				saved.watches = append(saved.watches, savedWatch{ref: old.rules[i].Ref(), watch: w})
+				saved.watches = append(saved.watches, savedWatch{ref: old.rules[i].Ref(), watch: w, evicted: w.State == nil})
 			}
 		}
 	}
@@ -170,7 +173,7 @@ func (e *Evaluator) restore(u *unit, saved *savedUnit) error {
 	u.chosen, u.given, u.retired, u.lagKnown = saved.chosen, e.intern(saved.given), saved.retired, saved.lagKnown
 	u.Versions = saved.Versions
 	u.Lag, u.judged, u.known = saved.Lag, saved.judged, saved.known
-	u.product, u.Values, u.watches = nil, nil, nil
+	u.product, u.Values, u.watches, u.evicted = nil, nil, nil, false
 	e.fit(u, e.desk.Clock.Now)
 	if u.product != nil {
 		for _, v := range saved.values {
@@ -215,6 +218,10 @@ func (e *Evaluator) resume(u *unit, s *savedWatch) error {
 	}
 	if s.watch.State != nil {
 		w.State = s.watch.State
+		return nil
+	}
+	if s.evicted || e.resident.kept != nil && r.Apart {
+		w.State, u.evicted = nil, true
 		return nil
 	}
 	data := s.data

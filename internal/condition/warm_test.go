@@ -141,7 +141,7 @@ func TestWatcherWarmsNewDetectors(t *testing.T) {
 	run := func(until func(w *watching.Watcher) bool) {
 		w := watching.New(watching.Config{
 			Stream: &played{batches: batches, pause: 300 * time.Microsecond}, Store: db.Condition(), Fleet: db.Fleet(), Tx: db, Lessons: h,
-			Prompt: 5 * time.Millisecond, Idle: 10 * time.Millisecond,
+			Prompt: 5 * time.Millisecond, Idle: 10 * time.Millisecond, Memory: 1,
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -83,7 +84,7 @@ func declare(t *testing.T, db *sqldb.DB) {
 func watcher(db *sqldb.DB, s telemetry.Stream) *watching.Watcher {
 	return watching.New(watching.Config{
 		Stream: s, Store: db.Condition(), Fleet: db.Fleet(), Tx: db, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
-		Prompt: 5 * time.Millisecond, Idle: 20 * time.Millisecond,
+		Prompt: 5 * time.Millisecond, Idle: 20 * time.Millisecond, Memory: 1, // all that may go goes
 		Told: tellOnce(db),
 	})
 }
@@ -220,7 +221,7 @@ func TestWatcherStartsAgain(t *testing.T) {
 	var calls atomic.Int32
 	w := watching.New(watching.Config{
 		Stream: &played{batches: batches, pause: 100 * time.Microsecond}, Store: db.Condition(), Fleet: db.Fleet(), Tx: db,
-		Prompt: 5 * time.Millisecond, Idle: 20 * time.Millisecond,
+		Prompt: 5 * time.Millisecond, Idle: 20 * time.Millisecond, Memory: 1, // all that may go goes
 		Told: func(ctx context.Context, opened, cleared []condition.Finding) error {
 			if n := calls.Add(1); n == 2 || n == 5 {
 				return errors.New("the mail is out of paper")
@@ -252,6 +253,50 @@ func TestWatcherKeepsForWhoWaits(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { done <- w.Run(ctx) }()
 	require.Eventually(t, func() bool { return w.Awaited() == uint64(len(batches)) }, time.Minute, time.Millisecond)
+	cancel()
+	require.NoError(t, <-done)
+}
+
+// Exposures are told as they are, kept or not, and what is kept in the end is
+// the same.
+func TestWatcherTellsExposuresBeforeTheyAreKept(t *testing.T) {
+	t.Parallel()
+	db := sqldbtest.SQLite(t)
+	equip(t, db, true)
+	batches := example(5)
+	rows := uint64(0)
+	for _, b := range batches {
+		rows += uint64(len(b.Rows))
+	}
+	w := watching.New(watching.Config{
+		Stream: &played{batches: batches, pause: time.Microsecond}, Store: db.Condition(), Fleet: db.Fleet(), Tx: db,
+		Prompt: time.Millisecond, Idle: time.Hour,
+	})
+	units, err := db.Fleet().Units(t.Context(), fleet.Filter{})
+	require.NoError(t, err)
+	keys := make([]int64, len(units))
+	for i := range units {
+		keys[i] = units[i].Key
+	}
+	slices.Sort(keys)
+	d := overheat()
+	_, ok := w.Exposures(d.Ref(), keys)
+	require.False(t, ok, "it does not run")
+	done := make(chan error, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { done <- w.Run(ctx) }()
+	require.Eventually(t, func() bool {
+		seen := w.Rows() == rows
+		told, ok := w.Exposures(d.Ref(), keys)
+		return seen && ok && len(told) > 0
+	}, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { return w.Awaited() == uint64(len(batches)) }, time.Minute, time.Millisecond)
+	kept, err := db.Condition().Exposures(t.Context(), d.Ref(), nil)
+	require.NoError(t, err)
+	told, ok := w.Exposures(d.Ref(), keys)
+	require.True(t, ok)
+	require.NotEmpty(t, told)
+	require.Subset(t, kept, told)
 	cancel()
 	require.NoError(t, <-done)
 }

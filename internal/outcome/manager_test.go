@@ -26,6 +26,7 @@ type world struct {
 	t        *testing.T
 	outcomes *outcome.Manager
 	seq      uint64
+	live     func(d condition.Ref, units []int64) ([]condition.Exposure, bool)
 }
 
 func newWorld(t *testing.T, db *sqldb.DB, n int) *world {
@@ -40,6 +41,7 @@ func (w *world) restart() {
 	w.outcomes = outcome.NewManager(outcome.Config{
 		Store: w.DB.Outcome(), Campaigns: w.Campaigns, Runs: w.DB.Campaign(), Fleet: w.DB.Fleet(), Consent: w.DB.Consent(),
 		Condition: w.DB.Condition(), Tx: w.DB, Clock: w.Clock, Log: slog.New(slog.DiscardHandler),
+		Exposures: w.live,
 	})
 }
 
@@ -88,6 +90,36 @@ func (w *world) run() campaign.Run {
 	r, err := w.DB.Campaign().Campaign(w.t.Context(), campaigntest.Name)
 	require.NoError(w.t, err)
 	return r
+}
+
+// What a watcher knows and has not kept yet counts, as soon as it may.
+func TestJudgedByWhatIsNotKeptYet(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sqldbtest.SQLite(t), 12)
+	may := false
+	var now condition.Exposure
+	w.live = func(d condition.Ref, units []int64) ([]condition.Exposure, bool) {
+		require.Equal(t, ref, d)
+		require.Equal(t, []int64{now.UnitKey}, units)
+		return []condition.Exposure{now}, may
+	}
+	w.restart()
+	w.Started(spec())
+	x := w.Tasks(0)[0]
+	now = condition.Exposure{Detector: ref, UnitKey: x.UnitKey}
+	w.Clock.Advance(time.Hour)
+	w.Installs(x)
+	now.Since = w.Clock.Now()
+	w.exposed(x, now.Since, time.Minute)
+	w.pass()
+	w.Clock.Advance(50 * time.Hour)
+	now.For, now.LastAt = 25*time.Hour, w.Clock.Now()
+	w.pass()
+	require.Equal(t, campaign.Verifying, w.Task(x.ID).State, "a finding may be on its way")
+	may = true
+	w.Clock.Advance(time.Hour)
+	w.pass()
+	require.Equal(t, campaign.Verified, w.Task(x.ID).State)
 }
 
 func spec() campaign.Campaign {

@@ -175,30 +175,59 @@ func (s conditionStore) insertExposures(ctx context.Context, rows [][]any) error
 		` ON CONFLICT (detector, version, unit_key) DO UPDATE SET since = excluded.since, for_ms = excluded.for_ms, last_at = excluded.last_at`, rows)
 }
 
-func (s conditionStore) Load(ctx context.Context, partition string) (uint64, []condition.State, error) {
+// loadPage is how many states Load reads at once.
+const loadPage = 1000
+
+func (s conditionStore) Load(ctx context.Context, partition string, each func(ctx context.Context, states []condition.State) error) (uint64, error) {
 	var seq int64
-	var states []condition.State
-	err := s.db.InTx(ctx, func(ctx context.Context) error { // position and states of one moment
+	err := s.db.InTx(ctx, func(ctx context.Context) error {
 		err := s.db.queryRow(ctx, `SELECT seq FROM condition_position WHERE part = ?`, partition).Scan(&seq)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		} else if err != nil {
 			return err
 		}
-		rows, err := s.db.query(ctx, `SELECT unit_key, product, judged_at, silent_at, data FROM condition_state WHERE part = ? ORDER BY unit_key`, partition)
-		states, err = collect(rows, err, func(r *sql.Rows) (condition.State, error) {
-			var st condition.State
-			var judged, silent int64
-			err := r.Scan(&st.UnitKey, &st.Product, &judged, &silent, &st.Data)
-			st.JudgedAt, st.SilentAt = fromMillis(judged), fromMillis(silent)
-			return st, err
-		})
-		return err
+		for last := int64(-1); ; { // keys are positive
+			found, err := s.db.query(ctx, `SELECT unit_key, product, judged_at, silent_at, data FROM condition_state
+				WHERE part = ? AND unit_key > ? ORDER BY unit_key LIMIT ?`, partition, last, loadPage)
+			states, err := collect(found, err, func(r *sql.Rows) (condition.State, error) {
+				var st condition.State
+				var judged, silent int64
+				err := r.Scan(&st.UnitKey, &st.Product, &judged, &silent, &st.Data)
+				st.JudgedAt, st.SilentAt = fromMillis(judged), fromMillis(silent)
+				return st, err
+			})
+			if err != nil || len(states) == 0 {
+				return err
+			}
+			if err := each(ctx, states); err != nil {
+				return err
+			}
+			last = states[len(states)-1].UnitKey
+		}
 	})
 	if err != nil {
-		return 0, nil, fmt.Errorf("load the evaluator's state: %w", err)
+		return 0, fmt.Errorf("load the evaluator's state: %w", err)
 	}
-	return uint64(seq), states, nil
+	return uint64(seq), nil
+}
+
+func (s conditionStore) Kept(ctx context.Context, partition string, units []int64) (map[int64][]byte, error) {
+	out := make(map[int64][]byte, len(units))
+	for part := range slices.Chunk(units, maxParameters-1) {
+		where, args := in("unit_key", part)
+		found, err := s.db.query(ctx, `SELECT unit_key, data FROM condition_state WHERE part = ? AND `+where, append([]any{partition}, args...)...)
+		_, err = collect(found, err, func(r *sql.Rows) (key int64, err error) {
+			var data []byte
+			err = r.Scan(&key, &data)
+			out[key] = data
+			return key, err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("the evaluator's state of %d units: %w", len(part), err)
+		}
+	}
+	return out, nil
 }
 
 func (s conditionStore) Exposures(ctx context.Context, d condition.Ref, units []int64) ([]condition.Exposure, error) {

@@ -1,6 +1,7 @@
 package sqldb_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -77,7 +78,15 @@ func TestConditionCommit(t *testing.T) {
 	t.Parallel()
 	sqldbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
 		s, ctx := db.Condition(), t.Context()
-		seq, states, err := s.Load(ctx, "all")
+		var states []condition.State
+		load := func(part string) (uint64, error) {
+			states = nil
+			return s.Load(ctx, part, func(_ context.Context, some []condition.State) error {
+				states = append(states, some...)
+				return nil
+			})
+		}
+		seq, err := load("all")
 		require.NoError(t, err)
 		require.Zero(t, seq)
 		require.Empty(t, states)
@@ -99,13 +108,16 @@ func TestConditionCommit(t *testing.T) {
 		cleared.State, cleared.Cleared, cleared.ClearWhy, cleared.Peak = condition.Cleared, start.Add(5*time.Hour), "inside", 99
 		require.NoError(t, s.Commit(ctx, "all", 8, []condition.Finding{cleared}, []condition.State{{UnitKey: 1001}, {UnitKey: 1002, Data: []byte{3}}}))
 
-		seq, states, err = s.Load(ctx, "all")
+		seq, err = load("all")
 		require.NoError(t, err)
 		require.Equal(t, uint64(8), seq)
 		require.Len(t, states, 3000, "one is no longer watched")
 		require.Equal(t, []byte{1, 2}, states[0].Data)
 		require.Equal(t, int64(1002), states[2].UnitKey)
 		require.Equal(t, []byte{3}, states[2].Data)
+		kept, err := s.Kept(ctx, "all", []int64{5, 1001, 1002, 1003})
+		require.NoError(t, err)
+		require.Equal(t, map[int64][]byte{1002: {3}, 1003: {1, 3}}, kept, "of that partition, without the one that is gone")
 
 		got, err := s.Finding(ctx, "f-0001")
 		require.NoError(t, err)

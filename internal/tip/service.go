@@ -228,12 +228,13 @@ func (s *Service) may(ctx context.Context, g *Given, u *fleet.Unit) (t Tip, p fl
 // OnDisplay are the tips that a unit's own display may show now, in its owner's
 // language.
 func (s *Service) OnDisplay(ctx context.Context, unitID string) ([]Shown, error) {
-	u, err := s.c.Fleet.Unit(ctx, unitID)
-	if err != nil {
-		return nil, err
+	// Units ask whenever they connect, and mostly there is nothing.
+	if open, err := s.c.Store.Given(ctx, Filter{UnitIDs: []string{unitID}, Open: s.c.Clock.Now()}); err != nil || len(open) == 0 {
+		return []Shown{}, err
 	}
-	if u.OwnerID == "" {
-		return []Shown{}, nil
+	u, err := s.c.Fleet.Unit(ctx, unitID)
+	if err != nil || u.OwnerID == "" {
+		return []Shown{}, err
 	}
 	o, err := s.c.Fleet.Owner(ctx, u.OwnerID)
 	if err != nil {

@@ -127,7 +127,7 @@ func (u *unit) drain(id string) {
 	case len(u.out) == 0:
 		u.emptied()
 	case u.turns:
-		u.visitIn(0)
+		u.visitNow()
 	default:
 		u.flush() // or the next connection does
 	}
@@ -163,7 +163,7 @@ func (u *unit) finish(ctx context.Context) {
 	u.body.Resume(u.fleet.clock.Now())
 	u.reportNext(u.body.Due())
 	if u.turns {
-		u.visitIn(0)
+		u.visitNow()
 	}
 }
 

@@ -111,6 +111,7 @@ func (q *queue) run(ctx context.Context) {
 type pool struct {
 	mu      sync.Mutex
 	waiting []func(context.Context)
+	urgent  []func(context.Context) // go first
 	ready   *sync.Cond
 	closed  bool
 }
@@ -124,6 +125,14 @@ func newPool() *pool {
 func (p *pool) submit(job func(context.Context)) {
 	p.mu.Lock()
 	p.waiting = append(p.waiting, job)
+	p.mu.Unlock()
+	p.ready.Signal()
+}
+
+// ahead has a job go before all that were submitted.
+func (p *pool) ahead(job func(context.Context)) {
+	p.mu.Lock()
+	p.urgent = append(p.urgent, job)
 	p.mu.Unlock()
 	p.ready.Signal()
 }
@@ -149,16 +158,20 @@ func (p *pool) run(ctx context.Context, n int) {
 		wg.Go(func() {
 			for {
 				p.mu.Lock()
-				for len(p.waiting) == 0 && !p.closed {
+				for len(p.urgent)+len(p.waiting) == 0 && !p.closed {
 					p.ready.Wait()
 				}
 				if p.closed {
 					p.mu.Unlock()
 					return
 				}
-				job := p.waiting[0]
-				p.waiting[0] = nil
-				p.waiting = p.waiting[1:]
+				from := &p.urgent
+				if len(*from) == 0 {
+					from = &p.waiting
+				}
+				job := (*from)[0]
+				(*from)[0] = nil
+				*from = (*from)[1:]
 				p.mu.Unlock()
 				job(ctx)
 			}

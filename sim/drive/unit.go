@@ -198,7 +198,7 @@ func (u *unit) emptied() {
 		}
 	case u.draining:
 		u.draining = false
-		u.fleet.polls.submit(u.finish)
+		u.fleet.polls.ahead(u.finish)
 	}
 }
 
@@ -367,14 +367,19 @@ func (u *unit) visit(ctx context.Context) {
 
 // visitIn plans the next visit in place of the one planned. The caller holds
 // the lock.
-func (u *unit) visitIn(d time.Duration) {
+func (u *unit) visitIn(d time.Duration) { u.planVisit(d, u.fleet.dials.submit) }
+
+// visitNow is visitIn at once and ahead of others, for an installation.
+func (u *unit) visitNow() { u.planVisit(0, u.fleet.dials.ahead) }
+
+func (u *unit) planVisit(d time.Duration, submit func(func(context.Context))) {
 	u.visitPlan++
 	plan := u.visitPlan
 	u.queue.at(u.fleet.clock.Now().Add(d), func() {
 		u.mu.Lock()
 		defer u.mu.Unlock()
 		if plan == u.visitPlan {
-			u.fleet.dials.submit(u.visit)
+			submit(u.visit)
 		}
 	})
 }

@@ -37,6 +37,9 @@ func (d *Desk) Touch(u *Unit) {
 	}
 }
 
+// Dirty reports whether something has changed since it was last taken.
+func (u *Unit) Dirty() bool { return u.dirty }
+
 // Take forgets what has changed.
 func (d *Desk) Take() {
 	for _, u := range d.Dirty {

@@ -36,6 +36,10 @@ type Kind struct {
 	Rows bool
 	// Contacts says that it is told contacts.
 	Contacts bool
+	// Apart says that a State is looked at when its own unit's rows and marks
+	// are taken in, and never else: Join and Leave do not look at it, no timer
+	// is set, and nothing is gathered. It may be out of memory in between.
+	Apart bool
 }
 
 // Rule is a detector version ready to run on units of its product. Embed Base

@@ -49,6 +49,7 @@ type Config struct {
 	Partition string        // name of its state in the store (default "all")
 	Prompt    time.Duration // real time within which an opened or cleared finding is kept (default 200ms)
 	Idle      time.Duration // real time within which other changes are kept (default 2s; longer where they are of many units)
+	Memory    int           // bytes of what detectors have learned of units, as encoded, that stay in memory (default 256 MiB)
 	MaxRows   int           // rows after which they are kept in any case (default 1,000,000: about two seconds of judging after a crash)
 }
 
@@ -62,6 +63,7 @@ type Watcher struct {
 	judged atomic.Uint64 // rows taken in
 
 	awaited atomic.Bool // somebody waits for kept
+	run     atomic.Pointer[watching]
 
 	fromHistory atomic.Uint64 // entries that the stream no longer held
 	missed      atomic.Uint64 // entries that nobody held any more
@@ -85,6 +87,9 @@ func New(c Config) *Watcher {
 	if c.MaxRows <= 0 {
 		c.MaxRows = 1_000_000
 	}
+	if c.Memory <= 0 {
+		c.Memory = 256 << 20
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -103,6 +108,29 @@ func (w *Watcher) Position() uint64 { return w.kept.Load() }
 func (w *Watcher) Awaited() uint64 {
 	w.awaited.Store(true)
 	return w.kept.Load()
+}
+
+// Exposures are those of units under a detector version as they now are, which
+// may be half a minute ahead of what is kept. False while some finding up to now
+// is not kept yet, and while nothing runs: then the store's are as new as can be
+// said.
+func (w *Watcher) Exposures(d condition.Ref, units []int64) ([]condition.Exposure, bool) {
+	r := w.run.Load()
+	if r == nil {
+		return nil, false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.broken || r.telling || r.e.Urgent() {
+		return nil, false
+	}
+	out := make([]condition.Exposure, 0, len(units))
+	for _, key := range units {
+		if x, ok := r.e.Exposure(d, key); ok {
+			out = append(out, x)
+		}
+	}
+	return out, true
 }
 
 // Rows is how many rows were taken in since the Watcher was made.
@@ -150,8 +178,9 @@ func (w *Watcher) Run(ctx context.Context) error {
 // watching is one run of the watcher between two failures.
 type watching struct {
 	*Watcher
-	mu       sync.Mutex // evaluator, seq, rows, broken
+	mu       sync.Mutex // evaluator, seq, rows, broken, telling
 	broken   bool       // the evaluator no longer agrees with seq: nothing of it may be kept
+	telling  bool       // a finding that has opened or cleared is being kept
 	e        *condition.Evaluator
 	seq      uint64
 	rows     int
@@ -177,6 +206,8 @@ func (w *Watcher) watch(ctx context.Context) error {
 	if err := r.start(ctx); err != nil {
 		return err
 	}
+	w.run.Store(r)
+	defer w.run.Store(nil)
 	keeping := make(chan error, 1)
 	go func() {
 		err := r.keep(ctx)
@@ -208,41 +239,44 @@ func (r *watching) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if r.e, err = condition.NewEvaluator(r.lookUp, definitions); err != nil {
-		return err
-	}
-	seq, states, err := r.c.Store.Load(ctx, r.c.Partition)
-	if err != nil {
-		return err
-	}
-	r.seq = seq
-	r.kept.Store(seq)
-	if len(states) > 0 { // in one read, not in one for each
-		units, err := r.c.Fleet.Units(ctx, fleet.Filter{})
-		if err != nil {
-			return fmt.Errorf("load units: %w", err)
-		}
-		r.identity = make(map[int64]condition.Identity, len(units))
-		for i := range units {
-			r.identity[units[i].Key] = condition.IdentityOf(&units[i])
-		}
-		defer func() { r.identity = nil }()
-	}
-	if err := r.e.Load(ctx, states); err != nil {
+	defer func() { r.identity = nil }()
+	if err := r.load(ctx, definitions); err != nil {
 		return err
 	}
 	now, learn, err := r.cold(ctx, definitions, r.e.Met())
 	if err != nil || len(learn) == 0 {
 		return err
 	}
-	if r.e, err = condition.NewEvaluator(r.lookUp, now); err != nil {
-		return err
-	}
-	if err := r.e.Load(ctx, states); err != nil {
+	if err := r.load(ctx, now); err != nil {
 		return err
 	}
 	r.heat(definitions, learn) // it runs for as long as the run does
 	return nil
+}
+
+// load makes an evaluator of definitions that goes on from what was kept.
+func (r *watching) load(ctx context.Context, definitions []condition.Definition) (err error) {
+	if r.e, err = condition.NewEvaluator(r.lookUp, definitions); err != nil {
+		return err
+	}
+	r.e.Evict(func(ctx context.Context, units []int64) (map[int64][]byte, error) {
+		return r.c.Store.Kept(ctx, r.c.Partition, units)
+	}, r.c.Memory)
+	r.seq, err = r.c.Store.Load(ctx, r.c.Partition, func(ctx context.Context, states []condition.State) error {
+		if r.identity == nil { // in one read, not in one for each
+			units, err := r.c.Fleet.Units(ctx, fleet.Filter{})
+			if err != nil {
+				return fmt.Errorf("load units: %w", err)
+			}
+			r.identity = make(map[int64]condition.Identity, len(units))
+			for i := range units {
+				r.identity[units[i].Key] = condition.IdentityOf(&units[i])
+			}
+		}
+		return r.e.Load(ctx, states)
+	})
+	r.kept.Store(r.seq)
+	return err
 }
 
 // lookUp is the evaluator's Directory.
@@ -472,9 +506,13 @@ func (r *watching) commit(ctx context.Context) (units int, err error) {
 		r.mu.Unlock()
 		return 0, nil
 	}
-	seq, changes := r.seq, r.e.Take()
-	r.rows = 0
+	seq := r.seq
+	changes, err := r.e.TakeIn(ctx)
+	r.rows, r.telling = 0, len(changes.Opened)+len(changes.Cleared) > 0
 	r.mu.Unlock()
+	if err != nil {
+		return 0, err
+	}
 	err = r.c.Tx.InTx(ctx, func(ctx context.Context) error {
 		if err := r.c.Store.Commit(ctx, r.c.Partition, seq, changes.Findings, changes.States); err != nil {
 			return err
@@ -488,5 +526,9 @@ func (r *watching) commit(ctx context.Context) (units int, err error) {
 		return 0, fmt.Errorf("keep findings: %w", err)
 	}
 	r.kept.Store(seq)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.telling = false
+	r.e.Keeps()
 	return len(changes.States), nil
 }

@@ -23,7 +23,7 @@ import (
 )
 
 // Kind is this kind's entry in the table of kinds.
-var Kind = kind.Kind{Compile: compile, Basis: basis, Rows: true}
+var Kind = kind.Kind{Compile: compile, Basis: basis, Rows: true, Apart: true}
 
 // rule is a detector version ready to run.
 type rule struct {
