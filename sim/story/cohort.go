@@ -44,6 +44,9 @@ func (r *run) watch(ctx context.Context) error {
 		now := r.clock.Now()
 		bar.set(int64(now.Sub(began) / time.Hour))
 		r.tell.behind(r.fleet.Stats().Lag)
+		if r.upTo.IsZero() && now.Sub(began) >= watchFor-r.lead() {
+			r.upTo, r.loads = now, r.fleet.Truths()
+		}
 		if !first {
 			f, err := r.newest(ctx)
 			if err != nil {
@@ -56,6 +59,15 @@ func (r *run) watch(ctx context.Context) error {
 		}
 		return first && now.Sub(began) >= watchFor, r.tooLong(began)
 	})
+}
+
+// lead is how far back the data reaches that all units have delivered, where
+// most report in turn: engineers ask about that, and do not wait for the rest.
+func (r *run) lead() time.Duration {
+	if r.o.Units <= connected {
+		return 0
+	}
+	return r.visitEvery() * 6 / 5
 }
 
 func (r *run) tooLong(began time.Time) error {
@@ -113,9 +125,8 @@ func (r *run) whoElse(ctx context.Context) (*cohorts, error) {
 			open += n
 		}
 	}
-	c := &cohorts{at: r.clock.Now()}
-	r.loads = r.fleet.Truths()
-	r.tell.at(c.at, "%d messages taken, %d findings open. Who else?", stats.Messages, open)
+	c := &cohorts{at: r.upTo}
+	r.tell.at(r.clock.Now(), "%d messages taken, %d findings open. Who else?", stats.Messages, open)
 	if err := until(ctx, 50*time.Millisecond, func() (bool, error) { return r.fleet.Delivered(c.at), nil }); err != nil {
 		return nil, err
 	}

@@ -105,7 +105,8 @@ type run struct {
 	redirect atomic.Bool // all mail is theirs
 	staying  atomic.Bool // links that are asked for are told
 	kills    int
-	loads    []drive.Truth // when the cohort was asked for
+	upTo     time.Time     // of the data that the cohort is asked of
+	loads    []drive.Truth // then
 }
 
 // Run tells the story. The report is of use also when err is not nil, unless
@@ -315,10 +316,14 @@ func (r *run) begin(ctx context.Context, cancel context.CancelCauseFunc) error {
 		Connected: connected,
 		// The larger the fleet, the rarer it calls unasked.
 		PollEvery:  time.Duration(float64(pollEvery) * min(max(float64(r.o.Units)/5000, 1), 4)),
-		VisitEvery: time.Duration(float64(visitEvery) * min(max(float64(r.o.Units)/7500, 1), 4)),
+		VisitEvery: r.visitEvery(),
 	})
 	r.posts.Store(r.fleet)
 	return err
+}
+
+func (r *run) visitEvery() time.Duration {
+	return time.Duration(float64(visitEvery) * min(max(float64(r.o.Units)/7500, 1), 4))
 }
 
 func (r *run) upload(ctx context.Context) error {
