@@ -60,6 +60,8 @@ TELEGRAF_TAGS := custom,inputs.mqtt_consumer,inputs.file,outputs.influxdb,output
 .tools/telegraf: telegraf.mod telegraf.sum
 	CGO_ENABLED=0 go build -modfile=telegraf.mod -tags $(TELEGRAF_TAGS) -ldflags "-s -w -X github.com/influxdata/telegraf/internal.Version=$$(awk '/influxdata\/telegraf v/{print substr($$3,2)}' telegraf.mod)" -o $@ github.com/influxdata/telegraf/cmd/telegraf
 
+# A cache of this checkout: one that others fill makes golangci-lint name their files.
+lint: export GOLANGCI_LINT_CACHE := $(CURDIR)/.tools/lint
 lint: .tools/golangci-lint web ## format, vet, lint (types are checked where the web is built)
 	nice .tools/golangci-lint run ./...
 	cd web && npm run --silent lint
