@@ -73,9 +73,10 @@ func TestSizes(t *testing.T) {
 		_, err := Load("", none, map[string]string{"stream-bytes": text})
 		require.EqualError(t, err, `configuration: stream-bytes: expected a size, as 512MiB or 2GiB, got "`+text+`"`)
 	}
-	_, err := Load("", none, map[string]string{"stream-bytes": "1MiB", "history-memory": "", "disk-quota": "", "disk-min-free": ""})
+	_, err := Load("", none, map[string]string{"stream-bytes": "1MiB", "history-memory": "", "detector-memory": "1KiB", "disk-quota": "", "disk-min-free": ""})
 	require.ErrorContains(t, err, "stream-bytes: expected 4MiB or more")
 	require.ErrorContains(t, err, "history-memory: expected 64MiB or more")
+	require.ErrorContains(t, err, "detector-memory: expected 1MiB or more")
 	require.ErrorContains(t, err, "disk-min-free: expected a size")
 	require.NotContains(t, err.Error(), "disk-quota")
 }

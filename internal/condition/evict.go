@@ -64,7 +64,7 @@ func (r *resident) sized(u *unit, bytes int) {
 // Evict has no more than about most bytes (as encoded) of those states stay in
 // memory that rules look at with their unit's rows alone (kind.Kind.Apart): of
 // units heard of longest ago they are dropped once they are kept, and read back
-// when the unit is heard of again. It is called before Load, which then reads
+// when the unit is heard of again. It is called before Load, which then keeps
 // none of them.
 func (e *Evaluator) Evict(kept Kept, most int) {
 	e.resident.kept, e.resident.most = kept, most
@@ -107,10 +107,9 @@ func (e *Evaluator) recallAll(ctx context.Context, b *telemetry.Batch) error {
 		return nil
 	}
 	var away []*unit
-	asked := map[int64]bool{}
 	for i := range b.Rows {
-		if u := e.units[b.Rows[i].Unit]; u != nil && u.evicted && !asked[u.Key] && len(away) < mostRead {
-			away, asked[u.Key] = append(away, u), true
+		if u := e.units[b.Rows[i].Unit]; u != nil && u.evicted && len(away) < mostRead {
+			away = append(away, u)
 		}
 	}
 	return e.recall(ctx, away...)
@@ -123,6 +122,9 @@ func (e *Evaluator) recall(ctx context.Context, units ...*unit) error {
 		return err
 	}
 	for _, u := range units {
+		if !u.evicted { // named twice
+			continue
+		}
 		bytes := 0
 		for i, w := range u.watches {
 			if w == nil || w.State != nil {
@@ -229,7 +231,7 @@ func (e *Evaluator) TakeIn(ctx context.Context) (Changes, error) {
 			}
 		}
 	}
-	c := e.Take()
+	c := e.changes()
 	for _, u := range away {
 		e.evict(u)
 	}

@@ -293,6 +293,42 @@ func TestStartedAgainAfterEveryBatch(t *testing.T) {
 	})
 }
 
+// After a start of a fleet whose exposures do not all fit into one Take, all are
+// told in time, though nothing of the units is in memory.
+func TestAllAreToldAfterAStart(t *testing.T) {
+	t.Parallel()
+	const of = 11_000 // with two detectors each, more than a Take tells
+	definitions := []condition.Definition{{Product: charger(), Detectors: []condition.Detector{overheat(), detectors()[1]}}}
+	states := map[int64]condition.State{}
+	e, err := condition.NewEvaluator(everyone, definitions)
+	require.NoError(t, err)
+	for u := range int64(of) {
+		require.NoError(t, e.Mark(t.Context(), &telemetry.Mark{Kind: telemetry.MarkConsent, Unit: u + 1, At: minutes(0), Text: "care"}))
+	}
+	for e.Changed() {
+		for _, s := range e.Take().States {
+			states[s.UnitKey] = s
+		}
+	}
+	e, err = condition.NewEvaluator(everyone, definitions)
+	require.NoError(t, err)
+	require.NoError(t, evicting(e, states, 0).Load(t.Context(), slices.Collect(maps.Values(states))))
+	told, takes := map[int64]bool{}, 0
+	for ; e.Changed(); takes++ {
+		c, err := e.TakeIn(t.Context())
+		require.NoError(t, err)
+		e.Keeps()
+		for _, s := range c.States {
+			require.Equal(t, states[s.UnitKey].Data, s.Data, "kept again as it was")
+			if len(s.Exposures) == 2 {
+				told[s.UnitKey] = true
+			}
+		}
+	}
+	require.Len(t, told, of)
+	require.Greater(t, takes, 1)
+}
+
 // What was found live, with crashes at any time, is what a backtest over
 // history finds, field by field.
 func TestLiveIsBacktest(t *testing.T) {

@@ -60,6 +60,12 @@ func (e *Evaluator) lag(u *unit) {
 
 // Take gives what has changed since the last Take.
 func (e *Evaluator) Take() Changes {
+	e.tell()
+	return e.changes()
+}
+
+// changes is Take of what tell has picked.
+func (e *Evaluator) changes() Changes {
 	var c Changes
 	for _, f := range e.desk.Findings {
 		c.Findings = append(c.Findings, *f)
@@ -71,7 +77,6 @@ func (e *Evaluator) Take() Changes {
 	for _, id := range e.desk.Closed {
 		c.Cleared = append(c.Cleared, *e.desk.Findings[id])
 	}
-	e.tell()
 	slices.SortFunc(e.desk.Dirty, func(a, b *kind.Unit) int { return cmp.Compare(a.Key, b.Key) })
 	c.States = make([]State, 0, len(e.desk.Dirty)+1)
 	if e.ticked || e.desk.Gathered {
