@@ -69,7 +69,8 @@ func (e *Evaluator) Drain(fn func(f *Finding)) {
 	for _, f := range e.desk.Findings {
 		fn(f)
 	}
-	e.forget()
+	e.desk.Take(len(e.desk.Dirty))
+	e.ticked = false
 }
 
 // Judged reports whether some row of a unit was judged.

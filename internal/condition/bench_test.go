@@ -41,7 +41,7 @@ func BenchmarkEvaluator(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	e.Take()
+	e.Drain(func(*condition.Finding) {})
 	runtime.GC()
 	runtime.ReadMemStats(&after)
 	b.ReportAllocs()
@@ -53,7 +53,8 @@ func BenchmarkEvaluator(b *testing.B) {
 	}
 	b.StopTimer()
 	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/units, "heap-B/unit")
-	c := e.Take()
+	c, err := e.Take(b.Context())
+	require.NoError(b, err)
 	size := 0
 	for _, s := range c.States {
 		size += len(s.Data)
@@ -80,10 +81,10 @@ func BenchmarkEvicted(b *testing.B) {
 			require.NoError(b, err)
 			e.Evict(func(ctx context.Context, units []int64) (map[int64][]byte, error) {
 				return store.Kept(ctx, "all", units)
-			}, most)
+			}, most, 1<<30)
 			seq := uint64(0)
 			keep := func() {
-				c, err := e.TakeIn(ctx)
+				c, err := e.Take(ctx)
 				require.NoError(b, err)
 				seq++
 				require.NoError(b, store.Commit(ctx, "all", seq, c.Findings, c.States))
@@ -168,7 +169,7 @@ func BenchmarkAnomaly(b *testing.B) {
 			for i := range warm {
 				row(i)
 			}
-			e.Take()
+			e.Drain(func(*condition.Finding) {})
 			runtime.GC()
 			runtime.ReadMemStats(&after)
 			b.ReportAllocs()
@@ -178,7 +179,8 @@ func BenchmarkAnomaly(b *testing.B) {
 			}
 			b.StopTimer()
 			b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/units, "heap-B/unit")
-			c := e.Take()
+			c, err := e.Take(b.Context())
+			require.NoError(b, err)
 			size := 0
 			for _, s := range c.States {
 				size += len(s.Data)

@@ -50,7 +50,7 @@ type savedWatch struct {
 	evicted bool // the watch's State is where it was kept
 }
 
-func (u *unit) sizeHint() int { return 96 + len(u.Values)*32 + len(u.watches)*160 }
+func (u *unit) sizeHint() int { return 96 + len(u.Values)*32 + len(u.watches)*160 + u.size }
 
 // state is the unit's state with the columns that others read.
 func (u *unit) state(data []byte) State {

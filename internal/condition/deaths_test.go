@@ -82,7 +82,9 @@ func deaths(t *testing.T, h habit, units, months int) (falsely, first, found, di
 		if !e.Urgent() {
 			continue
 		}
-		for _, f := range e.Take().Opened {
+		c, err := e.Take(ctx)
+		require.NoError(t, err)
+		for _, f := range c.Opened {
 			if f.UnitID == "" {
 				if h.awake == 0 || f.OpenedAt.After(start.Add(4*24*time.Hour)) { // the first nights
 					t.Errorf("%s: an outage where there was none: %s at %s", h.name, f.Why, f.OpenedAt)

@@ -62,6 +62,7 @@ type Evaluator struct {
 
 	behind []*unit // whose exposures have changed since they were told, longest first
 	ticked bool    // the state of the stream has changed
+	more   bool    // the last Take left some
 	late   []expression.Reading
 
 	resident resident

@@ -75,7 +75,8 @@ func newWatch(t *testing.T, detectors ...condition.Detector) *watch {
 }
 
 func (w *watch) take() condition.Changes {
-	c := w.e.Take()
+	c, err := w.e.Take(w.t.Context())
+	require.NoError(w.t, err)
 	for _, f := range c.Findings {
 		w.findings[f.ID] = f
 	}

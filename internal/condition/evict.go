@@ -3,6 +3,8 @@ package condition
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"fettle.dev/fettle/internal/telemetry"
 )
@@ -16,6 +18,8 @@ type Kept func(ctx context.Context, units []int64) (map[int64][]byte, error)
 type resident struct {
 	kept       Kept // nil: everything stays
 	most, held int  // bytes, as encoded
+	atOnce     int  // bytes of states that one Take gives
+	each       int  // of them, of a unit as Take had them last
 	first      *unit
 	last       *unit
 }
@@ -65,12 +69,26 @@ func (r *resident) sized(u *unit, bytes int) {
 // memory that rules look at with their unit's rows alone (kind.Kind.Apart): of
 // units heard of longest ago they are dropped once they are kept, and read back
 // when the unit is heard of again. It is called before Load, which then keeps
-// none of them.
-func (e *Evaluator) Evict(kept Kept, most int) {
-	e.resident.kept, e.resident.most = kept, most
+// none of them. What has changed stays until it is kept; one Take gives about
+// atOnce bytes of it.
+func (e *Evaluator) Evict(kept Kept, most, atOnce int) {
+	e.resident.kept, e.resident.most, e.resident.atOnce = kept, most, atOnce
 }
 
-// Keeps says that what TakeIn gave last is kept: states beyond the bound go. What
+// together is how many units are encoded together.
+func (r *resident) together() int {
+	if r.kept == nil {
+		return mostRead
+	}
+	return max(1, min(mostRead, r.atOnce/max(1, r.each)))
+}
+
+// Full reports whether about as much has changed as one Take gives.
+func (e *Evaluator) Full() bool {
+	return e.resident.kept != nil && len(e.desk.Dirty)*e.resident.each > e.resident.atOnce
+}
+
+// Keeps says that what Take gave last is kept: states beyond the bound go. What
 // has changed since stays until it is kept in turn.
 func (e *Evaluator) Keeps() {
 	r := &e.resident
@@ -106,13 +124,18 @@ func (e *Evaluator) recallAll(ctx context.Context, b *telemetry.Batch) error {
 	if e.resident.kept == nil {
 		return nil
 	}
-	var away []*unit
+	away := map[int64]*unit{}
 	for i := range b.Rows {
-		if u := e.units[b.Rows[i].Unit]; u != nil && u.evicted && len(away) < mostRead {
-			away = append(away, u)
+		if u := e.units[b.Rows[i].Unit]; u != nil && u.evicted {
+			away[u.Key] = u
 		}
 	}
-	return e.recall(ctx, away...)
+	for some := range slices.Chunk(slices.Collect(maps.Values(away)), mostRead) {
+		if err := e.recall(ctx, some...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // recall reads back what was evicted of units.
@@ -197,53 +220,44 @@ type encoded []byte
 // Encode appends it.
 func (s encoded) Encode(b []byte) []byte { return append(b, s...) }
 
-// TakeIn is Take for an evaluator that evicts.
-func (e *Evaluator) TakeIn(ctx context.Context) (Changes, error) {
-	var away []*unit
-	e.tell()
-	for _, k := range e.desk.Dirty {
-		switch u := e.units[k.Key]; {
-		case u.evicted && u.holds(): // as of a detector that is new
-			if err := e.recall(ctx, u); err != nil {
-				return Changes{}, err
+// fill puts what is kept of units' evicted states into their places, encoded.
+func (e *Evaluator) fill(ctx context.Context, units []*unit) error {
+	saved, err := e.read(ctx, units)
+	if err != nil {
+		return err
+	}
+	for _, u := range units {
+		for i, w := range u.watches {
+			if w == nil || w.State != nil {
+				continue
 			}
-		case u.evicted:
-			away = append(away, u)
-		}
-	}
-	for i := 0; i < len(away); i += mostRead {
-		some := away[i:min(i+mostRead, len(away))]
-		saved, err := e.read(ctx, some)
-		if err != nil {
-			return Changes{}, err
-		}
-		for _, u := range some {
-			for i, w := range u.watches {
-				if w == nil || w.State != nil {
-					continue
-				}
-				r := u.product.rules[i]
-				if data, ok := saved[u.Key].of(r); ok {
-					w.State = encoded(data)
-				} else {
-					w.State = r.Rule.New()
-				}
+			r := u.product.rules[i]
+			data, ok := saved[u.Key].of(r)
+			if !ok { // nothing is kept of it any more
+				data = r.Rule.New().Encode(nil)
 			}
+			w.State = encoded(data)
 		}
 	}
-	c := e.changes()
-	for _, u := range away {
-		e.evict(u)
-	}
-	return c, nil
+	return nil
 }
 
-// holds reports whether some of what could be evicted is in memory.
-func (u *unit) holds() bool {
+// empty takes them out again. What of a unit is in memory stays, as of a
+// detector that is new, until it is evicted.
+func (e *Evaluator) empty(u *unit, bytes int) {
+	held := false
 	for i, w := range u.watches {
-		if w != nil && w.State != nil && u.product.rules[i].Apart {
-			return true
+		if w == nil || !u.product.rules[i].Apart {
+			continue
+		}
+		if _, is := w.State.(encoded); is {
+			w.State = nil
+		} else {
+			held = true
 		}
 	}
-	return false
+	if held {
+		e.resident.sized(u, bytes)
+		e.resident.used(u)
+	}
 }

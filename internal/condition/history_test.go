@@ -39,7 +39,9 @@ func TestBacktestOverRealHistory(t *testing.T) {
 	}
 	require.NoError(t, h.Append(ctx, batches))
 	live := map[string]condition.Finding{}
-	for _, f := range e.Take().Findings {
+	c, err := e.Take(ctx)
+	require.NoError(t, err)
+	for _, f := range c.Findings {
 		live[f.ID] = f
 	}
 	found := 0

@@ -63,7 +63,8 @@ func (y *yard) run(d time.Duration, gone ...int) {
 		if y.minute%60 != 59 && y.minute != end-1 {
 			continue
 		}
-		c := y.e.Take()
+		c, err := y.e.Take(y.t.Context())
+		require.NoError(y.t, err)
 		for _, f := range c.Findings {
 			y.findings[f.ID] = f
 		}

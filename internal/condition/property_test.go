@@ -231,7 +231,7 @@ func TestEveryKindIsTried(t *testing.T) {
 
 // evicting has an evaluator keep no more than most bytes that could be read back
 // from states.
-func evicting(e *condition.Evaluator, states map[int64]condition.State, most int) *condition.Evaluator {
+func evicting(e *condition.Evaluator, states map[int64]condition.State, most, atOnce int) *condition.Evaluator {
 	e.Evict(func(_ context.Context, units []int64) (map[int64][]byte, error) {
 		out := map[int64][]byte{}
 		for _, key := range units {
@@ -240,8 +240,21 @@ func evicting(e *condition.Evaluator, states map[int64]condition.State, most int
 			}
 		}
 		return out, nil
-	}, most)
+	}, most, atOnce)
 	return e
+}
+
+// take is everything that has changed.
+func take(t require.TestingT, e *condition.Evaluator) condition.Changes {
+	c, err := e.Take(context.Background())
+	require.NoError(t, err)
+	for more := c; more.More; {
+		more, err = e.Take(context.Background())
+		require.NoError(t, err)
+		require.Empty(t, more.Findings, "told with the first")
+		c.States = append(c.States, more.States...)
+	}
+	return c
 }
 
 // An evaluator that is started again after every batch, from what it has kept,
@@ -260,7 +273,7 @@ func TestStartedAgainAfterEveryBatch(t *testing.T) {
 			e, err := condition.NewEvaluator(directory, definitions)
 			require.NoError(t, err)
 			if way == 2 {
-				evicting(e, states, 0)
+				evicting(e, states, 0, 0)
 			}
 			for i, b := range batches {
 				for j := range b.Rows {
@@ -272,8 +285,7 @@ func TestStartedAgainAfterEveryBatch(t *testing.T) {
 				if way == 0 && i < len(batches)-1 {
 					continue
 				}
-				c, err := e.TakeIn(ctx)
-				require.NoError(t, err)
+				c := take(t, e)
 				for _, f := range c.Findings {
 					found[way][f.ID] = f
 				}
@@ -306,17 +318,16 @@ func TestAllAreToldAfterAStart(t *testing.T) {
 		require.NoError(t, e.Mark(t.Context(), &telemetry.Mark{Kind: telemetry.MarkConsent, Unit: u + 1, At: minutes(0), Text: "care"}))
 	}
 	for e.Changed() {
-		for _, s := range e.Take().States {
+		for _, s := range take(t, e).States {
 			states[s.UnitKey] = s
 		}
 	}
 	e, err = condition.NewEvaluator(everyone, definitions)
 	require.NoError(t, err)
-	require.NoError(t, evicting(e, states, 0).Load(t.Context(), slices.Collect(maps.Values(states))))
+	require.NoError(t, evicting(e, states, 0, 1<<30).Load(t.Context(), slices.Collect(maps.Values(states))))
 	told, takes := map[int64]bool{}, 0
 	for ; e.Changed(); takes++ {
-		c, err := e.TakeIn(t.Context())
-		require.NoError(t, err)
+		c := take(t, e)
 		e.Keeps()
 		for _, s := range c.States {
 			require.Equal(t, states[s.UnitKey].Data, s.Data, "kept again as it was")
@@ -340,9 +351,10 @@ func TestLiveIsBacktest(t *testing.T) {
 		live, exposures := map[string]condition.Finding{}, map[condition.Ref]map[int64]condition.Exposure{}
 		states := map[int64]condition.State{}
 		most := rapid.SampledFrom([]int{0, 5000, 1 << 30}).Draw(t, "memory")
+		atOnce := rapid.SampledFrom([]int{0, 5000, 1 << 30}).Draw(t, "at once")
 		e, err := condition.NewEvaluator(directory, definitions)
 		require.NoError(t, err)
-		evicting(e, states, most)
+		evicting(e, states, most, atOnce)
 		kept := 0 // batches whose effects are kept
 		for i := 0; i < len(batches); i++ {
 			for j := range batches[i].Rows {
@@ -353,8 +365,7 @@ func TestLiveIsBacktest(t *testing.T) {
 			}
 			switch fate := rapid.IntRange(0, 19).Draw(t, "fate"); {
 			case fate < 6 || i == len(batches)-1:
-				c, err := e.TakeIn(ctx)
-				require.NoError(t, err)
+				c := take(t, e)
 				for _, f := range c.Findings {
 					live[f.ID] = f
 				}
@@ -372,7 +383,7 @@ func TestLiveIsBacktest(t *testing.T) {
 			case fate < 8: // a crash
 				e, err = condition.NewEvaluator(directory, definitions)
 				require.NoError(t, err)
-				evicting(e, states, most)
+				evicting(e, states, most, atOnce)
 				require.NoError(t, e.Load(ctx, slices.Collect(maps.Values(states))))
 				i = kept - 1
 			}
@@ -475,7 +486,7 @@ func live(t *testing.T, batches []*telemetry.Batch, seed uint64) map[string]cond
 	e, err := condition.NewEvaluator(directory, definitions)
 	require.NoError(t, err)
 	if seed > 0 {
-		evicting(e, states, 20_000)
+		evicting(e, states, 20_000, 20_000)
 	}
 	kept := 0
 	for i := 0; i < len(batches); i++ {
@@ -490,8 +501,7 @@ func live(t *testing.T, batches []*telemetry.Batch, seed uint64) map[string]cond
 			fate = r.IntN(60)
 		}
 		if fate == 0 || i == len(batches)-1 {
-			c, err := e.TakeIn(t.Context())
-			require.NoError(t, err)
+			c := take(t, e)
 			for _, f := range c.Findings {
 				found[f.ID] = f
 			}
@@ -504,7 +514,7 @@ func live(t *testing.T, batches []*telemetry.Batch, seed uint64) map[string]cond
 		if seed > 0 && r.IntN(150) == 0 && i < len(batches)-1 { // killed: what was not kept is told again
 			e, err = condition.NewEvaluator(directory, definitions)
 			require.NoError(t, err)
-			require.NoError(t, evicting(e, states, 20_000).Load(t.Context(), slices.Collect(maps.Values(states))))
+			require.NoError(t, evicting(e, states, 20_000, 20_000).Load(t.Context(), slices.Collect(maps.Values(states))))
 			i = kept - 1
 		}
 	}

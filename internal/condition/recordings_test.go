@@ -106,7 +106,8 @@ func play(t *testing.T, p fleet.Product, d condition.Detector, rows []telemetry.
 	for part := range slices.Chunk(rows, 1000) {
 		seq++
 		feed(seq, &telemetry.Batch{Product: p.Name, Rows: part})
-		c := e.Take()
+		c, err := e.Take(t.Context())
+		require.NoError(t, err)
 		for _, f := range c.Findings {
 			live[f.ID] = f
 		}

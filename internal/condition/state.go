@@ -17,6 +17,7 @@ type Changes struct {
 	Findings        []Finding
 	Opened, Cleared []Finding
 	States          []State
+	More            bool // is to be taken with it
 }
 
 // Now is the newest receive time that the stream has told, in Unix ms.
@@ -58,14 +59,14 @@ func (e *Evaluator) lag(u *unit) {
 	}
 }
 
-// Take gives what has changed since the last Take.
-func (e *Evaluator) Take() Changes {
-	e.tell()
-	return e.changes()
-}
-
-// changes is Take of what tell has picked.
-func (e *Evaluator) changes() Changes {
+// Take gives what has changed since the last Take, or some of it: then the rest
+// is to be taken, too, before anything else is taken in, and all of it to be kept
+// together.
+func (e *Evaluator) Take(ctx context.Context) (Changes, error) {
+	if !e.more {
+		e.tell()
+		slices.SortFunc(e.desk.Dirty, func(a, b *kind.Unit) int { return cmp.Compare(a.Key, b.Key) })
+	}
 	var c Changes
 	for _, f := range e.desk.Findings {
 		c.Findings = append(c.Findings, *f)
@@ -77,33 +78,54 @@ func (e *Evaluator) changes() Changes {
 	for _, id := range e.desk.Closed {
 		c.Cleared = append(c.Cleared, *e.desk.Findings[id])
 	}
-	slices.SortFunc(e.desk.Dirty, func(a, b *kind.Unit) int { return cmp.Compare(a.Key, b.Key) })
-	c.States = make([]State, 0, len(e.desk.Dirty)+1)
 	if e.ticked || e.desk.Gathered {
 		c.States = append(c.States, State{Data: e.encode(nil)})
 	}
-	size := 0
-	for _, k := range e.desk.Dirty {
-		size += e.units[k.Key].sizeHint()
+	n, apart, dirty := 0, 0, e.desk.Dirty
+	for n < len(dirty) && (e.resident.kept == nil || n == 0 || apart < e.resident.atOnce) {
+		states, bytes, err := e.states(ctx, dirty[n:min(n+e.resident.together(), len(dirty))])
+		if err != nil {
+			return Changes{}, err
+		}
+		c.States = append(c.States, states...)
+		n, apart = n+len(states), apart+bytes
+		e.resident.each = apart / n
 	}
-	arena := make([]byte, 0, size)
-	for _, k := range e.desk.Dirty {
-		u := e.units[k.Key]
-		begin := len(arena)
-		var apart int
-		arena, apart = u.encode(arena)
-		e.resident.sized(u, apart)
-		c.States = append(c.States, u.state(arena[begin:len(arena):len(arena)]))
-		u.tells = false
-	}
-	e.forget()
-	return c
+	c.More = n < len(e.desk.Dirty)
+	e.more = c.More
+	e.desk.Take(n)
+	e.ticked = false
+	return c, nil
 }
 
-// forget drops what has changed.
-func (e *Evaluator) forget() {
-	e.desk.Take()
-	e.ticked = false
+// states are those of units, and how many bytes of them may be evicted.
+func (e *Evaluator) states(ctx context.Context, of []*kind.Unit) (out []State, apart int, err error) {
+	var away []*unit
+	size := 0
+	for _, k := range of {
+		u := e.units[k.Key]
+		if size += u.sizeHint(); u.evicted {
+			away = append(away, u)
+		}
+	}
+	if err := e.fill(ctx, away); err != nil {
+		return nil, 0, err
+	}
+	out = make([]State, 0, len(of))
+	arena := make([]byte, 0, size)
+	for _, k := range of {
+		u := e.units[k.Key]
+		begin, bytes := len(arena), 0
+		arena, bytes = u.encode(arena)
+		apart += bytes
+		out = append(out, u.state(arena[begin:len(arena):len(arena)]))
+		if u.tells = false; u.evicted {
+			e.empty(u, bytes)
+		} else {
+			e.resident.sized(u, bytes)
+		}
+	}
+	return out, apart, nil
 }
 
 // Load takes back the states that Take gave, into an evaluator that has taken

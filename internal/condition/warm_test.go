@@ -64,7 +64,7 @@ func TestSwitchedOnIsBacktest(t *testing.T) {
 			require.NoError(t, err)
 			return e
 		}
-		take := func(e *condition.Evaluator, batches []*telemetry.Batch) {
+		feed := func(e *condition.Evaluator, batches []*telemetry.Batch) {
 			for _, b := range batches {
 				for j := range b.Rows {
 					require.NoError(t, e.Row(ctx, &b.Rows[j]))
@@ -77,7 +77,9 @@ func TestSwitchedOnIsBacktest(t *testing.T) {
 		all := detectors()
 		running := rapid.IntRange(0, len(all)).Draw(t, "running before")
 		live, learning := evaluator(all[:running]), evaluator(all[running:])
-		take(live, batches[:on])
+		states := map[int64]condition.State{}
+		evicting(live, states, 0, rapid.SampledFrom([]int{0, 1 << 30}).Draw(t, "at once"))
+		feed(live, batches[:on])
 		if stored > 0 {
 			keys := []int64{}
 			for _, u := range units() {
@@ -90,19 +92,29 @@ func TestSwitchedOnIsBacktest(t *testing.T) {
 				}
 				return learning.Row(ctx, &row.Row)
 			}))
-			learning.Take()
+			learning.Drain(func(*condition.Finding) {})
 		}
-		take(learning, batches[stored:on])
+		feed(learning, batches[stored:on])
 		found := map[string]condition.Finding{}
-		for _, f := range live.Take().Findings {
-			found[f.ID] = f
+		keep := func() condition.Changes {
+			c := take(t, live)
+			for _, f := range c.Findings {
+				found[f.ID] = f
+			}
+			for _, s := range c.States {
+				states[s.UnitKey] = s
+			}
+			live.Keeps()
+			return c
 		}
+		keep()
 		require.NoError(t, live.Adopt([]condition.Definition{{Product: charger(), Detectors: all}}, []*condition.Evaluator{learning}))
-		take(live, batches[on:])
-		c := live.Take()
-		for _, f := range c.Findings {
-			found[f.ID] = f
+		opened := []condition.Finding{}
+		if rapid.Bool().Draw(t, "kept at once") {
+			opened = keep().Opened
 		}
+		feed(live, batches[on:])
+		c := keep()
 		have, want := map[string]condition.Finding{}, map[string]condition.Finding{}
 		over := outlasting(t, h, uint64(stored))
 		for _, d := range all[running:] {
@@ -119,7 +131,7 @@ func TestSwitchedOnIsBacktest(t *testing.T) {
 		}
 		require.Equal(t, want, have)
 		told := map[string]bool{}
-		for _, f := range c.Opened {
+		for _, f := range append(opened, c.Opened...) {
 			require.False(t, told[f.ID], "told once")
 			told[f.ID] = true
 		}

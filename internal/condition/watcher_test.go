@@ -221,7 +221,7 @@ func TestWatcherStartsAgain(t *testing.T) {
 	var calls atomic.Int32
 	w := watching.New(watching.Config{
 		Stream: &played{batches: batches, pause: 100 * time.Microsecond}, Store: db.Condition(), Fleet: db.Fleet(), Tx: db,
-		Prompt: 5 * time.Millisecond, Idle: 20 * time.Millisecond, Memory: 1, // all that may go goes
+		Prompt: 5 * time.Millisecond, Idle: 20 * time.Millisecond, Memory: 1, Unkept: 1, // all that may go goes, at once
 		Told: func(ctx context.Context, opened, cleared []condition.Finding) error {
 			if n := calls.Add(1); n == 2 || n == 5 {
 				return errors.New("the mail is out of paper")

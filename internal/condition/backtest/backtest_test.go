@@ -356,7 +356,9 @@ func TestEqualsLive(t *testing.T) {
 			}
 			return e.Row(t.Context(), &row.Row)
 		}))
-		for _, f := range e.Take().Findings {
+		c, err := e.Take(t.Context())
+		require.NoError(t, err)
+		for _, f := range c.Findings {
 			live[f.ID] = f
 		}
 		require.NotEmpty(t, live, d.Name)

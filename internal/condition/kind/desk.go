@@ -40,13 +40,14 @@ func (d *Desk) Touch(u *Unit) {
 // Dirty reports whether something has changed since it was last taken.
 func (u *Unit) Dirty() bool { return u.dirty }
 
-// Take forgets what has changed.
-func (d *Desk) Take() {
-	for _, u := range d.Dirty {
+// Take forgets what has changed; of units, the first so many.
+func (d *Desk) Take(units int) {
+	for _, u := range d.Dirty[:units] {
 		u.dirty = false
 	}
 	clear(d.Findings)
-	d.Opened, d.Closed, d.Dirty, d.Gathered = nil, nil, d.Dirty[:0], false
+	d.Opened, d.Closed, d.Gathered = nil, nil, false
+	d.Dirty = append(d.Dirty[:0], d.Dirty[units:]...)
 }
 
 // Moment is a time of the stream as people read it.

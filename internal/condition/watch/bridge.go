@@ -98,6 +98,9 @@ func (r *watching) replay(ctx context.Context, after, upTo uint64) error {
 		if err := r.entry(ctx, heads); err != nil {
 			return err
 		}
+		if err := r.relieve(ctx); err != nil {
+			return err
+		}
 	}
 }
 

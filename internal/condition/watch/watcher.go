@@ -50,6 +50,7 @@ type Config struct {
 	Prompt    time.Duration // real time within which an opened or cleared finding is kept (default 200ms)
 	Idle      time.Duration // real time within which other changes are kept (default 2s; longer where they are of many units)
 	Memory    int           // bytes of what detectors have learned of units, as encoded, that stay in memory (default 256 MiB)
+	Unkept    int           // bytes of it that have changed after which they are kept in any case, as far as can be told (default as Memory, 64 MiB at least)
 	MaxRows   int           // rows after which they are kept in any case (default 1,000,000: about two seconds of judging after a crash)
 }
 
@@ -89,6 +90,9 @@ func New(c Config) *Watcher {
 	}
 	if c.Memory <= 0 {
 		c.Memory = 256 << 20
+	}
+	if c.Unkept <= 0 {
+		c.Unkept = max(c.Memory, 64<<20)
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -178,8 +182,10 @@ func (w *Watcher) Run(ctx context.Context) error {
 // watching is one run of the watcher between two failures.
 type watching struct {
 	*Watcher
-	mu       sync.Mutex // evaluator, seq, rows, broken, telling
+	keeping  sync.Mutex // held by a commit; before mu
+	mu       sync.Mutex // evaluator, seq, rows, broken, failed, telling
 	broken   bool       // the evaluator no longer agrees with seq: nothing of it may be kept
+	failed   bool       // what was taken of the evaluator could not be kept: nothing more may be
 	telling  bool       // a finding that has opened or cleared is being kept
 	e        *condition.Evaluator
 	seq      uint64
@@ -261,7 +267,7 @@ func (r *watching) load(ctx context.Context, definitions []condition.Definition)
 	}
 	r.e.Evict(func(ctx context.Context, units []int64) (map[int64][]byte, error) {
 		return r.c.Store.Kept(ctx, r.c.Partition, units)
-	}, r.c.Memory)
+	}, r.c.Memory, r.c.Unkept)
 	r.seq, err = r.c.Store.Load(ctx, r.c.Partition, func(ctx context.Context, states []condition.State) error {
 		if r.identity == nil { // in one read, not in one for each
 			units, err := r.c.Fleet.Units(ctx, fleet.Filter{})
@@ -406,6 +412,9 @@ func (r *watching) feed(ctx context.Context, batches []telemetry.Sequenced) erro
 		if err := r.take(ctx, b); err != nil {
 			return err
 		}
+		if err := r.relieve(ctx); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -497,38 +506,73 @@ func (r *watching) keep(ctx context.Context) error {
 	}
 }
 
+// relieve keeps what has changed if it is more than is to stay in memory; what
+// comes waits for it.
+func (r *watching) relieve(ctx context.Context) error {
+	r.mu.Lock()
+	full := r.e.Full()
+	r.mu.Unlock()
+	if !full {
+		return nil
+	}
+	_, err := r.commit(context.WithoutCancel(ctx))
+	return err
+}
+
 // commit keeps what has changed, with the position it is of, and tells of how
 // many units. After a failure nothing more may be kept: what was taken from the
 // evaluator is gone.
 func (r *watching) commit(ctx context.Context) (units int, err error) {
+	r.keeping.Lock()
+	defer r.keeping.Unlock()
 	r.mu.Lock()
-	if r.broken || !r.e.Changed() && r.seq == r.kept.Load() {
-		r.mu.Unlock()
+	defer r.mu.Unlock()
+	if r.failed || r.broken || !r.e.Changed() && r.seq == r.kept.Load() {
 		return 0, nil
 	}
+	r.failed = true // until it is kept
 	seq := r.seq
-	changes, err := r.e.TakeIn(ctx)
-	r.rows, r.telling = 0, len(changes.Opened)+len(changes.Cleared) > 0
-	r.mu.Unlock()
+	changes, err := r.e.Take(ctx)
 	if err != nil {
 		return 0, err
 	}
-	err = r.c.Tx.InTx(ctx, func(ctx context.Context) error {
-		if err := r.c.Store.Commit(ctx, r.c.Partition, seq, changes.Findings, changes.States); err != nil {
-			return err
-		}
-		if r.c.Told != nil && len(changes.Opened)+len(changes.Cleared) > 0 {
-			return r.c.Told(ctx, changes.Opened, changes.Cleared)
-		}
-		return nil
-	})
+	r.rows, r.telling = 0, len(changes.Opened)+len(changes.Cleared) > 0
+	if changes.More { // nothing is taken in until it is taken, too
+		units, err = r.store(ctx, seq, changes)
+	} else {
+		r.mu.Unlock()
+		units, err = r.store(ctx, seq, changes)
+		r.mu.Lock()
+	}
 	if err != nil {
 		return 0, fmt.Errorf("keep findings: %w", err)
 	}
 	r.kept.Store(seq)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.telling = false
+	r.failed, r.telling = false, false
 	r.e.Keeps()
-	return len(changes.States), nil
+	return units, nil
+}
+
+// store keeps changes and what is to be taken with them, in one transaction.
+func (r *watching) store(ctx context.Context, seq uint64, c condition.Changes) (units int, err error) {
+	err = r.c.Tx.InTx(ctx, func(ctx context.Context) error {
+		for {
+			units += len(c.States)
+			if err := r.c.Store.Commit(ctx, r.c.Partition, seq, c.Findings, c.States); err != nil {
+				return err
+			}
+			if r.c.Told != nil && len(c.Opened)+len(c.Cleared) > 0 {
+				if err := r.c.Told(ctx, c.Opened, c.Cleared); err != nil {
+					return err
+				}
+			}
+			if !c.More {
+				return nil
+			}
+			if c, err = r.e.Take(ctx); err != nil {
+				return err
+			}
+		}
+	})
+	return units, err
 }

@@ -63,7 +63,8 @@ func (w *world) run(t *testing.T) []condition.Finding {
 	require.NoError(t, err)
 	found, states := map[string]condition.Finding{}, map[int64]condition.State{}
 	keep := func() {
-		c := e.Take()
+		c, err := e.Take(t.Context())
+		require.NoError(t, err)
 		for _, f := range c.Findings {
 			found[f.ID] = f
 		}

@@ -53,7 +53,8 @@ func run(t *testing.T, d condition.Detector, hours, restart int, value func(i in
 	require.NoError(t, err)
 	found, states := map[string]condition.Finding{}, map[int64]condition.State{}
 	keep := func() {
-		c := e.Take()
+		c, err := e.Take(t.Context())
+		require.NoError(t, err)
 		for _, f := range c.Findings {
 			found[f.ID] = f
 		}
