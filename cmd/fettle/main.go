@@ -37,7 +37,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errOut)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
 	}
@@ -52,7 +52,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 		return exitUsage
 	}
 	if !began {
-		fmt.Fprintln(errOut, "fettle: see fettle --help")
+		fmt.Fprintf(errOut, "fettle: see %s --help\n", cmd.CommandPath())
 		return exitUsage
 	}
 	return exitFailed

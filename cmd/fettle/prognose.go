@@ -170,8 +170,12 @@ func describe(w io.Writer, m *rul.Model, c *columnsOf) error {
 	return err
 }
 
-// writeWhole writes a file that is there whole or not at all.
+// writeWhole writes a file that is there whole or not at all. What is no file,
+// as /dev/stdout, is written to: a file must not take its place.
 func writeWhole(path string, raw []byte) error {
+	if about, err := os.Stat(path); err == nil && !about.Mode().IsRegular() {
+		return os.WriteFile(path, raw, 0o600)
+	}
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"encoding/csv"
 	"fmt"
+	"io"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -149,4 +150,17 @@ func TestTurbofanPrognosis(t *testing.T) {
 			require.InDelta(t, 0.8, inside/n, 0.1, "true lives inside the 80 % interval")
 		})
 	}
+}
+
+// What is no file keeps its place: as root, a model would replace /dev/stdout.
+func TestWriteWholeToWhatIsNoFile(t *testing.T) {
+	t.Parallel()
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	defer r.Close()
+	require.NoError(t, writeWhole(fmt.Sprintf("/dev/fd/%d", w.Fd()), []byte("model")))
+	require.NoError(t, w.Close())
+	got, err := io.ReadAll(r)
+	require.NoError(t, err)
+	require.Equal(t, "model", string(got))
 }

@@ -147,11 +147,14 @@ func score(t *table, cfg anomaly.Config, o *scoreOptions, out, warn io.Writer) (
 	}
 	ignored := []int{s.timeCol}
 	for _, name := range o.ignore {
-		i, err := t.column("--ignore", name)
-		if err != nil {
+		if _, err := t.column("--ignore", name); err != nil {
 			return err
 		}
-		ignored = append(ignored, i)
+		for i, other := range t.Header { // two may share a name
+			if other == strings.TrimSpace(name) {
+				ignored = append(ignored, i)
+			}
+		}
 	}
 	for i := range t.Header {
 		if !slices.Contains(ignored, i) {

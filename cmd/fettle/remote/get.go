@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -70,6 +71,9 @@ file that "fettle apply" takes.`,
 		Args:              cobra.RangeArgs(1, 2),
 		ValidArgsFunction: c.completeKinds("finding", "cohort", "claim", "event"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := misplaced(cmd, strip(args[0])); err != nil {
+				return err
+			}
 			switch strip(args[0]) {
 			case "finding":
 				if len(args) == 2 {
@@ -99,6 +103,22 @@ file that "fettle apply" takes.`,
 	f.flags(cmd)
 	events.flags(cmd, c)
 	return cmd
+}
+
+// misplaced refuses flags that are for another kind alone: unheeded, more would
+// be listed than was asked for.
+func misplaced(cmd *cobra.Command, kind string) error {
+	for of, names := range map[string][]string{
+		"unit":  {"condition", "batch", "hardware", "region", "version", "search"},
+		"event": {"unit", "kind", "from", "to", "limit"},
+	} {
+		for _, name := range names {
+			if of != kind && cmd.Flags().Changed(name) {
+				return fault.New(fault.Invalid, "--%s is for %ss alone", name, of)
+			}
+		}
+	}
+	return nil
 }
 
 func declaredPath(kind declare.Kind, name string) string {
@@ -137,10 +157,16 @@ func (c *cli) getAll(cmd *cobra.Command, kind declare.Kind, f *filters) error {
 	case kind == declare.Campaign && c.output != "yaml":
 		return c.listCampaigns(cmd, f.query())
 	}
+	if q := f.query(); len(q) > 1 || len(q) == 1 && f.product == "" {
+		return fault.New(fault.Invalid, "%ss as they are declared are narrowed by --product alone", kind.Short()[0])
+	}
 	docs, err := client.All[wire.Document](ctx, &c.Client, declaredPath(kind, ""), nil)
 	if err != nil {
 		return err
 	}
+	docs = slices.DeleteFunc(docs, func(d wire.Document) bool {
+		return f.product != "" && kind != declare.Product && fields(d)["product"] != f.product
+	})
 	if c.output == "yaml" {
 		for i, d := range docs {
 			if i > 0 {
@@ -152,7 +178,7 @@ func (c *cli) getAll(cmd *cobra.Command, kind declare.Kind, f *filters) error {
 		}
 		return nil
 	}
-	return c.print(cmd, docs, func(w io.Writer) { declaredTable(w, kind, docs, f.product) })
+	return c.print(cmd, docs, func(w io.Writer) { declaredTable(w, kind, docs) })
 }
 
 // columns of a kind: heading and field of the specification.
@@ -163,7 +189,7 @@ var columns = map[declare.Kind][][2]string{
 	declare.Release:  {{"PRODUCT", "product"}, {"VERSION", "version"}, {"KIND", "kind"}, {"MINUTES", "minutes"}},
 }
 
-func declaredTable(w io.Writer, kind declare.Kind, docs []wire.Document, product string) {
+func declaredTable(w io.Writer, kind declare.Kind, docs []wire.Document) {
 	heads := []any{"NAME"}
 	for _, col := range columns[kind] {
 		heads = append(heads, col[0])
@@ -171,9 +197,6 @@ func declaredTable(w io.Writer, kind declare.Kind, docs []wire.Document, product
 	row(w, heads...)
 	for _, d := range docs {
 		spec := fields(d)
-		if product != "" && kind != declare.Product && spec["product"] != product {
-			continue
-		}
 		cells := []any{d.Metadata.Name}
 		for _, col := range columns[kind] {
 			cell := spec[col[1]]

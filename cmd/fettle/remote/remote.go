@@ -29,10 +29,11 @@ var errTold = errors.New("")
 // command runs; version is told to the service; offline runs backtests without one.
 func Add(root *cobra.Command, version string, offline trial.Offline) (check func() error) {
 	c := &cli{Client: client.Client{Agent: "fettle/" + version}}
-	root.PersistentFlags().StringVar(&c.Server, "server", "", "address of the service (FETTLE_SERVER)")
-	root.PersistentFlags().StringVar(&c.Token, "token", "", "API token (FETTLE_TOKEN); fettle login keeps one")
-	root.PersistentFlags().StringVarP(&c.output, "output", "o", "table", "table, json or yaml")
-	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
+	common := new(cobra.Command) // holds the flags, which commands without a service do not have
+	common.Flags().StringVar(&c.Server, "server", "", "address of the service (FETTLE_SERVER)")
+	common.Flags().StringVar(&c.Token, "token", "", "API token (FETTLE_TOKEN); fettle login keeps one")
+	common.Flags().StringVarP(&c.output, "output", "o", "table", "table, json or yaml")
+	_ = common.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
 	root.CompletionOptions.DisableDefaultCmd = true
 	add := func(id, title string, cmds ...*cobra.Command) {
 		if !root.ContainsGroup(id) {
@@ -40,6 +41,7 @@ func Add(root *cobra.Command, version string, offline trial.Offline) (check func
 		}
 		for _, cmd := range cmds {
 			cmd.GroupID = id
+			cmd.PersistentFlags().AddFlagSet(common.Flags())
 			root.AddCommand(cmd)
 		}
 	}

@@ -125,7 +125,7 @@ func (d *Detector) Learned() bool {
 	case d.one != nil:
 		return d.one.judges()
 	}
-	return d.several.Learned()
+	return d.several.Judges()
 }
 
 // Step takes a row: its time in Unix milliseconds (NoTime if it has none) and

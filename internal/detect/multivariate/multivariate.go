@@ -86,7 +86,13 @@ func New(signals, warmup int) *Detector {
 // Signals is how many values a row has.
 func (d *Detector) Signals() int { return len(d.signals) }
 
-// Learned says that a signal has been learned: rows are judged.
+// Judges says that rows are judged: a signal has been learned, or has kept to
+// one value for so long that its first change is told.
+func (d *Detector) Judges() bool {
+	return d.Learned() || slices.ContainsFunc(d.signals, func(s signal) bool { return s.level.past.count == d.warmup })
+}
+
+// Learned says that a signal has been learned.
 func (d *Detector) Learned() bool {
 	return slices.ContainsFunc(d.signals, func(s signal) bool { return s.level.known })
 }

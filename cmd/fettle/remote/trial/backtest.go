@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"os"
@@ -207,7 +208,7 @@ func (f *backtestFlags) read(c *Shared, cmd *cobra.Command, args []string) (err 
 	if q.Late, err = duration("late", f.late); err != nil {
 		return err
 	}
-	if f.costFalse < 0 || f.costMissed < 0 {
+	if !(f.costFalse >= 0 && f.costMissed >= 0 && f.costFalse+f.costMissed <= math.MaxFloat64) {
 		return wrong("--cost-false and --cost-missed: expected numbers, 0 or more")
 	}
 	if q.Sweep, err = parseSweep(f.sweep); err != nil {

@@ -64,7 +64,7 @@ const (
 // "2 per unit-week"; a number alone is a year's.
 type Budget string
 
-var plain = strings.NewReplacer("at most ", "", "one ", "1 ", " per unit-", "/", " per unit and ", "/", " a unit-", "/", " per ", "/", " a ", "/")
+var plain = strings.NewReplacer("at most ", "", "one ", "1 ", " per unit-", "/", " per unit and ", "/", " a unit-", "/", " per ", "/", " a ", "/", "unit-", "")
 
 // Rate is the budget a year; 0 for an empty one.
 func (b Budget) Rate() (float64, error) {
