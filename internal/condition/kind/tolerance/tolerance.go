@@ -166,9 +166,13 @@ func (r *rule) Row(d *kind.Desk, w *kind.Watch, row *telemetry.Row) (judged bool
 
 // calm says why it is over.
 func (r *rule) calm() string {
-	why := "inside"
+	why, once := "inside", "inside again"
 	if r.length > 0 {
 		why = "less than " + r.threshold()
+		once = why
+	}
+	if r.episode.Clear == 0 {
+		return once
 	}
 	return why + " for " + span(r.episode.Clear)
 }
