@@ -148,7 +148,8 @@ func (s *server) versions(ctx context.Context, newest *condition.Detector) ([]wi
 // settings are a version's definition by field, with what it took from its product.
 func settings(d *condition.Detector) map[string]string {
 	out := map[string]string{}
-	flatten := func(prefix string, v any) {
+	var flatten func(prefix string, v any)
+	flatten = func(prefix string, v any) {
 		raw, err := json.Marshal(v)
 		if err != nil {
 			return
@@ -160,6 +161,9 @@ func settings(d *condition.Detector) map[string]string {
 			var s string
 			if json.Unmarshal(v, &s) == nil {
 				text = s
+			} else if strings.HasPrefix(text, "{") {
+				flatten(prefix+k+".", v)
+				continue
 			}
 			out[prefix+k] = text
 		}

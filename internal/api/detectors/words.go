@@ -1,11 +1,8 @@
 package detectors
 
 import (
-	"encoding/json"
 	"fmt"
-	"maps"
 	"math"
-	"slices"
 	"strings"
 	"time"
 
@@ -30,8 +27,8 @@ func inWords(p *fleet.Product, d *condition.Detector) []string {
 		out = peers(p, d)
 	case condition.TypeAnomaly:
 		out = anomaly(d)
-	default:
-		out = others(d)
+	case condition.TypePrognosis:
+		out = prognosis(d)
 	}
 	purpose := d.Purpose
 	if q, ok := p.Purpose(d.Purpose); ok && q.Title != "" {
@@ -180,14 +177,14 @@ func anomaly(d *condition.Detector) []string {
 
 // often says a budget: once a year, 0.5 times a month.
 func often(b spec.Budget) string {
-	count, per, ok := strings.Cut(string(b), "/")
-	if count = strings.TrimSpace(count) + " times"; count == "1 times" {
+	count, per := b.Split()
+	if count += " times"; count == "1 times" {
 		count = "once"
 	}
-	if !ok {
+	if per == "" {
 		per = "year"
 	}
-	return count + " a " + strings.TrimSpace(per)
+	return count + " a " + per
 }
 
 func peers(p *fleet.Product, d *condition.Detector) []string {
@@ -219,26 +216,17 @@ func peers(p *fleet.Product, d *condition.Detector) []string {
 	return out
 }
 
-// others says the settings of a kind by their names.
-func others(d *condition.Detector) []string {
-	raw, err := json.Marshal(d)
-	if err != nil {
-		return nil
+func prognosis(d *condition.Detector) []string {
+	t := d.Prognosis
+	what := "the unit"
+	if t.Part != "" {
+		what = "its " + t.Part
 	}
-	var fields map[string]json.RawMessage
-	_ = json.Unmarshal(raw, &fields) // a detector is an object
-	for _, k := range []string{"product", "title", "description", "type", "severity", "purpose"} {
-		delete(fields, k)
+	return []string{
+		fmt.Sprintf("A finding (%s) opens when %s is expected to fail within %s.", d.Severity, what, span(t.Horizon)),
+		fmt.Sprintf("It learns from %s of units that failed, %d at least, by means over %s; again every %s, if some have failed since.", strings.Join(t.Signals, ", "), t.Needed(), words.Span(t.Width()), words.Span(t.Retraining())),
+		fmt.Sprintf("Units are judged every %s. Without a model that is better than age alone it is silent.", words.Span(t.Period())),
 	}
-	text := fmt.Sprintf("A detector of kind %s opens findings (%s)", d.Type, d.Severity)
-	var set []string
-	for _, k := range slices.Sorted(maps.Keys(fields)) {
-		set = append(set, k+" "+strings.Trim(string(fields[k]), `"`))
-	}
-	if len(set) > 0 {
-		text += " with " + strings.Join(set, ", ")
-	}
-	return []string{text + "."}
 }
 
 // stated is the budget of alarms a unit-year that a detector states, 0 without.

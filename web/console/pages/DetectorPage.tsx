@@ -57,7 +57,7 @@ export function DetectorPage() {
       </Sheet>
       <div className="pair">
         <HowItDoes detector={d} />
-        <Tried name={d.name} />
+        {d.threshold && <Tried name={d.name} />}
       </div>
       <Versions detector={d} />
     </Page>

@@ -241,13 +241,7 @@ func (s Shared) lifeTable(w io.Writer, l *prognosis.PartLife) {
 	}
 	fmt.Fprintln(w)
 	fmt.Fprintln(w, l.Comparison)
-	if l.Unknown > 0 {
-		lives := "lives"
-		if l.Unknown == 1 {
-			lives = "life"
-		}
-		fmt.Fprintf(w, "of %d %s the beginning is not known: left out until it is recorded when those parts were put in (kind installation).\n", l.Unknown, lives)
-	}
+	unbegun(w, "", l.Unknown)
 	if l.Left > 0 {
 		fmt.Fprintf(w, "%d smaller groups are left out.\n", l.Left)
 	}
@@ -316,6 +310,18 @@ func (s Shared) riskTable(w io.Writer, risks []prognosis.Prediction) {
 	}
 }
 
+// unbegun tells of lives that are left out.
+func unbegun(w io.Writer, of string, n int) {
+	lives := "lives"
+	switch n {
+	case 0:
+		return
+	case 1:
+		lives = "life"
+	}
+	fmt.Fprintf(w, "%sof %d %s the beginning is not known: left out until it is recorded when those parts were put in (kind installation).\n", of, n, lives)
+}
+
 func (s Shared) riskStatus() *cobra.Command {
 	var product string
 	cmd := &cobra.Command{
@@ -333,6 +339,9 @@ func (s Shared) riskStatus() *cobra.Command {
 						model = strconv.Itoa(p.Model)
 					}
 					s.Row(w, p.Detector, p.Product, p.Part, fmt.Sprintf("%d of %d needed", p.Failures, p.Needed), model, p.Counts.Heading, p.Counts.Watch, p.Counts.OK, p.Counts.Unknown, p.Withheld, p.NextAt, p.Why)
+				}
+				for _, p := range list.Items {
+					unbegun(w, p.Detector+": ", p.Unknown)
 				}
 			})
 		},

@@ -66,15 +66,21 @@ type Budget string
 
 var plain = strings.NewReplacer("at most ", "", "one ", "1 ", " per unit-", "/", " per unit and ", "/", " a unit-", "/", " per ", "/", " a ", "/", "unit-", "")
 
+// Split is how many, and in what: 2 and week.
+func (b Budget) Split() (count, per string) {
+	count, per, _ = strings.Cut(plain.Replace(strings.ToLower(string(b))), "/")
+	return strings.TrimSpace(count), strings.TrimSpace(per)
+}
+
 // Rate is the budget a year; 0 for an empty one.
 func (b Budget) Rate() (float64, error) {
 	if b == "" {
 		return 0, nil
 	}
-	count, per, _ := strings.Cut(plain.Replace(strings.ToLower(string(b))), "/")
+	count, per := b.Split()
 	years := map[string]float64{"hour": 8766, "": 1, "year": 1, "month": 12, "week": 365.25 / 7, "day": 365.25}
-	n, err := strconv.ParseFloat(strings.TrimSpace(count), 64)
-	times := years[strings.TrimSpace(per)]
+	n, err := strconv.ParseFloat(count, 64)
+	times := years[per]
 	if err != nil || !(n > 0 && n <= 1e6) || times == 0 {
 		return 0, fmt.Errorf("a number of findings by year, month, week or day, as 1/year or 1 per unit-year")
 	}
