@@ -2,6 +2,7 @@ package multivariate
 
 import (
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -15,9 +16,13 @@ const skabRate, femtoRate = 2. / (7 * 24 * 3600), 20. / (7 * 24 * 3600)
 
 // states runs a tuning over recordings.
 func states(recs []*detecttest.Rows, t tuning, rate float64) [][]bool {
+	return statesAfter(recs, t, rate, 400)
+}
+
+func statesAfter(recs []*detecttest.Rows, t tuning, rate float64, warmup int) [][]bool {
 	var out [][]bool
 	for _, r := range recs {
-		d := New(len(r.Signals), 400)
+		d := New(len(r.Signals), warmup)
 		d.t = t
 		on := make([]bool, len(r.Values))
 		for i, row := range r.Values {
@@ -104,4 +109,36 @@ func TestSoakLeaveHalfOut(t *testing.T) {
 		require.Greater(t, other.F1, .78)
 		require.Less(t, other.False, 20.)
 	}
+}
+
+// Bearings by the length of the warm-up, and with longer lives: the six that are
+// here live so short that half of a life ends about where the warm-up does.
+func TestSoakLives(t *testing.T) {
+	t.Parallel()
+	_, femto := recordings(t)
+	var longer []*detecttest.Rows
+	for _, r := range femto {
+		if len(r.Values) < 3*DefaultWarmup {
+			r = backAndForth(r, .3, .8)
+		}
+		longer = append(longer, r)
+	}
+	for _, warmup := range []int{40, 50, 100, 200, 300, 360, DefaultWarmup, 500} {
+		t.Logf("warm-up %d: %+v; longer lives %+v", warmup,
+			detecttest.ScoreLives(femto, statesAfter(femto, standard, femtoRate, warmup), 600_000),
+			detecttest.ScoreLives(longer, statesAfter(longer, standard, femtoRate, warmup), 600_000))
+	}
+}
+
+// backAndForth plays a part of a life, backwards and forwards, once more.
+func backAndForth(r *detecttest.Rows, from, to float64) *detecttest.Rows {
+	q, n := *r, float64(len(r.Values))
+	part := slices.Clone(r.Values[int(from*n):int(to*n)])
+	slices.Reverse(part)
+	q.Values = slices.Concat(r.Values[:int(to*n)], part, r.Values[int(from*n):])
+	q.Times = nil
+	for i := range q.Values {
+		q.Times = append(q.Times, 10_000*int64(i))
+	}
+	return &q
 }
