@@ -136,6 +136,19 @@ func TestStateSurvives(t *testing.T) {
 }
 
 // A state of version 2, without the count of rows at one time, is read.
+// Movements so small that the square of their root is no number any more.
+func TestStateOfHardlyAnything(t *testing.T) {
+	t.Parallel()
+	d := anomaly.New(1, anomaly.Config{})
+	for i := range 200 {
+		d.Step(int64(i)*5*minute, []float64{float64(i%2) * 5e-324})
+	}
+	d.Step(200*5*minute, []float64{1})
+	raw, err := d.MarshalBinary()
+	require.NoError(t, err)
+	require.NoError(t, new(anomaly.Detector).UnmarshalBinary(raw))
+}
+
 func TestStateOfVersion2(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{1, 3} {

@@ -93,7 +93,7 @@ const (
 // far. A mean of roots finds the usual size in spite of outliers.
 func (v *view) step(x float64) float64 {
 	y, size := 0.0, math.Abs(x)
-	if s := v.Root.M * v.Root.M; s > 0 {
+	if s := v.size(); s > 0 {
 		y = min(size/s, sizeMost)
 	} else if x != 0 && v.Root.N > 0 {
 		y = jump
@@ -115,6 +115,10 @@ func (v *view) step(x float64) float64 {
 	v.Square.add(y*y, memory)
 	return surprise
 }
+
+// size is the statistic's usual size; 0 if none is known, or it is too small
+// for a number.
+func (v *view) size() float64 { return v.Root.M * v.Root.M }
 
 // far is -ln of the probability of y beyond the mean, if sizes are of a gamma
 // distribution: its rate is mean over variance, but for sizes that vary less

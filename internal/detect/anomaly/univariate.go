@@ -75,8 +75,8 @@ func (u *univariate) step(at int64, v, perHour float64) float64 {
 	s := u.Views[residual].step(outside)
 	s = max(s, u.Views[block].step(u.Block))
 	s = max(s, u.Views[innovation].step(inn))
-	if root := u.Views[innovation].Root.M; root > 0 {
-		move /= root * root
+	if size := u.Views[innovation].size(); size > 0 {
+		move /= size
 	}
 	long := min(max(activityRows, activityHours*perHour), activityMost, u.N)
 	u.Activity += (math.Log(math.Abs(move)+still) - u.Activity) / long
