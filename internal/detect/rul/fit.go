@@ -17,12 +17,14 @@ const (
 	repeats = 2    // ways to deal units into folds: the average errs less, and about as it will
 	rowsOf  = 120  // rows of a unit that are learned from, at most, evenly spread: neighbours are alike
 	rowsAt  = 3000 // rows that a tree sees: many trees, each of few rows, for a unit's rows are much alike
+
+	nearest = 0.025 // of a median life: rows that have less left weigh alike in the second trees
 )
 
 // How each fold's models are fitted. MinLeaf is in rows that a tree sees.
 var (
-	pointTrees  = boost.Config{Trees: 300, Rate: 0.035, Leaves: 32, MinLeaf: 6, Ridge: 5, Columns: 0.3}
-	courseTrees = boost.Config{Trees: 150, Rate: 0.04, Leaves: 8, MinLeaf: 40, Ridge: 5, Columns: 0.6}
+	pointTrees  = boost.Config{Trees: 300, Rate: 0.035, Leaves: 32, MinLeaf: 20, Ridge: 5, Columns: 0.3}
+	courseTrees = boost.Config{Trees: 150, Rate: 0.04, Leaves: 8, MinLeaf: 80, Ridge: 5, Columns: 0.6}
 )
 
 // Model predicts remaining lives. It is safe for concurrent use.
@@ -171,7 +173,12 @@ func (tr *training) rows(m *Model, rng *rand.Rand) {
 // learn fits the trees: first from the features, then from the course of
 // those first predictions over the unit's life so far, which steadies them
 // (stacking, Wolpert 1992: the second learn from what the first say of units
-// that they had not seen).
+// that they had not seen). Errors grow with the life that is left. Their plain
+// squares would spend the second trees on long lives, and say of a unit's last
+// readings that they are further from its end than they are; so a row weighs
+// the less the longer the first trees say that it has (weighted least squares).
+// Not where some units still work: at the same age those that failed would
+// outweigh them.
 func (m *Model) learn(tr *training, cfg Config) (err error) {
 	first, second := pointTrees, courseTrees
 	if cfg.Trees > 0 {
@@ -180,7 +187,7 @@ func (m *Model) learn(tr *training, cfg Config) (err error) {
 		first.Trees = cfg.Trees
 		first.Rate, second.Rate = min(0.3, first.Rate/share), min(0.3, second.Rate/share)
 	}
-	if m.point, err = m.cross(tr, tr.features, first, cfg.Seed); err != nil {
+	if m.point, err = m.cross(tr, tr.features, tr.weight, first, cfg.Seed); err != nil {
 		return err
 	}
 	columns := make([][]float64, 1+len(lags))
@@ -195,13 +202,20 @@ func (m *Model) learn(tr *training, cfg Config) (err error) {
 		}
 		from = to
 	}
-	m.course, err = m.cross(tr, columns, second, cfg.Seed)
+	weight := tr.weight
+	if m.failed == m.units {
+		weight = slices.Clone(weight)
+		for r, p := range tr.unseen {
+			weight[r] /= max(p, nearest*m.life)
+		}
+	}
+	m.course, err = m.cross(tr, columns, weight, second, cfg.Seed)
 	return err
 }
 
 // cross fits a model a fold, which predicts the fold's units, and returns
 // their average.
-func (m *Model) cross(tr *training, columns [][]float64, c boost.Config, seed uint64) (*boost.Model, error) {
+func (m *Model) cross(tr *training, columns [][]float64, weight []float64, c boost.Config, seed uint64) (*boost.Model, error) {
 	table, err := boost.NewTable(columns)
 	if err != nil {
 		return nil, err
@@ -218,8 +232,7 @@ func (m *Model) cross(tr *training, columns [][]float64, c boost.Config, seed ui
 			c := c
 			c.Seed = seed*repeats*folds + uint64(k)
 			c.Rows = min(1, rowsAt/float64(len(in)))
-			c.MinLeaf /= c.Rows
-			if models[k], _, errs[k] = table.Fit(boost.Sample{Rows: in, Target: tr.target, Weight: tr.weight, Censored: tr.censored}, c); errs[k] == nil {
+			if models[k], _, errs[k] = table.Fit(boost.Sample{Rows: in, Target: tr.target, Weight: weight, Censored: tr.censored}, c); errs[k] == nil {
 				said[k] = models[k].PredictTable(table, out)
 			}
 		})
