@@ -62,8 +62,9 @@ unit's rows in order of time, the last one when it failed, and write a model.
 
 All other columns are signals or settings; which are settings, and what
 operating regimes they make, is found by itself. An empty value, NaN or NA is a
-gap, and so is any text, of which you are told. Remaining life is counted in the unit of the time column: cycles, hours,
-kilometres; where it holds dates, in hours.
+gap, and so is any text, of which you are told. Remaining life is counted in the
+unit of the time column: cycles, hours, kilometres; where it holds dates, in
+hours.
 
 --censored gives a second file of units that had not failed by their last row:
 they count as lives of at least so long.

@@ -220,7 +220,7 @@ func (r *recorded) Replay(_ context.Context, q telemetry.Query, fn func(*telemet
 		buffer = 1 << 12 // a row is seldom beside the one before
 	}
 	in := bufio.NewReaderSize(io.NewSectionReader(r.spool, 0, math.MaxInt64), buffer)
-	last, begun, at := int64(0), false, int64(0)
+	ticked, at := int64(0), int64(0)
 	for i := range r.rows {
 		if r.order != nil && at != r.order[i].at {
 			at = r.order[i].at
@@ -232,12 +232,11 @@ func (r *recorded) Replay(_ context.Context, q telemetry.Query, fn func(*telemet
 		}
 		at += size
 		row.Seq = i + 1
-		if begun {
-			if err := ticks(last, row.Received, fn); err != nil {
-				return err
-			}
+		if i == 0 {
+			ticked = row.Received
+		} else if ticked, err = ticks(ticked, row.Received, fn); err != nil {
+			return err
 		}
-		last, begun = max(last, row.Received), true
 		if !wanted[row.Unit] || row.Event < from || row.Event >= to {
 			continue
 		}
@@ -252,14 +251,15 @@ func (r *recorded) Replay(_ context.Context, q telemetry.Query, fn func(*telemet
 // mostTicks bounds the ticks between two rows.
 const mostTicks = 1000
 
-// ticks are those after one instant up to another: one a minute, fewer in a long gap.
-func ticks(after, until int64, fn func(*telemetry.Stored, *telemetry.StoredMark) error) error {
-	every := max(time.Minute.Milliseconds(), (until-after)/mostTicks)
+// ticks are those after the newest one up to an instant: one a minute, however
+// many rows there are in it, and fewer in a long gap.
+func ticks(newest, until int64, fn func(*telemetry.Stored, *telemetry.StoredMark) error) (int64, error) {
+	every := max(time.Minute.Milliseconds(), (until-newest)/mostTicks)
 	text := strconv.FormatInt(every, 10)
-	for at := after + every; at <= until; at += every {
-		if err := fn(nil, &telemetry.StoredMark{Mark: telemetry.Mark{Kind: telemetry.MarkTick, At: at, Text: text}}); err != nil {
-			return err
+	for ; newest+every <= until; newest += every {
+		if err := fn(nil, &telemetry.StoredMark{Mark: telemetry.Mark{Kind: telemetry.MarkTick, At: newest + every, Text: text}}); err != nil {
+			return newest, err
 		}
 	}
-	return nil
+	return newest, nil
 }
