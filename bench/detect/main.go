@@ -2,7 +2,7 @@
 // and prognosis that is present, one default configuration for all of them,
 // and prints what it scored beside what is published.
 //
-//	go run ./bench/detect -fettle bin/fettle [-data DIR] [-only nab,skab,femto,cmapss,trend]
+//	go run ./bench/detect -fettle bin/fettle [-data DIR] [-only nab,skab,femto,cmapss,trend,same,silence,cost]
 //
 // Each set is a function in a file of its own: it runs the commands that users
 // run, and scores what they wrote by the benchmark's own rule.
@@ -37,7 +37,7 @@ var sets = []struct {
 	name string
 	run  func(*bench) ([]line, error)
 }{
-	{"nab", nab}, {"skab", skab}, {"femto", femto}, {"cmapss", cmapss}, {"trend", trends}, {"cost", cost},
+	{"nab", nab}, {"skab", skab}, {"femto", femto}, {"cmapss", cmapss}, {"trend", trends}, {"same", same}, {"silence", silence}, {"cost", cost},
 }
 
 func main() {
