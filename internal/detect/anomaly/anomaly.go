@@ -132,6 +132,9 @@ func (d *Detector) Learned() bool {
 // a value for each signal, NaN or an infinity where there is a gap. Rows come in
 // the order of their arrival; a time before the newest counts as the newest.
 func (d *Detector) Step(at int64, values []float64) Result {
+	if d.several != nil && d.clock.missed(at) {
+		d.several.Miss()
+	}
 	at = d.clock.step(at)
 	d.rows++
 	var res Result
@@ -199,6 +202,15 @@ type clock struct {
 
 // paceRows is over how many times the interval is averaged.
 const paceRows = 200
+
+// missedRows is how many intervals without a row say that some are missing; one
+// or two that are late or lost are part of how the signals move.
+const missedRows = 4
+
+// missed says that rows are missing before one that comes at a time.
+func (c *clock) missed(at int64) bool {
+	return at != NoTime && c.N >= 3 && float64(at)-float64(c.Last) > missedRows*c.Mean
+}
 
 func (c *clock) step(at int64) int64 {
 	if at == NoTime {

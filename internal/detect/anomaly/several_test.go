@@ -2,6 +2,7 @@ package anomaly_test
 
 import (
 	"math"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -141,4 +142,34 @@ func half(r *detecttest.Rows, way float64) *detecttest.Rows {
 		q.Faulty = append(q.Faulty, r.Faulty[i])
 	}
 	return q
+}
+
+// Rows that are missing, as while a fleet cannot be reached, are no movement:
+// a unit whose signals went on as every day meanwhile is as usual.
+func TestMissingRowsAreNoMovement(t *testing.T) {
+	t.Parallel()
+	const interval, units = 600_000, 20
+	for _, missing := range []int{5, 8, 12, 42, 180} {
+		onsets := 0
+		for u := range uint64(units) {
+			r := rand.New(rand.NewPCG(u, 7))
+			d := anomaly.New(3, anomaly.Config{Budget: 52})
+			began := 8*144 + 65
+			for k := range began + missing + 36 {
+				h := 2 * math.Pi * float64(k) / 144
+				ambient := 18 + 3*math.Sin(h-1) + r.NormFloat64()/10
+				current := 8 + 6*math.Sin(h) + r.NormFloat64()/10
+				temperature := 38 + ambient/2 + current*.8 + r.NormFloat64()/2
+				if k >= began && k < began+missing {
+					continue
+				}
+				res := d.Step(1_700_000_000_000+int64(k)*interval, []float64{temperature, ambient, current})
+				if res.Onset && k >= began {
+					onsets++
+				}
+			}
+		}
+		t.Logf("%d rows missing: %d onsets", missing, onsets)
+		require.LessOrEqual(t, onsets, units/5)
+	}
 }

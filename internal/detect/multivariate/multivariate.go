@@ -175,6 +175,14 @@ func (d *Detector) StepAt(at int64, values []float64, rate float64) Result {
 	return res
 }
 
+// Miss says that rows are missing before the next: how the signals moved until
+// then is not how they move from row to row.
+func (d *Detector) Miss() {
+	for i := range d.signals {
+		d.signals[i].fresh = false
+	}
+}
+
 // Relevel says that the levels may have moved for a known reason, such as
 // maintenance: what is open closes, and the references are found anew. What was
 // learned of the signals' noise stays.
