@@ -21,7 +21,7 @@ const (
 	nearest = 0.025 // of a median life: rows that have less left weigh alike in the second trees
 )
 
-// How each fold's models are fitted. MinLeaf is in rows that a tree sees.
+// How each fold's models are fitted. MinLeaf is in rows, of rowsAt; fewer of fewer.
 var (
 	pointTrees  = boost.Config{Trees: 300, Rate: 0.035, Leaves: 32, MinLeaf: 20, Ridge: 5, Columns: 0.3}
 	courseTrees = boost.Config{Trees: 150, Rate: 0.04, Leaves: 8, MinLeaf: 80, Ridge: 5, Columns: 0.6}
@@ -232,6 +232,7 @@ func (m *Model) cross(tr *training, columns [][]float64, weight []float64, c boo
 			c := c
 			c.Seed = seed*repeats*folds + uint64(k)
 			c.Rows = min(1, rowsAt/float64(len(in)))
+			c.MinLeaf *= min(1, float64(len(in))/rowsAt)
 			if models[k], _, errs[k] = table.Fit(boost.Sample{Rows: in, Target: tr.target, Weight: weight, Censored: tr.censored}, c); errs[k] == nil {
 				said[k] = models[k].PredictTable(table, out)
 			}

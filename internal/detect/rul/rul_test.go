@@ -85,9 +85,9 @@ func Example() {
 	// Output:
 	// 30 units; 3 regimes by [load]; signals [heat hum flow load]
 	// 80 left: predicted 59, between 59 and 60
-	// 40 left: predicted 42, between 33 and 55
-	// 20 left: predicted 21, between 19 and 25
-	//  5 left: predicted 7, between 5 and 8
+	// 40 left: predicted 44, between 34 and 57
+	// 20 left: predicted 22, between 20 and 26
+	//  5 left: predicted 7, between 5 and 9
 }
 
 // Regimes are found by what they do to other columns, whatever the columns
