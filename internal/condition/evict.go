@@ -145,9 +145,6 @@ func (e *Evaluator) recall(ctx context.Context, units ...*unit) error {
 		return err
 	}
 	for _, u := range units {
-		if !u.evicted { // named twice
-			continue
-		}
 		bytes := 0
 		for i, w := range u.watches {
 			if w == nil || w.State != nil {
